@@ -1,0 +1,109 @@
+"""The typed errors. Each carries one sentence: what is wrong, and what to do about it.
+
+The shell prints the message on one line and exits with code 2; the app shows it at the field it names.
+"""
+
+from __future__ import annotations
+
+
+class DiffAtlasError(Exception):
+    """Base of every error that a user can cause or cure. ``str(error)`` is one clear sentence."""
+
+    code = "error"
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        #: The name of the ``GenerationParams`` field that is at fault, where one is.
+        self.field = field
+
+
+class InvalidParams(DiffAtlasError, ValueError):
+    """A parameter is out of range, empty, or does not fit the model."""
+
+    code = "invalid_params"
+
+
+class SchedulerMismatch(InvalidParams):
+    """The scheduler is unknown, or does not fit what the model predicts."""
+
+    code = "scheduler_mismatch"
+
+
+class UnknownModel(DiffAtlasError):
+    """No registry entry and no pipeline folder has this name."""
+
+    code = "unknown_model"
+
+
+class ModelLoadError(DiffAtlasError):
+    """The model is known but could not be loaded (missing files, no network, no permission)."""
+
+    code = "model_load"
+
+
+class CapabilityError(DiffAtlasError):
+    """The backend or pipeline cannot do what was asked. A finding, not a crash."""
+
+    code = "capability"
+
+
+class NotEnoughMemory(DiffAtlasError):
+    """Loading the model is expected to need more memory than is free (sizes in bytes)."""
+
+    code = "not_enough_memory"
+
+    def __init__(self, message: str, *, needed: int, free: int) -> None:
+        super().__init__(message, field="model")
+        self.needed = needed
+        self.free = free
+
+
+class OutOfMemory(DiffAtlasError):
+    """The device ran out of memory while the model was loading or running."""
+
+    code = "out_of_memory"
+
+
+class NonFiniteLatents(DiffAtlasError):
+    """NaN or infinity appeared in the latents."""
+
+    code = "non_finite"
+
+
+class BlackImage(DiffAtlasError):
+    """The final image is black everywhere."""
+
+    code = "black_image"
+
+
+class RunNotFound(DiffAtlasError):
+    """The library has no run of this id."""
+
+    code = "run_not_found"
+
+
+class DamagedRun(DiffAtlasError):
+    """A stored run cannot be read."""
+
+    code = "damaged_run"
+
+
+class BackendFailure(DiffAtlasError):
+    """Something failed inside a backend that no other error describes."""
+
+    code = "backend_failure"
+
+
+def error_for(code: str, message: str) -> DiffAtlasError:
+    """Return the typed error that a stored or transmitted ``code`` stands for."""
+    if code == NotEnoughMemory.code:
+        return NotEnoughMemory(message, needed=0, free=0)
+    return _BY_CODE.get(code, BackendFailure)(message)
+
+
+def _all_errors(root: type[DiffAtlasError]) -> list[type[DiffAtlasError]]:
+    return [root] + [e for sub in root.__subclasses__() for e in _all_errors(sub)]
+
+
+_BY_CODE = {error.code: error for error in _all_errors(DiffAtlasError)}

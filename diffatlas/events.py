@@ -1,0 +1,138 @@
+"""The events of a run, and their wire form.
+
+Every backend that can see inside yields the same stream::
+
+    Started, Step, Step, ..., Image (one per image), Finished | Failed
+
+Arrays are CPU NumPy with a leading batch axis B. Latents are stored as the pipeline holds them: (B, C, H, W)
+for most, (B, tokens, channels) for packed ones (FLUX and its kin).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from diffatlas.params import GenerationParams
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run begins: what was asked, resolved, and the state before the first step."""
+
+    kind: ClassVar[str] = "started"
+    run_id: str
+    params: GenerationParams
+    #: x_T, the state before the first step, as the pipeline holds it.
+    initial_latents: np.ndarray
+    #: Noise level of `initial_latents`, in the scheduler's own units.
+    initial_sigma: float
+    #: Number of denoising steps that will follow (some schedulers take more or fewer than was asked).
+    total_steps: int
+    #: What it runs on: model revision, scheduler config, dtype, device, library versions.
+    provenance: dict[str, Any] = field(default_factory=dict)
+    #: What is captured (the fields of `Capture`).
+    capture: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Step:
+    """The state after one denoising step, and what led to it."""
+
+    kind: ClassVar[str] = "step"
+    #: 0-based.
+    index: int
+    #: The timestep at which the model was called.
+    timestep: float
+    #: Noise level of `latents`, the state *after* the step (0 at the end), in the scheduler's own units.
+    sigma: float
+    #: The state after the step.
+    latents: np.ndarray | None = None
+    #: What the scheduler received: the model's output with guidance applied.
+    noise_pred: np.ndarray | None = None
+    #: The model's output for the prompt, and for the negative prompt, where guidance ran.
+    cond_pred: np.ndarray | None = None
+    uncond_pred: np.ndarray | None = None
+    #: The model's estimate of the clean latents at this step.
+    x0_pred: np.ndarray | None = None
+    #: Scalars of the first image of the batch; `diffatlas.geometry.path` defines them and gives the others.
+    metrics: dict[str, float] = field(default_factory=dict)
+    #: A picture of `x0_pred`, (B, H, W, 3) uint8, or None at steps that were not previewed.
+    preview: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One final image."""
+
+    kind: ClassVar[str] = "image"
+    #: Position in the batch.
+    index: int
+    #: (H, W, 3) uint8 RGB.
+    pixels: np.ndarray
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ended, whole ("complete") or at the user's wish ("stopped")."""
+
+    kind: ClassVar[str] = "finished"
+    status: str
+    #: Wall-clock seconds of the pipeline call.
+    seconds: float
+    #: Cosine of each step's latents to the last ones (first image), known only now.
+    cosine_to_end: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended in an error; what arrived before it stays valid."""
+
+    kind: ClassVar[str] = "failed"
+    #: `DiffAtlasError.code` of the error.
+    code: str
+    message: str
+    #: The parameter at fault, where one is.
+    field: str | None = None
+
+
+Event = Started | Step | Image | Finished | Failed
+_KINDS: dict[str, type] = {e.kind: e for e in (Started, Step, Image, Finished, Failed)}
+
+
+def to_bytes(event: Event) -> bytes:
+    """Serialise an event as one safetensors blob: arrays as tensors, the rest as JSON metadata.
+
+    Nothing is pickled, so a blob from elsewhere is safe to read.
+    """
+    from safetensors.numpy import save
+
+    arrays: dict[str, np.ndarray] = {}
+    rest: dict[str, Any] = {"kind": event.kind}
+    for f in fields(event):
+        value = getattr(event, f.name)
+        if isinstance(value, np.ndarray):
+            arrays[f.name] = np.ascontiguousarray(value)
+        elif isinstance(value, GenerationParams):
+            rest[f.name] = value.to_dict()
+        else:
+            rest[f.name] = value
+    return save(arrays, metadata={"event": json.dumps(rest, allow_nan=True)})
+
+
+def from_bytes(blob: bytes) -> Event:
+    """Read what `to_bytes` wrote. Raises ValueError for anything else."""
+    from safetensors.numpy import load
+
+    try:
+        header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
+        rest = json.loads(header["__metadata__"]["event"])
+        cls = _KINDS[rest.pop("kind")]
+        if "params" in rest:
+            rest["params"] = GenerationParams.from_dict(rest["params"])
+        return cls(**rest, **load(blob))
+    except Exception as error:
+        raise ValueError("These bytes are not a Diffusion Atlas event.") from error

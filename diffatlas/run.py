@@ -1,0 +1,118 @@
+"""A run: what was asked, what happened and what it ran on, collected from the stream of events."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import error_for
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.params import GenerationParams
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished, stopped or failed run.
+
+    ``status`` is "complete", "stopped", "failed", or "running" for one that is still being written
+    (or whose process was killed).
+    """
+
+    id: str
+    params: GenerationParams
+    status: str
+    created: str
+    initial_latents: np.ndarray | None = None
+    initial_sigma: float | None = None
+    total_steps: int | None = None
+    steps: tuple[Step, ...] = ()
+    #: Final images, each (H, W, 3) uint8.
+    images: tuple[np.ndarray, ...] = ()
+    seconds: float | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    capture: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+
+    @property
+    def latents(self) -> np.ndarray:
+        """The whole path, x_T first: (T + 1, B, ...)."""
+        return np.stack([self.initial_latents, *(s.latents for s in self.steps)])
+
+    def raise_for_error(self) -> Run:
+        """Return self, or raise the typed error that ended the run."""
+        if self.error:
+            error = error_for(self.error["code"], self.error["message"])
+            error.field = self.error.get("field")
+            raise error
+        return self
+
+
+def new_run_id(now: datetime | None = None) -> str:
+    """Return an id that sorts by time and is unique: 20260131-120000-1a2b3c4d."""
+    now = now or datetime.now(timezone.utc)
+    return f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def timestamp(now: datetime | None = None) -> str:
+    """Return the time in UTC, ISO 8601, to the millisecond."""
+    return (now or datetime.now(timezone.utc)).isoformat(timespec="milliseconds")
+
+
+def extend(run: Run | None, event: Event) -> Run:
+    """Return the run with one more event in it; `Started` begins a new one."""
+    if isinstance(event, Started):
+        return Run(
+            id=event.run_id,
+            params=event.params,
+            status="running",
+            created=timestamp(),
+            initial_latents=event.initial_latents,
+            initial_sigma=event.initial_sigma,
+            total_steps=event.total_steps,
+            provenance=event.provenance,
+            capture=event.capture,
+        )
+    if run is None:
+        if isinstance(event, Failed):
+            event_error = error_for(event.code, event.message)
+            event_error.field = event.field
+            raise event_error
+        raise ValueError(f"A stream of events must begin with Started, not {event.kind}.")
+    if isinstance(event, Step):
+        return replace(run, steps=(*run.steps, event))
+    if isinstance(event, Image):
+        return replace(run, images=(*run.images, event.pixels))
+    if isinstance(event, Finished):
+        return replace(
+            run,
+            status=event.status,
+            seconds=event.seconds,
+            steps=with_cosine_to_end(run.steps, event.cosine_to_end),
+        )
+    return replace(
+        run, status="failed", error={"code": event.code, "message": event.message, "field": event.field}
+    )
+
+
+def with_cosine_to_end(steps: tuple[Step, ...], cosines: list[float]) -> tuple[Step, ...]:
+    """Return the steps with the metric that only the end of a run can tell."""
+    if not cosines:
+        return steps
+    return tuple(
+        replace(s, metrics={**s.metrics, "cosine_to_end": c}) for s, c in zip(steps, cosines, strict=True)
+    )
+
+
+def collect(events: Iterable[Event]) -> Run:
+    """Drain a stream of events into a `Run`. An error before `Started` is raised; later ones are kept."""
+    run: Run | None = None
+    for event in events:
+        run = extend(run, event)
+    if run is None:
+        raise ValueError("The stream held no events.")
+    return run

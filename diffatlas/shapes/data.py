@@ -1,0 +1,68 @@
+"""Endless batches of drawn scenes with their captions."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+
+from diffatlas.shapes.latents import encode
+from diffatlas.shapes.render import draw
+from diffatlas.shapes.scenes import COLORS, RELATIONS, SHAPES, Scene, sample_caption, sample_scene
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Latents (N, 4, 16, 16), images (N, 3, 64, 64) in [0, 1], captions, scenes, and the index of the shape
+    and the colour at each 4 x 4 cell (N, 16, 16), 0 for the ground."""
+
+    latents: torch.Tensor
+    images: torch.Tensor
+    captions: list[str]
+    scenes: list[Scene]
+    shape_cells: torch.Tensor
+    color_cells: torch.Tensor
+
+
+class SceneStream:
+    """Draws fresh scenes from a seed; two streams of one seed give the same scenes."""
+
+    def __init__(self, seed: int, device: str | torch.device = "cpu") -> None:
+        self.rng = random.Random(seed)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.device = device
+
+    def batch(self, n: int) -> Batch:
+        """Draw ``n`` scenes."""
+        scenes = [sample_scene(self.rng) for _ in range(n)]
+        captions = [sample_caption(self.rng, s) for s in scenes]
+        drawing = draw(scenes, generator=self.generator, device=self.device)
+        return Batch(
+            encode(drawing),
+            drawing.images,
+            captions,
+            scenes,
+            drawing.shape_map[:, 2::4, 2::4],
+            drawing.color_map[:, 2::4, 2::4],
+        )
+
+
+def slots(scene: Scene, caption: str) -> list[int]:
+    """What a caption says, as class indices (0 = unsaid): shape and colour of the first and the second noun,
+    how many, which relation, which background. The text encoder is first taught to predict these."""
+    words = caption.split()
+    nouns = [k for k, word in enumerate(words) if word.removesuffix("s") in SHAPES]
+    out = []
+    for k in [*nouns, None][:2]:
+        out.append(0 if k is None else 1 + SHAPES.index(words[k].removesuffix("s")))
+        colored = k is not None and words[k - 1] in COLORS
+        out.append(1 + list(COLORS).index(words[k - 1]) if colored else 0)
+    out.append(len(scene.objects) if scene.kind == "count" else 0)
+    out.append(0 if scene.relation is None else 1 + list(RELATIONS).index(scene.relation))
+    out.append(0 if "background" not in words else 1 + ("white", "black").index(scene.background))
+    return out
+
+
+#: Classes of each slot.
+SLOT_SIZES = (6, 7, 6, 7, 5, 5, 3)

@@ -1,0 +1,141 @@
+"""Score the embedded model on prompts of its grammar: ``python -m diffatlas.shapes.evaluate``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from diffatlas.shapes.tasks import CATEGORIES, Task, judge, sample_tasks
+
+
+@dataclass(frozen=True)
+class Score:
+    """Correct images of ``n`` in a category, and those that also hold nothing else."""
+
+    category: str
+    n: int
+    correct: int
+    clean: int
+
+    @property
+    def share(self) -> float:
+        """Share of correct images."""
+        return self.correct / self.n
+
+
+def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's 95% score interval of a share (Wilson 1927)."""
+    p = correct / n
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return centre - half, centre + half
+
+
+def generate(
+    pipe: Any, tasks: list[Task], *, guidance: float, steps: int, seed: int, batch: int = 20
+) -> np.ndarray:
+    """One image a task, (N, 64, 64, 3) uint8; image i starts from the noise of seed ``seed + i``."""
+    import torch
+
+    images = []
+    for start in range(0, len(tasks), batch):
+        part = tasks[start : start + batch]
+        generators = [torch.Generator().manual_seed(seed + i) for i in range(start, start + len(part))]
+        out = pipe(
+            [t.prompt for t in part],
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=generators,
+            output_type="np",
+        ).images
+        images.append((out * 255).round().astype(np.uint8))
+    return np.concatenate(images)
+
+
+def evaluate(
+    pipe: Any,
+    *,
+    n: int = 200,
+    guidance: float = 3.0,
+    steps: int = 30,
+    seed: int = 10_000,
+    categories: tuple[str, ...] = CATEGORIES,
+    progress: Callable[[Score], None] | None = None,
+    keep: Callable[[str, list[Task], np.ndarray], None] | None = None,
+) -> list[Score]:
+    """Score ``n`` images in each category."""
+    scores = []
+    for category in categories:
+        tasks = sample_tasks(category, n)
+        images = generate(pipe, tasks, guidance=guidance, steps=steps, seed=seed)
+        verdicts = [judge(i, t) for i, t in zip(images, tasks, strict=True)]
+        clean = sum(v.correct and v.nothing_else for v in verdicts)
+        scores.append(Score(category, n, sum(v.correct for v in verdicts), clean))
+        if progress:
+            progress(scores[-1])
+        if keep:
+            keep(category, tasks, images)
+    return scores
+
+
+def table(scores: list[Score]) -> str:
+    """The scores as a Markdown table with 95% intervals."""
+    lines = ["| category | correct | 95% interval | images | and nothing else |", "|---|---|---|---|---|"]
+    for s in scores:
+        low, high = wilson(s.correct, s.n)
+        lines.append(
+            f"| {s.category} | {s.share:.3f} | {low:.3f} to {high:.3f} | {s.n} | {s.clean / s.n:.3f} |"
+        )
+    return "\n".join(lines)
+
+
+def main(
+    model: Annotated[Path, typer.Option(help="The pipeline folder.")] = Path("models/shapes"),
+    n: Annotated[int, typer.Option(help="Images a category.")] = 200,
+    guidance: Annotated[float, typer.Option(help="Guidance scale.")] = 3.0,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30,
+    seed: Annotated[int, typer.Option(help="Seed of the first image of each category.")] = 10_000,
+    sheet: Annotated[Path | None, typer.Option(help="Folder for a contact sheet of each category.")] = None,
+) -> None:
+    """Print the table of the model card."""
+    from diffatlas.shapes.model import build_pipeline, load_parts
+
+    pipe = build_pipeline(load_parts(model))
+    scores = evaluate(
+        pipe,
+        n=n,
+        guidance=guidance,
+        steps=steps,
+        seed=seed,
+        progress=lambda s: print(f"{s.category:12} {s.share:.3f}", flush=True),
+        keep=(lambda c, t, i: contact_sheet(sheet, c, t, i)) if sheet else None,
+    )
+    print(table(scores))
+
+
+def contact_sheet(folder: Path, category: str, tasks: list[Task], images: np.ndarray) -> None:
+    """Write the first 40 images of a category as one picture, a red bar under each that failed."""
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet = Image.new("RGB", (10 * 132, 4 * 140), "grey")
+    for i, (task, pixels) in enumerate(zip(tasks[:40], images[:40], strict=True)):
+        x, y = i % 10 * 132 + 2, i // 10 * 140 + 2
+        sheet.paste(Image.fromarray(pixels).resize((128, 128), Image.Resampling.NEAREST), (x, y))
+        if not judge(pixels, task).correct:
+            sheet.paste((200, 0, 0), (x, y + 129, x + 128, y + 134))
+    sheet.save(folder / f"{category}.png")
+    (folder / f"{category}.txt").write_text(
+        "\n".join(f"{t.prompt}  {judge(i, t).reason}" for t, i in zip(tasks[:40], images[:40], strict=True))
+        + "\n"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

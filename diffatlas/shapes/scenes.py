@@ -1,0 +1,167 @@
+"""The world of the embedded model: what a scene may hold, and how it is described in words.
+
+A scene is a background and one to four objects; a caption names them as GenEval does ("a red circle",
+"three green squares", "a purple star above a blue triangle"). Coordinates are pixels of a 64 x 64 image,
+x to the right and y downwards.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import dataclass
+
+SIZE = 64
+
+SHAPES = ("circle", "square", "triangle", "star", "ring")
+
+COLORS: dict[str, tuple[int, int, int]] = {
+    "red": (222, 40, 44),
+    "orange": (243, 139, 20),
+    "yellow": (247, 220, 42),
+    "green": (38, 164, 74),
+    "blue": (40, 92, 222),
+    "purple": (142, 52, 178),
+}
+
+BACKGROUNDS: dict[str, tuple[int, int, int]] = {"white": (250, 250, 250), "black": (12, 12, 12)}
+
+#: Relation of the first object to the second: its words, and the unit vector (x, y) that it stands for.
+RELATIONS: dict[str, tuple[float, float]] = {
+    "to the left of": (-1.0, 0.0),
+    "to the right of": (1.0, 0.0),
+    "above": (0.0, -1.0),
+    "below": (0.0, 1.0),
+}
+
+NUMBERS = {2: "two", 3: "three", 4: "four"}
+
+
+@dataclass(frozen=True)
+class Object:
+    """One shape: its kind, its colour's name, centre (x, y), radius and turn (radians)."""
+
+    shape: str
+    color: str
+    x: float
+    y: float
+    radius: float
+    turn: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is drawn. ``kind`` says which part of the grammar it came from."""
+
+    kind: str
+    background: str
+    objects: tuple[Object, ...]
+    #: Relation of the first object to the second, where the caption names one.
+    relation: str | None = None
+
+
+def article(word: str) -> str:
+    """Return the word with its indefinite article."""
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def noun(shape: str, color: str | None) -> str:
+    """Return "red circle", or "circle" where no colour is named."""
+    return f"{color} {shape}" if color else shape
+
+
+def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
+    """Draw a scene of ``kind``: "single", "two", "relation" or "count"; by default a kind is drawn too."""
+    kind = kind or rng.choices(("single", "two", "relation", "count"), (0.2, 0.24, 0.36, 0.2))[0]
+    background = rng.choice(tuple(BACKGROUNDS))
+    if kind == "single":
+        looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS)))]
+    elif kind == "count":
+        looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS)))] * rng.choice(tuple(NUMBERS))
+    else:
+        looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS))) for _ in range(2)]
+        while looks[0] == looks[1]:
+            looks[1] = (rng.choice(SHAPES), rng.choice(tuple(COLORS)))
+    relation = rng.choice(tuple(RELATIONS)) if kind == "relation" else None
+    return Scene(kind, background, _place(rng, looks, relation), relation)
+
+
+def _place(rng: random.Random, looks: list[tuple[str, str]], relation: str | None) -> tuple[Object, ...]:
+    """Put the objects where none touches another or the border, and the relation holds clearly."""
+    low, high = {1: (9.0, 15.0), 2: (8.0, 12.5), 3: (7.5, 10.5), 4: (7.0, 9.5)}[len(looks)]
+    while True:
+        placed: list[Object] = []
+        for shape, color in looks:
+            radius = rng.uniform(low, high)
+            margin = radius + 2
+            x, y = rng.uniform(margin, SIZE - margin), rng.uniform(margin, SIZE - margin)
+            if any(math.hypot(x - o.x, y - o.y) < radius + o.radius + 3 for o in placed):
+                break
+            placed.append(Object(shape, color, x, y, radius, rng.uniform(-0.26, 0.26)))
+        if len(placed) == len(looks) and (relation is None or _holds(relation, *placed)):
+            return tuple(placed)
+
+
+def _holds(relation: str, a: Object, b: Object) -> bool:
+    ux, uy = RELATIONS[relation]
+    dx, dy = a.x - b.x, a.y - b.y
+    along, across = dx * ux + dy * uy, abs(dx * uy) + abs(dy * ux)
+    return along > 8 and across < 0.7 * along
+
+
+def sample_caption(rng: random.Random, scene: Scene) -> str:
+    """Describe a scene in the words of the grammar; colours, background and "a photo of" come and go."""
+    colored = rng.random() < 0.8
+    words = caption(
+        scene,
+        colored=colored,
+        background=rng.random() < 0.3,
+        short=rng.random() < 0.3,
+        reverse=scene.relation is None and rng.random() < 0.5,
+    )
+    return f"a photo of {words}" if rng.random() < 0.15 else words
+
+
+def caption(
+    scene: Scene,
+    *,
+    colored: bool = True,
+    background: bool = False,
+    short: bool = False,
+    reverse: bool = False,
+) -> str:
+    """Return the caption. ``short`` says "left of" for "to the left of"; ``reverse`` names B before A."""
+    names = [noun(o.shape, o.color if colored else None) for o in scene.objects]
+    if scene.kind == "count":
+        words = f"{NUMBERS[len(names)]} {names[0]}s"
+    elif scene.kind == "single":
+        words = article(names[0])
+    else:
+        if reverse:
+            names.reverse()
+        relation = scene.relation or "and"
+        if short:
+            relation = relation.removeprefix("to the ")
+        words = f"{article(names[0])} {relation} {article(names[1])}"
+    return f"{words} on a {scene.background} background" if background else words
+
+
+def vocabulary() -> list[str]:
+    """Every word that a caption can hold, sorted."""
+    words = {
+        "a",
+        "an",
+        "and",
+        "on",
+        "of",
+        "the",
+        "to",
+        "left",
+        "right",
+        "photo",
+        "background",
+        "above",
+        "below",
+    }
+    words |= {*SHAPES, *(s + "s" for s in SHAPES), *COLORS, *BACKGROUNDS, *NUMBERS.values()}
+    return sorted(words)

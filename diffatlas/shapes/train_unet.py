@@ -1,0 +1,231 @@
+"""Train the denoiser and the text encoder together on fresh scenes."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import nn
+
+from diffatlas.shapes.data import Batch, SceneStream
+from diffatlas.shapes.scenes import COLORS, SHAPES
+from diffatlas.shapes.train_text import token_ids
+
+CAPTION_DROP = 0.12
+#: The distance channel tells the shape, and is weighted more.
+CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0)
+#: Weight of the auxiliary loss (see `CellReader`).
+CELL_WEIGHT = 0.15
+
+
+class CellReader(nn.Module):
+    """Reads from the decoder's features which shape and which colour each cell will hold.
+
+    The mean squared error of a latent says little about which of two similar shapes belongs in a place; a
+    cross-entropy does. The heads only shape the features while training (in the spirit of representation
+    alignment, Yu et al. 2024, arXiv 2410.06940) and are not part of the model.
+    """
+
+    def __init__(self, unet: Any) -> None:
+        super().__init__()
+        widths = unet.config.block_out_channels
+        classes = 2 + len(SHAPES) + len(COLORS)
+        self.heads = nn.ModuleList(nn.Conv2d(w, classes, 1) for w in (widths[-1], widths[-2]))
+        self.features: list[torch.Tensor] = []
+        for block in unet.up_blocks[:2]:
+            block.register_forward_hook(lambda _m, _a, out: self.features.append(out))
+
+    def loss(self, data: Batch) -> torch.Tensor:
+        """Cross-entropy of shape and colour per cell, mean over the two resolutions; clears the features."""
+        total = torch.zeros((), device=data.latents.device)
+        for head, feature in zip(self.heads, self.features, strict=True):
+            shape, color = head(feature.float()).split([1 + len(SHAPES), 1 + len(COLORS)], 1)
+            stride = data.shape_cells.shape[-1] // feature.shape[-1]
+            where = slice(stride // 2, None, stride)
+            total = total + F.cross_entropy(shape, data.shape_cells[:, where, where])
+            total = total + F.cross_entropy(color, data.color_cells[:, where, where])
+        self.features.clear()
+        return total / len(self.heads)
+
+
+class UnetTrainer:
+    """State of the training: the trained modules, their moving average, the optimizer, the data.
+
+    ``rank`` and ``world`` share the work between processes: each draws its own scenes and the gradients are
+    averaged.
+    """
+
+    def __init__(
+        self, parts: dict[str, Any], *, seed: int, device: str, rate: float, rank: int = 0, world: int = 1
+    ) -> None:
+        self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
+        self.unet = parts["unet"].train().to(device)
+        self.text_encoder = parts["text_encoder"].train().to(device)
+        self.trained = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
+        self.average = copy.deepcopy(self.trained).requires_grad_(False)
+        self.reader = CellReader(self.unet).to(device)
+        self.parameters = [*self.trained.parameters(), *self.reader.parameters()]
+        if world > 1:
+            for p in self.parameters:
+                dist.broadcast(p.data, 0)
+        decayed = [p for p in self.parameters if p.ndim > 1]
+        plain = [p for p in self.parameters if p.ndim <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
+            lr=rate,
+            betas=(0.9, 0.99),
+            fused=True,
+        )
+        self.stream = SceneStream(seed * 1000 + rank, device)
+        self.noise = torch.Generator(device=device).manual_seed(seed * 1000 + rank)
+        alphas = parts["scheduler"].alphas_cumprod.to(device)
+        self.alpha, self.sigma = alphas.sqrt(), (1 - alphas).sqrt()
+        self.weights = torch.tensor(CHANNEL_WEIGHTS, device=device)[:, None, None]
+        self.empty = token_ids(parts["tokenizer"], [""], device)
+        self.steps = 0
+        self.seen = 0
+
+    def step(self, batch: int, share: float) -> tuple[float, float]:
+        """One optimizer step on ``batch`` scenes a process; return the two losses.
+
+        ``share`` is the part of the training time that is spent, 0 to 1.
+        """
+        data = self.stream.batch(batch)
+        loss, cells = self.loss(data)
+        self.optimizer.zero_grad(set_to_none=False)
+        (loss + CELL_WEIGHT * cells).backward()
+        if self.world > 1:
+            self._average_gradients()
+        nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * min(1.0, (self.steps + 1) / 100) * decay(share)
+        self.optimizer.step()
+        self.steps += 1
+        self.seen += batch * self.world
+        # The average's memory grows to about 700 steps.
+        self._update_average(min(0.9985, (1 + self.steps) / (10 + self.steps)))
+        return float(loss.detach()), float(cells.detach())
+
+    def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """The weighted v-prediction error (Salimans and Ho 2022, arXiv 2202.00512) and the cells' loss."""
+        n = len(data.captions)
+        ids = token_ids(self.parts["tokenizer"], data.captions, self.device)
+        dropped = torch.rand(n, generator=self.noise, device=self.device) < CAPTION_DROP
+        ids = torch.where(dropped[:, None], self.empty, ids)
+        # Stratified: one timestep from each n-th of the schedule.
+        u = (
+            torch.arange(n, device=self.device) + torch.rand(n, generator=self.noise, device=self.device)
+        ) / n
+        t = (u * len(self.alpha)).long()
+        a, s = self.alpha[t][:, None, None, None], self.sigma[t][:, None, None, None]
+        eps = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
+        noisy, v = a * data.latents + s * eps, a * eps - s * data.latents
+        half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
+        with half:
+            context = self.text_encoder(ids).last_hidden_state
+            predicted = self.unet(noisy, t, context, return_dict=False)[0]
+        loss = (self.weights * (predicted.float() - v) ** 2).mean()
+        return loss, self.reader.loss(data)
+
+    def _average_gradients(self) -> None:
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        flat = torch._utils._flatten_dense_tensors(grads)
+        dist.all_reduce(flat)
+        flat /= self.world
+        for grad, mean in zip(grads, torch._utils._unflatten_dense_tensors(flat, grads), strict=True):
+            grad.copy_(mean)
+
+    @torch.no_grad()
+    def _update_average(self, keep: float) -> None:
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.trained.parameters()), 1 - keep)
+
+    def averaged_parts(self) -> dict[str, Any]:
+        """The pipeline's parts with the averaged weights, on the CPU."""
+        mean = copy.deepcopy(self.average).to("cpu").eval()
+        return {**self.parts, "unet": mean["unet"], "text_encoder": mean["text_encoder"]}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a later process needs to go on exactly as this one would, but for the data."""
+        return {
+            "trained": self.trained.state_dict(),
+            "average": self.average.state_dict(),
+            "reader": self.reader.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "steps": self.steps,
+            "seen": self.seen,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up what `state` gave; fresh scenes are drawn from a seed moved on by the steps done."""
+        self.trained.load_state_dict(state["trained"])
+        self.average.load_state_dict(state["average"])
+        self.reader.load_state_dict(state["reader"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.steps, self.seen = state["steps"], state["seen"]
+        self.stream = SceneStream(
+            self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank, self.device
+        )
+
+
+def decay(share: float) -> float:
+    """The learning rate's factor: 1 for the first 55% of the time, then half a cosine down to 0.02."""
+    if share < 0.55:
+        return 1.0
+    x = min(1.0, (share - 0.55) / 0.45)
+    return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi))))
+
+
+def train_unet(
+    trainer: UnetTrainer,
+    *,
+    minutes: float,
+    batch: int,
+    checkpoint: Path | None,
+    save_every: float = 5.0,
+    progress: Callable[[float, str], None] | None = None,
+    spent_before: float = 0.0,
+    on_save: Callable[[UnetTrainer], None] | None = None,
+) -> None:
+    """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process;
+    write ``checkpoint`` every ``save_every`` minutes and at the end."""
+    start = time.monotonic() - spent_before * 60
+    saved = time.monotonic()
+    smooth: list[float] = []
+    while True:
+        share = torch.tensor((time.monotonic() - start) / 60 / minutes)
+        if trainer.world > 1:
+            dist.broadcast(share, 0)
+        if share >= 1:
+            break
+        losses = trainer.step(batch, float(share))
+        smooth = (
+            list(losses) if not smooth else [0.99 * a + 0.01 * b for a, b in zip(smooth, losses, strict=True)]
+        )
+        if trainer.rank == 0:
+            if progress and trainer.steps % 10 == 0:
+                progress(
+                    float(share), f"unet {trainer.seen:,} scenes  loss {smooth[0]:.4f}  cells {smooth[1]:.4f}"
+                )
+            if checkpoint and time.monotonic() - saved > save_every * 60:
+                save_checkpoint(trainer, checkpoint, (time.monotonic() - start) / 60)
+                if on_save:
+                    on_save(trainer)
+                saved = time.monotonic()
+    if trainer.rank == 0 and checkpoint:
+        save_checkpoint(trainer, checkpoint, minutes)
+        if on_save:
+            on_save(trainer)
+
+
+def save_checkpoint(trainer: UnetTrainer, path: Path, minutes: float) -> None:
+    """Replace the checkpoint atomically."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    torch.save({**trainer.state(), "minutes": minutes}, part)
+    part.replace(path)

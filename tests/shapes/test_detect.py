@@ -1,0 +1,143 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from diffatlas.shapes.detect import Detection, background, detect
+from diffatlas.shapes.render import draw
+from diffatlas.shapes.scenes import RELATIONS, Object, Scene, sample_scene
+from diffatlas.shapes.tasks import CATEGORIES, Demand, Task, all_tasks, judge, relations, sample_tasks
+
+
+def pictures(scenes: list[Scene], seed: int | None = None) -> np.ndarray:
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    images = draw(scenes, generator=generator).images
+    return (images * 255).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def test_detector_agrees_with_the_renderer_on_held_out_scenes():
+    rng = random.Random(8675309)
+    scenes = [sample_scene(rng) for _ in range(2000)]
+    right = 0
+    for scene, image in zip(scenes, pictures(scenes, seed=8675309), strict=True):
+        found = detect(image)
+        same = sorted((o.shape, o.color) for o in scene.objects) == sorted((d.shape, d.color) for d in found)
+        right += same and background(image) == scene.background and _boxes_fit(scene, found)
+    assert right / len(scenes) >= 0.99
+
+
+def _boxes_fit(scene: Scene, found: list[Detection]) -> bool:
+    """Every object's centre lies in a box of its own, whose half side is about its radius."""
+    for o in scene.objects:
+        fits = [
+            d
+            for d in found
+            if d.shape == o.shape
+            and d.box[0] < o.x < d.box[2]
+            and d.box[1] < o.y < d.box[3]
+            and 0.6 * o.radius < (d.box[2] - d.box[0]) / 2 < 1.4 * o.radius
+        ]
+        if len(fits) != 1:
+            return False
+    return True
+
+
+def test_noise_and_blank_pictures_hold_nothing():
+    rng = np.random.default_rng(0)
+    assert detect(np.full((64, 64, 3), 250, np.uint8)) == []
+    speckle = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert [d for d in detect(speckle) if d.score > 0.85] == []
+
+
+def test_touching_objects_of_two_colours_are_told_apart():
+    touching = Scene(
+        "two", "white", (Object("circle", "red", 22, 32, 10), Object("square", "blue", 42, 32, 11))
+    )
+    found = {(d.shape, d.color) for d in detect(pictures([touching])[0])}
+    assert found == {("circle", "red"), ("square", "blue")}
+
+
+def test_a_blurred_picture_is_still_read():
+    from PIL import Image, ImageFilter
+
+    scene = Scene("two", "black", (Object("star", "yellow", 20, 20, 12), Object("ring", "green", 44, 44, 12)))
+    soft = np.asarray(Image.fromarray(pictures([scene])[0]).filter(ImageFilter.GaussianBlur(0.8)))
+    assert {(d.shape, d.color) for d in detect(soft)} == {("star", "yellow"), ("ring", "green")}
+
+
+def brute_force_relations(a: tuple, b: tuple) -> set[str]:
+    """GenEval's rule written out case by case."""
+    ax, ay, bx, by = (a[0] + a[2]) / 2, (a[1] + a[3]) / 2, (b[0] + b[2]) / 2, (b[1] + b[3]) / 2
+    dx, dy = ax - bx, ay - by
+    wx, wy = 0.1 * (a[2] - a[0] + b[2] - b[0]), 0.1 * (a[3] - a[1] + b[3] - b[1])
+    rx = 0 if abs(dx) < wx else dx - wx if dx > 0 else dx + wx
+    ry = 0 if abs(dy) < wy else dy - wy if dy > 0 else dy + wy
+    if abs(rx) < 1e-3 and abs(ry) < 1e-3:
+        return set()
+    n = (dx * dx + dy * dy) ** 0.5
+    out = set()
+    if rx / n < -0.5:
+        out.add("to the left of")
+    if rx / n > 0.5:
+        out.add("to the right of")
+    if ry / n < -0.5:
+        out.add("above")
+    if ry / n > 0.5:
+        out.add("below")
+    return out
+
+
+def test_relations_follow_the_written_rule():
+    rng = np.random.default_rng(1)
+    seen = set()
+    for _ in range(2000):
+        boxes = []
+        for _ in range(2):
+            x, y = rng.integers(0, 45, 2)
+            w, h = rng.integers(4, 20, 2)
+            boxes.append((int(x), int(y), int(x + w), int(y + h)))
+        a, b = (Detection("ring", "red", box, 1.0) for box in boxes)
+        expected = brute_force_relations(*boxes)
+        assert relations(a, b) == expected
+        seen |= expected
+    assert seen == set(RELATIONS)
+
+
+def test_verdicts():
+    def judge_scene(scene: Scene, task: Task) -> bool:
+        return judge(pictures([scene])[0], task).correct
+
+    left, right = Object("circle", "red", 18, 32, 9), Object("square", "blue", 46, 32, 9)
+    scene = Scene("two", "white", (left, right))
+    assert judge_scene(scene, Task("two", "", (Demand("circle"), Demand("square"))))
+    assert judge_scene(scene, Task("binding", "", (Demand("circle", "red"), Demand("square", "blue"))))
+    assert not judge_scene(scene, Task("binding", "", (Demand("circle", "blue"), Demand("square", "red"))))
+    pair = (Demand("circle"), Demand("square"))
+    assert judge_scene(scene, Task("position", "", pair, relation="to the left of"))
+    assert not judge_scene(scene, Task("position", "", pair, relation="above"))
+    assert not judge_scene(scene, Task("count", "", (Demand("circle", count=2, exactly=True),)))
+    assert judge_scene(scene, Task("single", "", (Demand("circle"),)))
+    assert not judge(pictures([scene])[0], Task("single", "", (Demand("circle"),))).nothing_else
+    assert not judge_scene(scene, Task("background", "", (Demand("circle"),), background="black"))
+
+
+def test_count_forbids_one_more():
+    rings = tuple(Object("ring", "green", x, y, 8) for x, y in ((14, 14), (44, 14), (14, 44)))
+    image = pictures([Scene("count", "white", rings)])[0]
+    verdicts = {
+        n: judge(image, Task("count", "", (Demand("ring", None, n, True),))).correct for n in (2, 3, 4)
+    }
+    assert verdicts == {2: False, 3: True, 4: False}
+
+
+@pytest.mark.parametrize("category", CATEGORIES)
+def test_drawn_scenes_fulfil_the_tasks_that_describe_them(category):
+    """Tasks and captions are one grammar: a task's prompt is the caption of a scene that fulfils it."""
+    prompts = {t.prompt for t in all_tasks(category)}
+    assert len(prompts) == len(all_tasks(category))
+    assert [t.prompt for t in sample_tasks(category, 8)] == [t.prompt for t in sample_tasks(category, 8)]
+    from diffatlas.shapes.scenes import vocabulary
+
+    words = {w for p in prompts for w in p.split()}
+    assert words <= set(vocabulary())
