@@ -34,7 +34,7 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     p = correct / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return centre - half, centre + half
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def generate(
@@ -102,6 +102,7 @@ def main(
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the first image of each category.")] = 10_000,
     sheet: Annotated[Path | None, typer.Option(help="Folder for a contact sheet of each category.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Put the table into the model card.")] = False,
 ) -> None:
     """Print the table of the model card."""
     from diffatlas.shapes.model import build_pipeline, load_parts
@@ -117,6 +118,17 @@ def main(
         keep=(lambda c, t, i: contact_sheet(sheet, c, t, i)) if sheet else None,
     )
     print(table(scores))
+    if write:
+        write_table(model / "README.md", table(scores))
+
+
+def write_table(card: Path, text: str) -> None:
+    """Replace what stands between the card's ``<!-- table -->`` marks."""
+    before, _, rest = card.read_text().partition("<!-- table -->")
+    _, mark, after = rest.partition("<!-- /table -->")
+    if not mark:
+        raise ValueError(f"{card} has no <!-- table --> ... <!-- /table --> marks.")
+    card.write_text(f"{before}<!-- table -->\n{text}\n{mark}{after}")
 
 
 def contact_sheet(folder: Path, category: str, tasks: list[Task], images: np.ndarray) -> None:

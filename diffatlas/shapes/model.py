@@ -107,7 +107,7 @@ def load_parts(folder: Path) -> dict[str, Any]:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32, local_files_only=True)
+    pipe = StableDiffusionPipeline.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     return {name: getattr(pipe, name) for name in ("tokenizer", "text_encoder", "unet", "vae", "scheduler")}
 
 
@@ -133,12 +133,19 @@ def save_pipeline(parts: dict[str, Any], folder: Path) -> None:
         for name, part in parts.items()
     }
     build_pipeline(halves).save_pretrained(folder, safe_serialization=True)
-    _forget_origin(folder)
+    _tidy_configs(folder)
 
 
-def _forget_origin(folder: Path) -> None:
-    """Drop the path a part was loaded from, which diffusers writes into its configuration."""
+def _tidy_configs(folder: Path) -> None:
+    """Drop the path a part was loaded from, and let transformers compute in fp32 as diffusers does by default:
+    it would otherwise take the dtype of the stored weights, and the two halves of the pipeline would not fit."""
     for path in folder.rglob("*.json"):
         data = json.loads(path.read_text())
-        if isinstance(data, dict) and data.pop("_name_or_path", None) is not None:
-            path.write_text(json.dumps(data, indent=2, sort_keys=True) + "\n")
+        if not isinstance(data, dict):
+            continue
+        changed = dict(data)
+        changed.pop("_name_or_path", None)
+        if "dtype" in changed:
+            changed["dtype"] = "float32"
+        if changed != data:
+            path.write_text(json.dumps(changed, indent=2, sort_keys=True) + "\n")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+from collections import Counter
+from itertools import pairwise
+from typing import Any
 
 from diffatlas.shapes.scenes import vocabulary
 
@@ -12,27 +13,37 @@ MAX_LENGTH = 24
 
 
 def learn_bpe(words: list[str]) -> tuple[dict[str, int], list[tuple[str, str]]]:
-    """Vocabulary and merges (CLIP's format) that make each word a single token.
+    """Vocabulary and merges (CLIP's format) that make each word a single token (Sennrich et al. 2016,
+    arXiv 1508.07909).
 
-    The 256 bytes come first, alone and at a word's end, so that no text is unknown.
+    The most frequent pair is merged first, the alphabetically first of equals: the `tokenizers` trainer breaks
+    such ties differently from process to process. The 256 bytes come first in the vocabulary, alone and at a
+    word's end, so that no text is unknown.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from tokenizers import pre_tokenizers
 
+    spelled = [[*word[:-1], word[-1] + "</w>"] for word in words]
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter(pair for symbols in spelled for pair in pairwise(symbols)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelled = [_merge(symbols, best) for symbols in spelled]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    learner.pre_tokenizer = pre_tokenizers.Whitespace()
-    learner.decoder = decoders.BPEDecoder(suffix="</w>")
-    trainer = trainers.BpeTrainer(
-        vocab_size=5000, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
-    )
-    learner.train_from_iterator(words, trainer)
-    learned = json.loads(learner.to_str())["model"]
-    merges = [tuple(m) if isinstance(m, list) else tuple(m.split(" ")) for m in learned["merges"]]
     tokens = [*alphabet, *(a + "</w>" for a in alphabet), *("".join(m) for m in merges), START, END]
     return {token: i for i, token in enumerate(dict.fromkeys(tokens))}, merges
 
 
-def build_tokenizer():
+def _merge(symbols: list[str], pair: tuple[str, str]) -> list[str]:
+    out: list[str] = []
+    for symbol in symbols:
+        if out and (out[-1], symbol) == pair:
+            out[-1] += symbol
+        else:
+            out.append(symbol)
+    return out
+
+
+def build_tokenizer() -> Any:
     """Return the model's `transformers.CLIPTokenizer`."""
     from transformers import CLIPTokenizer
 
@@ -46,8 +57,3 @@ def build_tokenizer():
         pad_token=END,
         model_max_length=MAX_LENGTH,
     )
-
-
-def save_tokenizer(folder: Path) -> None:
-    """Write the tokenizer where a pipeline looks for it."""
-    build_tokenizer().save_pretrained(folder)

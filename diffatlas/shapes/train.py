@@ -21,7 +21,7 @@ import typer
 
 from diffatlas.shapes.model import build_parts, load_parts, save_pipeline
 from diffatlas.shapes.train_text import train_text
-from diffatlas.shapes.train_unet import UnetTrainer, train_unet
+from diffatlas.shapes.train_unet import UnetTrainer, load_checkpoint, train_unet
 from diffatlas.shapes.train_vae import train_vae, vae_quality
 
 
@@ -97,11 +97,7 @@ def main(
         dist.barrier()
     if minutes > 0:
         trainer = UnetTrainer(parts, seed=seed + 1, device=device, rate=rate, rank=rank, world=world)
-        spent = 0.0
-        if checkpoint.exists() and not fresh:
-            state = torch.load(checkpoint, map_location=device, weights_only=True)
-            spent = state.pop("minutes")
-            trainer.load_state(state)
+        spent = load_checkpoint(trainer, checkpoint) if checkpoint.exists() and not fresh else 0.0
         train_unet(
             trainer,
             minutes=minutes,

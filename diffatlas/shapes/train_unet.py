@@ -229,3 +229,11 @@ def save_checkpoint(trainer: UnetTrainer, path: Path, minutes: float) -> None:
     part = path.with_suffix(".part")
     torch.save({**trainer.state(), "minutes": minutes}, part)
     part.replace(path)
+
+
+def load_checkpoint(trainer: UnetTrainer, path: Path) -> float:
+    """Take up a checkpoint; return the minutes of training that it holds."""
+    state = torch.load(path, map_location=trainer.device, weights_only=True)
+    minutes = state.pop("minutes")
+    trainer.load_state(state)
+    return minutes

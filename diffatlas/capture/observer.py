@@ -1,0 +1,323 @@
+"""`observe`: record what a pipeline computes, step by step, and change nothing of it."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffatlas.capture import guidance, preview, schedule
+from diffatlas.capture.arrays import to_numpy
+from diffatlas.capture.latent_grid import token_grid, unpack
+from diffatlas.capture.spec import Capture
+from diffatlas.capture.x0 import predict_x0
+from diffatlas.errors import CapabilityError
+from diffatlas.events import Step
+from diffatlas.geometry import path
+from diffatlas.run import with_cosine_to_end
+
+if TYPE_CHECKING:
+    import torch
+
+DENOISERS = ("unet", "transformer", "transformer_2")
+
+
+@dataclass
+class Trace:
+    """What `observe` recorded of one pipeline call. All arrays are CPU NumPy with a leading batch axis B."""
+
+    #: x_T, the state before the first step, as the pipeline holds it.
+    initial_latents: np.ndarray | None = None
+    #: Noise level of `initial_latents`, in the scheduler's own units (`diffatlas.capture.schedule`).
+    initial_sigma: float | None = None
+    #: Number of ``scheduler.step`` calls that the run makes (some schedulers make more than were asked for).
+    total_steps: int | None = None
+    steps: list[Step] = field(default_factory=list)
+    #: Cosine of each step's latents to the last ones (first image); filled in when the context ends.
+    cosine_to_end: list[float] = field(default_factory=list)
+
+
+@contextmanager
+def observe(
+    pipe: Any,
+    capture: Capture | None = None,
+    *,
+    on_start: Callable[[Trace], None] | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> Iterator[Trace]:
+    """Record one call of a diffusers text-to-image pipeline made inside the context.
+
+    The image is bit-identical to that of the plain call: raw predictions are read by a forward hook on the
+    denoiser, the states by a wrapper around ``step`` of the scheduler instance. Both are gone when the
+    context ends, also by an exception. A further call inside the same context begins the trace anew.
+
+    pipe: any pipeline with a ``unet`` or ``transformer`` and a ``scheduler`` with a ``step``.
+    capture: what to keep; `Capture()` where None.
+    on_start: called with the trace when x_T and the number of steps are known, at the first
+        ``scheduler.step``.
+    on_step: called with each `Step`, right after it. Both run on the pipeline's thread, and what they raise
+        ends the pipeline call.
+
+    `Step.sigma` is the level of the state after the step, 0 after the last. `Step.cond_pred` and
+    `Step.uncond_pred` have the form of `Step.noise_pred`: a learned variance is left out, and the sign is
+    the scheduler's where a pipeline negates its model. `Step.x0_pred` is float32.
+
+    Raises `CapabilityError` where the pipeline has no such parts, and inside the pipeline call where the
+    scheduler's noise levels are not known, or x0 or a preview is asked of what allows none.
+    """
+    capture = Capture() if capture is None else capture
+    denoisers = _denoisers(pipe)
+    scheduler = getattr(pipe, "scheduler", None)
+    if not denoisers or not callable(getattr(scheduler, "step", None)):
+        raise CapabilityError(
+            f"{type(pipe).__name__} has no denoiser and scheduler of the kind that can be observed:"
+            f" one of {', '.join(DENOISERS)} and a scheduler with a step are needed."
+        )
+    recorder = _Recorder(pipe, capture, on_start, on_step)
+    with ExitStack() as stack:
+        for denoiser in denoisers:
+            hook = denoiser.register_forward_hook(recorder.after_denoiser, with_kwargs=True)
+            stack.callback(hook.remove)
+        stack.enter_context(_step_wrapped(scheduler, recorder.around_step))
+        stack.callback(recorder.finish)
+        yield recorder.trace
+
+
+class _Recorder:
+    """Turns denoiser outputs and scheduler steps into the steps of a trace."""
+
+    def __init__(
+        self,
+        pipe: Any,
+        capture: Capture,
+        on_start: Callable[[Trace], None] | None,
+        on_step: Callable[[Step], None] | None,
+    ) -> None:
+        self.trace = Trace()
+        self._pipe = pipe
+        self._capture = capture
+        self._on_start = on_start
+        self._on_step = on_step
+        #: Predictions of the denoiser calls since the last scheduler step.
+        self._outputs: list[torch.Tensor] = []
+        #: (rows, columns) of packed latents.
+        self._grid: tuple[int, int] | None = None
+        self._linear = None
+        if capture.previews != "off":
+            preview.vae_of(pipe)
+            if capture.preview_decoder == "linear":
+                self._linear = preview.linear_map(pipe)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.trace.steps.clear()
+        self.trace.cosine_to_end.clear()
+        #: (whether the first of two predictions is the conditional one, sign), once it is known.
+        self._order: tuple[bool, float] | None = None
+        #: First image of every recorded state, x_T first, for the metrics.
+        self._path: list[np.ndarray] = []
+
+    def after_denoiser(self, module: Any, args: tuple, kwargs: Mapping[str, Any], output: Any) -> None:
+        """Forward hook: keep the raw prediction of a denoiser call."""
+        if self._capture.previews != "off" and self._before_first_step:
+            self._grid = token_grid(kwargs)
+        if self._capture.predictions or self._capture.metrics:
+            prediction = _first_tensor(output)
+            if prediction is not None:
+                # A pipeline may go on to write into it.
+                self._outputs.append(prediction.detach().clone())
+
+    def around_step(
+        self, scheduler: Any, step: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        """Run ``scheduler.step`` as called, and record what goes in and what comes out."""
+        model_output, timestep, sample = _step_arguments(args, kwargs)
+        if getattr(timestep, "ndim", 0):  # some pipelines repeat it for each image
+            timestep = timestep.flatten()[0]
+        if self._before_first_step:
+            self._reset()
+            self._begin(scheduler, timestep, sample)
+        noise_pred = to_numpy(model_output) if self._wants_predictions else None
+        x0_pred = self._x0(scheduler, timestep, sample, model_output)
+
+        result = step(*args, **kwargs)
+
+        self._record(scheduler, timestep, _prev_sample(result), noise_pred, x0_pred)
+        return result
+
+    def finish(self) -> None:
+        """Add to the steps what only the end can tell."""
+        if self._capture.metrics and self.trace.steps:
+            cosines = [float(path.cosine(x, self._path[-1])[0]) for x in self._path[1:]]
+            self.trace.cosine_to_end[:] = cosines
+            self.trace.steps[:] = with_cosine_to_end(tuple(self.trace.steps), cosines)
+
+    @property
+    def _before_first_step(self) -> bool:
+        return len(self.trace.steps) in (0, self.trace.total_steps)
+
+    @property
+    def _wants_predictions(self) -> bool:
+        return self._capture.predictions or len(self._outputs) > 0
+
+    def _begin(self, scheduler: Any, timestep: Any, sample: torch.Tensor) -> None:
+        trace = self.trace
+        trace.initial_latents = to_numpy(sample)
+        trace.initial_sigma = schedule.level_at_call(scheduler, timestep).sigma
+        trace.total_steps = schedule.count_steps(scheduler)
+        self._path.append(trace.initial_latents[:1])
+        if self._on_start is not None:
+            self._on_start(trace)
+
+    def _x0(
+        self, scheduler: Any, timestep: Any, sample: torch.Tensor, model_output: torch.Tensor
+    ) -> np.ndarray | None:
+        index, total = len(self.trace.steps), self.trace.total_steps
+        if not self._capture.x0 and not self._capture.wants_preview(index, total):
+            return None
+        level = schedule.level_at_call(scheduler, timestep)
+        return to_numpy(predict_x0(scheduler, sample, model_output, level))
+
+    def _record(
+        self,
+        scheduler: Any,
+        timestep: Any,
+        sample: torch.Tensor,
+        noise_pred: np.ndarray | None,
+        x0_pred: np.ndarray | None,
+    ) -> None:
+        capture, trace = self._capture, self.trace
+        index, total = len(trace.steps), trace.total_steps
+        latents = to_numpy(sample)
+        cond_pred, uncond_pred = self._split(noise_pred, len(latents))
+        metrics = {}
+        if capture.metrics:
+            metrics = path.step_metrics(latents, self._path[-1], self._path[0], cond_pred, uncond_pred)
+            self._path.append(latents[:1])
+        keep_preds = capture.predictions
+        step = Step(
+            index=index,
+            timestep=float(timestep),
+            sigma=schedule.sigma_after(scheduler, timestep, is_last=index == total - 1),
+            latents=latents if capture.latents else None,
+            noise_pred=noise_pred if keep_preds else None,
+            cond_pred=cond_pred if keep_preds else None,
+            uncond_pred=uncond_pred if keep_preds else None,
+            x0_pred=x0_pred if capture.x0 else None,
+            metrics=metrics,
+            preview=self._preview(scheduler, x0_pred) if capture.wants_preview(index, total) else None,
+        )
+        trace.steps.append(step)
+        if self._on_step is not None:
+            self._on_step(step)
+
+    def _split(self, guided: np.ndarray | None, batch: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Return (cond, uncond) from the denoiser's outputs since the last step, or (None, None)."""
+        outputs, self._outputs = self._outputs, []
+        if guided is None:
+            return None, None
+        predictions = [
+            part for output in outputs for part in _split_batch(to_numpy(output), batch, guided.shape)
+        ]
+        if len(predictions) < 2:
+            return None, None
+        if self._order is None:
+            weights = guidance.fit_weights(guided, predictions)
+            if weights is not None:
+                self._order = guidance.cond_first(weights)
+        # Where the two do not differ, either order is right: take that of most pipelines.
+        first_is_cond, sign = self._order or (len(outputs) > 1, 1.0)
+        cond, uncond = predictions[:2] if first_is_cond else predictions[1::-1]
+        return (cond, uncond) if sign > 0 else (-cond, -uncond)
+
+    def _preview(self, scheduler: Any, x0_pred: np.ndarray) -> np.ndarray:
+        import torch
+
+        x0 = torch.from_numpy(x0_pred / np.float32(schedule.latent_scale(scheduler)))
+        grid = unpack(self._pipe, x0, self._grid)
+        if self._linear is not None:
+            pictures = self._linear(grid.numpy())
+        else:
+            pictures = preview.decode(self._pipe, grid)
+        size = self._capture.preview_size
+        return pictures if size is None else preview.resize(pictures, size)
+
+
+class _StepWrapper:
+    """Stands in for ``scheduler.step``; a copy of the scheduler gets its own plain ``step`` back."""
+
+    def __init__(self, step: Callable[..., Any], around: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, step)  # Pipelines look at the signature of `step`.
+        self._around = around
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._around(self.__wrapped__, args, kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        return copy.deepcopy(self.__wrapped__, memo)
+
+
+@contextmanager
+def _step_wrapped(scheduler: Any, around: Callable[..., Any]) -> Iterator[None]:
+    own = scheduler.__dict__.get("step")
+    scheduler.step = _StepWrapper(scheduler.step, functools.partial(around, scheduler))
+    try:
+        yield
+    finally:
+        if own is None:
+            del scheduler.step
+        else:
+            scheduler.step = own
+
+
+def _denoisers(pipe: Any) -> list[Any]:
+    parts = (getattr(pipe, name, None) for name in DENOISERS)
+    return [p for p in parts if hasattr(p, "register_forward_hook")]
+
+
+def _step_arguments(args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """Return (model_output, timestep, sample), however ``scheduler.step`` was called."""
+    names = ("model_output", "timestep", "sample")
+    given = dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in names}
+    return tuple(given[name] for name in names)
+
+
+def _prev_sample(result: Any) -> torch.Tensor:
+    return result[0] if isinstance(result, tuple) else result.prev_sample
+
+
+def _first_tensor(output: Any) -> torch.Tensor | None:
+    """Return the prediction in a denoiser's output: a tensor, a tuple, an object, or a list by sample."""
+    import torch
+
+    if isinstance(output, torch.Tensor):
+        return output
+    if hasattr(output, "sample"):
+        return _first_tensor(output.sample)
+    if isinstance(output, list) and output and all(isinstance(o, torch.Tensor) for o in output):
+        return torch.stack(output) if len({o.shape for o in output}) == 1 else None
+    if isinstance(output, (tuple, list)) and output:
+        return _first_tensor(output[0])
+    return None
+
+
+def _split_batch(prediction: np.ndarray, batch: int, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Split a prediction (n * B, ...) into its n parts, each of the guided prediction's ``shape``.
+
+    What a pipeline drops before the scheduler (a learned variance, the tokens of a reference image) is
+    dropped here too. Returns nothing where the shapes do not fit.
+    """
+    if len(prediction) % batch:
+        return []
+    parts = np.split(prediction, len(prediction) // batch)
+    if parts[0].ndim == len(shape) + 1 and 1 in parts[0].shape[1:]:
+        parts = [p.reshape(shape) if p.size == np.prod(shape) else p for p in parts]
+    if parts[0].ndim != len(shape) or any(n < m for n, m in zip(parts[0].shape, shape, strict=True)):
+        return []
+    window = tuple(slice(n) for n in shape)
+    return [np.ascontiguousarray(p[window]) for p in parts]

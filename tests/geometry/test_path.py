@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy.spatial import distance as reference
+
+from diffatlas.geometry import path
+
+RNG = np.random.default_rng(0)
+PATH = RNG.normal(size=(6, 3, 4, 5, 7))
+A, B = RNG.normal(size=(2, 3, 4, 5, 7))
+
+
+def test_measures_of_one_state_agree_with_a_plain_loop() -> None:
+    for row in range(3):
+        numbers = [float(v) for v in A[row].ravel()]
+        mean = math.fsum(numbers) / len(numbers)
+        assert path.norm(A)[row] == pytest.approx(math.hypot(*numbers))
+        assert path.mean(A)[row] == pytest.approx(mean)
+        assert path.std(A)[row] == pytest.approx(
+            math.sqrt(math.fsum((v - mean) ** 2 for v in numbers) / len(numbers))
+        )
+        assert (path.minimum(A)[row], path.maximum(A)[row]) == (min(numbers), max(numbers))
+
+
+def test_measures_of_two_states_agree_with_scipy() -> None:
+    for row in range(3):
+        a, b = A[row].ravel(), B[row].ravel()
+        assert path.distance(A, B)[row] == pytest.approx(reference.euclidean(a, b))
+        assert path.cosine(A, B)[row] == pytest.approx(1 - reference.cosine(a, b))
+        assert path.guidance_norm(A, B)[row] == pytest.approx(reference.euclidean(a, b))
+        angle = math.degrees(math.acos(1 - reference.cosine(a - b, a)))
+        assert path.guidance_angle(A, B)[row] == pytest.approx(angle)
+
+
+def test_curves_along_a_path() -> None:
+    flat = PATH.reshape(6, 3, -1)
+    for row in range(3):
+        states = flat[:, row]
+        to = {
+            "previous": [1 - reference.cosine(states[k], states[k - 1]) for k in range(1, 6)],
+            "start": [1 - reference.cosine(s, states[0]) for s in states],
+            "end": [1 - reference.cosine(s, states[-1]) for s in states],
+        }
+        np.testing.assert_allclose(path.cosines_to_previous(PATH)[:, row], to["previous"])
+        np.testing.assert_allclose(path.cosines_to_start(PATH)[:, row], to["start"])
+        np.testing.assert_allclose(path.cosines_to_end(PATH)[:, row], to["end"])
+        lengths = [reference.euclidean(states[k], states[k - 1]) for k in range(1, 6)]
+        np.testing.assert_allclose(path.step_lengths(PATH)[:, row], lengths)
+        np.testing.assert_allclose(
+            path.distances_to_end(PATH)[:, row], [reference.euclidean(s, states[-1]) for s in states]
+        )
+        assert path.path_length(PATH)[row] == pytest.approx(sum(lengths))
+        chord = reference.euclidean(states[0], states[-1])
+        assert path.straightness(PATH)[row] == pytest.approx(chord / sum(lengths))
+
+
+def test_straightness_of_known_paths() -> None:
+    line = np.linspace(0, 1, 5)[:, None, None] * np.ones((5, 1, 3))
+    corner = np.array([[[0.0, 0.0]], [[3.0, 0.0]], [[3.0, 4.0]]])
+    still = np.ones((4, 1, 3))
+    assert path.straightness(line) == pytest.approx(1)
+    assert path.straightness(corner) == pytest.approx(5 / 7)
+    assert path.straightness(still) == pytest.approx(1)
+    assert path.path_length(still) == pytest.approx(0)
+
+
+def test_half_precision_does_not_overflow() -> None:
+    """The squares of 300 leave the range of float16."""
+    x = np.full((1, 4, 8, 8), 300, dtype=np.float16)
+    assert path.norm(x) == pytest.approx(300 * 16)
+    assert path.cosine(x, x) == pytest.approx(1)
+
+
+def test_zero_vectors_give_numbers() -> None:
+    zero = np.zeros_like(A)
+    assert path.cosine(zero, A).tolist() == [0, 0, 0]
+    assert path.cosine(zero, zero).tolist() == [0, 0, 0]
+    np.testing.assert_allclose(path.guidance_angle(A, A), 90)
+    metrics = path.step_metrics(zero, zero, zero, zero, zero)
+    assert all(math.isfinite(v) for v in metrics.values())
+
+
+def test_step_metrics_are_those_of_the_first_image() -> None:
+    metrics = path.step_metrics(PATH[2], PATH[1], PATH[0], A, B)
+    assert metrics == {
+        "norm": path.norm(PATH[2])[0],
+        "mean": path.mean(PATH[2])[0],
+        "std": path.std(PATH[2])[0],
+        "min": path.minimum(PATH[2])[0],
+        "max": path.maximum(PATH[2])[0],
+        "step_length": path.step_lengths(PATH)[1, 0],
+        "cosine_to_previous": path.cosines_to_previous(PATH)[1, 0],
+        "cosine_to_start": path.cosines_to_start(PATH)[2, 0],
+        "guidance_norm": path.guidance_norm(A, B)[0],
+        "guidance_angle": path.guidance_angle(A, B)[0],
+    }
+    assert all(type(v) is float for v in metrics.values())
+    assert not {"guidance_norm", "guidance_angle"} & set(path.step_metrics(PATH[2], PATH[1], PATH[0]))
