@@ -19,8 +19,8 @@ from diffatlas.params import GenerationParams
 class Run:
     """One finished, stopped or failed run.
 
-    ``status`` is "complete", "stopped", "failed", or "running" for one that is still being written
-    (or whose process was killed).
+    ``status`` is "complete", "stopped", "failed", "running" for one that is still being written, or "partial"
+    for one whose process died before it could say more.
     """
 
     id: str

@@ -1,0 +1,62 @@
+"""Diffusion Atlas: an instrument for reading how a diffusion model makes an image.
+
+The public names load on first use, so that ``import diffatlas`` stays light::
+
+    import diffatlas
+    from diffatlas import Capture, GenerationParams, observe
+
+    run = diffatlas.trace(GenerationParams(prompt="a red circle", seed=7))
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diffatlas import errors
+    from diffatlas.backends import open_backend
+    from diffatlas.capture import Capture, observe
+    from diffatlas.library import Library
+    from diffatlas.operations.trace import trace
+    from diffatlas.params import GenerationParams
+    from diffatlas.run import Run
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Capture",
+    "GenerationParams",
+    "Library",
+    "Run",
+    "__version__",
+    "errors",
+    "observe",
+    "open_backend",
+    "trace",
+]
+
+#: Public name -> the module that defines it.
+_HOMES = {
+    "Capture": "diffatlas.capture",
+    "GenerationParams": "diffatlas.params",
+    "Library": "diffatlas.library",
+    "Run": "diffatlas.run",
+    "observe": "diffatlas.capture",
+    "open_backend": "diffatlas.backends",
+    "trace": "diffatlas.operations.trace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("diffatlas.errors")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

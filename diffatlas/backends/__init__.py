@@ -1,0 +1,31 @@
+"""Places where models run, behind one protocol."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from diffatlas.errors import InvalidParams
+
+if TYPE_CHECKING:
+    from diffatlas.backends.base import Backend
+
+#: Backend name -> (module, class).
+_BACKENDS = {"local": ("diffatlas.backends.local", "LocalBackend")}
+
+
+def open_backend(name: str = "local", **options: Any) -> Backend:
+    """Open a backend by name; ``options`` go to its constructor.
+
+    Raises:
+        InvalidParams: the name is not one of the backends, or the backend has no such option.
+    """
+    if name not in _BACKENDS:
+        raise InvalidParams(f"There is no backend {name!r}: known are {', '.join(sorted(_BACKENDS))}.")
+    module, cls = _BACKENDS[name]
+    try:
+        return getattr(import_module(module), cls)(**options)
+    except TypeError as error:
+        if "unexpected keyword argument" not in str(error):
+            raise
+        raise InvalidParams(f"The backend {name!r} does not take these options: {error}.") from error

@@ -1,0 +1,50 @@
+"""What a backend that can see inside must provide."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from diffatlas.capture.spec import Capture
+from diffatlas.events import Event
+from diffatlas.params import GenerationParams
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a backend can do. Asking for more is answered with `CapabilityError`."""
+
+    #: Yields the steps of a run, not only its image.
+    trace: bool = False
+    #: Ends a run early and keeps what has arrived.
+    cancel: bool = False
+    #: Takes another scheduler than the model's own.
+    schedulers: bool = False
+    negative_prompt: bool = False
+    #: Several images in one batch.
+    batch: bool = False
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """A place where models run."""
+
+    name: str
+    capabilities: Capabilities
+
+    def trace(
+        self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
+    ) -> Generator[Event, None, None]:
+        """Run ``params`` and yield ``Started, Step..., Image..., Finished | Failed``.
+
+        Errors never leave the generator as exceptions: each ends the stream as a `Failed` event, also those
+        that happen before `Started` (an unknown model, a bad size). `diffatlas.run.collect` turns a `Failed`
+        before `Started` back into its typed exception, because there is no run to keep.
+
+        There are two ways to end a run early; both stop the denoiser within one step. Setting ``stop`` ends
+        the stream with ``Finished(status="stopped")`` and no `Image` (before `Started`, that event stands
+        alone). Closing the generator ends the run at once and waits for the step in progress.
+        """
+        ...

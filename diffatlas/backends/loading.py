@@ -1,0 +1,288 @@
+"""Loading a pipeline: device, dtype, memory, files."""
+
+from __future__ import annotations
+
+import gc
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffatlas.backends import model_info
+from diffatlas.backends.model_info import ModelInfo, ModelSource
+from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
+
+#: A run needs about this much more than its weights (activations, text embeddings, the decoder).
+HEADROOM = 1.2
+
+#: Parameters of a call that starts from an image or makes a video.
+OTHER_TASKS = frozenset(
+    {
+        "strength",
+        "mask_image",
+        "control_image",
+        "controlnet_conditioning_scale",
+        "adapter_conditioning_scale",
+        "num_frames",
+    }
+)
+
+DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A pipeline in memory, and where it came from."""
+
+    pipe: Any
+    source: ModelSource
+    folder: Path
+    info: ModelInfo
+    device: str
+    dtype: str
+    #: What pins the weights, as they were when they were read.
+    revision: Mapping[str, str]
+
+    @property
+    def call_parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the pipeline's call."""
+        return inspect.signature(type(self.pipe).__call__).parameters
+
+
+def pick_device(wanted: str = "auto") -> str:
+    """Return a torch device: the one asked for, or CUDA, MPS, the CPU in this order."""
+    import torch
+
+    if wanted != "auto":
+        try:
+            torch.empty(1, device=wanted)
+        except Exception as error:
+            raise InvalidParams(
+                f"The device {wanted!r} cannot be used here: {_first_line(error)}.", field="device"
+            ) from error
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def pick_dtype(wanted: str, device: str, source: ModelSource, folder: Path) -> str:
+    """Return fp32, fp16 or bf16: what was asked, fp32 on a CPU, else the registry's hint or the files' own.
+
+    Weights stored as fp32 run on a GPU in bf16 (transformers) or fp16 (UNets).
+    """
+    if wanted != "auto":
+        return wanted
+    if device.startswith("cpu"):
+        return "fp32"
+    if source.entry and source.entry.dtype:
+        return source.entry.dtype
+    half = "bf16" if (folder / "transformer").is_dir() else "fp16"
+    stored = _stored_dtype(folder)
+    return {"F16": "fp16", "BF16": "bf16"}.get(stored, half)
+
+
+def free_memory(device: str) -> int:
+    """Return the bytes that can be allocated on ``device``."""
+    if device.startswith("cuda"):
+        import torch
+
+        # What the allocator has cached but not handed out is free to us.
+        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + cached
+    import psutil
+
+    return psutil.virtual_memory().available
+
+
+def check_memory(name: str, needed: int, free: int) -> None:
+    """Raise `NotEnoughMemory` where ``needed`` bytes do not fit ``free``."""
+    if needed > free:
+        raise NotEnoughMemory(
+            f"{name} needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: choose a smaller "
+            "model, free some memory, or set ignore_memory (--ignore-memory) to try all the same.",
+            needed=needed,
+            free=free,
+        )
+
+
+def fetch(source: ModelSource) -> Path:
+    """Return the folder of a model's files, from the Hub's cache or the Hub where it is not local."""
+    if source.folder is not None:
+        return source.folder
+    from diffusers import DiffusionPipeline
+
+    variant = source.entry.variant if source.entry else None
+    options = {"variant": variant, "use_safetensors": True, "safety_checker": None}
+    try:
+        return Path(DiffusionPipeline.download(source.model, local_files_only=True, **options))
+    except Exception:
+        # Not in the cache: one of several exceptions, by the version of huggingface_hub.
+        pass
+    try:
+        return Path(DiffusionPipeline.download(source.model, **options))
+    except Exception as error:
+        raise ModelLoadError(
+            f"{source.model!r} is not on this machine and could not be fetched from the Hugging Face Hub "
+            f"({_first_line(error)}): check the network, and that its licence is accepted and a token is set "
+            "if it is gated.",
+            field="model",
+        ) from error
+
+
+def load(
+    source: ModelSource, folder: Path, device: str, dtype: str, *, ignore_memory: bool = False
+) -> Loaded:
+    """Load a pipeline folder onto a device.
+
+    Only safetensors are read, never pickles. Safety checkers are left out: they replace images by black ones.
+
+    Raises:
+        NotEnoughMemory: the weights are not expected to fit.
+        ModelLoadError: files are missing, damaged or of an unknown class.
+        CapabilityError: it is a pipeline, but not from text to image.
+    """
+    import diffusers
+    import torch
+
+    info = model_info.describe(source.model, folder, source.entry)
+    variant = _variant(source, folder)
+    if not ignore_memory:
+        weights = model_info.weight_bytes(model_info.weight_files(folder, variant), dtype)
+        check_memory(info.name, int(weights * HEADROOM), free_memory(device))
+    cls = getattr(diffusers, info.pipeline, None)
+    if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
+        raise ModelLoadError(
+            f"{info.name} is a {info.pipeline}, which is no pipeline of diffusers "
+            f"{diffusers.__version__}: update diffusers, or choose another model.",
+            field="model",
+        )
+    call = inspect.signature(cls.__call__).parameters
+    image_required = "image" in call and call["image"].default is inspect.Parameter.empty
+    if "prompt" not in call or image_required or OTHER_TASKS & set(call):
+        raise CapabilityError(
+            f"{info.name} is a {info.pipeline}, which does not go from text to image: choose another model.",
+            field="model",
+        )
+    accepted = inspect.signature(cls.__init__).parameters
+    without = {
+        key: value
+        for key, value in {"safety_checker": None, "requires_safety_checker": False}.items()
+        if key in accepted
+    }
+    try:
+        pipe = cls.from_pretrained(
+            folder,
+            dtype=getattr(torch, DTYPES[dtype]),
+            variant=variant,
+            use_safetensors=True,
+            local_files_only=True,
+            **without,
+        )
+        pipe.set_progress_bar_config(disable=True)
+        pipe.to(device)
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:
+        raise ModelLoadError(
+            f"{info.name} could not be loaded: {_first_line(error)}.", field="model"
+        ) from error
+    return Loaded(pipe, source, folder, info, device, dtype, model_info.revision(folder))
+
+
+def release(device: str | None) -> None:
+    """Return the memory of a pipeline that nothing refers to any more."""
+    gc.collect()
+    if device and device.startswith("cuda"):
+        import torch
+
+        torch.cuda.empty_cache()
+
+
+def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
+    """Return what a run ran on, as plain JSON types."""
+    import platform
+
+    import diffusers
+    import torch
+    import transformers
+
+    from diffatlas import __version__
+    from diffatlas.run import timestamp
+
+    hub = loaded.source.folder is None
+    if loaded.device.startswith("cuda"):
+        device_name = torch.cuda.get_device_name(loaded.device)
+    else:
+        device_name = platform.processor() or platform.machine()
+    return {
+        "model": loaded.source.model,
+        "source": "hub" if hub else "embedded" if loaded.source.entry else "folder",
+        "revision": dict(loaded.revision),
+        "pipeline": type(loaded.pipe).__name__,
+        "scheduler": {"class": type(scheduler).__name__, "config": _plain(scheduler.config)},
+        "dtype": loaded.dtype,
+        "device": loaded.device,
+        "device_name": device_name,
+        "threads": torch.get_num_threads(),
+        "versions": {
+            "diffatlas": __version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "transformers": transformers.__version__,
+        },
+        "started": timestamp(),
+    }
+
+
+def prompt_tokens(loaded: Loaded, prompt: str) -> dict[str, Any]:
+    """Return how many tokens the first tokenizer makes of the prompt, and the text that is cut off."""
+    tokenizer = getattr(loaded.pipe, "tokenizer", None)
+    limit = loaded.info.token_limit
+    if tokenizer is None:
+        return {}
+    ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
+    over = ids[limit - 1 : -1] if limit and len(ids) > limit else []
+    return {"count": len(ids), "limit": limit, "cut_off": tokenizer.decode(over).strip() if over else ""}
+
+
+def _variant(source: ModelSource, folder: Path) -> str | None:
+    """Return the registry's variant where the folder has files of it."""
+    variant = source.entry.variant if source.entry else None
+    return variant if variant and any(folder.rglob(f"*.{variant}*.safetensors")) else None
+
+
+def _stored_dtype(folder: Path) -> str | None:
+    """Return the safetensors dtype of the denoiser's first tensor."""
+    import json
+
+    for name in ("transformer", "unet"):
+        for path in sorted((folder / name).glob("*.safetensors")):
+            with path.open("rb") as file:
+                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            return next((t["dtype"] for key, t in header.items() if key != "__metadata__"), None)
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Return a config as JSON types; non-finite numbers and other objects as text."""
+    import math
+
+    if isinstance(value, Mapping):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if value is None or isinstance(value, (str, bool, int)):
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    return str(value)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]

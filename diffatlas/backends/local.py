@@ -1,0 +1,257 @@
+"""The local backend: one pipeline resident on this machine's device, one run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from diffatlas import events
+from diffatlas.backends import loading, model_info, schedulers
+from diffatlas.backends.base import Capabilities
+from diffatlas.backends.failures import as_event, as_typed
+from diffatlas.backends.loading import Loaded
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.backends.producer import Put, Stopping, stream
+from diffatlas.capture.spec import Capture
+from diffatlas.errors import BlackImage, CapabilityError, NonFiniteLatents
+from diffatlas.params import GenerationParams
+from diffatlas.run import new_run_id
+from diffatlas.settings import settings
+
+log = logging.getLogger("diffatlas")
+
+
+class _Stopped(Exception):
+    """Leaves the pipeline's loop; never leaves this module."""
+
+
+class LocalBackend:
+    """Runs diffusers pipelines on this machine.
+
+    One pipeline stays resident; asking for another frees it first. One run at a time: other callers wait
+    their turn, and can be stopped while they wait.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", "mps"...
+        dtype: "auto", "fp32", "fp16" or "bf16".
+        ignore_memory: load a model even where it is expected not to fit.
+        Each is taken from `diffatlas.settings` where it is None.
+    """
+
+    name = "local"
+    capabilities = Capabilities(trace=True, cancel=True, schedulers=True, negative_prompt=True, batch=True)
+
+    def __init__(
+        self, device: str | None = None, dtype: str | None = None, ignore_memory: bool | None = None
+    ) -> None:
+        chosen = settings()
+        self._device = chosen.device if device is None else device
+        self._dtype = chosen.dtype if dtype is None else dtype
+        self._ignore_memory = chosen.ignore_memory if ignore_memory is None else ignore_memory
+        self._lock = threading.Lock()
+        self._resident: Loaded | None = None
+
+    def info(self, model: str) -> ModelInfo | None:
+        """Return what can be known of a model without loading it; None for one not yet fetched."""
+        source = model_info.find_source(model)
+        return model_info.describe(model, source.folder, source.entry) if source.folder else None
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Return ``params`` with size and scheduler filled in, without loading anything.
+
+        A model that is not fetched yet is only looked up; the rest is checked when it runs.
+
+        Raises:
+            InvalidParams: a field is out of range or does not fit the model (also `SchedulerMismatch`).
+            UnknownModel: no such model.
+        """
+        params.validate()
+        source = model_info.find_source(params.model)
+        if source.folder is None:
+            return params
+        info = model_info.describe(params.model, source.folder, source.entry)
+        return model_info.fit(params, source.folder, info)
+
+    def trace(
+        self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
+    ) -> Generator[events.Event, None, None]:
+        """Run ``params``; see `diffatlas.backends.base.Backend.trace`.
+
+        One image is drawn from ``torch.Generator().manual_seed(seed)`` on the CPU, so a seed means the same
+        noise on every device. Image i of a batch has a generator of its own with seed ``seed + i``.
+        """
+        return stream(lambda put, stopping: self._work(params, capture or Capture(), put, stopping), stop)
+
+    def close(self) -> None:
+        """Free the resident pipeline, after the run in progress."""
+        with self._lock:
+            self._free()
+
+    def pipeline(self, model: str) -> Any:
+        """Return the diffusers pipeline of a model, loading it if it is not resident.
+
+        Raises the typed errors of `diffatlas.backends.loading.load`.
+        """
+        with self._lock:
+            return self._load(model_info.find_source(model)).pipe
+
+    def _work(self, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping) -> None:
+        """Wait for the device, load, run; every outcome becomes an event."""
+        held = False
+        try:
+            params = self.resolve(params)
+            source = model_info.find_source(params.model)
+            while not held:
+                if stopping():
+                    raise _Stopped
+                held = self._lock.acquire(timeout=0.05)
+            loaded = self._load(source)
+            params = model_info.fit(params, loaded.folder, loaded.info)
+            self._run(loaded, params, capture, put, stopping)
+        except _Stopped:
+            put(events.Finished(status="stopped", seconds=0.0))
+        except Exception as error:
+            typed = as_typed(error, params)
+            log.debug("A run failed.", exc_info=error)
+            put(as_event(typed))
+        finally:
+            if held:
+                self._lock.release()
+
+    def _load(self, source: model_info.ModelSource) -> Loaded:
+        """Return the resident pipeline if it is this model's, else load it in its place."""
+        if self._resident and self._resident.source == source:
+            return self._resident
+        device = loading.pick_device(self._device)
+        self._free()
+        if source.folder is None and source.entry.mem and not self._ignore_memory:
+            # Before gigabytes are fetched for nothing; exact once the files are here.
+            loading.check_memory(source.entry.name, int(source.entry.mem * 1e9), loading.free_memory(device))
+        folder = loading.fetch(source)
+        dtype = loading.pick_dtype(self._dtype, device, source, folder)
+        self._resident = loading.load(source, folder, device, dtype, ignore_memory=self._ignore_memory)
+        return self._resident
+
+    def _free(self) -> None:
+        device = self._resident.device if self._resident else None
+        self._resident = None
+        loading.release(device)
+
+    def _run(
+        self, loaded: Loaded, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping
+    ) -> None:
+        """Call the pipeline once under `observe`, putting events as they happen."""
+        from diffatlas.capture.observer import observe
+
+        pipe = loaded.pipe
+        arguments = call_arguments(loaded, params)
+        own = pipe.scheduler
+        scheduler = schedulers.build(own, params.scheduler)
+        ran_on = loading.provenance(loaded, scheduler)
+        ran_on["prompt_tokens"] = loading.prompt_tokens(loaded, params.prompt)
+
+        def on_start(trace: Any) -> None:
+            put(
+                events.Started(
+                    run_id=new_run_id(),
+                    params=params,
+                    initial_latents=trace.initial_latents,
+                    initial_sigma=trace.initial_sigma,
+                    total_steps=trace.total_steps,
+                    provenance=ran_on,
+                    capture=capture.to_dict(),
+                )
+            )
+            if stopping():
+                raise _Stopped
+
+        def on_step(step: events.Step) -> None:
+            check_finite(step)
+            put(step if capture.latents else replace(step, latents=None))
+            if stopping():
+                raise _Stopped
+
+        began = time.perf_counter()
+        output = None
+        pipe.scheduler = scheduler
+        try:
+            # Latents are always watched, so that NaN is noticed at the step where it appears.
+            with observe(pipe, replace(capture, latents=True), on_start=on_start, on_step=on_step) as trace:
+                output = pipe(**arguments)
+        except _Stopped:
+            pass
+        finally:
+            pipe.scheduler = own
+        seconds = time.perf_counter() - began
+        if output is None or stopping():
+            put(events.Finished("stopped", seconds, list(trace.cosine_to_end)))
+            return
+        pictures = [np.asarray(image.convert("RGB")) for image in output.images]
+        for index, pixels in enumerate(pictures):
+            put(events.Image(index=index, pixels=pixels))
+        for index, pixels in enumerate(pictures):
+            if not pixels.any():
+                raise BlackImage(
+                    f"Image {index} is black everywhere: the decoder may have overflowed in "
+                    f"{loaded.dtype}; try dtype fp32, another seed or a lower guidance scale."
+                )
+        put(events.Finished("complete", seconds, list(trace.cosine_to_end)))
+
+
+def call_arguments(loaded: Loaded, params: GenerationParams) -> dict[str, Any]:
+    """Return the arguments of the pipeline's call.
+
+    Raises `CapabilityError` for what the pipeline does not take, rather than dropping it.
+    """
+    import torch
+
+    accepted = loaded.call_parameters
+    n = params.num_images_per_prompt
+    generators = [torch.Generator("cpu").manual_seed(params.seed + i) for i in range(n)]
+    arguments: dict[str, Any] = {
+        "prompt": params.prompt,
+        "num_inference_steps": params.num_inference_steps,
+        "width": params.width,
+        "height": params.height,
+        "generator": generators[0] if n == 1 else generators,
+    }
+    if n > 1:
+        arguments["num_images_per_prompt"] = n
+    # Pipelines with distilled guidance call the classifier-free scale `true_cfg_scale`; where it is on by
+    # default, it is the one that users mean.
+    true_cfg = "true_cfg_scale" in accepted and (accepted["true_cfg_scale"].default or 0) > 1
+    if true_cfg:
+        arguments |= {
+            "true_cfg_scale": params.guidance_scale,
+            "negative_prompt": params.negative_prompt or " ",
+        }
+    elif "guidance_scale" in accepted:
+        arguments["guidance_scale"] = params.guidance_scale
+    if params.negative_prompt and not true_cfg:
+        if "negative_prompt" not in accepted or "true_cfg_scale" in accepted:
+            raise CapabilityError(
+                f"{loaded.info.name} takes no negative prompt: leave it empty.", field="negative_prompt"
+            )
+        arguments["negative_prompt"] = params.negative_prompt
+    if "use_resolution_binning" in accepted:
+        # Binning would run at another size than the one asked for and resize the image.
+        arguments["use_resolution_binning"] = False
+    missing = sorted(set(arguments) - set(accepted))
+    if missing:
+        raise CapabilityError(f"{loaded.info.name} does not take {missing[0]}.", field=missing[0])
+    return arguments
+
+
+def check_finite(step: events.Step) -> None:
+    """Raise `NonFiniteLatents` naming the step where NaN or infinity is in the latents."""
+    if step.latents is not None and not np.isfinite(step.latents).all():
+        raise NonFiniteLatents(
+            f"NaN or infinity appeared in the latents at step {step.index + 1} (timestep {step.timestep:g}): "
+            "try dtype fp32, more steps, a lower guidance scale or another scheduler."
+        )

@@ -1,0 +1,230 @@
+"""What can be known of a model without loading its weights: where it is, its sizes, its scheduler."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from diffatlas.backends import schedulers
+from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
+from diffatlas.params import GenerationParams
+from diffatlas.registry import ModelEntry, find_model, models_folder
+
+#: Bytes of one value, by the dtype names of safetensors and of the settings.
+ITEM_SIZE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "fp32": 4, "fp16": 2, "bf16": 2}
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model's files are: a folder, or a Hub id that may still have to be fetched."""
+
+    model: str
+    folder: Path | None
+    entry: ModelEntry | None = None
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a form needs to know of a model. Sizes in pixels."""
+
+    model: str
+    name: str
+    pipeline: str
+    #: Native size.
+    width: int
+    height: int
+    #: Width and height must be multiples of this (VAE factor times patch or packing).
+    size_multiple: int
+    #: Tokens of the prompt that the first text encoder reads; None where the tokenizer does not say.
+    token_limit: int | None
+    #: Most steps that a run can take (the timesteps the model was trained on); None for flow matching.
+    max_steps: int | None
+    #: What the model predicts; None where its scheduler is of an unknown kind.
+    prediction: str | None
+    #: Names that fit, the model's own first.
+    schedulers: tuple[str, ...]
+
+
+def find_source(model: str) -> ModelSource:
+    """Find a model by registry id or folder path. Raises `UnknownModel` or `ModelLoadError`."""
+    try:
+        entry = find_model(model)
+    except UnknownModel:
+        folder = Path(model).expanduser()
+        if (folder / "model_index.json").is_file():
+            return ModelSource(model, folder.resolve())
+        if folder.is_dir():
+            raise UnknownModel(
+                f"The folder {model!r} is not a diffusers pipeline: it has no model_index.json.",
+                field="model",
+            ) from None
+        raise
+    folder = models_folder() / entry.id
+    if (folder / "model_index.json").is_file():
+        return ModelSource(model, folder, entry)
+    if "/" not in entry.id:
+        raise ModelLoadError(
+            f"The files of the model {entry.id!r} are missing: expected a pipeline folder at {folder}.",
+            field="model",
+        )
+    return ModelSource(model, None, entry)
+
+
+def describe(model: str, folder: Path, entry: ModelEntry | None = None) -> ModelInfo:
+    """Read a pipeline folder's JSON files. Raises `ModelLoadError` where they are not what they should be."""
+    index = _read_json(folder / "model_index.json")
+    denoiser = _component(folder, "transformer") or _component(folder, "unet")
+    if not denoiser or not isinstance(index.get("scheduler"), list):
+        raise ModelLoadError(
+            f"{model!r} ({index.get('_class_name')}) has no unet or transformer with a scheduler, "
+            "which a text-to-image diffusion pipeline must have.",
+            field="model",
+        )
+    vae = _component(folder, "vae") or _component(folder, "movq")
+    factor = _vae_factor(vae)
+    # A pipeline that packs latents takes 2 x 2 of them as the channels of one token (FLUX and its kin).
+    channels = vae.get("latent_channels") or vae.get("z_dim")
+    packed = bool(channels) and denoiser.get("in_channels") == 4 * channels
+    patch = denoiser.get("patch_size") or denoiser.get("all_patch_size") or 1
+    patch = max(patch) if isinstance(patch, list) else patch
+    sample = denoiser.get("sample_size") or 128
+    height, width = sample if isinstance(sample, list) else (sample, sample)
+    native = (width * factor, height * factor)
+    if entry and entry.size:
+        native = (entry.size, entry.size)
+    scheduler = scheduler_config(folder)
+    tokenizer = _component(folder, "tokenizer", "tokenizer_config.json")
+    limit = tokenizer.get("model_max_length")
+    return ModelInfo(
+        model=model,
+        name=entry.name if entry else folder.name,
+        pipeline=str(index.get("_class_name")),
+        width=native[0],
+        height=native[1],
+        size_multiple=factor * max(patch, 2 if packed else 1),
+        token_limit=int(limit) if limit and limit < 1e6 else None,
+        max_steps=_max_steps(scheduler),
+        prediction=schedulers.prediction_type(scheduler),
+        schedulers=tuple(schedulers.fitting(scheduler)),
+    )
+
+
+def scheduler_config(folder: Path) -> dict[str, Any]:
+    """Return the config of a pipeline folder's scheduler."""
+    return _component(folder, "scheduler", "scheduler_config.json")
+
+
+def fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationParams:
+    """Return ``params`` with size and scheduler filled in.
+
+    Raises:
+        InvalidParams: the size is not a multiple of the model's, or there are more steps than timesteps.
+        SchedulerMismatch: the scheduler does not fit; the message lists those that do.
+    """
+    if info.max_steps and params.num_inference_steps > info.max_steps:
+        raise InvalidParams(
+            f"The number of steps is {params.num_inference_steps}: {info.name} was trained on timesteps for "
+            f"at most {info.max_steps}.",
+            field="num_inference_steps",
+        )
+    m = info.size_multiple
+    sizes = {"width": params.width or info.width, "height": params.height or info.height}
+    for name, value in sizes.items():
+        if value % m:
+            below, above = value // m * m, (value // m + 1) * m
+            choice = f"{below} or {above}" if below else str(above)
+            raise InvalidParams(
+                f"The {name} is {value}: {info.name} needs a multiple of {m}, such as {choice}.", field=name
+            )
+    return params.replace(**sizes, scheduler=schedulers.resolve(scheduler_config(folder), params.scheduler))
+
+
+def weight_files(folder: Path, variant: str | None) -> list[Path]:
+    """Return the safetensors files that loading the pipeline reads."""
+    index = _read_json(folder / "model_index.json")
+    files = []
+    for name, part in index.items():
+        if not isinstance(part, list) or name in ("safety_checker", "feature_extractor") or part[0] is None:
+            continue
+        found = sorted((folder / name).glob("*.safetensors"))
+        chosen = [f for f in found if variant and f".{variant}" in f.name]
+        files += chosen or [f for f in found if len(f.name.split(".")) == 2] or found
+    return files
+
+
+def weight_bytes(files: list[Path], dtype: str) -> int:
+    """Return the bytes that the weights take once they are converted to ``dtype`` (fp32, fp16 or bf16)."""
+    total = 0
+    for path in files:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ModelLoadError(
+                    f"The weights in {path.name} are incomplete: fetch them again.", field="model"
+                )
+            header = json.loads(file.read(length))
+        for name, tensor in header.items():
+            if name != "__metadata__":
+                start, end = tensor["data_offsets"]
+                item = ITEM_SIZE.get(tensor["dtype"])
+                # A quantised or integer tensor keeps its own size.
+                total += (end - start) // item * ITEM_SIZE[dtype] if item else end - start
+    return total
+
+
+def revision(folder: Path) -> dict[str, str]:
+    """Return what pins the weights: the Hub's commit, or the SHA-256 of a folder's files."""
+    if folder.parent.name == "snapshots":
+        return {"commit": folder.name}
+    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
+    stats = tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
+    return {"sha256": _content_hash(folder, stats)}
+
+
+@lru_cache(maxsize=16)
+def _content_hash(folder: Path, stats: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash relative names and contents; ``stats`` makes a changed file a new entry of the cache."""
+    digest = hashlib.sha256()
+    for path, size, _ in stats:
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{size}\0".encode())
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def _max_steps(scheduler: dict[str, Any]) -> int | None:
+    """Return the number of trained timesteps; an offset of the leading spacing takes from it."""
+    if schedulers.prediction_type(scheduler) == "flow_prediction":
+        return None
+    return scheduler.get("num_train_timesteps", 1000) - scheduler.get("steps_offset", 0)
+
+
+def _vae_factor(vae: dict[str, Any]) -> int:
+    """Return pixels per latent along a side: each block but the last halves the picture."""
+    if blocks := vae.get("encoder_block_out_channels") or vae.get("block_out_channels"):
+        return 2 ** (len(blocks) - 1)
+    if down := vae.get("temperal_downsample"):  # diffusers' own spelling (Qwen-Image's VAE)
+        return 2 ** len(down)
+    return 8
+
+
+def _component(folder: Path, name: str, file: str = "config.json") -> dict[str, Any]:
+    path = folder / name / file
+    return _read_json(path) if path.is_file() else {}
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelLoadError(
+            f"{path.parent.name}/{path.name} cannot be read: {error}.", field="model"
+        ) from error
+    if not isinstance(data, dict):
+        raise ModelLoadError(f"{path.parent.name}/{path.name} is not a JSON object.", field="model")
+    return data

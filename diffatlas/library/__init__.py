@@ -1,0 +1,8 @@
+"""Keeping runs: a folder per run, written as the run goes."""
+
+from __future__ import annotations
+
+from diffatlas.library.format import RunInfo
+from diffatlas.library.store import Library
+
+__all__ = ["Library", "RunInfo"]

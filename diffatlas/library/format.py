@@ -1,0 +1,112 @@
+"""The folder of a run, and how its JSON is spelled.
+
+::
+
+    <run id>/
+      manifest.json              params, status, provenance, capture, error; no arrays
+      steps.jsonl                a line per step: index, timestep, sigma, metrics
+      initial.safetensors        initial_latents
+      steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred
+      previews/step_0003_00.png  one per image of the batch
+      images/image_00.png        the final images
+
+Each file but ``steps.jsonl`` is written under a temporary name and renamed, so that it is whole or absent.
+A line of ``steps.jsonl`` is written after the files of its step: a step that is listed can be read. A last
+line that is cut short (the process was killed while writing it) is no step.
+
+Pictures are PNG: lossless, and cheaper to write than lossless WebP. JSON has no NaN: non-finite numbers are
+the strings "NaN", "Infinity" and "-Infinity".
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+STEPS = "steps.jsonl"
+INITIAL = "initial.safetensors"
+
+#: The arrays of a `Step` that are stored as tensors.
+STEP_ARRAYS = ("latents", "noise_pred", "cond_pred", "uncond_pred", "x0_pred")
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """What a list of runs shows, read from the manifest alone.
+
+    ``status`` is "complete", "stopped", "failed", "running" (its process is alive), "partial" (its process
+    died) or "damaged" (it cannot be read).
+    """
+
+    id: str
+    status: str
+    created: str = ""
+    model: str = ""
+    prompt: str = ""
+    seed: int | None = None
+    #: Steps done, and steps that the run was to take.
+    steps: int = 0
+    total_steps: int | None = None
+    #: What is wrong with a failed or damaged run.
+    error: str | None = None
+
+
+def is_run_id(value: str) -> bool:
+    """Whether ``value`` may name a run: no separators, no dots, nothing that leaves the library's folder."""
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def step_file(folder: Path, index: int) -> Path:
+    """Return the path of a step's tensors."""
+    return folder / "steps" / f"step_{index:04d}.safetensors"
+
+
+def preview_file(folder: Path, index: int, image: int) -> Path:
+    """Return the path of the preview of one image of the batch."""
+    return folder / "previews" / f"step_{index:04d}_{image:02d}.png"
+
+
+def image_file(folder: Path, index: int) -> Path:
+    """Return the path of a final image."""
+    return folder / "images" / f"image_{index:02d}.png"
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, then rename it: a reader sees all of it or none."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def dumps(data: Any, **options: Any) -> str:
+    """Serialise to strict JSON: non-finite numbers become strings, NumPy scalars become numbers."""
+    return json.dumps(_strict(data), allow_nan=False, ensure_ascii=False, **options)
+
+
+def number(value: Any) -> float:
+    """Read a number that `dumps` wrote."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is not a number")
+    return float(value)
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _strict(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(v) for v in value]
+    if hasattr(value, "tolist"):
+        return _strict(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value

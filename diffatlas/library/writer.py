@@ -1,0 +1,169 @@
+"""Writing one run's folder as its events arrive."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import BackendFailure
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.library import format as layout
+from diffatlas.run import Run, timestamp
+
+
+class RunWriter:
+    """Writes the events of one run into ``folder``. Use it as a context.
+
+    Leaving the context before `Finished` or `Failed` has arrived marks the run as "stopped" (the generator
+    was closed, Ctrl-C), or as "failed" where an exception is on its way. A process that is killed marks
+    nothing: its run reads as "partial".
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        self._manifest: dict[str, Any] | None = None
+        self._lines: io.TextIOBase | None = None
+        self._steps = 0
+        self._ended = False
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if self._manifest is not None and not self._ended:
+                if isinstance(error, Exception):
+                    code = getattr(error, "code", BackendFailure.code)
+                    self._end("failed", error={"code": code, "message": str(error), "field": None})
+                else:
+                    self._end("stopped")
+        finally:
+            if self._lines is not None:
+                self._lines.close()
+
+    def write(self, event: Event) -> None:
+        """Write one event. Raises `BackendFailure` where the disk refuses.
+
+        Events that come without a `Started` before them (a run that failed or stopped before it began)
+        leave nothing behind.
+        """
+        try:
+            if isinstance(event, Started):
+                self._start(event, timestamp())
+            elif self._manifest is None:
+                return
+            elif isinstance(event, Step):
+                self._step(event)
+            elif isinstance(event, Image):
+                self._picture(layout.image_file(self.folder, event.index), event.pixels)
+            elif isinstance(event, Finished):
+                self._end(event.status, seconds=event.seconds, cosine_to_end=event.cosine_to_end)
+            elif isinstance(event, Failed):
+                error = {"code": event.code, "message": event.message, "field": event.field}
+                self._end("failed", error=error)
+        except OSError as error:
+            raise BackendFailure(
+                f"The run cannot be written to {self.folder} ({error.strerror or error}): "
+                "free some space or choose another folder."
+            ) from error
+
+    def write_run(self, run: Run) -> None:
+        """Write a run that is already whole."""
+        started = Started(
+            run_id=run.id,
+            params=run.params,
+            initial_latents=run.initial_latents,
+            initial_sigma=run.initial_sigma,
+            total_steps=run.total_steps,
+            provenance=run.provenance,
+            capture=run.capture,
+        )
+        try:
+            self._start(started, run.created)
+            for step in run.steps:
+                self._step(step)
+            for index, pixels in enumerate(run.images):
+                self._picture(layout.image_file(self.folder, index), pixels)
+            self._end(run.status, seconds=run.seconds, error=run.error)
+        except OSError as error:
+            raise BackendFailure(
+                f"The run cannot be written to {self.folder} ({error.strerror or error})."
+            ) from error
+
+    def _start(self, event: Started, created: str) -> None:
+        for name in ("steps", "previews", "images"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        if event.initial_latents is not None:
+            self._tensors(self.folder / layout.INITIAL, {"initial_latents": event.initial_latents})
+        self._manifest = {
+            "format": layout.FORMAT_VERSION,
+            "id": event.run_id,
+            "status": "running",
+            "created": created,
+            "params": event.params.to_dict(),
+            "initial_sigma": event.initial_sigma,
+            "total_steps": event.total_steps,
+            "provenance": event.provenance,
+            "capture": event.capture,
+            "writer": _this_process(),
+        }
+        self._write_manifest()
+        self._lines = (self.folder / layout.STEPS).open("w", encoding="utf-8")
+
+    def _step(self, step: Step) -> None:
+        arrays = {name: getattr(step, name) for name in layout.STEP_ARRAYS}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        if arrays:
+            self._tensors(layout.step_file(self.folder, step.index), arrays)
+        for image, pixels in enumerate(step.preview if step.preview is not None else ()):
+            self._picture(layout.preview_file(self.folder, step.index, image), pixels)
+        line = {
+            "index": step.index,
+            "timestep": step.timestep,
+            "sigma": step.sigma,
+            "metrics": step.metrics,
+            "arrays": sorted(arrays),
+            "previews": 0 if step.preview is None else len(step.preview),
+        }
+        # One write and one flush: a kill leaves whole lines and at most one cut short.
+        self._lines.write(layout.dumps(line) + "\n")
+        self._lines.flush()
+        self._steps += 1
+
+    def _end(self, status: str, **more: Any) -> None:
+        self._manifest = {**self._manifest, "status": status, "steps": self._steps}
+        self._manifest.update({key: value for key, value in more.items() if value is not None})
+        if status != "running":
+            del self._manifest["writer"]
+        self._write_manifest()
+        self._ended = True
+
+    def _write_manifest(self) -> None:
+        text = layout.dumps(self._manifest, indent=1)
+        layout.write_atomically(self.folder / layout.MANIFEST, text.encode())
+
+    def _tensors(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
+        from safetensors.numpy import save
+
+        layout.write_atomically(path, save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
+
+    def _picture(self, path: Path, pixels: np.ndarray) -> None:
+        from PIL import Image as Picture
+
+        buffer = io.BytesIO()
+        Picture.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=1)
+        layout.write_atomically(path, buffer.getvalue())
+
+
+def _this_process() -> dict[str, Any]:
+    """Return what tells later whether the process that writes is still alive."""
+    import psutil
+
+    return {"pid": os.getpid(), "started": psutil.Process().create_time()}

@@ -1,0 +1,39 @@
+"""Settings from the environment (``DIFFATLAS_...``)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from diffatlas.errors import InvalidParams
+
+
+class Settings(BaseSettings):
+    """What an installation decides once. Every field can be set as ``DIFFATLAS_<FIELD>``."""
+
+    model_config = SettingsConfigDict(env_prefix="DIFFATLAS_")
+
+    #: Where runs are kept.
+    library: Path = Field(default_factory=lambda: user_data_path("diffatlas", appauthor=False) / "runs")
+    #: A folder of registries that replaces the one that ships with the project.
+    models: Path | None = None
+    #: "auto" takes CUDA, then Apple's MPS, then the CPU.
+    device: str = "auto"
+    #: "auto" takes what the model and the device want.
+    dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
+    #: Load a model even where it is expected not to fit the free memory.
+    ignore_memory: bool = False
+
+
+def settings() -> Settings:
+    """Read the environment. Raises `InvalidParams` naming the variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "DIFFATLAS_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise InvalidParams(f"The environment variable {name} is not usable: {first['msg']}.") from error

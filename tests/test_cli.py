@@ -1,0 +1,161 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diffatlas import cli
+from diffatlas.library import Library
+from diffatlas.library.reader import read_run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def library(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+    return tmp_path / "library"
+
+
+@pytest.fixture(scope="session")
+def model(sd_pipe, tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("cli") / "sd"
+    sd_pipe.save_pretrained(folder)
+    return str(folder)
+
+
+def trace(model, *more):
+    return cli.run(["trace", "a red circle", "--model", model, "--seed", "7", "--steps", "3", *more])
+
+
+def test_trace_writes_the_run_and_says_where(model, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert trace(model, "--out", str(out), "--guidance", "3", "--scheduler", "euler") == 0
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(out)
+    run = read_run(out)
+    assert (run.status, run.params.seed, run.params.guidance_scale, run.params.scheduler) == (
+        "complete",
+        7,
+        3.0,
+        "euler",
+    )
+    assert len(run.steps) == 3
+    assert all(s.preview is not None for s in run.steps)
+    from PIL import Image
+
+    assert np.array_equal(np.asarray(Image.open(out / "images" / "image_00.png")), run.images[0])
+
+
+def test_trace_without_out_goes_to_the_library(model, library, capsys):
+    assert trace(model, "--previews", "off") == 0
+    info = Library().list()[0]
+    assert capsys.readouterr().out.strip() == str(library / info.id)
+    assert cli.run(["runs"]) == 0
+    assert info.id in capsys.readouterr().out
+
+
+def test_out_is_not_overwritten_unasked(model, tmp_path, capsys):
+    out = tmp_path / "run"
+    assert trace(model, "--out", str(out)) == 0
+    assert trace(model, "--out", str(out)) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    # A wrong request must not cost the run that is there.
+    assert trace(model, "--out", str(out), "--overwrite", "--width", "63") == 2
+    assert len(read_run(out).steps) == 3
+    assert trace(model, "--out", str(out), "--overwrite", "--steps", "2") == 0
+    assert len(read_run(out).steps) == 2
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "thesis.tex").write_text("")
+    assert trace(model, "--out", str(other), "--overwrite") == 2
+    assert (other / "thesis.tex").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["trace", ""], "prompt is empty"),
+        (["trace"], "prompt"),
+        (["trace", "x", "--model", "nope"], "'nope'"),
+        (["trace", "x", "--steps", "0"], "number of steps"),
+        (["trace", "x", "--steps", "many"], "--steps"),
+        (["trace", "x", "--guidance", "-1"], "guidance scale"),
+        (["trace", "x", "--seed", "-1"], "seed"),
+        (["trace", "x", "--width", "63"], "multiple of 4"),
+        (["trace", "x", "--scheduler", "flow_euler"], "those that fit are ddim"),
+        (["trace", "x", "--previews", "some"], "previews"),
+        (["trace", "x", "--nonsense"], "--nonsense"),
+        (["paint"], "paint"),
+    ],
+)
+def test_a_wrong_request_is_exit_code_2_and_one_line(arguments, says, capsys):
+    assert cli.run(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert len(captured.err.strip().splitlines()) == 1
+    assert captured.err.startswith("error: ")
+    assert says in captured.err
+
+
+def test_nan_is_exit_code_2_and_keeps_the_run(sd_pipe, tmp_path, library, capsys):
+    import copy
+
+    pipe = copy.deepcopy(sd_pipe)
+    pipe.unet.conv_out.bias.data[0] = float("nan")
+    pipe.save_pretrained(tmp_path / "sick")
+    assert trace(str(tmp_path / "sick")) == 2
+    assert "step 1 " in capsys.readouterr().err
+    assert Library().list()[0].status == "failed"
+
+
+def test_models_lists_the_registry(capsys):
+    assert cli.run(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].startswith("shapes\t")
+
+
+def test_the_registry_gives_the_first_values():
+    assert cli._first_values("shapes", None, None) == {"num_inference_steps": 30, "guidance_scale": 3.0}
+    assert cli._first_values("shapes", 5, 0.0) == {"num_inference_steps": 5, "guidance_scale": 0.0}
+    assert cli._first_values("/a/folder", None, None) == {}
+
+
+def shell(*arguments):
+    """Start the real program in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "diffatlas.cli", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
+
+
+def test_the_program_is_quiet(model, tmp_path):
+    out, err = shell(
+        "trace", "a red circle", "--model", model, "--steps", "2", "--out", str(tmp_path / "r")
+    ).communicate(timeout=120)
+    assert out.splitlines() == [str(tmp_path / "r")]
+    assert err == ""
+
+
+def test_ctrl_c_stops_and_keeps_the_steps(model, tmp_path):
+    folder = tmp_path / "run"
+    child = shell("trace", "a red circle", "--model", model, "--steps", "900", "--out", str(folder))
+    steps = folder / "steps.jsonl"
+    while child.poll() is None and not (steps.exists() and steps.read_text().count("\n") >= 3):
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    assert (child.returncode, out.strip(), err.strip()) == (130, str(folder), "Stopped.")
+    run = read_run(folder)
+    assert run.status == "stopped"
+    assert 3 <= len(run.steps) < 900
+    assert json.loads((folder / "manifest.json").read_text())["steps"] == len(run.steps)

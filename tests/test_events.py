@@ -1,0 +1,53 @@
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+
+from diffatlas.events import Failed, Finished, Image, Started, Step, from_bytes, to_bytes
+from diffatlas.params import GenerationParams
+
+rng = np.random.default_rng(0)
+LATENTS = rng.normal(size=(2, 4, 8, 8)).astype(np.float32)
+WITH_NAN = np.where(LATENTS > 1, np.nan, LATENTS)
+
+EVENTS = [
+    Started(
+        "id", GenerationParams(prompt="é ✓"), LATENTS, 14.6, 30, {"versions": {"torch": "2"}}, {"x0": True}
+    ),
+    Step(0, 999.0, 13.2),
+    Step(3, 899.5, 0.0, WITH_NAN, LATENTS.astype(np.float16), metrics={"norm": 1.5, "cosine": float("inf")}),
+    Step(
+        4,
+        1.0,
+        0.1,
+        LATENTS[:, :, ::2],
+        x0_pred=LATENTS.T,
+        preview=rng.integers(0, 255, (2, 8, 8, 3), np.uint8),
+    ),
+    Image(1, rng.integers(0, 255, (8, 8, 3), np.uint8)),
+    Finished("complete", 1.25, [0.5, 1.0]),
+    Failed("non_finite", "NaN at step 3.", None),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.kind)
+def test_the_wire_is_bit_exact(event):
+    back = from_bytes(to_bytes(event))
+    assert type(back) is type(event)
+    for field in dataclasses.fields(event):
+        sent, got = getattr(event, field.name), getattr(back, field.name)
+        if isinstance(sent, np.ndarray):
+            assert got.dtype == sent.dtype
+            assert got.shape == sent.shape
+            assert got.tobytes() == np.ascontiguousarray(sent).tobytes()
+        else:
+            assert got == sent
+
+
+@pytest.mark.parametrize(
+    "blob", [b"", b"x" * 40, pickle.dumps(EVENTS[1]), to_bytes(EVENTS[2])[:-3], to_bytes(EVENTS[5])[8:]]
+)
+def test_other_bytes_are_refused(blob):
+    with pytest.raises(ValueError, match="not a Diffusion Atlas event"):
+        from_bytes(blob)

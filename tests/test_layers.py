@@ -1,0 +1,112 @@
+"""The import rules of DESIGN.md, read from the source of every module."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "diffatlas"
+
+BASE = {"errors", "params", "events", "run"}
+#: room -> the rooms of ours that it may import, besides itself.
+ALLOWED = {
+    "errors": set(),
+    "params": {"errors"},
+    "events": {"errors", "params"},
+    "run": {"errors", "params", "events"},
+    "geometry": {"errors"},
+    "settings": {"errors"},
+    "registry": {"errors", "settings"},
+    "capture": BASE | {"geometry"},
+    "shapes": BASE | {"geometry"},
+    "lab2d": BASE | {"geometry"},
+    "library": BASE | {"geometry", "settings"},
+    "backends": BASE | {"geometry", "settings", "registry", "capture", "__init__"},
+    "operations": BASE | {"geometry", "settings", "registry", "capture", "backends", "library", "shapes"},
+}
+_BELOW = {*ALLOWED, "__init__"}
+ALLOWED |= {
+    "bench": _BELOW,
+    "export": _BELOW - {"backends", "operations"},
+    "ui": _BELOW | {"bench", "export"},
+    "cli": _BELOW | {"bench", "export", "ui"},
+    # Lazily, for the public names.
+    "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
+}
+#: third-party module -> where it may be imported.
+ONLY_IN = {
+    "gradio": ("diffatlas/ui/",),
+    "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
+    "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
+}
+#: Slow to import: only inside functions, or under TYPE_CHECKING.
+LAZY = {"torch", "diffusers", "transformers", "umap", "sklearn", "datasets"}
+#: Rooms of a training script or a page, which nothing else imports at its top.
+LAZY_EXEMPT = ("diffatlas/shapes/", "diffatlas/ui/")
+
+FILES = sorted(
+    [*PACKAGE.rglob("*.py"), *(p for p in (ROOT / "app.py", ROOT / "modal_deploy.py") if p.exists())]
+)
+
+
+def imports(tree: ast.AST, top_only: bool = False):
+    """Yield (module, line); with ``top_only``, only those that run when the module is imported."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            for alias in node.names:
+                yield (f"{node.module}.{alias.name}", node.lineno)
+        elif top_only and not runs_on_import(node):
+            continue
+        else:
+            yield from imports(node, top_only)
+
+
+def runs_on_import(node: ast.AST) -> bool:
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" not in ast.unparse(node.test)
+    return not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+
+
+def room_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0].removesuffix(".py")
+
+
+def room_named(module: str) -> str:
+    parts = module.split(".")
+    name = parts[1] if len(parts) > 1 else "__init__"
+    return name if (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file() else "__init__"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_go_one_way(path: Path):
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    where = path.relative_to(ROOT).as_posix()
+    wrong = []
+    for module, line in imports(tree):
+        package = module.split(".")[0]
+        if package in ONLY_IN and not where.startswith(ONLY_IN[package]):
+            wrong.append(f"{where}:{line} imports {package}")
+        if package == "diffatlas" and path.is_relative_to(PACKAGE):
+            room, other = room_of(path), room_named(module)
+            assert room in ALLOWED, f"say in ALLOWED what {room} may import"
+            if other != room and other not in ALLOWED[room]:
+                wrong.append(f"{where}:{line} imports {other}")
+    if path.is_relative_to(PACKAGE) and not where.startswith(LAZY_EXEMPT):
+        for module, line in imports(tree, top_only=True):
+            if module.split(".")[0] in LAZY:
+                wrong.append(f"{where}:{line} imports {module} at its top")
+    assert not wrong
+
+
+def test_the_rules_bite():
+    """A tree that breaks a rule is seen to break it."""
+    tree = ast.parse("import gradio\ndef f():\n    import torch\nif TYPE_CHECKING:\n    import diffusers\n")
+    assert [m for m, _ in imports(tree)] == ["gradio", "torch", "diffusers"]
+    assert [m for m, _ in imports(tree, top_only=True)] == ["gradio"]
+    assert room_named("diffatlas.backends.local.LocalBackend") == "backends"
+    assert room_named("diffatlas.Capture") == "__init__"
