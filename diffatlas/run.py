@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -54,13 +54,13 @@ class Run:
 
 def new_run_id(now: datetime | None = None) -> str:
     """Return an id that sorts by time and is unique: 20260131-120000-1a2b3c4d."""
-    now = now or datetime.now(timezone.utc)
+    now = now or datetime.now(UTC)
     return f"{now:%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:8]}"
 
 
 def timestamp(now: datetime | None = None) -> str:
     """Return the time in UTC, ISO 8601, to the millisecond."""
-    return (now or datetime.now(timezone.utc)).isoformat(timespec="milliseconds")
+    return (now or datetime.now(UTC)).isoformat(timespec="milliseconds")
 
 
 def extend(run: Run | None, event: Event) -> Run:

@@ -9,7 +9,15 @@ import torch
 
 from diffatlas.shapes.latents import encode
 from diffatlas.shapes.render import draw
-from diffatlas.shapes.scenes import COLORS, RELATIONS, SHAPES, Scene, sample_caption, sample_scene
+from diffatlas.shapes.scenes import (
+    BACKGROUNDS,
+    COLORS,
+    RELATIONS,
+    SHAPES,
+    Scene,
+    sample_caption,
+    sample_scene,
+)
 
 
 @dataclass(frozen=True)
@@ -48,21 +56,33 @@ class SceneStream:
         )
 
 
+#: Places that a relation names, each with the relation of which it is the first object's place.
+PLACES = {"left": "to the left of", "right": "to the right of", "above": "above", "below": "below"}
+#: Classes of each slot.
+SLOT_SIZES = (6, 7, 6, 7, 5, 5, 3) + (6, 7) * len(PLACES)
+
+
 def slots(scene: Scene, caption: str) -> list[int]:
-    """What a caption says, as class indices (0 = unsaid): shape and colour of the first and the second noun,
-    how many, which relation, which background. The text encoder is first taught to predict these."""
+    """What a caption says, as class indices (0 = unsaid).
+
+    In this order: shape and colour of the first and of the second noun, how many, which relation, which
+    background; then shape and colour of what stands at the left, at the right, above and below.
+    """
     words = caption.split()
     nouns = [k for k, word in enumerate(words) if word.removesuffix("s") in SHAPES]
-    out = []
-    for k in [*nouns, None][:2]:
-        out.append(0 if k is None else 1 + SHAPES.index(words[k].removesuffix("s")))
-        colored = k is not None and words[k - 1] in COLORS
-        out.append(1 + list(COLORS).index(words[k - 1]) if colored else 0)
+    looks = []
+    for k in nouns:
+        colored = words[k - 1] in COLORS
+        shape = 1 + SHAPES.index(words[k].removesuffix("s"))
+        looks.append((shape, 1 + list(COLORS).index(words[k - 1]) if colored else 0))
+    out = [value for look in [*looks, (0, 0)][:2] for value in look]
     out.append(len(scene.objects) if scene.kind == "count" else 0)
     out.append(0 if scene.relation is None else 1 + list(RELATIONS).index(scene.relation))
-    out.append(0 if "background" not in words else 1 + ("white", "black").index(scene.background))
+    out.append(0 if "background" not in words else 1 + list(BACKGROUNDS).index(scene.background))
+    # The second object stands on the side opposite to the first's.
+    vectors = [RELATIONS[relation] for relation in PLACES.values()]
+    first = RELATIONS[scene.relation] if scene.relation else None
+    for vector in vectors:
+        opposite = (-vector[0], -vector[1])
+        out += looks[0] if vector == first else looks[1] if opposite == first else (0, 0)
     return out
-
-
-#: Classes of each slot.
-SLOT_SIZES = (6, 7, 6, 7, 5, 5, 3)

@@ -37,6 +37,12 @@ RELATIONS: dict[str, tuple[float, float]] = {
 NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
+#: Kinds of scene and their shares. Relations are the hardest to learn and get the most.
+KINDS = {"single": 0.14, "two": 0.2, "relation": 0.48, "count": 0.18}
+#: Share of captions that name colours.
+COLORED = 0.7
+
+
 @dataclass(frozen=True)
 class Object:
     """One shape: its kind, its colour's name, centre (x, y), radius and turn (radians)."""
@@ -72,7 +78,7 @@ def noun(shape: str, color: str | None) -> str:
 
 def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
     """Draw a scene of ``kind``: "single", "two", "relation" or "count"; by default a kind is drawn too."""
-    kind = kind or rng.choices(("single", "two", "relation", "count"), (0.2, 0.24, 0.36, 0.2))[0]
+    kind = kind or rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
     background = rng.choice(tuple(BACKGROUNDS))
     if kind == "single":
         looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS)))]
@@ -111,7 +117,7 @@ def _holds(relation: str, a: Object, b: Object) -> bool:
 
 def sample_caption(rng: random.Random, scene: Scene) -> str:
     """Describe a scene in the words of the grammar; colours, background and "a photo of" come and go."""
-    colored = rng.random() < 0.8
+    colored = rng.random() < COLORED
     words = caption(
         scene,
         colored=colored,

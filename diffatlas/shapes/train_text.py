@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from diffatlas.shapes.data import SLOT_SIZES, slots
-from diffatlas.shapes.scenes import sample_caption, sample_scene
+from diffatlas.shapes.scenes import Scene, sample_caption, sample_scene
 
 
 def token_ids(tokenizer: Any, captions: list[str], device: str | torch.device = "cpu") -> torch.Tensor:
@@ -23,6 +24,34 @@ def token_ids(tokenizer: Any, captions: list[str], device: str | torch.device = 
     ).input_ids.to(device)
 
 
+class CaptionReader(nn.Module):
+    """Linear heads that read what a caption says (`slots`) from the last token's state.
+
+    CLIP's attention is causal, so only the tokens after the words have read all of them: the end token and
+    the padding behind it carry the whole caption to the denoiser. Like `CellReader`, it only shapes what is
+    trained, and is not part of the model.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(width, n) for n in SLOT_SIZES)
+
+    def forward(self, states: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Cross-entropy summed over the slots, and the share of captions read without a fault.
+
+        states: (N, tokens, width); truth: class indices, (N, slots).
+        """
+        logits = [head(states[:, -1].float()) for head in self.heads]
+        loss = sum(F.cross_entropy(x, truth[:, i]) for i, x in enumerate(logits))
+        right = torch.stack([x.argmax(1) == truth[:, i] for i, x in enumerate(logits)]).all(0)
+        return loss, right.float().mean()
+
+
+def slot_table(scenes: list[Scene], captions: list[str], device: str | torch.device) -> torch.Tensor:
+    """The slots of many captions, (N, slots)."""
+    return torch.tensor([slots(s, c) for s, c in zip(scenes, captions, strict=True)], device=device)
+
+
 def train_text(
     text_encoder: Any,
     tokenizer: Any,
@@ -33,33 +62,26 @@ def train_text(
     device: str = "cpu",
     progress: Any = None,
 ) -> float:
-    """Train in place to predict each caption's slots from the last token; return the last accuracy.
-
-    CLIP's attention is causal, so only the tokens after the words have read all of them: the end token and
-    the padding behind it carry the whole caption to the denoiser.
-    """
+    """Train in place to predict each caption's slots; return the last share of captions read right."""
     rng = random.Random(seed)
     text_encoder.train().to(device)
-    width = text_encoder.config.hidden_size
-    heads = torch.nn.ModuleList(torch.nn.Linear(width, n) for n in SLOT_SIZES).to(device)
-    parameters = [*text_encoder.parameters(), *heads.parameters()]
+    reader = CaptionReader(text_encoder.config.hidden_size).to(device)
+    parameters = [*text_encoder.parameters(), *reader.parameters()]
     optimizer = torch.optim.AdamW(parameters, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=2e-3, total_steps=steps)
-    accuracy = 0.0
+    right = torch.zeros(())
     for step in range(steps):
         scenes = [sample_scene(rng) for _ in range(batch)]
         captions = [sample_caption(rng, s) for s in scenes]
-        truth = torch.tensor([slots(s, c) for s, c in zip(scenes, captions, strict=True)], device=device)
         states = text_encoder(token_ids(tokenizer, captions, device)).last_hidden_state
-        logits = [head(states[:, -1]) for head in heads]
-        loss = sum(F.cross_entropy(x, truth[:, i]) for i, x in enumerate(logits))
+        loss, right = reader(states, slot_table(scenes, captions, device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         schedule.step()
-        right = torch.stack([x.argmax(1) == truth[:, i] for i, x in enumerate(logits)]).all(0)
-        accuracy = float(right.float().mean())
         if progress and step % 20 == 0:
-            progress(step / steps, f"text step {step}  loss {loss.item():.3f}  captions right {accuracy:.2f}")
-    return accuracy
+            progress(
+                step / steps, f"text step {step}  loss {loss.item():.3f}  captions right {right.item():.2f}"
+            )
+    return float(right)

@@ -15,13 +15,15 @@ from torch import nn
 
 from diffatlas.shapes.data import Batch, SceneStream
 from diffatlas.shapes.scenes import COLORS, SHAPES
-from diffatlas.shapes.train_text import token_ids
+from diffatlas.shapes.train_text import CaptionReader, slot_table, token_ids
 
 CAPTION_DROP = 0.12
 #: The distance channel tells the shape, and is weighted more.
 CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0)
-#: Weight of the auxiliary loss (see `CellReader`).
-CELL_WEIGHT = 0.15
+#: Weights of the auxiliary losses (see `CellReader`, `CaptionReader`).
+CELL_WEIGHT, CAPTION_WEIGHT = 0.15, 0.03
+#: The layout is settled while hardly anything is visible: half of the timesteps are drawn from the noisiest fifth.
+NOISY_SHARE, NOISY_FROM = 0.5, 0.8
 
 
 class CellReader(nn.Module):
@@ -70,7 +72,9 @@ class UnetTrainer:
         self.trained = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
         self.reader = CellReader(self.unet).to(device)
-        self.parameters = [*self.trained.parameters(), *self.reader.parameters()]
+        self.caption_reader = CaptionReader(self.text_encoder.config.hidden_size).to(device)
+        self.readers = nn.ModuleDict({"cells": self.reader, "captions": self.caption_reader})
+        self.parameters = [*self.trained.parameters(), *self.readers.parameters()]
         if world > 1:
             for p in self.parameters:
                 dist.broadcast(p.data, 0)
@@ -97,9 +101,9 @@ class UnetTrainer:
         ``share`` is the part of the training time that is spent, 0 to 1.
         """
         data = self.stream.batch(batch)
-        loss, cells = self.loss(data)
+        loss, cells, captions = self.loss(data)
         self.optimizer.zero_grad(set_to_none=False)
-        (loss + CELL_WEIGHT * cells).backward()
+        (loss + CELL_WEIGHT * cells + CAPTION_WEIGHT * captions).backward()
         if self.world > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -112,17 +116,14 @@ class UnetTrainer:
         self._update_average(min(0.9985, (1 + self.steps) / (10 + self.steps)))
         return float(loss.detach()), float(cells.detach())
 
-    def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """The weighted v-prediction error (Salimans and Ho 2022, arXiv 2202.00512) and the cells' loss."""
+    def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The weighted v-prediction error (Salimans and Ho 2022, arXiv 2202.00512), the cells' and the captions'
+        loss."""
         n = len(data.captions)
         ids = token_ids(self.parts["tokenizer"], data.captions, self.device)
         dropped = torch.rand(n, generator=self.noise, device=self.device) < CAPTION_DROP
         ids = torch.where(dropped[:, None], self.empty, ids)
-        # Stratified: one timestep from each n-th of the schedule.
-        u = (
-            torch.arange(n, device=self.device) + torch.rand(n, generator=self.noise, device=self.device)
-        ) / n
-        t = (u * len(self.alpha)).long()
+        t = self.timesteps(n)
         a, s = self.alpha[t][:, None, None, None], self.sigma[t][:, None, None, None]
         eps = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
         noisy, v = a * data.latents + s * eps, a * eps - s * data.latents
@@ -131,7 +132,19 @@ class UnetTrainer:
             context = self.text_encoder(ids).last_hidden_state
             predicted = self.unet(noisy, t, context, return_dict=False)[0]
         loss = (self.weights * (predicted.float() - v) ** 2).mean()
-        return loss, self.reader.loss(data)
+        truth = slot_table(data.scenes, data.captions, self.device)
+        captions, _ = self.caption_reader(context[~dropped], truth[~dropped])
+        return loss, self.reader.loss(data), captions
+
+    def timesteps(self, n: int) -> torch.Tensor:
+        """Timesteps of a batch, (n,): stratified, so that each part of the schedule is met in every batch."""
+        noisy = round(n * NOISY_SHARE)
+        draw = torch.rand(n, generator=self.noise, device=self.device)
+        place = torch.arange(n, device=self.device)
+        anywhere = (place + draw) / (n - noisy)
+        high = NOISY_FROM + (1 - NOISY_FROM) * (place - (n - noisy) + draw) / noisy
+        u = torch.where(place < n - noisy, anywhere, high)
+        return (u * len(self.alpha)).long().clamp(max=len(self.alpha) - 1)
 
     def _average_gradients(self) -> None:
         grads = [p.grad for p in self.parameters if p.grad is not None]
@@ -155,7 +168,7 @@ class UnetTrainer:
         return {
             "trained": self.trained.state_dict(),
             "average": self.average.state_dict(),
-            "reader": self.reader.state_dict(),
+            "readers": self.readers.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "steps": self.steps,
             "seen": self.seen,
@@ -165,7 +178,7 @@ class UnetTrainer:
         """Take up what `state` gave; fresh scenes are drawn from a seed moved on by the steps done."""
         self.trained.load_state_dict(state["trained"])
         self.average.load_state_dict(state["average"])
-        self.reader.load_state_dict(state["reader"])
+        self.readers.load_state_dict(state["readers"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.seen = state["steps"], state["seen"]
         self.stream = SceneStream(
@@ -174,10 +187,10 @@ class UnetTrainer:
 
 
 def decay(share: float) -> float:
-    """The learning rate's factor: 1 for the first 55% of the time, then half a cosine down to 0.02."""
-    if share < 0.55:
+    """The learning rate's factor: 1 for the first 40% of the time, then half a cosine down to 0.02."""
+    if share < 0.4:
         return 1.0
-    x = min(1.0, (share - 0.55) / 0.45)
+    x = min(1.0, (share - 0.4) / 0.6)
     return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi))))
 
 

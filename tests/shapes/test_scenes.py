@@ -78,7 +78,12 @@ def test_slots_are_within_their_sizes_and_read_the_caption():
         0,
         1 + list(RELATIONS).index("above"),
         2,
+        *(0, 0, 0, 0),  # nothing is said of left and right
+        *(1 + SHAPES.index("star"), 1 + list(COLORS).index("orange")),
+        *(1 + SHAPES.index("ring"), 1 + list(COLORS).index("blue")),
     ]
+    plain = caption(scene, colored=False)
+    assert slots(scene, plain)[1::2][:2] == [0, 0]
 
 
 def _polygon(shape: str, x: float, y: float, radius: float) -> list[tuple[float, float]]:

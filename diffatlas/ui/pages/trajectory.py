@@ -1,0 +1,153 @@
+"""The Trajectory page: one prompt, one run, and its path from noise to image."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.errors import BackendFailure, DiffAtlasError
+from diffatlas.events import Step
+from diffatlas.library import Library
+from diffatlas.operations.trace import shared_local_backend, stream
+from diffatlas.registry import find_model, list_models
+from diffatlas.ui.components import form as forms
+from diffatlas.ui.components.form import Form, build_form
+from diffatlas.ui.components.run_view import RunView
+from diffatlas.ui.components.viewer import Viewer
+from diffatlas.ui.sessions import Sessions, Turns
+
+log = logging.getLogger("diffatlas")
+
+#: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
+FRAME_SECONDS = 0.04
+#: Visitors that may wait at once; each holds one of the server's threads.
+MAX_WAITING = 30
+
+
+def trajectory_page(app: gr.Blocks, library: Library | None) -> None:
+    """Draw the page inside ``app``. Runs are kept in ``library`` where one is given."""
+    models = list_models("local")
+    names = {entry.id: entry.name for entry in models}
+    backend = shared_local_backend()
+    sessions, turns = Sessions(), Turns()
+
+    with gr.Row(elem_classes="da-page"):
+        with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
+            form = build_form(models, forms.known(backend.info, models[0].id))
+        with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
+            viewer = Viewer(elem_id="viewer")
+
+    def trace(
+        model: str,
+        prompt: str,
+        negative_prompt: str,
+        seed: float,
+        steps: float,
+        guidance: float,
+        size: str,
+        scheduler: str,
+        previews: str,
+        preview_decoder: str,
+        request: gr.Request,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Run a prompt and stream its steps.
+
+        Args:
+            model: an id of the model list.
+            prompt: what the image should show.
+            negative_prompt: what guidance pushes away from.
+            seed: a whole number.
+            steps: number of denoising steps.
+            guidance: guidance scale; at most 1 turns guidance off.
+            size: width x height in pixels, such as 64x64.
+            scheduler: a scheduler's name; empty for the model's own.
+            previews: every, off, or the number of steps from one preview to the next.
+            preview_decoder: linear or vae.
+        """
+        view = RunView((prompt or "").strip(), names.get(model, model))
+        stop = sessions.begin(request.session_hash)
+        ticket = turns.join()
+        events: Generator[Any, None, None] | None = None
+        try:
+            params = forms.to_params(model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+            capture = forms.to_capture(previews, preview_decoder)
+            while (ahead := turns.ahead(ticket)) and not stop.is_set():
+                yield view.waiting(ahead)
+                turns.wait(1.0)
+            yield view.loading("Loading the model…")
+            events = stream(params, capture, backend, library, stop)
+            sent = 0.0
+            for event in events:
+                view.add(event)
+                if not isinstance(event, Step) or time.monotonic() - sent >= FRAME_SECONDS:
+                    yield view.value()
+                    sent = time.monotonic()
+            events = None
+        except DiffAtlasError as error:
+            yield view.failed(error)
+        except Exception:
+            log.exception("The view of a run failed.")
+            yield view.failed(BackendFailure("The app could not show this run; its log says why."))
+        finally:
+            sessions.end(request.session_hash, stop, view.status)
+            if events is None:
+                turns.leave(ticket)
+            else:
+                # The tab was closed. This runs on the server's event loop, so the wait for the step in
+                # progress is left to a thread.
+                stop.set()
+                threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
+
+    _wire(app, form, viewer, trace, sessions)
+
+
+def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sessions) -> None:
+    backend = shared_local_backend()
+    private = {"api_visibility": "private", "show_progress": "hidden"}
+
+    def next_seed(mode: str, seed: float | None, request: gr.Request) -> float | int | None:
+        went = sessions.outcome(request.session_hash) in ("complete", "stopped")
+        return forms.next_seed(mode, seed) if went else seed
+
+    def choose_model(model: str) -> list[Any]:
+        return forms.on_model(find_model(model), forms.known(backend.info, model))
+
+    def stop(request: gr.Request) -> None:
+        sessions.stop(request.session_hash)
+
+    def forget(request: gr.Request) -> None:
+        sessions.forget(request.session_hash)
+
+    gr.on(
+        form.submits,
+        trace,
+        form.inputs,
+        viewer,
+        api_name="trace",
+        trigger_mode="once",
+        show_progress="hidden",
+        concurrency_limit=MAX_WAITING,
+    ).then(next_seed, [form.seed_mode, form.seed], form.seed, **private)
+    form.stop.click(stop, queue=False, **private)
+    form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **private)
+    form.model.change(
+        choose_model,
+        form.model,
+        [form.model, form.steps, form.guidance, form.size, form.scheduler, form.preview_decoder],
+        **private,
+    )
+    app.unload(forget)
+
+
+def _close(events: Generator[Any, None, None], turns: Turns, ticket: int) -> None:
+    try:
+        events.close()
+    except Exception:
+        log.exception("A run whose page was closed did not end cleanly.")
+    finally:
+        turns.leave(ticket)

@@ -1,0 +1,57 @@
+"""The real app in a process of its own, and a real Chromium."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from serving import CHROMIUM_FLAGS, find_chromium, served_app
+
+PATIENCE = 120_000  # ms; generous, because the machine may be busy
+
+
+@pytest.fixture(scope="session")
+def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with served_app(tmp_path_factory.mktemp("app")) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    path = find_chromium()
+    if path is None:
+        message = "No Chromium was found: install Debian's chromium, or name one in CHROMIUM."
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium: Any, app_url: str) -> Iterator[Any]:
+    """A function that opens the app in a visitor's own window; ``page.requested`` lists the addresses fetched."""
+    contexts = []
+
+    def open_page(width: int = 1280, query: str = "") -> Any:
+        context = chromium.new_context(viewport={"width": width, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.requested = []
+        page.problems = []
+        page.on("request", lambda request: page.requested.append(request.url))
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page.goto(app_url + query)
+        page.wait_for_selector(".da-viewer")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()

@@ -1,0 +1,207 @@
+"""The Trajectory page as a visitor meets it, on the embedded model."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+STATUS = "document.querySelector('.da-viewer').dataset.status"
+FRAMES = "document.querySelectorAll('.da-frame[data-step]').length"
+
+
+def fill(page, field, value):
+    page.fill(f"#field-{field} :is(input, textarea)", str(value))
+
+
+def run(page, **fields):
+    for field, value in fields.items():
+        fill(page, field, value)
+    page.click("#run")
+
+
+def wait_for_end(page, status):
+    page.wait_for_function(f"['complete', 'stopped', 'failed'].includes({STATUS})")
+    assert page.evaluate(STATUS) == status
+
+
+def numbers(page):
+    names = page.locator(".da-section-image dt").all_inner_texts()
+    return dict(zip(names, page.locator(".da-section-image dd").all_inner_texts(), strict=True))
+
+
+def test_run_grows_and_ends_with_its_own_numbers(open_page):
+    page = open_page()
+    counts = []
+    page.expose_function("frameAdded", lambda count, status: counts.append((count, status)))
+    page.evaluate(
+        f"""() => new MutationObserver(() => frameAdded({FRAMES}, {STATUS}))
+        .observe(document.querySelector('.da-roll'), {{childList: true}})"""
+    )
+    run(page, prompt="a red circle", seed=11, num_inference_steps=30)
+    wait_for_end(page, "complete")
+
+    assert page.evaluate(FRAMES) == 30
+    growing = {count for count, status in counts if 0 < count < 30}
+    assert len(growing) >= 3, "the film came all at once"
+    assert page.locator(".da-path canvas").count() == 1
+    page.wait_for_function("document.querySelectorAll('.da-label').length >= 5")
+    axes = page.locator(".da-label-axis").all_inner_texts()
+    shares = [float(re.fullmatch(r"PC\d ([\d.]+)%", text)[1]) for text in axes]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 < sum(shares) <= 101
+    assert page.locator(".da-curve").count() == 6
+
+    image = page.locator(".da-picture img")
+    assert image.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 64
+
+    # The numbers are the run's: a later change of the form does not relabel it.
+    fill(page, "seed", 999)
+    fill(page, "prompt", "something else")
+    page.wait_for_timeout(200)
+    assert numbers(page)["seed"] == "11"
+    assert numbers(page)["steps"] == "30"
+    assert page.inner_text(".da-headline") == "a red circle"
+    assert page.problems == []
+
+
+def test_chosen_frame_shows_its_step(open_page):
+    page = open_page()
+    run(page, num_inference_steps=6)
+    wait_for_end(page, "complete")
+    page.click(".da-frame[data-step='3']")
+    assert page.inner_text(".da-step-title") == "Step 4 of 6"
+    page.keyboard.press("ArrowRight")
+    assert page.inner_text(".da-step-title") == "Step 5 of 6"
+    page.keyboard.press("Escape")
+    assert page.locator(".da-step").is_hidden()
+
+
+def test_enter_runs(open_page):
+    page = open_page()
+    fill(page, "num_inference_steps", 3)
+    fill(page, "prompt", "a blue star")
+    page.press("#field-prompt textarea", "Enter")
+    wait_for_end(page, "complete")
+    assert page.inner_text(".da-headline") == "a blue star"
+
+
+def test_stop_keeps_the_part_that_ran(open_page):
+    page = open_page()
+    run(page, num_inference_steps=900)
+    page.wait_for_function(f"{FRAMES} >= 5")
+    page.click("#stop")
+    wait_for_end(page, "stopped")
+    done, total = map(
+        int, re.fullmatch(r"Stopped after (\d+) of (\d+) steps", page.inner_text(".da-status")).groups()
+    )
+    assert 5 <= done < total == 900
+    assert page.evaluate(FRAMES) == done
+
+    # The model is free again.
+    run(page, num_inference_steps=2)
+    page.wait_for_function(f"{FRAMES} == 2 && {STATUS} == 'complete'")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        ("prompt", "  ", "empty"),
+        ("num_inference_steps", "0", "number of steps"),
+        ("guidance_scale", "-1", "guidance scale"),
+        ("seed", "1.5", "seed"),
+        ("size", "63x64", "multiple"),
+        ("size", "large", "cannot be read"),
+    ],
+)
+def test_bad_input_is_explained_at_its_field(open_page, field, value, words):
+    page = open_page()
+    fill(page, field, value)
+    if field == "size":
+        page.press("#field-size input", "Enter")
+    page.click("#run")
+    note = page.locator(f"#error-{field}")
+    note.wait_for()
+    assert words in note.inner_text()
+    assert "Traceback" not in page.inner_text("body")
+    assert page.evaluate(STATUS) == "failed"
+    assert page.locator(f"#field-{field} [aria-invalid=true]").count() == 1
+
+
+def test_prompt_is_text_and_never_markup(open_page):
+    page = open_page()
+    prompt = "<img src=x onerror=\"document.title='broken'\"> a red circle"
+    run(page, prompt=prompt, num_inference_steps=2)
+    wait_for_end(page, "complete")
+    assert page.inner_text(".da-headline") == prompt
+    assert page.title() == "Diffusion Atlas"
+
+
+def test_seed_modes(open_page):
+    page = open_page()
+    seed = page.locator("#field-seed input")
+    page.get_by_label("+1", exact=True).check()
+    run(page, seed=41, num_inference_steps=1)
+    wait_for_end(page, "complete")
+    assert numbers(page)["seed"] == "41"
+    page.wait_for_function("document.querySelector('#field-seed input').value == '42'")
+    page.get_by_label("Shuffle", exact=True).check()
+    page.click("#run")
+    page.wait_for_function("document.querySelector('#field-seed input').value != '42'")
+    assert numbers(page)["seed"] == "42"
+    drawn = seed.input_value()
+    page.click("#dice")
+    page.wait_for_function(f"document.querySelector('#field-seed input').value != '{drawn}'")
+
+
+def test_two_visitors_take_turns_and_see_their_own_run(open_page):
+    first, second = open_page(), open_page()
+    run(first, prompt="a red circle", num_inference_steps=900)
+    first.wait_for_function(f"{FRAMES} >= 2")
+    run(second, prompt="a blue star", num_inference_steps=2)
+    second.wait_for_function(f"{STATUS} == 'waiting'")
+    assert "1 ahead" in second.inner_text(".da-status")
+    first.context.close()  # a closed tab frees the model
+    wait_for_end(second, "complete")
+    assert second.inner_text(".da-headline") == "a blue star"
+
+
+def test_nothing_is_fetched_from_outside(open_page, app_url):
+    page = open_page()
+    run(page, num_inference_steps=2)
+    wait_for_end(page, "complete")
+    page.wait_for_timeout(1000)
+    hosts = {urlsplit(address).netloc for address in page.requested if address.startswith(("http", "ws"))}
+    assert hosts == {urlsplit(app_url).netloc}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_no_sideways_scroll(open_page, theme, width):
+    page = open_page(width, f"?__theme={theme}")
+    run(page, num_inference_steps=4)
+    wait_for_end(page, "complete")
+    page.click(".da-frame[data-step='1']")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    # Text against what lies behind it: at least WCAG AA.
+    for selector in (".da-caption", ".da-status", ".da-plot-title", ".da-readout", ".da-numbers dt"):
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+
+
+CONTRAST = """selector => {
+  const channels = colour => colour.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => {
+    const [x, y, z] = [r, g, b].map(v => v / 255).map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * x + 0.7152 * y + 0.0722 * z;
+  };
+  const node = document.querySelector(selector);
+  let behind = node;
+  while (behind && (channels(getComputedStyle(behind).backgroundColor)[3] === 0)) behind = behind.parentElement;
+  const a = light(channels(getComputedStyle(node).color));
+  const b = light(channels(getComputedStyle(behind ?? document.body).backgroundColor));
+  return (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+}"""

@@ -1,0 +1,75 @@
+"""The real app in a process of its own, and where to find a Chromium: for the browser tests and the benchmarks."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+#: Software WebGL.
+CHROMIUM_FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--ignore-gpu-blocklist",
+]
+
+
+def find_chromium() -> str | None:
+    named = os.environ.get("CHROMIUM")
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    return named or next((path for name in names if (path := shutil.which(name))), None)
+
+
+@contextmanager
+def served_app(folder: Path) -> Iterator[str]:
+    """Start ``app.py`` on a free port, its library and cache in ``folder``; yield its address once it answers.
+
+    Raises RuntimeError with the app's log where it ends before it answers.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {
+        **os.environ,
+        "GRADIO_SERVER_PORT": str(port),
+        "GRADIO_SERVER_NAME": "127.0.0.1",
+        "GRADIO_TEMP_DIR": str(folder / "cache"),
+        "DIFFATLAS_LIBRARY": str(folder / "runs"),
+        "HF_HUB_OFFLINE": "1",
+    }
+    with (folder / "log.txt").open("w+") as log:
+        process = subprocess.Popen(
+            [sys.executable, str(ROOT / "app.py")], cwd=folder, env=environment, stdout=log, stderr=log
+        )
+        url = f"http://127.0.0.1:{port}/"
+        try:
+            if not _answers(url, process):
+                log.seek(0)
+                raise RuntimeError(f"The app did not start:\n{log.read()}")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _answers(url: str, process: subprocess.Popen) -> bool:
+    for _ in range(600):
+        try:
+            with urllib.request.urlopen(url, timeout=5):
+                return True
+        except OSError:
+            if process.poll() is not None:
+                return False
+            time.sleep(0.2)
+    return False

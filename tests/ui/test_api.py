@@ -1,0 +1,85 @@
+"""The app read by gradio_client, as a script would."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+INPUTS = {
+    "model": "shapes",
+    "prompt": "a red circle",
+    "negative_prompt": "",
+    "seed": 7,
+    "steps": 5,
+    "guidance": 3,
+    "size": "64x64",
+    "scheduler": "",
+    "previews": "every",
+    "preview_decoder": "linear",
+}
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    from diffatlas.library import Library
+
+    return Library(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def app(library):
+    from diffatlas.ui.app import build_app, look
+
+    app = build_app(library)
+    app.queue(default_concurrency_limit=None)
+    app.launch(prevent_thread_lock=True, quiet=True, run_history=False, server_name="127.0.0.1", **look())
+    yield app
+    app.close()
+
+
+@pytest.fixture
+def client(app):
+    from gradio_client import Client
+
+    return Client(app.local_url, verbose=False)
+
+
+def test_streams_the_run_that_the_shell_would_make(client):
+    import diffatlas
+
+    values = list(client.submit(**INPUTS, api_name="/trace"))
+    assert [len(value["steps"]) for value in values] == sorted(len(value["steps"]) for value in values)
+    last = values[-1]
+    assert last["status"] == "complete"
+
+    run = diffatlas.trace(
+        diffatlas.GenerationParams(prompt="a red circle", seed=7, num_inference_steps=5, guidance_scale=3),
+        diffatlas.Capture(),
+    )
+    assert [step["sigma"] for step in last["steps"]] == pytest.approx(
+        [step.sigma for step in run.steps], rel=1e-5
+    )
+    assert [step["metrics"][0] for step in last["steps"]] == pytest.approx(
+        [float(np.linalg.norm(step.latents)) for step in run.steps], rel=1e-5
+    )
+
+
+def test_run_is_kept_in_the_library(client, library):
+    last = client.predict(**{**INPUTS, "seed": 8}, api_name="/trace")
+    assert library.load(last["run"]["id"]).params.seed == 8
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"scheduler": "flow_euler"}, "ddim"), ({"previews": "sometimes"}, "previews"), ({"steps": 0}, "steps")],
+)
+def test_failure_is_a_value_and_not_an_exception(client, change, words):
+    last = client.predict(**{**INPUTS, **change}, api_name="/trace")
+    assert last["status"] == "failed"
+    assert words in last["error"]["message"]
+
+
+def test_only_the_trace_is_public(client):
+    public = client.view_api(return_format="dict")["named_endpoints"]
+    assert set(public) == {"/trace"}
+    assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == list(INPUTS)

@@ -1,0 +1,70 @@
+"""From the fields of the form to parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from diffatlas.errors import InvalidParams
+from diffatlas.registry import find_model
+from diffatlas.ui.components import form
+
+
+def params(**changes):
+    values = {
+        "model": "shapes", "prompt": "a red circle", "negative_prompt": "", "seed": 7.0, "steps": 30.0,
+        "guidance": 3, "size": "64x96", "scheduler": "",
+    }  # fmt: skip
+    return form.to_params(**{**values, **changes})
+
+
+def test_numbers_of_the_form_become_whole():
+    p = params()
+    assert (p.seed, p.num_inference_steps, p.width, p.height, p.scheduler) == (7, 30, 64, 96, None)
+    assert isinstance(p.seed, int)
+    assert isinstance(p.num_inference_steps, int)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"prompt": "  "}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": None}, "seed"),
+        ({"steps": float("nan")}, "num_inference_steps"),
+        ({"guidance": None}, "guidance_scale"),
+        ({"size": "64"}, "width"),
+        ({"size": None}, "width"),
+        ({"size": "64x64x64"}, "width"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(change, field):
+    with pytest.raises(InvalidParams) as caught:
+        params(**change)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(("previews", "meant"), [("every", "every"), ("off", "off"), ("5", 5)])
+def test_previews(previews, meant):
+    assert form.to_capture(previews, "linear").previews == meant
+
+
+def test_every_offered_size_and_scheduler_runs():
+    """The form must not offer what the model refuses."""
+    from diffatlas.backends import model_info
+
+    source = model_info.find_source("shapes")
+    info = model_info.describe("shapes", source.folder, source.entry)
+    sizes = form.size_choices(info, find_model("shapes"))["choices"]
+    assert sizes[0] == ("64 × 64 ★", "64x64")
+    for _, size in sizes:
+        model_info.fit(params(size=size), source.folder, info)
+    for _, scheduler in form.scheduler_choices(info)["choices"]:
+        model_info.fit(params(scheduler=scheduler, size="64x64"), source.folder, info)
+
+
+def test_next_seed():
+    assert form.next_seed("keep", 7) == 7
+    assert form.next_seed("next", 7.0) == 8
+    assert form.next_seed("next", None) is None
+    assert len({form.next_seed("shuffle", 7) for _ in range(20)}) > 10
