@@ -1,0 +1,49 @@
+"""What the README tells a newcomer is true: its Python runs, its commands and links exist."""
+
+import re
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from diffatlas.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def test_the_python_examples_run(shapes_pipe, tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path))
+    names = {"pipe": shapes_pipe}
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), names)
+    assert names["image"].size == (64, 64)
+    assert len(names["trace"].steps) == 30
+    assert names["run"].status == "complete"
+    assert [p.name for p in tmp_path.iterdir()] == [names["run"].id]
+
+
+def test_its_commands_exist():
+    lines = [
+        line.split()[1] for block in blocks("bash") for line in block.splitlines() if "diffatlas " in line
+    ]
+    assert lines == ["trace", "models", "app"]
+    for command in lines:
+        assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
+
+
+def test_its_links_lead_somewhere():
+    targets = re.findall(r"\]\(([^)]+)\)", README)
+    assert targets
+    for target in targets:
+        assert (ROOT / target).exists(), target
+
+
+def test_there_are_exactly_two_set_up_commands():
+    assert [line for line in README.splitlines() if line.startswith("pip install")] == [
+        "pip install -c constraints.txt -e . && python app.py",
+        'pip install -c constraints.txt -e ".[test]" && pytest',
+    ]
