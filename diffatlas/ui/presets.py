@@ -33,11 +33,11 @@ PRESETS = (
     Preset(
         "A relation",
         "a purple star above a blue triangle",
-        "Above and below are decided in the first third of the path, where the steps are longest.",
+        "Above and below are decided in the first few steps, while the state has hardly moved from the noise.",
     ),
     Preset(
         "Composition",
         "a yellow triangle to the left of a red ring",
-        "Two shapes, two colours, one relation: this tends to fail. Run several seeds, and see which part gives way.",
+        "Two shapes, two colours, one relation. Run several seeds, and see which part gives way first.",
     ),
 )

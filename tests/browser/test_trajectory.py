@@ -80,6 +80,17 @@ def test_chosen_frame_shows_its_step(open_page):
     assert page.locator(".da-step").is_hidden()
 
 
+def test_presets_say_what_to_look_for_until_another_prompt_is_typed(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Counting").click()
+    hint = page.locator(".da-form > .da-hint")
+    page.wait_for_function("document.querySelector('.da-hint').innerText.includes('Count the blobs')")
+    assert page.input_value("#field-prompt textarea") == "three green squares"
+    page.press("#field-prompt textarea", "End")
+    page.type("#field-prompt textarea", " on a black background")
+    hint.wait_for(state="hidden")
+
+
 def test_enter_runs(open_page):
     page = open_page()
     fill(page, "num_inference_steps", 3)

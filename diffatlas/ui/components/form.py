@@ -168,6 +168,8 @@ def _build_presets(prompt: gr.Textbox) -> None:
     for button, preset in zip(buttons, PRESETS, strict=True):
         values = json.dumps([preset.prompt, preset.look_for])
         button.click(None, outputs=[prompt, hint], js=f"() => {values}", api_visibility="private")
+    # What to look for was said of the preset, not of what is typed now.
+    prompt.input(None, outputs=hint, js="() => ''", api_visibility="private")
 
 
 def size_choices(info: ModelInfo | None, entry: ModelEntry) -> dict[str, Any]:
