@@ -40,7 +40,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four"}
 #: Kinds of scene and their shares. Relations are the hardest to learn and get the most.
 KINDS = {"single": 0.14, "two": 0.2, "relation": 0.48, "count": 0.18}
 #: Share of captions that name colours.
-COLORED = 0.7
+COLORED = 0.5
 
 
 @dataclass(frozen=True)

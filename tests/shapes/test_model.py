@@ -1,0 +1,178 @@
+"""The embedded model as it is shipped, and the training that made it."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from diffatlas.registry import models_folder
+from diffatlas.shapes.data import SceneStream
+from diffatlas.shapes.detect import detect
+from diffatlas.shapes.evaluate import generate, table, wilson
+from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
+from diffatlas.shapes.scenes import vocabulary
+from diffatlas.shapes.tasks import judge, sample_tasks
+from diffatlas.shapes.tokenizer import build_tokenizer
+from diffatlas.shapes.train_text import token_ids
+from diffatlas.shapes.train_unet import CellReader, UnetTrainer, decay, load_checkpoint, save_checkpoint
+from diffatlas.shapes.train_vae import vae_quality
+
+SHIPPED = models_folder() / "shapes"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return build_pipeline(load_parts(SHIPPED))
+
+
+def test_the_folder_is_a_whole_pipeline_in_fp16_of_15_mb_at_most():
+    from safetensors import safe_open
+
+    index = json.loads((SHIPPED / "model_index.json").read_text())
+    assert index["_class_name"] == "StableDiffusionPipeline"
+    weights = list(SHIPPED.rglob("*.safetensors"))
+    assert len(weights) == 3
+    for path in weights:
+        with safe_open(path, "np") as tensors:
+            dtypes = {tensors.get_slice(k).get_dtype() for k in tensors.keys()}  # noqa: SIM118
+        assert dtypes <= {"F16", "I64"}, path
+    assert sum(p.stat().st_size for p in SHIPPED.rglob("*") if p.is_file()) < 15e6
+    assert not [p for p in SHIPPED.rglob("*") if p.suffix in (".bin", ".pt", ".ckpt", ".pkl")]
+
+
+def test_the_plain_diffusers_call_on_its_card_works():
+    from diffusers import StableDiffusionPipeline
+
+    plain = StableDiffusionPipeline.from_pretrained(SHIPPED)
+    image = plain("a red circle", num_inference_steps=2, guidance_scale=3.0).images[0]
+    assert image.size == (64, 64)
+
+
+def test_every_word_of_the_grammar_is_one_token_and_any_text_is_accepted(pipe):
+    for word in vocabulary():
+        assert len(pipe.tokenizer.tokenize(word)) == 1, word
+    strange = 'Ünïcode 猫 \U0001f600 <script> "quotes"\n\t' + 200 * "long "
+    ids = token_ids(pipe.tokenizer, [strange, ""])
+    assert ids.shape == (2, 24)
+    assert pipe.tokenizer.unk_token_id not in pipe.tokenizer("猫 a", add_special_tokens=False).input_ids
+    assert build_tokenizer().get_vocab() == pipe.tokenizer.get_vocab()
+
+
+def test_the_vae_reads_and_draws_the_latents_that_its_card_describes(pipe):
+    data = SceneStream(4321).batch(64)
+    with torch.no_grad():
+        read = pipe.vae.encode(data.images * 2 - 1).latent_dist.mode()
+    assert float((read - data.latents).pow(2).mean()) < 0.03
+    quality = vae_quality(pipe.vae, n=128, seed=5)
+    assert quality["decode_psnr"] > 29
+    assert quality["reconstruct_psnr"] > 28
+
+
+def test_the_detector_reads_what_the_vae_draws(pipe):
+    data = SceneStream(77).batch(100)
+    with torch.no_grad():
+        drawn = pipe.vae.decode(data.latents).sample.clamp(-1, 1) / 2 + 0.5
+    images = (drawn * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    same = [
+        sorted((o.shape, o.color) for o in s.objects) == sorted((d.shape, d.color) for d in detect(i))
+        for s, i in zip(data.scenes, images, strict=True)
+    ]
+    assert np.mean(same) >= 0.97
+
+
+def test_easy_prompts_come_out_right(pipe):
+    """A guard against shipping broken weights; the model card holds the measured table."""
+    tasks = sample_tasks("colour", 12)
+    images = generate(pipe, tasks, guidance=3.0, steps=15, seed=500)
+    assert sum(judge(i, t).correct for i, t in zip(images, tasks, strict=True)) >= 8
+
+
+def test_the_card_says_what_was_measured():
+    card = (SHIPPED / "README.md").read_text()
+    for word in ("license: mit", "| single |", "| position |", "fitted to that space", "95% interval"):
+        assert word in card, word
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (200, 200), (151, 200)])
+def test_intervals_agree_with_scipy(k, n):
+    expected = binomtest(k, n).proportion_ci(method="wilson")
+    np.testing.assert_allclose(wilson(k, n), (expected.low, expected.high), atol=1e-6)
+    assert table([]).count("\n") == 1
+
+
+def _trainer(seed: int = 3) -> UnetTrainer:
+    torch.manual_seed(seed)
+    return UnetTrainer(build_parts(), seed=seed, device="cpu", rate=1e-3)
+
+
+def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
+    trainer = _trainer()
+    losses = [trainer.step(8, 0.0)[0] for _ in range(30)]
+    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:3])
+    save_checkpoint(trainer, tmp_path / "unet.pt", minutes=1.5)
+    assert [p.name for p in tmp_path.iterdir()] == ["unet.pt"]
+
+    other = _trainer(seed=9)
+    assert load_checkpoint(other, tmp_path / "unet.pt") == 1.5
+    data = SceneStream(11).batch(8)
+    for t in (trainer, other):
+        t.noise.manual_seed(0)
+        t.trained.eval()
+    with torch.no_grad():
+        assert trainer.loss(data)[0] == other.loss(data)[0]
+    assert other.seen == trainer.seen == 240
+
+
+def test_the_auxiliary_loss_leaves_no_trace_in_the_model(tmp_path):
+    trainer = _trainer()
+    trainer.step(4, 0.5)
+    save_pipeline(trainer.averaged_parts(), tmp_path / "model")
+    saved = load_parts(tmp_path / "model")
+    names = set(dict(saved["unet"].named_parameters()))
+    assert names == set(dict(build_parts()["unet"].named_parameters()))
+    assert all(not b._forward_hooks for b in trainer.averaged_parts()["unet"].up_blocks)
+    assert isinstance(trainer.reader, CellReader)
+
+
+def test_v_prediction_target_matches_the_scheduler():
+    """The loss of a perfect prediction is zero: the target is the scheduler's own velocity."""
+    trainer = _trainer()
+    data = SceneStream(2).batch(4)
+    scheduler = trainer.parts["scheduler"]
+    seen = {}
+
+    def perfect(noisy, t, context, **_):
+        a = scheduler.alphas_cumprod[t].sqrt()[:, None, None, None]
+        s = (1 - scheduler.alphas_cumprod[t]).sqrt()[:, None, None, None]
+        eps = torch.where(s > 0, (noisy - a * data.latents) / s.clamp(min=1e-8), 0)
+        seen["t"] = t
+        trainer.reader.features += [torch.zeros(4, 128, 8, 8), torch.zeros(4, 64, 16, 16)]
+        return (scheduler.get_velocity(data.latents, eps, t),)
+
+    trainer.unet = perfect
+    loss, cells, _ = trainer.loss(data)
+    assert float(loss) < 1e-5
+    # Heads that see nothing can do no better than their biases: finite, and no better than chance.
+    assert math.isfinite(float(cells.detach()))
+    assert len(seen["t"]) == 4
+
+
+def test_half_of_the_timesteps_are_noisy_and_every_part_of_the_schedule_is_met():
+    trainer = _trainer()
+    t = torch.cat([trainer.timesteps(32) for _ in range(50)])
+    assert int(t.min()) >= 0
+    assert int(t.max()) <= 999
+    # Half of them uniform over [800, 1000), the others over [0, 1000).
+    assert float((t >= 800).float().mean()) == pytest.approx(0.5 + 0.5 * 0.2, abs=0.02)
+    for low in range(0, 800, 100):
+        share = float(((t >= low) & (t < low + 100)).float().mean())
+        assert share == pytest.approx(0.05, abs=0.01)
+
+
+def test_learning_rate_holds_then_falls():
+    assert decay(0.0) == decay(0.3) == 1
+    assert decay(0.6) > decay(0.9) > decay(1.0)
+    assert decay(1.0) == pytest.approx(0.02)
