@@ -9,6 +9,8 @@ from typing import Any
 
 # Before Gradio is imported, which reads them then: nothing is reported to anyone.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Before torch is imported: its idle threads would spin, and starve a browser that draws on the same few cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
