@@ -24,8 +24,8 @@ from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 PROMPT = "a red circle to the left of a blue square"
 STEPS, SEED, GUIDANCE = 30, 7, 3.0
 #: The inputs of the endpoint "/trace", as the page sends them: model, prompt, negative prompt, seed, steps, guidance,
-#: size, scheduler, previews, preview decoder.
-INPUTS = ["shapes", PROMPT, "", SEED, STEPS, GUIDANCE, "64x64", "", "every", "linear"]
+#: size, scheduler, previews, preview decoder, runs, what becomes of the seed.
+INPUTS = ["shapes", PROMPT, "", SEED, STEPS, GUIDANCE, "64x64", "", "every", "linear", 1, "keep"]
 
 
 def shell_run(folder: Path) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models`` and ``runs``.
+"""The shell: ``diffatlas trace``, ``app``, ``models``, ``runs`` and ``export``.
 
 Exit codes: 0 done; 2 an error, one line on stderr (steps that had arrived are kept); 130 Ctrl-C.
 """
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from diffatlas.events import Event
+    from diffatlas.export.named import Named
+    from diffatlas.run import Run
 
 app = typer.Typer(
     help="See how a diffusion model makes an image.",
@@ -173,6 +175,37 @@ def runs() -> None:
     _print_table(("Run", "Status", "Steps", "Model", "Seed", "Prompt"), rows)
 
 
+@app.command()
+def export(
+    run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="Ids of `diffatlas runs`.")],
+    to: Annotated[Path, typer.Option(help="File to write: .csv .json .npz .pdf .svg .png .gif or .mp4.")],
+    overwrite: Annotated[bool, typer.Option(help="Replace the file that --to names.")] = False,
+) -> None:
+    """Write runs of the library to one file, whose ending says what: tables, arrays, report, film or movie."""
+    from diffatlas.export.kinds import KINDS
+    from diffatlas.export.kinds import export as exported
+    from diffatlas.library.format import write_atomically
+    from diffatlas.library.store import Library
+
+    kind = next((kind for kind in KINDS.values() if kind.suffix == to.suffix.lower()), None)
+    if kind is None:
+        endings = ", ".join(kind.suffix for kind in KINDS.values())
+        raise InvalidParams(
+            f"The ending of {to.name} names no kind of export: use one of {endings}.", field="to"
+        )
+    if to.exists() and (not overwrite or not to.is_file()):
+        raise InvalidParams(f"{to} exists already: choose another file, or add --overwrite.", field="to")
+    library = Library()
+    loaded = [library.load(run_id) for run_id in dict.fromkeys(run_ids)]
+    data = exported(kind.key, _named(loaded))
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(to, data)
+    except OSError as error:
+        raise InvalidParams(f"{to} cannot be written ({error.strerror}).", field="to") from error
+    print(to)
+
+
 def main() -> None:
     """Run the shell and exit with its code."""
     sys.exit(run(sys.argv[1:]))
@@ -200,6 +233,20 @@ def run(arguments: list[str]) -> int:
         if message:
             print(f"error: {message}", file=sys.stderr)
         return 2
+
+
+def _named(loaded: list[Run]) -> list[Named]:
+    """Return runs under their prompts, or under their ids where prompts do not tell them apart."""
+    from diffatlas.export.named import Named
+    from diffatlas.ui.palette import PALETTE
+
+    prompts = [" ".join(run.params.prompt.split())[:80] for run in loaded]
+    names = [
+        prompt if prompt and prompts.count(prompt) == 1 else run.id
+        for prompt, run in zip(prompts, loaded, strict=True)
+    ]
+    colours = [PALETTE[number % len(PALETTE)] for number in range(len(loaded))]
+    return [Named(*entry) for entry in zip(names, loaded, colours, strict=True)]
 
 
 def _first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:

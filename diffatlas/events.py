@@ -62,6 +62,9 @@ class Step:
     metrics: dict[str, float] = field(default_factory=dict)
     #: A picture of `x0_pred`, (B, H, W, 3) uint8, or None at steps that were not previewed.
     preview: np.ndarray | None = None
+    #: x0 of another prediction m of the same shape is ``x0_pred + x0_gain * (m - noise_pred)``: exact where the
+    #: scheduler neither clips nor thresholds x0. None where x0 was not captured.
+    x0_gain: float | None = None
 
 
 @dataclass(frozen=True)

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import signal
@@ -112,6 +113,57 @@ def test_nan_is_exit_code_2_and_keeps_the_run(sd_pipe, tmp_path, library, capsys
     assert trace(str(tmp_path / "sick")) == 2
     assert "step 1 " in capsys.readouterr().err
     assert Library().list()[0].status == "failed"
+
+
+@pytest.fixture
+def stored(model) -> list[str]:
+    """Two runs of one prompt and one of another, in the library; the newest is last."""
+    assert trace(model, "--scheduler", "euler") == 0
+    assert trace(model, "--scheduler", "ddim") == 0
+    arguments = ["trace", "=2+2", "--model", model, "--steps", "2", "--previews", "off"]
+    assert cli.run(arguments) == 0
+    return [info.id for info in reversed(Library().list())]
+
+
+def test_export_writes_what_the_ending_says(stored, tmp_path, capsys):
+    capsys.readouterr()
+    for suffix, head in ((".csv", b"layer,"), (".pdf", b"%PDF"), (".PNG", b"\x89PNG"), (".npz", b"PK")):
+        target = tmp_path / "new folder" / f"runs{suffix}"
+        assert cli.run(["export", *stored, "--to", str(target)]) == 0
+        assert capsys.readouterr().out == f"{target}\n"
+        assert target.read_bytes().startswith(head)
+    rows = list(csv.DictReader((tmp_path / "new folder" / "runs.csv").open(newline="", encoding="utf-8")))
+    # A prompt names a layer where it is the only one of its kind.
+    assert list(dict.fromkeys(row["layer"] for row in rows)) == [*stored[:2], "'=2+2"]
+    assert [row["run"] for row in rows] == [
+        run for run, n in zip(stored, (4, 4, 3), strict=True) for _ in range(n)
+    ]
+
+
+def test_an_export_that_cannot_be_made_is_one_line(stored, tmp_path, capsys):
+    target = tmp_path / "there.json"
+    target.write_text("precious")
+    for arguments, says in [
+        ([stored[0], "--to", str(tmp_path / "run.doc")], ".csv, .json, .npz"),
+        ([stored[0], "--to", str(target)], "--overwrite"),
+        ([stored[0], "--to", str(tmp_path), "--overwrite"], "names no kind"),
+        (["20200101-000000-00000000", "--to", str(tmp_path / "a.csv")], "no run"),
+        ([*stored[:2], "--to", str(tmp_path / "a.gif")], "one run, not 2"),
+        ([stored[2], "--to", str(tmp_path / "a.mp4")], "no previews"),
+        ([stored[0], "--to", str(target / "a.csv")], "cannot be written"),
+        (["--to", str(tmp_path / "a.csv")], "RUN_ID"),
+        ([stored[0]], "--to"),
+    ]:
+        capsys.readouterr()
+        assert cli.run(["export", *arguments]) == 2, arguments
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert len(captured.err.strip().splitlines()) == 1
+        assert says in captured.err
+    assert target.read_text() == "precious"
+    assert cli.run(["export", stored[0], "--to", str(target), "--overwrite"]) == 0
+    assert json.loads(target.read_text())["layers"][0]["run"]["id"] == stored[0]
+    assert not (tmp_path / "a.csv").exists()
 
 
 def test_models_lists_the_registry(capsys):

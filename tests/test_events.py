@@ -1,8 +1,10 @@
 import dataclasses
+import json
 import pickle
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from diffatlas.events import Failed, Finished, Image, Started, Step, from_bytes, to_bytes
 from diffatlas.params import GenerationParams
@@ -24,6 +26,7 @@ EVENTS = [
         LATENTS[:, :, ::2],
         x0_pred=LATENTS.T,
         preview=rng.integers(0, 255, (2, 8, 8, 3), np.uint8),
+        x0_gain=-14.6146,
     ),
     Image(1, rng.integers(0, 255, (8, 8, 3), np.uint8)),
     Finished("complete", 1.25, [0.5, 1.0]),
@@ -43,6 +46,14 @@ def test_the_wire_is_bit_exact(event):
             assert got.tobytes() == np.ascontiguousarray(sent).tobytes()
         else:
             assert got == sent
+
+
+def test_a_step_sent_without_the_gain_is_read():
+    """A peer of an earlier version knows no `x0_gain`."""
+    rest = {"kind": "step", "index": 0, "timestep": 9.0, "sigma": 1.0, "metrics": {}, "preview": None}
+    step = from_bytes(save({"latents": LATENTS}, metadata={"event": json.dumps(rest)}))
+    assert step.x0_gain is None
+    assert np.array_equal(step.latents, LATENTS)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ ALLOWED = {
     "events": {"errors", "params"},
     "run": {"errors", "params", "events"},
     "geometry": {"errors"},
+    "glossary": set(),
     "settings": {"errors"},
     "registry": {"errors", "settings"},
     "capture": BASE | {"geometry"},

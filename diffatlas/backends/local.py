@@ -12,14 +12,21 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import loading, model_info, schedulers
+from diffatlas.backends import decoding, loading, model_info, schedulers
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.failures import as_event, as_typed
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BlackImage, CapabilityError, NonFiniteLatents
+from diffatlas.errors import (
+    BackendFailure,
+    BlackImage,
+    CapabilityError,
+    ModelLoadError,
+    NonFiniteLatents,
+    UnknownModel,
+)
 from diffatlas.params import GenerationParams
 from diffatlas.run import new_run_id
 from diffatlas.settings import settings
@@ -87,6 +94,41 @@ class LocalBackend:
         noise on every device. Image i of a batch has a generator of its own with seed ``seed + i``.
         """
         return stream(lambda put, stopping: self._work(params, capture or Capture(), put, stopping), stop)
+
+    def decode(self, params: GenerationParams, latents: np.ndarray, *, wait: float = 2.0) -> np.ndarray:
+        """Return pictures (B, H, W, 3), uint8, of latents by the VAE of ``params.model``.
+
+        latents: (B, ...) as the pipeline of that model holds clean latents; packed ones are unpacked by the
+            aspect of ``params.width`` and ``params.height``.
+        wait: seconds to wait for a run that is in progress.
+
+        The model is loaded where it is not resident (`is_loaded`), which frees the one that is.
+
+        Raises:
+            BackendFailure: a run was still in progress after ``wait`` seconds.
+            CapabilityError: the latents are not of a form that this VAE decodes.
+            The typed errors of `diffatlas.backends.loading.load`.
+        """
+        source = model_info.find_source(params.model)
+        if not self._lock.acquire(timeout=wait):
+            raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
+        try:
+            return decoding.decode(self._load(source), params, latents)
+        except Exception as error:
+            typed = as_typed(error, params)
+            if typed is error:
+                raise
+            raise typed from error
+        finally:
+            self._lock.release()
+
+    def is_loaded(self, model: str) -> bool:
+        """Return whether a model is resident, without waiting; False for an unknown one."""
+        resident = self._resident
+        try:
+            return resident is not None and resident.source == model_info.find_source(model)
+        except (UnknownModel, ModelLoadError):
+            return False
 
     def close(self) -> None:
         """Free the resident pipeline, after the run in progress."""
@@ -164,7 +206,7 @@ class LocalBackend:
                     initial_latents=trace.initial_latents,
                     initial_sigma=trace.initial_sigma,
                     total_steps=trace.total_steps,
-                    provenance=ran_on,
+                    provenance=ran_on | trace.latent_provenance,
                     capture=capture.to_dict(),
                 )
             )

@@ -7,10 +7,15 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from diffatlas.errors import CapabilityError
 
 if TYPE_CHECKING:
     import torch
+
+#: FLUX and its kin make one token of a patch of this many latents a side.
+PATCH = 2
 
 
 def token_grid(call: Mapping[str, Any]) -> tuple[int, int] | None:
@@ -20,14 +25,94 @@ def token_grid(call: Mapping[str, Any]) -> tuple[int, int] | None:
     a (frames, rows, columns) per image.
     """
     ids = call.get("img_ids")
-    if ids is not None:
+    if getattr(ids, "ndim", 0) >= 2 and ids.shape[-1] >= 3:
         return int(ids[..., 1].max()) + 1, int(ids[..., 2].max()) + 1
     shapes = call.get("img_shapes")
     while isinstance(shapes, (list, tuple)) and shapes and isinstance(shapes[0], (list, tuple)):
         shapes = shapes[0]
-    if shapes and len(shapes) == 3:
+    if isinstance(shapes, (list, tuple)) and len(shapes) == 3:
         return int(shapes[1]), int(shapes[2])
     return None
+
+
+def grid_of(tokens: int, width: int, height: int) -> tuple[int, int] | None:
+    """Return the (rows, columns) with rows * columns = tokens whose aspect is nearest to that of the image.
+
+    None where even that is far off (by more than a factor of 1.5), so that the tokens do not fill the image.
+    """
+    pairs = [(n, tokens // n) for n in range(1, tokens + 1) if tokens % n == 0]
+
+    def error(pair: tuple[int, int]) -> float:
+        return abs(math.log(pair[0] / pair[1] * width / height))
+
+    best = min(pairs, key=error, default=None)
+    return best if best is not None and error(best) < math.log(1.5) else None
+
+
+def describe_packing(pipe: Any, latents: torch.Tensor, grid: tuple[int, int] | None) -> dict[str, Any]:
+    """Return what lays packed latents out without the pipeline, as entries of a run's provenance.
+
+    ``latent_grid``: (rows, columns) of the tokens. ``latent_layout``: ``{"patch": 2}`` where `unpack_patches`
+    does what the pipeline does, with ``"mean"`` and ``"std"`` by channel where the patches are normalised.
+    What is not known is absent; latents that are not packed have neither.
+
+    latents: (B, tokens, channels) whose numbers differ, such as x_T: they are laid out both ways to find out.
+    """
+    if latents.ndim != 3:
+        return {}
+    tokens = latents.shape[1]
+    side = math.isqrt(tokens)
+    rows, columns = grid or (side, side)
+    if rows * columns != tokens:
+        return {}
+    layout: dict[str, Any] = {"patch": PATCH}
+    try:
+        ours = latents[:1].float()
+        theirs = unpack(pipe, ours, grid).cpu().numpy()
+        if hasattr(pipe, "_unpatchify_latents") and hasattr(pipe.vae, "bn"):
+            mean, std = (statistic.float().cpu() for statistic in _batch_norm(pipe.vae))
+            layout |= {"mean": mean.tolist(), "std": std.tolist()}
+        same = np.allclose(unpack_patches(ours.cpu().numpy(), (rows, columns), layout), theirs, atol=1e-4)
+    except (CapabilityError, ValueError):
+        same = False
+    if not same:
+        return {"latent_grid": [rows, columns]} if grid else {}
+    return {"latent_grid": [rows, columns], "latent_layout": layout}
+
+
+def unpack_patches(latents: np.ndarray, grid: tuple[int, int], layout: Mapping[str, Any]) -> np.ndarray:
+    """Return packed latents (B, rows * columns, 4 C) as (B, C, 2 rows, 2 columns), float32, without a pipeline.
+
+    Each token is a patch of 2 x 2 latents, its channels ordered as (C, row, column) within the patch; FLUX.1,
+    Qwen-Image and FLUX.2 pack in this way. ``layout`` as `describe_packing` returns it.
+
+    Raises ValueError for other shapes.
+    """
+    patch = int(layout["patch"])
+    batch, tokens, channels = latents.shape
+    rows, columns = grid
+    if rows * columns != tokens or channels % patch**2:
+        raise ValueError(f"{tokens} tokens of {channels} channels are no {rows} x {columns} patches.")
+    x = latents.astype(np.float32, copy=False)
+    if "mean" in layout:
+        x = x * np.asarray(layout["std"], np.float32) + np.asarray(layout["mean"], np.float32)
+    x = x.reshape(batch, rows, columns, channels // patch**2, patch, patch)
+    return x.transpose(0, 3, 1, 4, 2, 5).reshape(batch, -1, rows * patch, columns * patch)
+
+
+def lay_out(latents: np.ndarray, provenance: Mapping[str, Any]) -> np.ndarray | None:
+    """Return the latents of a stored run as (B, C, H, W), float32, by its provenance; None where it cannot tell.
+
+    latents: (B, C, H, W), one frame (B, C, 1, H, W), or packed (B, tokens, channels).
+    """
+    if latents.ndim == 5 and latents.shape[2] == 1:
+        latents = latents[:, :, 0]
+    if latents.ndim == 4:
+        return latents.astype(np.float32, copy=False)
+    grid, layout = provenance.get("latent_grid"), provenance.get("latent_layout")
+    if latents.ndim != 3 or not grid or not layout:
+        return None
+    return unpack_patches(latents, (int(grid[0]), int(grid[1])), layout)
 
 
 def unpack(pipe: Any, latents: torch.Tensor, grid: tuple[int, int] | None) -> torch.Tensor:
@@ -83,5 +168,10 @@ def _undo_batch_norm(vae: Any, patches: torch.Tensor) -> torch.Tensor:
     """FLUX.2 normalises its latents, as patches, with the statistics that its VAE keeps in a batch norm."""
     if not hasattr(vae, "bn"):
         return patches
-    mean, var = (s.view(1, -1, 1, 1).to(patches) for s in (vae.bn.running_mean, vae.bn.running_var))
-    return patches * (var + vae.config.batch_norm_eps).sqrt() + mean
+    mean, std = (statistic.view(1, -1, 1, 1).to(patches) for statistic in _batch_norm(vae))
+    return patches * std + mean
+
+
+def _batch_norm(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (mean, std) of a VAE's batch norm, by channel."""
+    return vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -13,9 +14,9 @@ import numpy as np
 
 from diffatlas.capture import guidance, preview, schedule
 from diffatlas.capture.arrays import to_numpy
-from diffatlas.capture.latent_grid import token_grid, unpack
+from diffatlas.capture.latent_grid import describe_packing, token_grid, unpack
 from diffatlas.capture.spec import Capture
-from diffatlas.capture.x0 import predict_x0
+from diffatlas.capture.x0 import gain, predict_x0
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
 from diffatlas.geometry import path
@@ -40,6 +41,10 @@ class Trace:
     steps: list[Step] = field(default_factory=list)
     #: Cosine of each step's latents to the last ones (first image); filled in when the context ends.
     cosine_to_end: list[float] = field(default_factory=list)
+    #: What makes pictures of the stored latents without the pipeline: ``latent_rgb``, the fitted linear map
+    #: ({"weight": (C, 3), "bias": (3,)}, where previews are on), and for packed latents ``latent_grid`` and
+    #: ``latent_layout`` (`diffatlas.capture.latent_grid.describe_packing`). Entries of a run's provenance.
+    latent_provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @contextmanager
@@ -107,16 +112,14 @@ class _Recorder:
         self._outputs: list[torch.Tensor] = []
         #: (rows, columns) of packed latents.
         self._grid: tuple[int, int] | None = None
-        self._linear = None
-        if capture.previews != "off":
-            preview.vae_of(pipe)
-            if capture.preview_decoder == "linear":
-                self._linear = preview.linear_map(pipe)
+        #: Fitted whatever decoder the previews use: the run's other latents are pictured with it later.
+        self._linear = preview.linear_map(pipe) if capture.previews != "off" else None
         self._reset()
 
     def _reset(self) -> None:
         self.trace.steps.clear()
         self.trace.cosine_to_end.clear()
+        self.trace.latent_provenance.clear()
         #: (whether the first of two predictions is the conditional one, sign), once it is known.
         self._order: tuple[bool, float] | None = None
         #: First image of every recorded state, x_T first, for the metrics.
@@ -124,7 +127,7 @@ class _Recorder:
 
     def after_denoiser(self, module: Any, args: tuple, kwargs: Mapping[str, Any], output: Any) -> None:
         """Forward hook: keep the raw prediction of a denoiser call."""
-        if self._capture.previews != "off" and self._before_first_step:
+        if self._before_first_step:
             self._grid = token_grid(kwargs)
         if self._capture.predictions or self._capture.metrics:
             prediction = _first_tensor(output)
@@ -143,11 +146,11 @@ class _Recorder:
             self._reset()
             self._begin(scheduler, timestep, sample)
         noise_pred = to_numpy(model_output) if self._wants_predictions else None
-        x0_pred = self._x0(scheduler, timestep, sample, model_output)
+        x0_pred, x0_gain = self._x0(scheduler, timestep, sample, model_output)
 
         result = step(*args, **kwargs)
 
-        self._record(scheduler, timestep, _prev_sample(result), noise_pred, x0_pred)
+        self._record(scheduler, timestep, _prev_sample(result), noise_pred, x0_pred, x0_gain)
         return result
 
     def finish(self) -> None:
@@ -170,18 +173,23 @@ class _Recorder:
         trace.initial_latents = to_numpy(sample)
         trace.initial_sigma = schedule.level_at_call(scheduler, timestep).sigma
         trace.total_steps = schedule.count_steps(scheduler)
+        if self._linear is not None:
+            trace.latent_provenance["latent_rgb"] = self._linear.to_dict()
+            trace.latent_provenance |= describe_packing(self._pipe, sample, self._grid)
+        elif sample.ndim == 3 and self._grid is not None and math.prod(self._grid) == sample.shape[1]:
+            trace.latent_provenance["latent_grid"] = list(self._grid)
         self._path.append(trace.initial_latents[:1])
         if self._on_start is not None:
             self._on_start(trace)
 
     def _x0(
         self, scheduler: Any, timestep: Any, sample: torch.Tensor, model_output: torch.Tensor
-    ) -> np.ndarray | None:
+    ) -> tuple[np.ndarray, float] | tuple[None, None]:
         index, total = len(self.trace.steps), self.trace.total_steps
         if not self._capture.x0 and not self._capture.wants_preview(index, total):
-            return None
+            return None, None
         level = schedule.level_at_call(scheduler, timestep)
-        return to_numpy(predict_x0(scheduler, sample, model_output, level))
+        return to_numpy(predict_x0(scheduler, sample, model_output, level)), gain(scheduler, level)
 
     def _record(
         self,
@@ -190,6 +198,7 @@ class _Recorder:
         sample: torch.Tensor,
         noise_pred: np.ndarray | None,
         x0_pred: np.ndarray | None,
+        x0_gain: float | None,
     ) -> None:
         capture, trace = self._capture, self.trace
         index, total = len(trace.steps), trace.total_steps
@@ -211,6 +220,7 @@ class _Recorder:
             x0_pred=x0_pred if capture.x0 else None,
             metrics=metrics,
             preview=self._preview(scheduler, x0_pred) if capture.wants_preview(index, total) else None,
+            x0_gain=x0_gain if capture.x0 else None,
         )
         trace.steps.append(step)
         if self._on_step is not None:
@@ -240,7 +250,7 @@ class _Recorder:
 
         x0 = torch.from_numpy(x0_pred / np.float32(schedule.latent_scale(scheduler)))
         grid = unpack(self._pipe, x0, self._grid)
-        if self._linear is not None:
+        if self._capture.preview_decoder == "linear":
             pictures = self._linear(grid.numpy())
         else:
             pictures = preview.decode(self._pipe, grid)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,20 @@ class LinearMap:
         """Map latents (B, C, H, W) to pictures (B, H, W, 3), uint8."""
         rgb = latents.astype(np.float32, copy=False).transpose(0, 2, 3, 1) @ self.weight + self.bias
         return to_uint8(rgb)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the map as plain JSON types, which keep every float32 exactly."""
+        return {"weight": self.weight.tolist(), "bias": self.bias.tolist()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> LinearMap:
+        """Read what `to_dict` returned. Raises ValueError for other shapes than (C, 3) and (3,)."""
+        weight, bias = (np.asarray(data[name], dtype=np.float32) for name in ("weight", "bias"))
+        if weight.ndim != 2 or weight.shape[1] != 3 or bias.shape != (3,):
+            raise ValueError(
+                f"A linear map has a weight (C, 3) and a bias (3,), not {weight.shape}, {bias.shape}."
+            )
+        return cls(weight=weight, bias=bias)
 
 
 _FITTED: WeakKeyDictionary[Any, LinearMap] = WeakKeyDictionary()

@@ -15,6 +15,7 @@ A state is x = alpha * x0 + std * noise. Three families of schedulers hold their
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +51,12 @@ def is_trigflow(scheduler: Any) -> bool:
 
 def latent_scale(scheduler: Any) -> float:
     """Return what the clean latents are multiplied by in the scheduler's states: 1, but for TrigFlow."""
-    return scheduler.config["sigma_data"] if is_trigflow(scheduler) else 1.0
+    return latent_scale_of(scheduler.config)
+
+
+def latent_scale_of(config: Mapping[str, Any]) -> float:
+    """Return `latent_scale` from a scheduler's config alone, such as that of a run's provenance."""
+    return float(config["sigma_data"]) if config.get("prediction_type") == "trigflow" else 1.0
 
 
 def level_at_call(scheduler: Any, timestep: Any) -> NoiseLevel:

@@ -53,6 +53,19 @@ def cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.clip(dots / np.where(lengths > 0, lengths, 1.0), -1.0, 1.0)
 
 
+def angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Angle between two vectors in degrees, [0, 180]; exact near 0 and 180, where an arc cosine is not.
+
+    2 atan2(||u - v||, ||u + v||) of the unit vectors (Kahan 2006, "How Futile are Mindless Assessments of
+    Roundoff in Floating-Point Computation?", section 12).
+    """
+    a, b = _flat(a), _flat(b)
+    lengths = np.stack([_length(a), _length(b)])
+    u, v = (x / np.where(n > 0, n, 1.0)[:, None] for x, n in zip((a, b), lengths, strict=True))
+    angles = np.degrees(2 * np.arctan2(_length(u - v), _length(u + v)))
+    return np.where((lengths > 0).all(0), angles, 90.0)
+
+
 def guidance_norm(cond_pred: np.ndarray, uncond_pred: np.ndarray) -> np.ndarray:
     """Norm of the guidance vector, ||cond - uncond|| (Ho and Salimans 2022, arXiv 2207.12598)."""
     return distance(cond_pred, uncond_pred)
@@ -89,9 +102,19 @@ def distances_to_end(path: np.ndarray) -> np.ndarray:
     return np.stack([distance(x, path[-1]) for x in path])
 
 
+def distances_to_start(path: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each state to the first one: (T + 1, B)."""
+    return np.stack([distance(x, path[0]) for x in path])
+
+
 def path_length(path: np.ndarray) -> np.ndarray:
     """Sum of the step lengths: (B,)."""
     return step_lengths(path).sum(axis=0)
+
+
+def chord(path: np.ndarray) -> np.ndarray:
+    """Straight distance from the first state to the last, ||x_end - x_start||: (B,)."""
+    return distance(path[-1], path[0])
 
 
 def straightness(path: np.ndarray) -> np.ndarray:
@@ -99,6 +122,32 @@ def straightness(path: np.ndarray) -> np.ndarray:
     length = path_length(path)
     chord = distance(path[-1], path[0])
     return np.where(length > 0, chord / np.where(length > 0, length, 1.0), 1.0)
+
+
+def curvatures(path: np.ndarray) -> np.ndarray:
+    """Turning angle in degrees between each step and the next: (T - 1, B).
+
+    0 goes straight on, 90 turns off at a right angle, 180 goes back. These are the exterior angles of the
+    polygon of states, whose sum is its total curvature (Milnor 1950). A step of length 0 has no direction and
+    counts as no turn.
+    """
+    path = np.asarray(path)
+    if len(path) < 3:
+        return np.zeros((0, path.shape[1]))
+    turns = []
+    before = _flat(path[1]) - _flat(path[0])
+    for start, end in pairwise(path[1:]):
+        after = _flat(end) - _flat(start)
+        moved = (_length(before) > 0) & (_length(after) > 0)
+        turns.append(np.where(moved, angle(before, after), 0.0))
+        before = after
+    return np.stack(turns)
+
+
+def mean_curvature(path: np.ndarray) -> np.ndarray:
+    """Mean turning angle in degrees (`curvatures`): (B,); 0 for a path of fewer than two steps."""
+    turns = curvatures(path)
+    return turns.mean(0) if len(turns) else np.zeros(turns.shape[1])
 
 
 def step_metrics(

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffatlas.errors import InvalidParams
+
 
 @dataclass(frozen=True)
 class Projection:
@@ -37,9 +39,32 @@ def pca(points: np.ndarray, dimensions: int = 3) -> Projection:
     """
     points = flatten(points)
     coords, ratio = _from_gram(points @ points.T, dimensions)
+    return Projection(coords * axis_signs(coords), ratio)
+
+
+def axis_signs(coords: np.ndarray) -> np.ndarray:
+    """(k,) factors, 1 or -1, that make the largest score in absolute value on each axis of (N, k) positive."""
     rows = np.abs(coords).argmax(0)
-    signs = np.where(coords[rows, np.arange(dimensions)] < 0, -1.0, 1.0)
-    return Projection(coords * signs, ratio)
+    return np.where(coords[rows, np.arange(coords.shape[1])] < 0, -1.0, 1.0)
+
+
+def dimensions_for(points: np.ndarray, share: float = 0.95) -> int:
+    """Least number of principal components that hold ``share`` of the variance of (N, ...) points.
+
+    share: above 0, at most 1. Points that are all the same have no variance and need 0 components.
+    """
+    if not 0 < share <= 1:
+        raise InvalidParams(f"The share of the variance must be above 0 and at most 1, not {share:g}.")
+    points = flatten(points)
+    n = len(points)
+    scale = np.einsum("nd,nd->n", points, points).max()
+    # Centred first: sums of squares as large as those of x_T would drown the smallest components.
+    points = points - points.mean(0)
+    values = np.linalg.eigvalsh(points @ points.T)[::-1].clip(0)
+    held = values.cumsum()
+    if held[-1] <= n * np.finfo(float).eps ** 2 * scale:
+        return 0
+    return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
 
 
 def _from_gram(gram: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,7 +4,7 @@
 
     <run id>/
       manifest.json              params, status, provenance, capture, error; no arrays
-      steps.jsonl                a line per step: index, timestep, sigma, metrics
+      steps.jsonl                a line per step: index, timestep, sigma, metrics, x0_gain
       initial.safetensors        initial_latents
       steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred
       previews/step_0003_00.png  one per image of the batch

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import DamagedRun
+from diffatlas.errors import DamagedRun, DiffAtlasError, RunNotFound
 from diffatlas.events import Step
 from diffatlas.library import format as layout
 from diffatlas.library.format import RunInfo
@@ -19,54 +20,72 @@ from diffatlas.run import Run, with_cosine_to_end
 
 def read_run(folder: Path) -> Run:
     """Read a whole run, arrays bit-exact. Raises `DamagedRun` saying what cannot be read."""
-    manifest = _manifest(folder)
-    try:
-        steps = tuple(_step(folder, line) for line in _step_lines(folder))
-        run = Run(
+    manifest = read_manifest(folder)
+    with reading(folder):
+        steps = tuple(
+            read_step(folder, parse_line(folder, i, line)) for i, line in enumerate(lines_of(folder))
+        )
+        return Run(
             id=manifest["id"],
             params=GenerationParams.from_dict(manifest["params"]),
-            status=_status(manifest),
+            status=status_of(manifest),
             created=manifest["created"],
-            initial_latents=_tensors(folder / layout.INITIAL).get("initial_latents"),
-            initial_sigma=_maybe_number(manifest.get("initial_sigma")),
+            initial_latents=read_tensors(folder / layout.INITIAL).get("initial_latents"),
+            initial_sigma=maybe_number(manifest.get("initial_sigma")),
             total_steps=manifest.get("total_steps"),
-            steps=with_cosine_to_end(steps, [layout.number(c) for c in manifest.get("cosine_to_end", ())]),
-            images=tuple(_picture(path) for path in sorted((folder / "images").glob("image_*.png"))),
-            seconds=_maybe_number(manifest.get("seconds")),
+            steps=with_cosine_to_end(steps, cosines_to_end(manifest)),
+            images=read_images(folder),
+            seconds=maybe_number(manifest.get("seconds")),
             provenance=manifest.get("provenance", {}),
             capture=manifest.get("capture", {}),
             error=manifest.get("error"),
         )
-    except DamagedRun:
-        raise
-    except Exception as error:
-        raise DamagedRun(f"The run in {folder.name} is damaged: {type(error).__name__}: {error}.") from error
-    return run
 
 
 def read_info(folder: Path) -> RunInfo:
     """Read what a list shows. A run that cannot be read is "damaged", never an exception."""
     try:
-        manifest = _manifest(folder)
-        params, error = manifest["params"], manifest.get("error")
-        steps = manifest.get("steps")
-        return RunInfo(
-            id=folder.name,
-            status=_status(manifest),
-            created=str(manifest["created"]),
-            model=str(params["model"]),
-            prompt=str(params["prompt"]),
-            seed=params["seed"],
-            # Only an ended run has counted its steps.
-            steps=sum(1 for _ in _step_lines(folder)) if steps is None else steps,
-            total_steps=manifest.get("total_steps"),
-            error=error["message"] if error else None,
-        )
+        return info_of(folder, read_manifest(folder))
     except Exception as error:
         return RunInfo(id=folder.name, status="damaged", error=str(error))
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
+def info_of(folder: Path, manifest: Mapping[str, Any]) -> RunInfo:
+    """Return what a list shows of a run whose manifest has been read."""
+    params, error = manifest["params"], manifest.get("error")
+    steps = manifest.get("steps")
+    return RunInfo(
+        id=folder.name,
+        status=status_of(manifest),
+        created=str(manifest["created"]),
+        model=str(params["model"]),
+        prompt=str(params["prompt"]),
+        seed=params["seed"],
+        # Only an ended run has counted its steps.
+        steps=len(lines_of(folder)) if steps is None else steps,
+        total_steps=manifest.get("total_steps"),
+        error=error["message"] if error else None,
+    )
+
+
+@contextmanager
+def reading(folder: Path) -> Iterator[None]:
+    """Turn what goes wrong while a run is read into `DamagedRun`, or `RunNotFound` where it is gone by now."""
+    gone = RunNotFound(f"The run {folder.name!r} is no longer in the library.")
+    if not folder.is_dir():
+        raise gone
+    try:
+        yield
+    except DiffAtlasError:
+        raise
+    except Exception as error:
+        if not folder.is_dir():
+            raise gone from error
+        raise DamagedRun(f"The run in {folder.name} is damaged: {type(error).__name__}: {error}.") from error
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read the manifest. Raises `DamagedRun` where it is absent, unreadable or of another format."""
     try:
         manifest = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
         version = manifest["format"]
@@ -80,7 +99,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def _status(manifest: dict[str, Any]) -> str:
+def status_of(manifest: Mapping[str, Any]) -> str:
     """Return the status; a run that was being written by a process that is gone is "partial"."""
     status = manifest["status"]
     if status != "running":
@@ -95,39 +114,81 @@ def _status(manifest: dict[str, Any]) -> str:
     return "running" if alive else "partial"
 
 
-def _step_lines(folder: Path) -> Iterator[dict[str, Any]]:
+def cosines_to_end(manifest: Mapping[str, Any]) -> list[float]:
+    """Return the cosine of each step's latents to the last ones, as far as the run has ended."""
+    return [layout.number(c) for c in manifest.get("cosine_to_end", ())]
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    """Return the line of each step that is whole on disk, unparsed."""
     path = folder / layout.STEPS
-    if not path.is_file():
-        return
-    lines = path.read_bytes().split(b"\n")
     # What follows the last newline was cut short while it was being written.
-    for number, line in enumerate(lines[:-1]):
-        try:
-            yield json.loads(line)
-        except ValueError as error:
-            raise DamagedRun(f"{folder.name}/{layout.STEPS} is damaged at line {number + 1}.") from error
+    return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
 
 
-def _step(folder: Path, line: dict[str, Any]) -> Step:
-    index = int(line["index"])
-    arrays = _tensors(layout.step_file(folder, index)) if line["arrays"] else {}
+def parse_line(folder: Path, number: int, line: bytes) -> dict[str, Any]:
+    """Return a step's line with its numbers read. Raises `DamagedRun` naming the line."""
+    try:
+        data = json.loads(line)
+        return {
+            "index": int(data["index"]),
+            "timestep": layout.number(data["timestep"]),
+            "sigma": layout.number(data["sigma"]),
+            "metrics": {name: layout.number(value) for name, value in data["metrics"].items()},
+            "x0_gain": maybe_number(data.get("x0_gain")),
+            "arrays": list(data["arrays"]),
+            "previews": int(data["previews"]),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRun(f"{folder.name}/{layout.STEPS} is damaged at line {number + 1}.") from error
+
+
+def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
+    """Read the arrays of the step that ``line`` (`parse_line`) lists."""
+    index = line["index"]
+    arrays = read_tensors(layout.step_file(folder, index)) if line["arrays"] else {}
     if sorted(arrays) != line["arrays"]:
         raise DamagedRun(f"The run in {folder.name} is damaged: step {index} lacks some of its arrays.")
-    previews = [_picture(layout.preview_file(folder, index, i)) for i in range(line["previews"])]
     return Step(
         index=index,
-        timestep=layout.number(line["timestep"]),
-        sigma=layout.number(line["sigma"]),
-        metrics={name: layout.number(value) for name, value in line["metrics"].items()},
-        preview=np.stack(previews) if previews else None,
+        timestep=line["timestep"],
+        sigma=line["sigma"],
+        metrics=line["metrics"],
+        preview=read_preview(folder, line),
+        x0_gain=line["x0_gain"],
         **arrays,
     )
 
 
-def _tensors(path: Path) -> dict[str, np.ndarray]:
+def read_preview(folder: Path, line: Mapping[str, Any]) -> np.ndarray | None:
+    """Read the preview (B, H, W, 3), uint8, of the step that ``line`` lists; None where it has none."""
+    paths = [layout.preview_file(folder, line["index"], image) for image in range(line["previews"])]
+    return np.stack([_picture(path) for path in paths]) if paths else None
+
+
+def read_images(folder: Path) -> tuple[np.ndarray, ...]:
+    """Read the final images that are there, each (H, W, 3), uint8."""
+    return tuple(_picture(path) for path in sorted((folder / "images").glob("image_*.png")))
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """Read every tensor of a file; none of a file that is absent."""
     from safetensors.numpy import load
 
     return load(path.read_bytes()) if path.is_file() else {}
+
+
+def read_tensor(path: Path, name: str) -> np.ndarray:
+    """Read one tensor of a file; the others are not read from the disk."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return file.get_tensor(name)
+
+
+def maybe_number(value: Any) -> float | None:
+    """Read a number that may be absent."""
+    return None if value is None else layout.number(value)
 
 
 def _picture(path: Path) -> np.ndarray:
@@ -135,7 +196,3 @@ def _picture(path: Path) -> np.ndarray:
 
     with Picture.open(path, formats=["PNG"]) as picture:
         return np.asarray(picture.convert("RGB"))
-
-
-def _maybe_number(value: Any) -> float | None:
-    return None if value is None else layout.number(value)

@@ -11,6 +11,7 @@ from diffatlas.errors import BackendFailure, RunNotFound
 from diffatlas.events import Event, Started
 from diffatlas.library.format import RunInfo, is_run_id
 from diffatlas.library.reader import read_info, read_run
+from diffatlas.library.stored import StoredRun
 from diffatlas.library.writer import RunWriter
 from diffatlas.run import Run
 
@@ -55,6 +56,13 @@ class Library:
     def load(self, run_id: str) -> Run:
         """Read a run. Raises `RunNotFound`, or `DamagedRun` saying what cannot be read."""
         return read_run(self._find(run_id))
+
+    def open(self, run_id: str) -> StoredRun:
+        """Return a handle that reads a run in parts, also one that is still being written.
+
+        Raises `RunNotFound`, or `DamagedRun` where the manifest cannot be read.
+        """
+        return StoredRun.open(self._find(run_id))
 
     def list(self) -> list[RunInfo]:
         """Return the runs, newest first, from their manifests alone; damaged ones are listed as such."""

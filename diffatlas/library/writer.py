@@ -129,6 +129,7 @@ class RunWriter:
             "timestep": step.timestep,
             "sigma": step.sigma,
             "metrics": step.metrics,
+            "x0_gain": step.x0_gain,
             "arrays": sorted(arrays),
             "previews": 0 if step.preview is None else len(step.preview),
         }

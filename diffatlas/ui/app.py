@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import threading
 from typing import Any
 
@@ -19,17 +20,20 @@ from diffatlas.library import Library
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.ui.components.header import footer, header
+from diffatlas.ui.layers import Layers
 from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.theme import STATIC, Atlas, head
 
 log = logging.getLogger("diffatlas")
 
+#: Of the server: those who wait for a turn hold one each, and the others want answers meanwhile.
+THREADS = 80
 #: Cached pictures are looked over every hour and dropped after a day.
 CACHE = (3600, 86400)
 
 
-def build_app(library: Library | None = None) -> gr.Blocks:
-    """Return the app. Runs are recorded into ``library`` where one is given.
+def build_app(library: Library, ephemeral: bool = False) -> gr.Blocks:
+    """Return the app. Runs are recorded into ``library``; an ephemeral one forgets those that are let go.
 
     The look is given to `launch` (or to ``gr.mount_gradio_app``) as `look`.
     """
@@ -37,7 +41,7 @@ def build_app(library: Library | None = None) -> gr.Blocks:
         title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
     ) as app:
         header()
-        trajectory_page(app, library)
+        trajectory_page(app, Layers(library, ephemeral))
         footer()
     return app
 
@@ -54,10 +58,18 @@ def launch(**kwargs: Any) -> gr.Blocks:
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
     """
     block = not kwargs.pop("prevent_thread_lock", False)
-    # On a public Space, where visitors share one disk, nothing is kept.
-    library = None if os.environ.get("SPACE_ID") else Library()
-    app = build_app(library)
-    options = {"share": False, "run_history": False, "footer_links": [], **look(), **kwargs}
+    # On a public Space, where visitors share one disk, nothing is kept but the layers that somebody still has.
+    public = bool(os.environ.get("SPACE_ID"))
+    library = Library(tempfile.mkdtemp(prefix="diffatlas-runs-")) if public else Library()
+    app = build_app(library, ephemeral=public)
+    options = {
+        "share": False,
+        "run_history": False,
+        "footer_links": [],
+        "max_threads": THREADS,
+        **look(),
+        **kwargs,
+    }
     app.queue(default_concurrency_limit=None).launch(prevent_thread_lock=True, quiet=True, **options)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
     threading.Thread(target=warm_up, name="diffatlas-warm-up", daemon=True).start()

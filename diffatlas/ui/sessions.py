@@ -7,20 +7,20 @@ import threading
 
 
 class Sessions:
-    """The stop signal and the last outcome of each visitor, kept in server memory only."""
+    """The stop signal and the next seed of each visitor, kept in server memory only."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
-        self._outcomes: dict[str, str] = {}
+        self._seeds: dict[str, int] = {}
 
     def begin(self, visitor: str) -> threading.Event:
-        """Return a fresh stop signal for a visitor's run; a run that the visitor still has is stopped."""
+        """Return a fresh stop signal for a visitor's runs; one that the visitor still has running is stopped."""
         fresh = threading.Event()
         with self._lock:
             previous = self._stops.get(visitor)
             self._stops[visitor] = fresh
-            self._outcomes.pop(visitor, None)
+            self._seeds.pop(visitor, None)
         if previous:
             previous.set()
         return fresh
@@ -32,23 +32,24 @@ class Sessions:
         if signal:
             signal.set()
 
-    def end(self, visitor: str, signal: threading.Event, outcome: str) -> None:
-        """Note how a run ended; a later run of the same visitor keeps its own signal."""
+    def end(self, visitor: str, signal: threading.Event, seed: int | None) -> None:
+        """Note that runs ended, and the seed that comes next; a later run of the same visitor keeps its signal."""
         with self._lock:
             if self._stops.get(visitor) is signal:
                 del self._stops[visitor]
-                self._outcomes[visitor] = outcome
+                if seed is not None:
+                    self._seeds[visitor] = seed
 
-    def outcome(self, visitor: str) -> str | None:
-        """Return the status of the visitor's last run, once it has ended."""
+    def next_seed(self, visitor: str) -> int | None:
+        """Return the seed that follows the visitor's last run; None where none has run to an end."""
         with self._lock:
-            return self._outcomes.get(visitor)
+            return self._seeds.get(visitor)
 
     def forget(self, visitor: str) -> None:
         """Stop the visitor's run and drop what is known of them: their tab was closed."""
         self.stop(visitor)
         with self._lock:
-            self._outcomes.pop(visitor, None)
+            self._seeds.pop(visitor, None)
 
 
 class Turns:

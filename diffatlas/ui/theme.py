@@ -8,6 +8,8 @@ import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
 STATIC = Path(__file__).parent / "static"
+#: In this order; a later one may refine an earlier one.
+SHEETS = ("page.css", "viewer.css", "film.css", "inspector.css", "space.css", "layers.css", "deep.css")
 
 PAPER, PAPER_DARK = "#faf7f0", "#151311"
 SHEET, SHEET_DARK = "#fffdf8", "#1c1916"
@@ -126,7 +128,7 @@ class Atlas(gr.themes.Base):
 
 def head() -> str:
     """Return the style sheets as one ``<style>`` element, there before the first paint."""
-    sheets = [(STATIC / name).read_text(encoding="utf-8") for name in ("page.css", "viewer.css")]
+    sheets = [(STATIC / name).read_text(encoding="utf-8") for name in SHEETS]
     return f"<style>\n{_serif()}{''.join(sheets)}</style>"
 
 

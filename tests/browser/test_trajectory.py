@@ -11,6 +11,7 @@ pytestmark = pytest.mark.browser
 
 STATUS = "document.querySelector('.da-viewer').dataset.status"
 FRAMES = "document.querySelectorAll('.da-frame[data-step]').length"
+POINTS = "document.querySelectorAll('.da-label').length"
 
 
 def fill(page, field, value):
@@ -39,7 +40,7 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
     page.expose_function("frameAdded", lambda count, status: counts.append((count, status)))
     page.evaluate(
         f"""() => new MutationObserver(() => frameAdded({FRAMES}, {STATUS}))
-        .observe(document.querySelector('.da-roll'), {{childList: true}})"""
+        .observe(document.querySelector('.da-film'), {{childList: true, subtree: true}})"""
     )
     run(page, prompt="a red circle", seed=11, num_inference_steps=30)
     wait_for_end(page, "complete")
@@ -47,13 +48,15 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
     assert page.evaluate(FRAMES) == 30
     growing = {count for count, status in counts if 0 < count < 30}
     assert len(growing) >= 3, "the film came all at once"
+    page.click(".da-tab[data-view=pca]")
+    page.wait_for_function(f"{POINTS} >= 5")
     assert page.locator(".da-path canvas").count() == 1
-    page.wait_for_function("document.querySelectorAll('.da-label').length >= 5")
     axes = page.locator(".da-label-axis").all_inner_texts()
     shares = [float(re.fullmatch(r"PC\d ([\d.]+)%", text)[1]) for text in axes]
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 101
-    assert page.locator(".da-curve").count() == 6
+    page.click(".da-tab[data-view=curves]")
+    page.wait_for_function("document.querySelectorAll('.da-curve').length == 8")
 
     image = page.locator(".da-picture img")
     assert image.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 64
@@ -66,18 +69,6 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
     assert numbers(page)["steps"] == "30"
     assert page.inner_text(".da-headline") == "a red circle"
     assert page.problems == []
-
-
-def test_chosen_frame_shows_its_step(open_page):
-    page = open_page()
-    run(page, num_inference_steps=6)
-    wait_for_end(page, "complete")
-    page.click(".da-frame[data-step='3']")
-    assert page.inner_text(".da-step-title") == "Step 4 of 6"
-    page.keyboard.press("ArrowRight")
-    assert page.inner_text(".da-step-title") == "Step 5 of 6"
-    page.keyboard.press("Escape")
-    assert page.locator(".da-step").is_hidden()
 
 
 def test_presets_say_what_to_look_for_until_another_prompt_is_typed(open_page):
@@ -195,11 +186,26 @@ def test_no_sideways_scroll(open_page, theme, width):
     page = open_page(width, f"?__theme={theme}")
     run(page, num_inference_steps=4)
     wait_for_end(page, "complete")
-    page.click(".da-frame[data-step='1']")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    page.click(".da-lock")
+    run(page, num_inference_steps=5)
+    page.wait_for_selector(".da-layer.da-temporary")
+    wait_for_end(page, "complete")
+    page.click(".da-deep summary")
+    page.wait_for_selector(".da-deep canvas")
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    for view in ("film", "pca", "curves"):
+        page.click(f".da-tab[data-view={view}]")
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), view
     # Text against what lies behind it: at least WCAG AA.
-    for selector in (".da-caption", ".da-status", ".da-plot-title", ".da-readout", ".da-numbers dt"):
+    for selector in (".da-caption", ".da-status", ".da-plot-title", ".da-readout", ".da-numbers dt", ".da-layer-what",
+                     ".da-deep td", ".da-tab"):  # fmt: skip
+        assert page.evaluate(CONTRAST, selector) >= 4.5, selector
+    page.click(".da-tab[data-view=film]")
+    page.click(".da-frame[data-step='1'] >> nth=0")
+    page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
+    assert page.evaluate("document.querySelector('.da-inspector').scrollWidth <= window.innerWidth")
+    for selector in (".da-inspector-list dt", ".da-inspector-list dd", ".da-bars-readout"):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 
 

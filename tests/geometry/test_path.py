@@ -99,3 +99,49 @@ def test_step_metrics_are_those_of_the_first_image() -> None:
     }
     assert all(type(v) is float for v in metrics.values())
     assert not {"guidance_norm", "guidance_angle"} & set(path.step_metrics(PATH[2], PATH[1], PATH[0]))
+
+
+def test_chord_and_distances_to_start() -> None:
+    flat = PATH.reshape(6, 3, -1)
+    for row in range(3):
+        expected = [reference.euclidean(s, flat[0, row]) for s in flat[:, row]]
+        np.testing.assert_allclose(path.distances_to_start(PATH)[:, row], expected)
+        assert path.chord(PATH)[row] == pytest.approx(expected[-1])
+
+
+@pytest.mark.parametrize("degrees", [0, 1e-4, 30, 90, 150, 179.9999, 180])
+def test_angle_of_a_known_turn(degrees: float) -> None:
+    a = np.array([[5.0, 0.0]])
+    b = 0.1 * np.array([[math.cos(math.radians(degrees)), math.sin(math.radians(degrees))]])
+    # An arc cosine of the same vectors is off by up to 1e-6 degrees near 0 and 180.
+    assert path.angle(a, b)[0] == pytest.approx(degrees, abs=1e-11)
+
+
+def test_angle_agrees_with_scipy_and_counts_zero_as_orthogonal() -> None:
+    expected = [math.degrees(math.acos(1 - reference.cosine(A[i].ravel(), B[i].ravel()))) for i in range(3)]
+    np.testing.assert_allclose(path.angle(A, B), expected)
+    assert path.angle(np.zeros_like(A), A).tolist() == [90, 90, 90]
+
+
+def test_curvature_of_a_circle_a_line_and_a_corner() -> None:
+    """A regular polygon of n corners turns by 360 / n at each; a rotation of space changes nothing."""
+    turns = np.linspace(0, 2 * np.pi, 25)
+    circle = np.stack([np.cos(turns), np.sin(turns), 0 * turns], axis=1)
+    rotation, _ = np.linalg.qr(RNG.normal(size=(3, 3)))
+    batch = np.stack([circle, 7 * circle @ rotation + 2], axis=1)
+    np.testing.assert_allclose(path.curvatures(batch), np.full((23, 2), 15.0))
+    np.testing.assert_allclose(path.mean_curvature(batch), [15, 15])
+
+    line = np.linspace(0, 1, 6)[:, None, None] ** 2 * np.array([3.0, -1.0, 2.0])
+    np.testing.assert_allclose(path.curvatures(line), np.zeros((4, 1)), atol=1e-6)
+    corner = np.array([[[0.0, 0.0]], [[3.0, 0.0]], [[3.0, 4.0]], [[3.0, 1.0]]])
+    np.testing.assert_allclose(path.curvatures(corner)[:, 0], [90, 180])
+    assert path.mean_curvature(corner) == pytest.approx(135)
+
+
+def test_a_pause_is_no_turn_and_short_paths_have_none() -> None:
+    pause = np.array([0.0, 1.0, 1.0, 2.0])[:, None, None] * np.ones((1, 1, 5))
+    assert path.curvatures(pause).tolist() == [[0], [0]]
+    assert path.curvatures(PATH[:2]).shape == (0, 3)
+    assert path.mean_curvature(PATH[:2]).tolist() == [0, 0, 0]
+    assert path.mean_curvature(PATH[:1]).tolist() == [0, 0, 0]

@@ -16,6 +16,8 @@ INPUTS = {
     "scheduler": "",
     "previews": "every",
     "preview_decoder": "linear",
+    "runs": 1,
+    "seed_mode": "keep",
 }
 
 
@@ -69,9 +71,26 @@ def test_run_is_kept_in_the_library(client, library):
     assert library.load(last["run"]["id"]).params.seed == 8
 
 
+def test_several_runs_come_one_after_another_and_all_but_the_last_are_locked(client, library):
+    values = list(
+        client.submit(**{**INPUTS, "seed": 20, "steps": 2, "runs": 3, "seed_mode": "next"}, api_name="/trace")
+    )
+    ends = {v["run"]["id"]: v for v in values if v["status"] == "complete"}
+    assert [v["run"]["seed"] for v in ends.values()] == [20, 21, 22]
+    assert [v["batch"]["number"] for v in ends.values()] == [1, 2, 3]
+    layers = values[-1]["layers"]
+    assert [(layer["seed"], layer["locked"]) for layer in layers] == [(20, True), (21, True), (22, False)]
+    assert len({layer["colour"] for layer in layers}) == 3
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"scheduler": "flow_euler"}, "ddim"), ({"previews": "sometimes"}, "previews"), ({"steps": 0}, "steps")],
+    [
+        ({"scheduler": "flow_euler"}, "ddim"),
+        ({"previews": "sometimes"}, "previews"),
+        ({"steps": 0}, "steps"),
+        ({"runs": 2}, "Shuffle"),
+    ],
 )
 def test_failure_is_a_value_and_not_an_exception(client, change, words):
     last = client.predict(**{**INPUTS, **change}, api_name="/trace")

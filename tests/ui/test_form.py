@@ -68,3 +68,17 @@ def test_next_seed():
     assert form.next_seed("next", 7.0) == 8
     assert form.next_seed("next", None) is None
     assert len({form.next_seed("shuffle", 7) for _ in range(20)}) > 10
+
+
+@pytest.mark.parametrize(("runs", "mode", "count"), [(1.0, "keep", 1), (50, "next", 50), (3, "shuffle", 3)])
+def test_runs(runs, mode, count):
+    assert form.to_runs(runs, mode) == count
+
+
+@pytest.mark.parametrize(
+    ("runs", "mode"), [(0, "next"), (51, "next"), (1.5, "next"), (None, "next"), (2, "keep")]
+)
+def test_runs_that_make_no_sense_are_refused_by_name(runs, mode):
+    with pytest.raises(InvalidParams) as caught:
+        form.to_runs(runs, mode)
+    assert caught.value.field == "runs"

@@ -15,7 +15,8 @@ from diffatlas.errors import InvalidParams
 from diffatlas.events import Failed, Finished, Started, Step
 from diffatlas.params import GenerationParams
 from diffatlas.ui.components.pictures import PREVIEW_BYTES, preview_uri
-from diffatlas.ui.components.run_view import METRICS, RunView
+from diffatlas.ui.components.run_data import STEP_METRICS
+from diffatlas.ui.components.run_view import RunView
 
 STEPS = 12
 
@@ -80,7 +81,7 @@ def test_values_can_be_sent_and_told_apart(path):
         copies.append(json.dumps(sent[-1], allow_nan=False))  # NaN would not be JSON
     assert [json.dumps(value) for value in sent] == copies
     step = sent[-1]["steps"][0]
-    assert len(step["metrics"]) == len(METRICS)
+    assert len(step["metrics"]) == len(STEP_METRICS)
     assert step["metrics"][0] == 0.333333
 
 
@@ -94,7 +95,20 @@ def test_totals_of_a_stopped_run(path):
     assert totals["path_length"] == pytest.approx(moves.sum(), rel=1e-5)
     chord = np.linalg.norm((path[4] - path[0]).astype(float))
     assert totals["straightness"] == pytest.approx(chord / moves.sum(), rel=1e-5)
+    assert totals["chord"] == pytest.approx(chord, rel=1e-5)
     assert len(view.value()["steps"]) == 4
+    ends = np.linalg.norm((path[1:5] - path[4]).reshape(4, -1).astype(float), axis=1)
+    assert view.value()["final"]["distance_to_end"] == pytest.approx(ends, rel=1e-5)
+
+
+def test_what_only_the_end_tells_is_not_told_before(path):
+    view = RunView("", "Shapes")
+    for event in events(path):
+        view.add(event)
+    assert view.value()["final"] is None
+    assert view.value()["totals"] is None
+    view.add(Finished("complete", 0.5))
+    assert len(view.value()["final"]["cosine_to_end"]) == STEPS
 
 
 def test_failure_keeps_what_arrived_and_names_the_field_of_the_form(path):

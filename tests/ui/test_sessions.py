@@ -21,12 +21,20 @@ def test_a_new_run_stops_the_last_and_is_not_ended_by_it():
     first = sessions.begin("me")
     second = sessions.begin("me")
     assert first.is_set()
-    sessions.end("me", first, "stopped")
-    assert sessions.outcome("me") is None
+    sessions.end("me", first, 8)
+    assert sessions.next_seed("me") is None
     sessions.stop("me")
     assert second.is_set()
-    sessions.end("me", second, "complete")
-    assert sessions.outcome("me") == "complete"
+    sessions.end("me", second, 9)
+    assert sessions.next_seed("me") == 9
+    sessions.begin("me")
+    assert sessions.next_seed("me") is None
+
+
+def test_a_run_that_did_not_go_leaves_the_seed():
+    sessions = Sessions()
+    sessions.end("me", sessions.begin("me"), None)
+    assert sessions.next_seed("me") is None
 
 
 def test_a_closed_tab_is_stopped_and_forgotten():
@@ -34,9 +42,9 @@ def test_a_closed_tab_is_stopped_and_forgotten():
     signal = sessions.begin("me")
     sessions.forget("me")
     assert signal.is_set()
-    sessions.end("me", signal, "stopped")
+    sessions.end("me", signal, 8)
     sessions.forget("me")
-    assert sessions.outcome("me") is None
+    assert sessions.next_seed("me") is None
 
 
 def test_turns_are_first_come_first_served():

@@ -26,6 +26,7 @@ PREVIEWS = (
     ("Off", "off"),
 )
 DECODERS = (("Linear, nearly free", "linear"), ("Decoded by the VAE", "vae"))
+MAX_RUNS = 50
 #: Seeds drawn for the user stay below this: short enough to read aloud.
 DRAWN_SEEDS = 2**31
 
@@ -44,6 +45,7 @@ class Form:
     scheduler: gr.Dropdown
     previews: gr.Dropdown
     preview_decoder: gr.Radio
+    runs: gr.Number
     seed_mode: gr.Radio
     dice: gr.Button
     run: gr.Button
@@ -63,12 +65,14 @@ class Form:
             self.scheduler,
             self.previews,
             self.preview_decoder,
+            self.runs,
+            self.seed_mode,
         ]
 
     @property
     def submits(self) -> list[Any]:
         """The events that start a run."""
-        typed = (self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance)
+        typed = (self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance, self.runs)
         return [self.run.click, *(field.submit for field in typed)]
 
 
@@ -96,6 +100,9 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
         with gr.Row(elem_classes="da-fields da-seed"):
             seed = gr.Number(7, label="Seed", info="The noise is drawn from it.", elem_id="field-seed")
             dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id="dice")
+            runs = gr.Number(
+                1, label="Runs", info="In a row.", elem_id="field-runs", min_width=60, scale=0
+            )
         seed_mode = gr.Radio(
             list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
         )
@@ -157,7 +164,7 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
             stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=1)
     return Form(
         model, prompt, negative, seed, steps, guidance, size, scheduler, previews, decoder,
-        seed_mode, dice, run, stop,
+        runs, seed_mode, dice, run, stop,
     )  # fmt: skip
 
 
@@ -223,6 +230,21 @@ def to_capture(previews: str, preview_decoder: str) -> Capture:
     """Return what to capture for the view: the metrics and previews, and the latents that the path needs."""
     every = int(previews) if str(previews).isdigit() else previews
     return Capture(previews=every, preview_decoder=preview_decoder)
+
+
+def to_runs(runs: float | None, seed_mode: str) -> int:
+    """Return how many runs to make, one after another. Raises `InvalidParams` where that makes no sense."""
+    count = _whole(runs)
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_RUNS:
+        raise InvalidParams(
+            f"The number of runs is {runs}: give a whole number from 1 to {MAX_RUNS}.", field="runs"
+        )
+    if count > 1 and seed_mode not in ("next", "shuffle"):
+        raise InvalidParams(
+            "With one seed kept, every run would be the same: choose +1 or Shuffle after a run, or one run.",
+            field="runs",
+        )
+    return count
 
 
 def parse_size(size: str) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The Trajectory page: one prompt, one run, and its path from noise to image."""
+"""The Trajectory page: one prompt, its runs, and their paths from noise to image."""
 
 from __future__ import annotations
 
@@ -6,20 +6,23 @@ import logging
 import threading
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from diffatlas.errors import BackendFailure, DiffAtlasError
-from diffatlas.events import Step
-from diffatlas.library import Library
+from diffatlas.events import Started, Step
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.registry import find_model, list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.components.viewer import Viewer
+from diffatlas.ui.layers import Layers
+from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Sessions, Turns
+from diffatlas.ui.visitors import visitor_of
 
 log = logging.getLogger("diffatlas")
 
@@ -29,18 +32,19 @@ FRAME_SECONDS = 0.04
 MAX_WAITING = 30
 
 
-def trajectory_page(app: gr.Blocks, library: Library | None) -> None:
-    """Draw the page inside ``app``. Runs are kept in ``library`` where one is given."""
+def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
+    """Draw the page inside ``app``. Runs go to the library of ``layers``."""
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
     sessions, turns = Sessions(), Turns()
+    services = Services(layers, backend, names)
 
     with gr.Row(elem_classes="da-page"):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_form(models, forms.known(backend.info, models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
-            viewer = Viewer(elem_id="viewer")
+            viewer = Viewer(services.functions, elem_id="viewer")
 
     def trace(
         model: str,
@@ -53,48 +57,77 @@ def trajectory_page(app: gr.Blocks, library: Library | None) -> None:
         scheduler: str,
         previews: str,
         preview_decoder: str,
+        runs: float,
+        seed_mode: str,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
-        """Run a prompt and stream its steps.
+        """Run a prompt, once or several times, and stream the steps.
 
         Args:
             model: an id of the model list.
             prompt: what the image should show.
             negative_prompt: what guidance pushes away from.
-            seed: a whole number.
+            seed: a whole number; of several runs, that of the first.
             steps: number of denoising steps.
             guidance: guidance scale; at most 1 turns guidance off.
             size: width x height in pixels, such as 64x64.
             scheduler: a scheduler's name; empty for the model's own.
             previews: every, off, or the number of steps from one preview to the next.
             preview_decoder: linear or vae.
+            runs: how many runs, one after another; all but the last become locked layers.
+            seed_mode: what becomes of the seed after a run: keep, next or shuffle.
         """
         view = RunView((prompt or "").strip(), names.get(model, model))
         stop = sessions.begin(request.session_hash)
-        ticket = turns.join()
-        events: Generator[Any, None, None] | None = None
+        visitor = visitor_of(request, request.session_hash)
+        following = None
         try:
             params = forms.to_params(model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             capture = forms.to_capture(previews, preview_decoder)
-            while (ahead := turns.ahead(ticket)) and not stop.is_set():
-                yield view.waiting(ahead)
-                turns.wait(1.0)
-            yield view.loading("Loading the model…")
-            events = stream(params, capture, backend, library, stop)
-            sent = 0.0
-            for event in events:
-                view.add(event)
-                if not isinstance(event, Step) or time.monotonic() - sent >= FRAME_SECONDS:
-                    yield view.value()
-                    sent = time.monotonic()
-            events = None
+            count = forms.to_runs(runs, seed_mode)
+            for number in range(1, count + 1):
+                view = RunView(params.prompt, names.get(model, model), (number, count) if count > 1 else None)
+                yield from one_run(view, params, capture, stop, visitor)
+                if view.status not in ("complete", "stopped"):
+                    break
+                following = forms.next_seed(seed_mode, params.seed)
+                if view.status == "stopped":
+                    break
+                if number < count:
+                    layers.lock(visitor, view.run_id)
+                    yield view.ended(services.list_layers(visitor, {})["layers"])
+                    params = replace(params, seed=following).validate()
         except DiffAtlasError as error:
             yield view.failed(error)
         except Exception:
             log.exception("The view of a run failed.")
             yield view.failed(BackendFailure("The app could not show this run; its log says why."))
         finally:
-            sessions.end(request.session_hash, stop, view.status)
+            sessions.end(request.session_hash, stop, following)
+
+    def one_run(
+        view: RunView, params: Any, capture: Any, stop: threading.Event, visitor: str
+    ) -> Generator[dict[str, Any], None, None]:
+        """Wait for a turn, run, and yield what to show; the run is the visitor's temporary layer."""
+        ticket = turns.join()
+        events: Generator[Any, None, None] | None = None
+        try:
+            while (ahead := turns.ahead(ticket)) and not stop.is_set():
+                yield view.waiting(ahead)
+                turns.wait(1.0)
+            yield view.loading("Loading the model…")
+            events = stream(params, capture, backend, layers.library, stop)
+            sent = 0.0
+            for event in events:
+                if isinstance(event, Started):
+                    layers.begin(visitor, event.run_id, params.prompt)
+                view.add(event)
+                if not isinstance(event, Step) or time.monotonic() - sent >= FRAME_SECONDS:
+                    yield view.value()
+                    sent = time.monotonic()
+            events = None
+            yield view.ended(services.list_layers(visitor, {})["layers"])
+        finally:
             if events is None:
                 turns.leave(ticket)
             else:
@@ -110,9 +143,9 @@ def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sess
     backend = shared_local_backend()
     private = {"api_visibility": "private", "show_progress": "hidden"}
 
-    def next_seed(mode: str, seed: float | None, request: gr.Request) -> float | int | None:
-        went = sessions.outcome(request.session_hash) in ("complete", "stopped")
-        return forms.next_seed(mode, seed) if went else seed
+    def next_seed(seed: float | None, request: gr.Request) -> float | int | None:
+        following = sessions.next_seed(request.session_hash)
+        return seed if following is None else following
 
     def choose_model(model: str) -> list[Any]:
         return forms.on_model(find_model(model), forms.known(backend.info, model))
@@ -132,7 +165,7 @@ def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sess
         trigger_mode="once",
         show_progress="hidden",
         concurrency_limit=MAX_WAITING,
-    ).then(next_seed, [form.seed_mode, form.seed], form.seed, **private)
+    ).then(next_seed, form.seed, form.seed, **private)
     form.stop.click(stop, queue=False, **private)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **private)
     form.model.change(

@@ -1,102 +1,375 @@
-// The film: one frame per previewed step, in the manner of 35 mm stock with its edge print.
+// The film: every captured step is a frame with its edge print, in the manner of 35 mm stock.
+// One layer on a wide page is a contact sheet; several are strips under each other that scroll as one.
 
 import { el, reducedMotion } from "./dom.js";
 import { significant, short } from "./format.js";
+import { smallHistogram } from "./histogram.js";
+import { BUSY } from "./state.js";
 
-/** Create the film in `root`. `onSelect(index)` is called with a step's index. */
-export function createFilm(root, { onSelect }) {
-  const roll = el("div", { class: "da-roll", role: "group", "aria-label": "Film of previews, one frame a step" });
-  const strip = el("div", { class: "da-strip", tabindex: "-1" }, roll);
+const ROW_GAP = 8; // px, as in film.css
+const NARROW = 620; // px
+const KEPT = 32; // sheets of layers that are not shown now, so that showing them again costs nothing
+
+/** Create the film in `root`. `onSelect(id, index)` opens a step, `onHistogram(id, index)` its histogram. */
+export function createFilm(root, { onSelect, onHistogram }) {
+  const strip = el("div", { class: "da-strip", "data-mode": "strips" });
   root.append(strip);
 
-  let runId; // undefined until the first value, null while nothing has run
-  let drawn = 0; // steps looked at so far; a film has fewer frames where only some steps were previewed
-  let frames = new Map();
-  let next = null;
-  let scrolled = 0;
+  const sheets = new Map();
+  const blank = blankSheet();
+  let shown = [];
+  let selected = null;
+  let liveKey = null;
   let following = true; // until the visitor takes the film in hand
+  let scrolled = 0;
+  let width = 0; // as last measured: to ask for it lays the page out
+  let owed = null; // what should be in sight, once the film itself is
 
   for (const kind of ["wheel", "pointerdown", "touchstart"]) {
     strip.addEventListener(kind, () => (following = false), { passive: true });
   }
+  strip.addEventListener("click", click);
+  strip.addEventListener("keydown", move);
+  strip.addEventListener("focusin", (event) => {
+    const at = frameAt(event.target);
+    if (at) at.sheet.rove(at.index);
+  });
+  new ResizeObserver(() => {
+    width = strip.clientWidth;
+    arrange();
+  }).observe(strip);
 
-  function reset(view) {
-    roll.replaceChildren(leader(view));
-    frames = new Map();
-    drawn = 0;
-    following = true;
-    next = unexposed();
-    roll.append(next);
-    if (!view.run) roll.append(...Array.from({ length: 12 }, unexposed));
-    strip.scrollLeft = 0;
+  function update(state) {
+    const layers = state.layers.filter(({ data }) => data.run || BUSY.includes(data.status));
+    let newest = null;
+    shown = layers.map((layer) => {
+      const sheet = sheetOf(layer.id);
+      const added = sheet.update(layer);
+      if (BUSY.includes(layer.data.status)) {
+        const key = layer.data.run?.id ?? layer.data.request;
+        if (key !== liveKey) following = true;
+        liveKey = key;
+      }
+      if (added && sheet.key === liveKey) newest = sheet;
+      return sheet;
+    });
+    blank.expose(Boolean(state.live));
+    place(shown.length ? shown.map((sheet) => sheet.root) : [blank.root]);
+    forget();
+    arrange();
+    select(state.selected);
+    if (newest && following) reveal(newest.end(), true);
   }
 
-  function update(view) {
-    const id = view.run ? view.run.id : null;
-    if (id !== runId || view.steps.length < drawn) {
-      runId = id;
-      reset(view);
-    }
-    const before = frames.size;
-    for (const step of view.steps.slice(drawn)) {
-      if (!step.preview) continue;
-      const frame = frameFor(step, () => onSelect(step.index));
-      frames.set(step.index, frame);
-      roll.insertBefore(frame, next);
-    }
-    drawn = view.steps.length;
-    const live = view.status === "running" || view.status === "loading" || view.status === "waiting";
-    next.hidden = !live && frames.size > 0;
-    next.classList.toggle("da-exposing", live);
-    if (following && frames.size > before) {
-      // Frames that come faster than a smooth scroll lasts would leave the film's end out of sight.
-      const brisk = performance.now() - scrolled < 400;
-      scrolled = performance.now();
-      strip.scrollTo({ left: strip.scrollWidth, behavior: brisk || reducedMotion() ? "instant" : "smooth" });
+  function sheetOf(id) {
+    const sheet = sheets.get(id) ?? createSheet(id);
+    sheets.delete(id);
+    sheets.set(id, sheet);
+    return sheet;
+  }
+
+  // The least recently shown go first.
+  function forget() {
+    for (const [id, sheet] of sheets) {
+      if (sheets.size - shown.length <= KEPT) return;
+      if (!sheet.root.isConnected) sheets.delete(id);
     }
   }
 
-  function select(index) {
-    for (const [at, frame] of frames) {
-      const chosen = at === index;
-      frame.classList.toggle("da-chosen", chosen);
-      frame.setAttribute("aria-pressed", String(chosen));
-      if (chosen) frame.scrollIntoView({ block: "nearest", inline: "nearest" });
+  function place(nodes) {
+    const wanted = new Set(nodes);
+    for (const node of [...strip.children]) if (!wanted.has(node)) node.remove();
+    nodes.forEach((node, at) => strip.children[at] !== node && strip.insertBefore(node, strip.children[at] ?? null));
+  }
+
+  function arrange() {
+    width ||= strip.clientWidth;
+    if (!width) return;
+    strip.dataset.mode = shown.length === 1 && width >= NARROW ? "sheet" : "strips";
+    strip.toggleAttribute("data-narrow", width < NARROW);
+    wholeRows();
+    if (owed?.isConnected) reveal(owed, false);
+  }
+
+  // Of a contact sheet, a row is in sight whole or not at all.
+  function wholeRows() {
+    const cell = strip.dataset.mode === "sheet" && strip.querySelector(".da-cell:not([hidden])");
+    const pitch = cell ? cell.offsetHeight + ROW_GAP : 0;
+    const rows = pitch && Math.max(2, Math.floor((Math.max(0.72 * window.innerHeight, 460) + ROW_GAP) / pitch));
+    strip.style.maxHeight = rows ? `${rows * pitch - ROW_GAP}px` : "";
+  }
+
+  function select(next) {
+    const same = next?.id === selected?.id && next?.index === selected?.index;
+    if (!same && selected) sheets.get(selected.id)?.choose(null);
+    selected = next ? { id: next.id, index: next.index } : null;
+    if (!selected) return;
+    const sheet = shown.find((each) => each.id === selected.id);
+    const frame = sheet?.choose(selected.index);
+    if (frame && !same) reveal(frame.parentNode, false);
+  }
+
+  // Scrolls the film and nothing around it, and only as far as needed.
+  function reveal(node, smoothly) {
+    owed = strip.clientWidth ? null : node;
+    if (owed || !node) return;
+    const box = strip.getBoundingClientRect();
+    const at = node.getBoundingClientRect();
+    const covered = parseFloat(getComputedStyle(strip).scrollPaddingLeft) || 0; // by the leaders, which stay
+    const dx = nearest(at.left - box.left, at.right - box.left, covered, strip.clientWidth);
+    const dy = nearest(at.top - box.top, at.bottom - box.top, 0, strip.clientHeight);
+    if (!dx && !dy) return;
+    // Frames that come faster than a smooth scroll lasts would leave the film's end out of sight.
+    const brisk = performance.now() - scrolled < 400;
+    scrolled = performance.now();
+    const behavior = !smoothly || brisk || reducedMotion() ? "instant" : "smooth";
+    strip.scrollTo({ left: strip.scrollLeft + dx, top: strip.scrollTop + dy, behavior });
+  }
+
+  function frameAt(node) {
+    const cell = node instanceof Element ? node.closest(".da-cell[data-index]") : null;
+    const id = cell?.closest(".da-sheet")?.dataset.layer;
+    return cell && sheets.has(id) ? { cell, sheet: sheets.get(id), index: Number(cell.dataset.index) } : null;
+  }
+
+  function click(event) {
+    const at = frameAt(event.target);
+    if (!at) return;
+    if (event.target.closest(".da-frame-histogram")) onHistogram(at.sheet.id, at.index);
+    else if (event.target.closest(".da-frame")) onSelect(at.sheet.id, at.index);
+  }
+
+  function move(event) {
+    const at = frameAt(event.target);
+    if (!at || event.ctrlKey || event.altKey || event.metaKey) return;
+    const to = neighbour(at.sheet, at.index, event.key);
+    if (!to) return;
+    event.preventDefault();
+    event.stopPropagation();
+    following = false;
+    to.focus();
+  }
+
+  function neighbour(sheet, index, key) {
+    const last = sheet.count() - 1;
+    const columns = strip.dataset.mode === "sheet" ? sheet.columns() : 0;
+    const clamped = (k) => sheet.frame(Math.max(0, Math.min(last, k)));
+    switch (key) {
+      case "ArrowRight":
+        return clamped(index + 1);
+      case "ArrowLeft":
+        return clamped(index - 1);
+      case "Home":
+        return clamped(0);
+      case "End":
+        return clamped(last);
+      case "ArrowDown":
+      case "ArrowUp": {
+        const by = key === "ArrowDown" ? 1 : -1;
+        if (columns) return sheet.frame(index + by * columns) ?? sheet.frame(index);
+        const other = shown[shown.indexOf(sheet) + by];
+        return other?.count() ? other.frame(Math.min(other.count() - 1, index)) : sheet.frame(index);
+      }
+      default:
+        return null;
     }
   }
 
-  return { update, select };
+  return { update };
 }
 
-function unexposed() {
-  return el("div", { class: "da-frame da-unexposed", "aria-hidden": "true" });
+/** The film of one layer. */
+function createSheet(id) {
+  const leader = el("div", { class: "da-leader" });
+  const next = el("div", { class: "da-cell", "aria-hidden": "true" }, el("div", { class: "da-unexposed" }));
+  const roll = el("div", { class: "da-roll", role: "group" }, next);
+  const root = el("div", { class: "da-sheet", "data-layer": id }, leader, roll);
+  let cells = [];
+  let chosen = null;
+  let reachable = null; // the one frame that Tab stops at; the arrow keys lead to the others
+  let told = "";
+
+  const sheet = { id, root, key: undefined, update, choose, rove, frame, count: () => cells.length, columns, end };
+
+  function update(layer) {
+    const { data } = layer;
+    const key = data.run?.id ?? data.request;
+    if (key !== sheet.key || data.steps.length < cells.length) {
+      sheet.key = key;
+      cells = [];
+      chosen = reachable = null;
+      roll.replaceChildren(next);
+    }
+    const before = cells.length;
+    const added = data.steps.slice(before).map((step) => cellFor(step, data));
+    if (added.length) {
+      cells.push(...added);
+      next.before(...added);
+    }
+    const live = BUSY.includes(data.status);
+    next.hidden = !live && cells.length > 0;
+    next.firstChild.classList.toggle("da-exposing", live);
+    root.style.setProperty("--da-cells", cells.length + (next.hidden ? 0 : 1));
+    if (reachable === null && cells.length) rove(0);
+    tell(layer);
+    return added.length;
+  }
+
+  function tell(layer) {
+    const { name, locked, colour, data } = layer;
+    const run = data.run;
+    const steps = cells.length;
+    const facts = run
+      ? [
+          data.prompt === name ? null : data.prompt,
+          `seed ${run.seed}`,
+          run.model_name,
+          steps === run.total_steps ? `${steps} steps` : `${steps} of ${run.total_steps} steps`,
+        ]
+      : [data.prompt === name ? null : data.prompt, null, null, null];
+    const text = JSON.stringify([name, locked, colour, facts]);
+    if (text === told) return;
+    told = text;
+    const [prompt, ...rest] = facts;
+    root.classList.toggle("da-locked", Boolean(locked));
+    root.style.setProperty("--da-layer", colour ?? "var(--da-ink)");
+    roll.setAttribute("aria-label", `Film of ${name}, one frame a step`);
+    leader.replaceChildren(
+      el("strong", { class: "da-leader-name" }, name),
+      ...(prompt ? [el("span", { class: "da-leader-prompt", title: prompt }, prompt)] : []),
+      ...rest.filter(Boolean).map((fact) => el("span", {}, fact)),
+    );
+  }
+
+  function frame(index) {
+    return cells[index]?.firstChild ?? null;
+  }
+
+  function choose(index) {
+    if (chosen !== null) mark(frame(chosen), false);
+    chosen = index;
+    const node = index === null ? null : frame(index);
+    if (node) {
+      mark(node, true);
+      rove(index);
+    }
+    return node;
+  }
+
+  function rove(index) {
+    if (index === reachable) return;
+    for (const [at, reach] of [
+      [reachable, -1],
+      [index, 0],
+    ]) {
+      for (const button of at === null ? [] : (cells[at]?.children ?? [])) button.tabIndex = reach;
+    }
+    reachable = index;
+  }
+
+  function columns() {
+    return getComputedStyle(root).gridTemplateColumns.split(" ").length;
+  }
+
+  function end() {
+    return next.hidden ? cells.at(-1) : next;
+  }
+
+  return sheet;
 }
 
-function frameFor(step, onclick) {
-  const number = String(step.index + 1);
-  return el(
-    "button",
-    {
-      type: "button",
-      class: "da-frame",
-      "data-step": step.index,
-      "aria-pressed": "false",
-      "aria-label": `Step ${number}, timestep ${short(step.timestep)}, sigma ${significant(step.sigma, 3)}`,
-      onclick,
-    },
-    el("span", { class: "da-edge" }, el("span", {}, `▸ ${number}`), el("span", {}, `t ${short(step.timestep, 3)}`)),
-    el("img", { src: step.preview, alt: "", draggable: "false" }),
-    el("span", { class: "da-edge" }, el("span", {}, `σ ${significant(step.sigma, 3)}`), el("span", {}, `${number}A`)),
-  );
+function mark(frame, chosen) {
+  frame?.classList.toggle("da-chosen", chosen);
+  frame?.setAttribute("aria-pressed", String(chosen));
 }
 
-function leader(view) {
-  const run = view.run;
-  return el(
+/** What is there before the first run: a roll that nobody has exposed. */
+function blankSheet() {
+  const frames = Array.from({ length: 13 }, () => el("div", { class: "da-unexposed" }));
+  const root = el(
     "div",
-    { class: "da-leader", "aria-hidden": "true" },
-    el("span", {}, run ? run.model_name : "Diffusion Atlas"),
-    el("span", {}, run ? `seed ${run.seed}` : "unexposed"),
-    run ? el("span", {}, `${run.total_steps} steps`) : null,
+    { class: "da-sheet da-sheet-blank", "aria-hidden": "true" },
+    el(
+      "div",
+      { class: "da-leader" },
+      el("strong", { class: "da-leader-name" }, "Diffusion Atlas"),
+      el("span", {}, "unexposed"),
+    ),
+    el("div", { class: "da-roll" }, ...frames.map((frame) => el("div", { class: "da-cell" }, frame))),
   );
+  root.style.setProperty("--da-cells", frames.length);
+  return { root, expose: (live) => frames[0].classList.toggle("da-exposing", live) };
+}
+
+let template = null;
+
+// Cloned, as a thousand of them may be made at once.
+function blankCell() {
+  const pair = () => el("span", { class: "da-edge" }, el("span", {}, ""), el("span", {}, ""));
+  template ??= el(
+    "div",
+    { class: "da-cell" },
+    el(
+      "button",
+      { type: "button", class: "da-frame", tabindex: -1, "aria-pressed": "false" },
+      pair(),
+      pair(),
+      el("span", { class: "da-shot" }),
+      pair(),
+      pair(),
+    ),
+  );
+  return template.cloneNode(true);
+}
+
+function cellFor(step, data) {
+  const cell = blankCell();
+  const frame = cell.firstChild;
+  const number = String(step.index + 1);
+  const value = (name) => {
+    const at = data.metrics.findIndex((metric) => metric.name === name);
+    return at < 0 ? null : step.metrics[at];
+  };
+  const shot = frame.children[2];
+  print(frame.children[0], `▸${number}`, `t ${short(step.timestep)}`);
+  print(frame.children[1], `σ ${significant(step.sigma, 3)}`, `g ${short(data.run?.guidance_scale)}`);
+  print(frame.children[3], `‖x‖ ${significant(value("norm"), 4)}`, `${number}A`);
+  print(frame.children[4], `μ ${level(value("mean"))}`, `s ${significant(value("std"), 3)}`);
+  cell.dataset.index = step.index;
+  frame.dataset.step = step.index;
+  const about = `Step ${number}, timestep ${short(step.timestep)}, sigma ${significant(step.sigma, 3)}`;
+  frame.setAttribute("aria-label", step.preview ? about : `${about}, no preview`);
+  if (step.preview) {
+    shot.append(el("img", { src: step.preview, alt: "", draggable: "false", decoding: "async" }));
+  } else {
+    shot.classList.add("da-unexposed");
+  }
+  if (step.histogram) {
+    const label = `Histogram of step ${number}`;
+    cell.append(
+      el(
+        "button",
+        { type: "button", class: "da-frame-histogram", tabindex: -1, "aria-label": label, title: label },
+        smallHistogram(step.histogram),
+      ),
+    );
+  }
+  return cell;
+}
+
+function print(edge, left, right) {
+  edge.children[0].textContent = left;
+  edge.children[1].textContent = right;
+}
+
+// A mean lies near zero: decimals say more of it than significant digits.
+function level(value) {
+  if (value === null || value === undefined || Math.abs(value) >= 10) return significant(value, 3);
+  return value.toFixed(3).replace("-", "−");
+}
+
+// How far to scroll so that from..to lies within low..high; its end, where it is too large.
+function nearest(from, to, low, high) {
+  if (to > high) return to - high;
+  return from < low ? from - low : 0;
 }

@@ -1,50 +1,71 @@
-// The final image and the numbers of the run beside it.
+// The image of one layer and the numbers of its run beside it. All of it is read from the run.
 
 import { el } from "./dom.js";
 import { short, significant } from "./format.js";
+import { term } from "./tips.js";
 
-/** Fill `headline`, `picture` and `table` from the run. */
-export function createNumbers({ headline, picture, table }) {
-  let source = null;
-  let alt = null;
+/** Fill `picture` and `table`, and say in `whose` which layer it is. */
+export function createNumbers({ picture, table, whose }) {
+  let drawn = "";
+  let names = "";
 
-  function update(view) {
-    const run = view.run;
-    headline.textContent = run ? run.prompt : view.prompt || "";
-    const image = view.image || view.steps.findLast((step) => step.preview)?.preview || null;
-    const text = !run ? "" : view.image ? run.prompt : "The latest preview";
-    if (image !== source || text !== alt) {
-      source = image;
-      alt = text;
-      picture.replaceChildren(...(image ? [el("img", { src: image, alt: text, class: view.image ? "" : "da-provisional" })] : []));
-      picture.dataset.label = image ? "" : run ? "no preview" : "";
+  /** layer: a row of the state, or null; many: whether there are others to tell it from. */
+  function update(layer, many) {
+    const data = layer?.data ?? null;
+    whose.hidden = !layer || !many;
+    whose.textContent = layer ? layer.name : "";
+    whose.style.setProperty("--da-layer", layer?.colour ?? "var(--da-ink)");
+    drawPicture(layer, data);
+    const rows = data?.run ? numbersOf(data) : [];
+    const next = rows.map(([name]) => name).join();
+    if (next !== names) {
+      names = next;
+      table.replaceChildren(
+        ...rows.flatMap(([name, , key]) => [el("dt", {}, key ? term(key, name) : name), el("dd", {})]),
+      );
     }
-    table.replaceChildren(...rows(view).flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+    // In place, so that an explanation that is being read stays where it is.
+    const cells = table.querySelectorAll("dd");
+    rows.forEach(([, text], at) => {
+      if (cells[at].textContent !== text) cells[at].textContent = text;
+    });
+  }
+
+  function drawPicture(layer, data) {
+    const final = data?.image ?? null;
+    const source = final ?? data?.steps.findLast((step) => step.preview)?.preview ?? null;
+    const label = source || !layer ? "" : data ? "no preview" : (layer.unread ?? "Loading…");
+    const next = `${source} ${label}`;
+    if (next === drawn) return;
+    drawn = next;
+    const alt = final ? data.run.prompt : "The latest preview";
+    picture.replaceChildren(...(source ? [el("img", { src: source, alt, class: final ? null : "da-provisional" })] : []));
+    picture.dataset.label = label;
   }
 
   return { update };
 }
 
-function rows(view) {
-  const { run, totals, steps } = view;
-  if (!run) return [];
+// [name, value, key of the glossary]
+function numbersOf({ run, totals, steps }) {
   const done = steps.length;
   const unguided = run.guidance_scale > 1 ? "" : " (off)";
   const out = [
-    ["model", run.model_name],
-    ["seed", String(run.seed)],
-    ["steps", done === run.total_steps ? String(done) : `${done} of ${run.total_steps}`],
-    ["guidance", `${short(run.guidance_scale)}${unguided}`],
-    ["size", `${run.width} × ${run.height}`],
-    ["scheduler", run.scheduler],
+    ["model", run.model_name, "model"],
+    ["seed", String(run.seed), "seed"],
+    ["steps", done === run.total_steps ? String(done) : `${done} of ${run.total_steps}`, "steps"],
+    ["guidance", `${short(run.guidance_scale)}${unguided}`, "guidance"],
+    ["size", `${run.width} × ${run.height}`, "size"],
+    ["latents", run.latent_shape.join(" × "), "latents"],
+    ["scheduler", run.scheduler, "scheduler"],
   ];
-  if (run.negative_prompt) out.push(["not", run.negative_prompt]);
-  if (done) out.push(["sigma", `${significant(run.initial_sigma, 3)} → ${significant(steps[done - 1].sigma, 3)}`]);
+  if (run.negative_prompt) out.push(["not", run.negative_prompt, "negative_prompt"]);
+  if (done) out.push(["sigma", `${significant(run.initial_sigma, 3)} → ${significant(steps[done - 1].sigma, 3)}`, "sigma"]);
   if (totals) {
-    out.push(["path length", significant(totals.path_length)]);
-    out.push(["straightness", significant(totals.straightness, 3)]);
-    out.push(["seconds", totals.seconds === null ? "–" : significant(totals.seconds, 3)]);
+    out.push(["path length", significant(totals.path_length), "path_length"]);
+    out.push(["straightness", significant(totals.straightness, 3), "straightness"]);
+    if (totals.seconds !== null) out.push(["seconds", significant(totals.seconds, 3), "seconds"]);
   }
-  out.push(["device", run.device]);
+  out.push(["device", run.device, "device"]);
   return out;
 }

@@ -1,88 +1,144 @@
-// The live view of one run. It is given the run as a value that grows (see run_view.py for its fields),
-// and draws what has been added. Everything shown is read from that value, never from the form.
+// The view of the runs: the live one as a value that grows (see run_view.py for its fields), and the layers, for
+// which it asks the server. Everything shown is read from the runs, never from the form.
 
+import { createCompare } from "./compare.js";
 import { createCurves } from "./curves.js";
-import { el, reducedMotion, svg } from "./dom.js";
+import { createDeepDive } from "./deep_dive.js";
+import { el, reducedMotion } from "./dom.js";
+import { createExports } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { createFilm } from "./film.js";
+import { createInspector } from "./inspector.js";
+import { createLayersPanel } from "./layers_panel.js";
 import { createNumbers } from "./numbers.js";
-import { createStepPanel } from "./step_panel.js";
+import { createPath } from "./path3d.js";
+import { BUSY, SPACES, sentence } from "./state.js";
+import { createStore } from "./store.js";
+import { createTabs } from "./tabs.js";
+import { initTips, labelFields } from "./tips.js";
+import { ensureVisitor } from "./visitor.js";
 
-const BUSY = ["waiting", "loading", "running"];
+const FIELD_TERMS = {
+  "field-prompt": "prompt",
+  "field-negative_prompt": "negative_prompt",
+  "field-model": "model",
+  "field-seed": "seed",
+  "field-num_inference_steps": "steps",
+  "field-guidance_scale": "guidance",
+  "field-size": "size",
+  "field-scheduler": "scheduler",
+  "field-previews": "previews",
+};
 
-/** Mount the viewer in `element`; `read()` returns the current value. Returns a function to call on change. */
-export function mount(element, read) {
-  const parts = layout();
+/** Mount the viewer in `element`.
+ *
+ * `read()` returns the current value of the live run; `server` has the functions of services.py; `props` has
+ * glossary and kinds. Returns a function to call when the value has changed.
+ */
+export function mount(element, read, server, props) {
+  ensureVisitor();
+  initTips(props.glossary);
+  labelFields(FIELD_TERMS);
+
+  let state = null;
+  let began = performance.now();
+  let request = null;
+
+  const store = createStore({ server, onChange: render });
+  const select = (id, index) => store.select(id, index);
+  const open = (id, index, options) => {
+    store.select(id, index);
+    inspector.open(id, index, options);
+  };
+  const tabs = createTabs({
+    panels: { film: "da-panel-film", pca: "da-panel-space", umap: "da-panel-space", curves: "da-panel-curves" },
+    onView: store.show,
+    onEvery: store.thumbnails,
+    onFit: store.fitOn,
+    onHome: () => path.home(),
+  });
+  const parts = layout(tabs);
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
-  let view = read();
-  let selected = null;
-  let runKey = null;
-  let began = performance.now();
-
-  const film = createFilm(parts.film, { onSelect: choose });
-  const curves = createCurves(parts.curves, { onSelect: choose });
-  const panel = createStepPanel(parts.step, { onSelect: choose });
+  const inspector = createInspector({ server, getState: () => state, onSelect: select });
+  const film = createFilm(parts.film, { onSelect: open, onHistogram: (id, index) => open(id, index, { histogram: true }) });
+  const path = createPath(parts.path, { onSelect: open });
+  const curves = createCurves(parts.curves, { onSelect: select });
   const numbers = createNumbers(parts);
-  let path = null;
-  loadPath(parts.path, choose).then((made) => {
-    path = made;
-    path.update(view);
-  });
+  const layers = createLayersPanel(parts.layers, { onActivate: store.activate, onEdit: store.edit });
+  const compare = createCompare(parts.compare, { server });
+  const exports = createExports(parts.exports, { server, kinds: props.kinds ?? [] });
+  const deep = createDeepDive(parts.deep, { server, onSelect: select });
 
-  function choose(index) {
-    selected = index === null || index < 0 || index >= view.steps.length ? null : index;
-    film.select(selected);
-    curves.select(selected);
-    panel.show(view, selected);
-    path?.select(selected);
+  function render() {
+    state = store.state();
+    const { root } = parts;
+    root.dataset.status = state.value.status;
+    root.dataset.view = state.view;
+    root.classList.toggle("da-empty", !state.rows.length);
+    tabs.update(state);
+    showPanel(parts, state.view);
+    updateStage();
+    numbers.update(state.active, state.rows.length > 1);
+    layers.update(state);
+    compare.update(state);
+    exports.update(state);
+    deep.update(state);
+    inspector.update(state);
+    say();
+  }
+
+  // A view that is out of sight catches up when it is shown.
+  function updateStage() {
+    if (state.view === "film") film.update(state);
+    else if (state.view === "curves") curves.update(state);
+    else path.update(state);
   }
 
   function update() {
-    view = read();
-    const key = view.request;
-    if (key !== runKey) {
-      runKey = key;
-      began = performance.now();
-      choose(null);
-      comeIntoView(view, parts.root);
-    }
-    const empty = !view.run;
-    parts.root.classList.toggle("da-empty", empty);
-    parts.root.dataset.status = view.status;
-    film.update(view);
-    curves.update(view);
-    numbers.update(view);
-    path?.update(view);
-    if (selected !== null) panel.show(view, selected);
-    showFieldError(view.error);
-    say();
-    mark(view.status);
+    const value = read();
+    const another = value.request !== request;
+    request = value.request;
+    if (another) began = performance.now();
+    store.receive(value);
+    if (another && !(value.batch?.number > 1)) comeIntoView(value, parts.root);
+    showFieldError(value.error);
+    mark(value.status);
   }
 
+  // What runs comes first; then a run that could not begin; then the layer that is being looked at.
   function say() {
+    const { value, active } = state;
+    const unbegun = !value.run && value.request;
+    const told = BUSY.includes(value.status) || unbegun ? value : (active?.data ?? (active ? null : { ...value, ...(value.run ? { status: "idle" } : {}) }));
+    const prompt = BUSY.includes(value.status) ? value.run?.prompt || value.prompt : (active?.data?.run?.prompt ?? active?.prompt ?? (unbegun ? value.prompt : ""));
     const seconds = (performance.now() - began) / 1000;
-    const text = sentence(view, seconds);
-    if (parts.status.textContent !== text) parts.status.textContent = text;
+    const batch = told === value && BUSY.includes(value.status) && value.batch ? `Run ${value.batch.number} of ${value.batch.count} · ` : "";
+    write(parts.headline, prompt ?? "");
+    write(parts.status, told ? batch + sentence(told, seconds) : "");
+    parts.status.classList.toggle("da-failed", told?.status === "failed");
   }
 
-  setInterval(() => BUSY.includes(view.status) && say(), 500);
-  element.addEventListener("keydown", (event) => {
-    if (selected === null || event.target.matches("input, textarea")) return;
-    if (event.key === "ArrowRight") choose(Math.min(view.steps.length - 1, selected + 1));
-    else if (event.key === "ArrowLeft") choose(Math.max(0, selected - 1));
-    else if (event.key === "Escape") choose(null);
+  setInterval(() => state && BUSY.includes(state.value.status) && say(), 500);
+  parts.root.addEventListener("keydown", (event) => {
+    if (!state?.selected || event.defaultPrevented || event.target.closest("input, textarea, select, dialog, [role=tab]")) return;
+    const { id, index } = state.selected;
+    const last = state.rows.find((row) => row.id === id).data.steps.length - 1;
+    if (event.key === "ArrowRight") select(id, Math.min(last, index + 1));
+    else if (event.key === "ArrowLeft") select(id, Math.max(0, index - 1));
+    else if (event.key === "Escape") select(null, null);
     else return;
     event.preventDefault();
   });
   update();
+  store.refresh();
   return update;
 }
 
 // On a narrow page the view lies below the form: go there when a run begins.
-function comeIntoView(view, root) {
+function comeIntoView(value, root) {
   const below = root.getBoundingClientRect().top > window.innerHeight * 0.6;
-  if (view.status !== "idle" && !view.error && below) {
+  if (value.status !== "idle" && !value.error && below) {
     root.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth", block: "start" });
   }
 }
@@ -93,108 +149,54 @@ function mark(status) {
   if (stop) stop.disabled = !BUSY.includes(status);
 }
 
-function sentence(view, seconds) {
-  const elapsed = seconds >= 1 ? ` ${Math.floor(seconds)} s` : "";
-  const total = view.run?.total_steps;
-  const done = view.steps.length;
-  switch (view.status) {
-    case "waiting":
-      return `Waiting for another run (${view.ahead} ahead)…${elapsed}`;
-    case "loading":
-      return `${view.message}${elapsed}`;
-    case "running":
-      return done ? `Step ${done} of ${total}` : "The first step…";
-    case "complete":
-      return `Complete: ${done} steps`;
-    case "stopped":
-      return view.run ? `Stopped after ${done} of ${total} steps` : "Stopped before the first step";
-    case "failed":
-      return view.error.message;
-    default:
-      return "Nothing has run yet";
-  }
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
 }
 
-async function loadPath(root, onSelect) {
-  try {
-    const { createPath } = await import("./path3d.js");
-    return await createPath(root, { onSelect });
-  } catch (error) {
-    console.warn(error);
-    root.replaceChildren(
-      el("p", { class: "da-absent" }, "The path needs WebGL, which this browser does not offer. The film and the curves do not."),
-    );
-    return { update() {}, select() {}, home() {} };
-  }
+function showPanel(parts, view) {
+  parts.panels.film.hidden = view !== "film";
+  parts.panels.space.hidden = !SPACES.includes(view);
+  parts.panels.space.setAttribute("aria-labelledby", `da-tab-${view === "umap" ? "umap" : "pca"}`);
+  parts.panels.curves.hidden = view !== "curves";
 }
 
-function layout() {
-  const section = (name, title, caption, ...children) =>
-    el(
-      "section",
-      { class: `da-section da-section-${name}`, "aria-label": title },
-      el("h2", {}, title),
-      ...children,
-      el("p", { class: "da-caption" }, caption),
-    );
+function layout(tabs) {
+  const section = (name, title, ...children) =>
+    el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
+  const panel = (name, child) => el("div", { class: `da-panel da-panel-${name}`, id: `da-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-tab-${name}`, hidden: "" }, child);
   const film = el("div", { class: "da-film" });
-  const step = el("div", { class: "da-step", hidden: "" });
-  const path = el("div", { class: "da-path" }, ghost());
+  const path = el("div", { class: "da-path" });
   const curves = el("div", { class: "da-curves" });
+  const panels = { film: panel("film", film), space: panel("space", path), curves: panel("curves", curves) };
   const status = el("p", { class: "da-status", role: "status", "aria-live": "polite" });
   const headline = el("p", { class: "da-headline" });
   const picture = el("div", { class: "da-picture" });
   const table = el("dl", { class: "da-numbers" });
+  const whose = el("p", { class: "da-whose", hidden: "" });
+  const layers = el("div", { class: "da-layers" });
+  const compare = el("div", { class: "da-compare" });
+  const exports = el("div", { class: "da-exports" });
+  const deep = el(
+    "details",
+    { class: "da-deep" },
+    el("summary", {}, el("span", { class: "da-deep-head" }, "Deep dive"), el("span", { class: "da-deep-about" }, "every step in numbers, and where the latents change")),
+  );
   const root = el(
     "div",
     { class: "da-viewer" },
     el("div", { class: "da-masthead" }, headline, status),
-    section(
-      "film",
-      "Film",
-      "Each frame is the model’s guess of the finished image at that step. Choose a frame to read its numbers.",
-      film,
-      step,
-    ),
+    tabs.node,
+    tabs.caption,
+    el("div", { class: "da-stage" }, panels.film, panels.space, panels.curves),
     el(
       "div",
       { class: "da-pair" },
-      section(
-        "path",
-        "Path",
-        "The latents after every step, projected on their three principal components, one scale on all axes. Drag to turn.",
-        path,
-      ),
-      section("image", "Image", "What the run gave, and what it ran on.", picture, table),
+      section("layers", "Layers", layers),
+      section("image", "Image", whose, picture, table),
+      section("exports", "Export", exports),
     ),
-    section(
-      "curves",
-      "Curves",
-      "How far the latents move, where they point, and how hard guidance pulls, step by step.",
-      curves,
-    ),
+    section("compare", "Compare", compare),
+    deep,
   );
-  return { root, film, step, path, curves, status, headline, picture, table };
-}
-
-// What the path will look like, drawn faintly until there is one.
-function ghost() {
-  return svg(
-    "svg",
-    { class: "da-ghost", viewBox: "0 0 400 260", "aria-hidden": "true" },
-    svg(
-      "defs",
-      {},
-      svg(
-        "linearGradient",
-        { id: "da-ghost-ink", x1: 0, x2: 1 },
-        svg("stop", { offset: "0", class: "da-ghost-from" }),
-        svg("stop", { offset: "1", class: "da-ghost-to" }),
-      ),
-    ),
-    svg("path", { d: "M40 200H360M40 200V40M40 200L90 235", class: "da-ghost-axes" }),
-    svg("path", { d: "M70 70C120 60 170 66 205 104S262 182 300 176S338 150 334 128", class: "da-ghost-path" }),
-    svg("circle", { cx: 70, cy: 70, r: 5, class: "da-ghost-from" }),
-    svg("circle", { cx: 334, cy: 128, r: 5, class: "da-ghost-to" }),
-  );
+  return { root, panels, film, path, curves, status, headline, picture, table, whose, layers, compare, exports, deep };
 }

@@ -1,0 +1,71 @@
+"""The arrays of layers as one NPZ file, which NumPy reads without unpickling anything."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from diffatlas.export.named import Named, slugs
+from diffatlas.export.tables import described
+from diffatlas.library import format as layout
+from diffatlas.run import Run
+
+FORMAT = "diffusion-atlas/arrays"
+VERSION = 1
+MANIFEST = "manifest"
+_PREDICTIONS = ("x0_pred", "noise_pred", "cond_pred", "uncond_pred")
+
+
+def npz(runs: Sequence[Named]) -> bytes:
+    """Return an NPZ of every layer's arrays under ``<name>/``, ``name`` a slug of the layer's.
+
+    - ``<name>/latents`` (T + 1, B, ...), x_T first, and ``<name>/sigmas`` (T + 1,), the noise level of each;
+    - ``<name>/timesteps`` (T,), at which the model was asked;
+    - ``<name>/x0_pred``, ``noise_pred``, ``cond_pred``, ``uncond_pred`` (K, B, ...), those that were captured;
+    - ``manifest``, a string: JSON with what each layer is and, for each array, the steps of its rows (0 is x_T,
+      k the step k), since guidance may run at some steps only.
+
+    Arrays keep their dtype. Read it so: ``numpy.load(file, allow_pickle=False)``,
+    ``json.loads(str(data["manifest"]))``.
+    """
+    manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": []}
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for entry, folder in zip(runs, slugs(runs), strict=True):
+            rows = {}
+            # One array at a time: those of a large run would not fit in memory twice.
+            for name, steps, array in _arrays(entry.run):
+                _add(archive, f"{folder}/{name}", array)
+                rows[name] = {"shape": list(array.shape), "dtype": str(array.dtype), "steps": steps}
+            about = {"name": entry.name, "folder": folder, "run": described(entry.run), "arrays": rows}
+            manifest["layers"].append(about)
+        text = layout.dumps(manifest).encode("utf-8", "backslashreplace").decode()
+        _add(archive, MANIFEST, np.array(text))
+    return file.getvalue()
+
+
+def _arrays(run: Run) -> Iterator[tuple[str, list[int], np.ndarray]]:
+    numbers = [step.index + 1 for step in run.steps]
+    states = [(0, run.initial_latents), *zip(numbers, (step.latents for step in run.steps), strict=True)]
+    kept = [(number, state) for number, state in states if state is not None]
+    if kept:
+        yield "latents", [number for number, _ in kept], np.stack([state for _, state in kept])
+    sigmas = [np.nan if run.initial_sigma is None else run.initial_sigma, *(step.sigma for step in run.steps)]
+    yield "sigmas", [0, *numbers], np.array(sigmas, dtype=np.float64)
+    yield "timesteps", numbers, np.array([step.timestep for step in run.steps], dtype=np.float64)
+    for name in _PREDICTIONS:
+        kept = [
+            (step.index + 1, getattr(step, name)) for step in run.steps if getattr(step, name) is not None
+        ]
+        if kept:
+            yield name, [number for number, _ in kept], np.stack([array for _, array in kept])
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    # ZipInfo without a date: the same runs give the same bytes.
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)

@@ -1,0 +1,78 @@
+"""The kinds of export: what each is called, what it holds, and how it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from diffatlas.errors import InvalidParams
+from diffatlas.export import arrays, film, movie, report, tables
+from diffatlas.export.named import Named, slug
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file. ``several``: whether it holds more than one layer."""
+
+    key: str
+    suffix: str
+    label: str
+    about: str
+    several: bool
+    make: Callable[[Sequence[Named]], bytes]
+
+
+def _gif(runs: Sequence[Named]) -> bytes:
+    return movie.gif(runs[0])
+
+
+def _mp4(runs: Sequence[Named]) -> bytes:
+    return movie.mp4(runs[0])
+
+
+KINDS: dict[str, Kind] = {
+    kind.key: kind
+    for kind in (
+        Kind("csv", ".csv", "CSV", "The table of steps, for a spreadsheet.", True, tables.csv),
+        Kind(
+            "json", ".json", "JSON", "Settings, machine, totals and steps, for a program.", True, tables.json
+        ),
+        Kind("npz", ".npz", "NPZ", "Latents and predictions, as NumPy arrays.", True, arrays.npz),
+        Kind(
+            "pdf",
+            ".pdf",
+            "PDF",
+            "A report to read or print: pictures, curves, tables, glossary.",
+            True,
+            report.pdf,
+        ),
+        Kind("svg", ".svg", "SVG", "The film as a drawing that scales.", True, film.svg),
+        Kind("png", ".png", "PNG", "The film as a picture, at twice the size.", True, film.png),
+        Kind("gif", ".gif", "GIF", "The previews of one layer as a loop.", False, _gif),
+        Kind("mp4", ".mp4", "MP4", "The previews of one layer as a film clip.", False, _mp4),
+    )
+}
+
+
+def export(kind: str, runs: Sequence[Named]) -> bytes:
+    """Return the file of this kind. Raises `InvalidParams` for an unknown kind, no layer, or too many of them."""
+    found = _checked(kind, runs)
+    return found.make(runs)
+
+
+def file_name(kind: str, runs: Sequence[Named]) -> str:
+    """Return a name for the file, of letters, digits and hyphens: that of the layer, or how many there are."""
+    found = _checked(kind, runs)
+    stem = slug(runs[0].name) if len(runs) == 1 else f"{len(runs)}-layers"
+    return f"diffatlas-{stem}{found.suffix}"
+
+
+def _checked(kind: str, runs: Sequence[Named]) -> Kind:
+    found = KINDS.get(kind)
+    if found is None:
+        raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
+    if not runs:
+        raise InvalidParams("There is no run to export: choose one.")
+    if len(runs) > 1 and not found.several:
+        raise InvalidParams(f"A {found.label} shows one run, not {len(runs)}: choose one.")
+    return found

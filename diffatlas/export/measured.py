@@ -1,0 +1,115 @@
+"""What is known of each state of a run: the numbers that every table shows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffatlas.geometry import path as measures
+from diffatlas.geometry.projection import dimensions_for
+from diffatlas.run import Run
+
+#: The metrics of a state, in the order of the tables.
+METRICS = (
+    "norm",
+    "step_length",
+    "cosine_to_end",
+    "cosine_to_start",
+    "distance_to_end",
+    "mean",
+    "std",
+    "min",
+    "max",
+    "guidance_norm",
+    "guidance_angle",
+)
+TOTALS = ("path_length", "chord", "straightness", "mean_curvature", "dimensions_95")
+#: What one state tells of itself.
+_OF_A_STATE = {
+    "norm": measures.norm,
+    "mean": measures.mean,
+    "std": measures.std,
+    "min": measures.minimum,
+    "max": measures.maximum,
+}
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of the first image of the batch: ``step`` 0 is x_T, step k the state after k steps.
+
+    ``timestep`` is that at which the model was asked on the way here, so x_T has none; ``sigma`` is the noise
+    level of the state itself. ``metrics`` holds `METRICS`, None where a value is unknown.
+    """
+
+    step: int
+    timestep: float | None
+    sigma: float | None
+    metrics: dict[str, float | None]
+
+
+def first_path(run: Run) -> np.ndarray | None:
+    """Return the path of the first image, (T + 1, 1, ...), x_T first; None where its latents were not captured."""
+    states = [run.initial_latents, *(step.latents for step in run.steps)]
+    if any(state is None for state in states):
+        return None
+    return np.stack([state[:1] for state in states])
+
+
+def states(run: Run, path: np.ndarray | None = None) -> list[State]:
+    """Return the states of a run, x_T first.
+
+    path: what `first_path` gave, where the caller has it already. A metric that the run stored is taken as it
+        is; one that it did not store is computed from the latents and predictions, where they are there.
+    """
+    path = first_path(run) if path is None else path
+    known = _computed(path) if path is not None else {}
+    first = State(0, None, run.initial_sigma, {name: _at(known, name, 0) for name in METRICS})
+    found = [first]
+    for position, step in enumerate(run.steps, start=1):
+        metrics = {name: step.metrics.get(name, _at(known, name, position)) for name in METRICS}
+        if step.cond_pred is not None and step.uncond_pred is not None:
+            pair = step.cond_pred[:1], step.uncond_pred[:1]
+            if metrics["guidance_norm"] is None:
+                metrics["guidance_norm"] = float(measures.guidance_norm(*pair)[0])
+            if metrics["guidance_angle"] is None:
+                metrics["guidance_angle"] = float(measures.guidance_angle(*pair)[0])
+        found.append(State(step.index + 1, step.timestep, step.sigma, metrics))
+    return found
+
+
+def totals(run: Run, path: np.ndarray | None = None) -> dict[str, float | int | None]:
+    """Return `TOTALS` of the first image's path; None for what the run cannot tell."""
+    path = first_path(run) if path is None else path
+    if path is None or len(path) < 2 or not np.isfinite(path).all():
+        return dict.fromkeys(TOTALS)
+    return {
+        "path_length": float(measures.path_length(path)[0]),
+        "chord": float(measures.chord(path)[0]),
+        "straightness": float(measures.straightness(path)[0]),
+        "mean_curvature": float(measures.mean_curvature(path)[0]) if len(path) > 2 else None,
+        "dimensions_95": dimensions_for(path[:, 0], 0.95),
+    }
+
+
+def finite(value: float | None) -> float | None:
+    """Return the value, or None for NaN and infinity."""
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _computed(path: np.ndarray) -> dict[str, Sequence[float | None]]:
+    found: dict[str, Sequence[float | None]] = {
+        name: [float(measure(state)[0]) for state in path] for name, measure in _OF_A_STATE.items()
+    }
+    found["cosine_to_start"] = measures.cosines_to_start(path)[:, 0].tolist()
+    found["cosine_to_end"] = measures.cosines_to_end(path)[:, 0].tolist()
+    found["distance_to_end"] = measures.distances_to_end(path)[:, 0].tolist()
+    found["step_length"] = [None, *(measures.step_lengths(path)[:, 0].tolist() if len(path) > 1 else ())]
+    return found
+
+
+def _at(known: dict[str, Sequence[float | None]], name: str, position: int) -> float | None:
+    return known[name][position] if name in known else None

@@ -1,0 +1,222 @@
+"""The PDF report of layers, on A4: what was asked, what happened, the curves as vectors, tables and a glossary."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from diffatlas.export import measured, report_parts
+from diffatlas.export.measured import METRICS, TOTALS
+from diffatlas.export.named import Named, plain
+from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
+from diffatlas.export.report_text import SUBSTITUTE, formula, lacking, markup, register_fonts
+from diffatlas.glossary import TERMS, Term
+
+if TYPE_CHECKING:
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.pdfgen.canvas import Canvas
+    from reportlab.platypus import Flowable
+
+TITLE = "Trajectory report"
+MARGIN = 51  # points: 18 mm
+#: Points of a row of curves.
+HEIGHT = 96
+_ASKED = ("prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler", "model")
+_STATE = ("latents", "x_t", "x0", "timestep", "sigma")
+_RAN = ("device", "seconds")
+
+
+def pdf(runs: Sequence[Named]) -> bytes:
+    """Return the report as PDF, grouped by layer; the same runs give the same bytes.
+
+    Of a batch it shows the first image. Text may hold anything: it is escaped, and a character that no font of
+    the report has is drawn as "¤", which a note beneath it explains.
+    """
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import SimpleDocTemplate
+
+    register_fonts()
+    file = io.BytesIO()
+    document = SimpleDocTemplate(
+        file,
+        pagesize=A4,
+        leftMargin=MARGIN,
+        rightMargin=MARGIN,
+        topMargin=MARGIN,
+        bottomMargin=MARGIN,
+        title=f"{TITLE}: {', '.join(plain(entry.name) for entry in runs)}"[:200],
+        author="Diffusion Atlas",
+        creator="Diffusion Atlas",
+        invariant=1,
+    )
+    document.afterFlowable = lambda flowable: _bookmark(document.canv, flowable)
+    width = document.width - 12  # a frame keeps 6 points on each side
+    styles = _styles()
+    story = _front(runs, styles)
+    for number, entry in enumerate(runs):
+        story += _layer(entry, number, styles, width)
+    story += _glossary(runs, styles)
+    document.build(story, canvasmaker=_numbered_canvas())
+    return file.getvalue()
+
+
+def used_terms(runs: Sequence[Named]) -> list[Term]:
+    """Return the terms that the report of these runs uses, in the glossary's order."""
+    used = {*_ASKED, *_STATE, *METRICS, *TOTALS, *_RAN}
+    if any(step.preview is not None for entry in runs for step in entry.run.steps):
+        used |= {"previews", "luma", *report_parts.STATISTICS}
+    if not any(entry.run.params.negative_prompt for entry in runs):
+        used.discard("negative_prompt")
+    return [entry for entry in TERMS if entry.key in used]
+
+
+def _front(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flowable]:
+    from reportlab.platypus import Paragraph, Spacer
+
+    story: list[Flowable] = [
+        Paragraph("Diffusion Atlas", styles["eyebrow"]),
+        Paragraph(TITLE, styles["title"]),
+    ]
+    if len(runs) > 1:
+        story.append(Paragraph(f"{len(runs)} layers, in this order:", styles["text"]))
+        for entry in runs:
+            run = entry.run
+            line = f"{run.params.model}, seed {run.params.seed}, {len(run.steps)} steps, {run.status}"
+            dot = f'<font name="ZapfDingbats" color="{entry.colour}">n</font>&nbsp; '
+            words = f'{dot}{markup(entry.name[:200])} <font color="{MUTED}">{markup(line)}</font>'
+            story.append(Paragraph(words, styles["text"]))
+        story.append(Spacer(0, 10))
+    return story
+
+
+def _layer(entry: Named, number: int, styles: dict[str, ParagraphStyle], width: float) -> list[Flowable]:
+    from reportlab.platypus import HRFlowable, KeepTogether, PageBreak, Paragraph, Spacer
+
+    run = entry.run
+    path = measured.first_path(run)
+    states = measured.states(run, path)
+    head = Paragraph(markup(entry.name), styles["layer"])
+    head.bookmark = (f"layer-{number}", plain(entry.name)[:120])
+    story: list[Flowable] = [PageBreak()] if number else []
+    rule = HRFlowable(width="100%", thickness=2.2, color=entry.colour, spaceBefore=2, spaceAfter=4)
+    story += [rule, head, *_prompts(entry, styles), Spacer(0, 6), report_parts.opening(run, styles, width)]
+    if row := report_parts.previews(run.steps, styles, width):
+        about = "What the model expected to draw, as the noise level fell."
+        story += [Spacer(0, 8), KeepTogether([row, Paragraph(about, styles["caption"])])]
+    if len(states) > 1:
+        band = report_parts.totals(measured.totals(run, path), styles, width)
+        heading = Paragraph("The path", styles["heading"])
+        story.append(KeepTogether([heading, band, Spacer(0, 8), curves(states, entry.colour, width, HEIGHT)]))
+        about = "By step; step 0 is the initial noise. Gold is the start of a curve, burgundy its end."
+        story.append(Paragraph(about, styles["caption"]))
+        story += [Paragraph("Steps", styles["heading"]), report_parts.steps_table(states, width)]
+    if table := report_parts.statistics_table(run.steps, width):
+        story += [Paragraph("Statistics of the previews", styles["heading"]), table]
+    return story
+
+
+def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
+    """Return the prompts and what ended the run; texts of any length, which may break over pages."""
+    from reportlab.platypus import Paragraph
+
+    run = entry.run
+    shown = [] if plain(run.params.prompt) == plain(entry.name) else [run.params.prompt]
+    if run.params.negative_prompt.strip():
+        shown.append(f"Not: {run.params.negative_prompt}")
+    parts = [Paragraph(markup(text), styles["prompt"]) for text in shown]
+    if run.error:
+        parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
+    missing = sum(lacking(text) for text in (entry.name, *shown))
+    if missing:
+        words = f"{SUBSTITUTE} stands for a character that the fonts of this report lack ({missing} here); the JSON "
+        words += "export has the text in full."
+        parts.append(Paragraph(words, styles["caption"]))
+    return parts
+
+
+def _glossary(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flowable]:
+    from reportlab.platypus import BalancedColumns, PageBreak, Paragraph
+
+    heading = Paragraph("Glossary", styles["layer"])
+    heading.bookmark = ("glossary", "Glossary")
+    entries = []
+    for entry in used_terms(runs):
+        words = f"<b>{markup(entry.name)}</b> &nbsp;{markup(entry.text)}"
+        if entry.formula:
+            words += f' <font color="{BURGUNDY}"><i>{formula(entry.formula)}</i></font>'
+        if entry.source:
+            words += f' <font color="{MUTED}" size="7">{markup(entry.source)}</font>'
+        entries.append(Paragraph(words, styles["term"]))
+    return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
+
+
+def _bookmark(canvas: Canvas, flowable: Any) -> None:
+    if found := getattr(flowable, "bookmark", None):
+        key, words = found
+        canvas.bookmarkPage(key)
+        canvas.addOutlineEntry(words, key, 0)
+
+
+def _styles() -> dict[str, ParagraphStyle]:
+    from reportlab.lib.colors import HexColor
+    from reportlab.lib.styles import ParagraphStyle
+
+    def style(name: str, font: str, size: float, colour: str = INK, **more: Any) -> ParagraphStyle:
+        leading = more.pop("leading", size * 1.28)
+        return ParagraphStyle(
+            name, fontName=font, fontSize=size, leading=leading, textColor=HexColor(colour), **more
+        )
+
+    found: Iterable[ParagraphStyle] = (
+        style("eyebrow", "Times-Italic", 11, BURGUNDY),
+        style("title", "Times-Roman", 26, spaceAfter=10),
+        style("text", "Times-Roman", 10.5, spaceAfter=2),
+        style("layer", "Times-Bold", 16, spaceAfter=4),
+        style("prompt", "Times-Italic", 12, spaceAfter=3),
+        style("error", "Times-Roman", 10.5, BURGUNDY, spaceAfter=3),
+        style("heading", "Times-Bold", 11.5, BURGUNDY, spaceBefore=12, spaceAfter=5, keepWithNext=1),
+        style("label", "Times-Roman", 8.2, MUTED, leading=10.5),
+        style("value", "Courier", 7.6, leading=10.5),
+        style("number", "Courier", 12.5, leading=15),
+        style("caption", "Times-Roman", 8, MUTED, leading=9.6, spaceBefore=2),
+        style("term", "Times-Roman", 9, spaceAfter=4.5),
+    )
+    return {entry.name: entry for entry in found}
+
+
+def _numbered_canvas() -> type[Canvas]:
+    """Return a canvas that holds its pages back until their number is known, and prints it at their foot."""
+    from reportlab.lib.colors import HexColor
+    from reportlab.pdfgen.canvas import Canvas
+
+    class NumberedCanvas(Canvas):
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self._held: list[dict[str, Any]] = []
+
+        def showPage(self) -> None:
+            self._held.append(dict(self.__dict__))
+            self._startPage()
+
+        def save(self) -> None:
+            for number, page in enumerate(self._held, start=1):
+                self.__dict__.update(page)
+                self._foot(number, len(self._held))
+                super().showPage()
+            super().save()
+
+        def _foot(self, number: int, total: int) -> None:
+            width = self._pagesize[0]
+            self.setLineWidth(0.5)
+            self.setStrokeColor(HexColor(RULE))
+            self.line(MARGIN + 6, 42, width - MARGIN - 6, 42)
+            self.setStrokeColor(HexColor(GOLD))
+            self.line(MARGIN + 6, 42, MARGIN + 46, 42)
+            self.setFillColor(HexColor(MUTED))
+            self.setFont("Times-Italic", 8.5)
+            self.drawString(MARGIN + 6, 31, "Diffusion Atlas")
+            self.setFont("Courier", 7.5)
+            self.drawRightString(width - MARGIN - 6, 31, f"{number} of {total}")
+
+    return NumberedCanvas

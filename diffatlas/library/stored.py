@@ -1,0 +1,175 @@
+"""A stored run, read in parts: what a view needs, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import CapabilityError, DamagedRun, InvalidParams
+from diffatlas.events import Step
+from diffatlas.library import format as layout
+from diffatlas.library import reader
+from diffatlas.library.format import RunInfo
+from diffatlas.params import GenerationParams
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A handle on a run in a library, from `Library.open`. It holds no arrays: each call reads from the disk.
+
+    It also reads a run that is still being written: its steps so far, more of them at each call. Every method
+    raises `DamagedRun` saying what cannot be read, and `RunNotFound` where the run is gone by now.
+    """
+
+    folder: Path
+    _manifest: dict[str, Any] = field(repr=False, compare=False)
+
+    @classmethod
+    def open(cls, folder: Path) -> StoredRun:
+        """Open a run's folder. Raises `DamagedRun` where its manifest cannot be read."""
+        return cls(folder, reader.read_manifest(folder))
+
+    @property
+    def id(self) -> str:
+        """The run's id, which is the name of its folder."""
+        return self.folder.name
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """The manifest: that of an ended run as it was opened, that of a running one as it is now."""
+        if self._manifest.get("status") != "running":
+            return self._manifest
+        with reader.reading(self.folder):
+            return reader.read_manifest(self.folder)
+
+    @property
+    def params(self) -> GenerationParams:
+        """What was asked, resolved."""
+        with reader.reading(self.folder):
+            return GenerationParams.from_dict(self._manifest["params"])
+
+    @property
+    def status(self) -> str:
+        """One of the states of `RunInfo`."""
+        with reader.reading(self.folder):
+            return reader.status_of(self.manifest)
+
+    @property
+    def info(self) -> RunInfo:
+        """What a list of runs shows."""
+        with reader.reading(self.folder):
+            return reader.info_of(self.folder, self.manifest)
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What it ran on."""
+        return self._manifest.get("provenance", {})
+
+    @property
+    def capture(self) -> dict[str, Any]:
+        """What was captured (the fields of `Capture`)."""
+        return self._manifest.get("capture", {})
+
+    @property
+    def initial_sigma(self) -> float | None:
+        """Noise level of the state before the first step."""
+        return reader.maybe_number(self._manifest.get("initial_sigma"))
+
+    @property
+    def total_steps(self) -> int | None:
+        """Number of steps that the run was to take."""
+        return self._manifest.get("total_steps")
+
+    @property
+    def seconds(self) -> float | None:
+        """Seconds of the pipeline call, once it has ended."""
+        return reader.maybe_number(self.manifest.get("seconds"))
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """What ended a failed run: code, message, field."""
+        return self.manifest.get("error")
+
+    @property
+    def step_count(self) -> int:
+        """Number of steps that are whole on disk."""
+        with reader.reading(self.folder):
+            return len(reader.lines_of(self.folder))
+
+    def step_lines(self) -> list[dict[str, Any]]:
+        """Return the scalars of every step, as `Step` spells them, without reading an array.
+
+        Keys: ``index``, ``timestep``, ``sigma``, ``metrics`` (floats; ``cosine_to_end`` among them once the
+        run has ended), ``x0_gain``, ``arrays`` (names of the stored arrays) and ``previews`` (their number).
+        """
+        with reader.reading(self.folder):
+            # The manifest first: where it has the cosines, every line is on disk.
+            cosines = reader.cosines_to_end(self.manifest)
+            lines = [
+                reader.parse_line(self.folder, i, line) for i, line in enumerate(reader.lines_of(self.folder))
+            ]
+            if cosines:
+                for line, cosine in zip(lines, cosines, strict=True):
+                    line["metrics"]["cosine_to_end"] = cosine
+            return lines
+
+    def initial_latents(self) -> np.ndarray:
+        """Return x_T, (B, ...). Raises `CapabilityError` where it was not kept."""
+        path = self.folder / layout.INITIAL
+        with reader.reading(self.folder):
+            if not path.is_file():
+                raise self._without_latents()
+            return reader.read_tensor(path, "initial_latents")
+
+    def latents(self) -> np.ndarray:
+        """Return the path so far, x_T first, (T + 1, B, ...): only the latents are read of each step's file.
+
+        Raises `CapabilityError` where the run was recorded without latents.
+        """
+        states = [self.initial_latents()]
+        with reader.reading(self.folder):
+            for i, raw in enumerate(reader.lines_of(self.folder)):
+                line = reader.parse_line(self.folder, i, raw)
+                if "latents" not in line["arrays"]:
+                    raise self._without_latents()
+                states.append(reader.read_tensor(layout.step_file(self.folder, line["index"]), "latents"))
+            return np.stack(states)
+
+    def step(self, index: int) -> Step:
+        """Return step ``index`` (0-based) with all its arrays. Raises `InvalidParams` for one it does not have."""
+        with reader.reading(self.folder):
+            cosines = reader.cosines_to_end(self.manifest)
+            line = self._line(index)
+            if cosines:
+                line["metrics"]["cosine_to_end"] = cosines[index]
+            return reader.read_step(self.folder, line)
+
+    def preview(self, index: int) -> np.ndarray | None:
+        """Return the stored preview of step ``index``, (B, H, W, 3) uint8, or None.
+
+        Raises `InvalidParams` for a step that the run does not have.
+        """
+        with reader.reading(self.folder):
+            return reader.read_preview(self.folder, self._line(index))
+
+    def images(self) -> tuple[np.ndarray, ...]:
+        """Return the final images, each (H, W, 3) uint8; none of a run that has not come so far."""
+        with reader.reading(self.folder):
+            return reader.read_images(self.folder)
+
+    def _line(self, index: int) -> dict[str, Any]:
+        lines = reader.lines_of(self.folder)
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(lines):
+            raise InvalidParams(
+                f"The run {self.id} has no step {index!r}: it has {len(lines)}, from 0.", field="index"
+            )
+        line = reader.parse_line(self.folder, index, lines[index])
+        if line["index"] != index:
+            raise DamagedRun(f"{self.id}/{layout.STEPS} is damaged at line {index + 1}.")
+        return line
+
+    def _without_latents(self) -> CapabilityError:
+        return CapabilityError(f"The run {self.id} was recorded without latents: capture it again with them.")

@@ -1,0 +1,139 @@
+"""Projections of several stored runs into one picture: a common PCA basis, or UMAP.
+
+Both need only the inner products of the states. Those of every pair of runs are computed once and kept, so that
+showing or hiding a run costs no more than the eigenvectors of a small matrix.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
+from diffatlas.geometry.common_basis import CommonBasis, common_pca, distances, gram
+
+if TYPE_CHECKING:
+    from diffatlas.library import Library
+
+#: States kept in memory, in bytes; those that do not fit are read again.
+MEMORY = 1 << 30
+#: Pairs of runs whose inner products are kept; each is about 20 kB.
+PAIRS = 20_000
+#: UMAP embeddings that are kept.
+EMBEDDINGS = 64
+#: Fewer states than this have no neighbourhoods to keep.
+LEAST_STATES = 5
+
+
+class Projections:
+    """Projects the paths of stored runs (first image of each batch) of ``library`` together."""
+
+    def __init__(self, library: Library) -> None:
+        self._library = library
+        self._lock = threading.Lock()
+        self._states: OrderedDict[str, np.ndarray] = OrderedDict()
+        self._products: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._embeddings: OrderedDict[tuple[str, ...], Future] = OrderedDict()
+        self._worker: ProcessPoolExecutor | None = None
+
+    def pca(self, ids: Sequence[str], fit: str | None = None) -> CommonBasis:
+        """Return the runs' states on three principal components.
+
+        The basis is fitted on all the runs together, or on the run ``fit`` alone. Raises `CapabilityError` where
+        the runs' latents differ in shape, `RunNotFound` or `DamagedRun` where one cannot be read.
+        """
+        if fit is not None and fit not in ids:
+            raise InvalidParams("The run on which the basis is fitted is not among those shown.", field="fit")
+        blocks = self._blocks(ids)
+        return common_pca(blocks, 3, None if fit is None else list(ids).index(fit))
+
+    def umap(self, ids: Sequence[str]) -> list[np.ndarray] | None:
+        """Return the runs' states embedded by UMAP in three dimensions, or None while that is computed.
+
+        The work is done in a process of its own: the first call starts it. Raises `InvalidParams` for fewer than
+        `LEAST_STATES` states, and as `pca` does.
+        """
+        blocks = self._blocks(ids)
+        counts = [len(block[0]) for block in blocks]
+        if sum(counts) < LEAST_STATES:
+            raise InvalidParams(
+                f"UMAP needs at least {LEAST_STATES} states, and here are {sum(counts)}: run more steps."
+            )
+        key = tuple(f"{run}:{n}" for run, n in zip(ids, counts, strict=True))
+        with self._lock:
+            job = self._embeddings.get(key)
+            if job is None:
+                job = self._submit(distances(blocks))
+                _keep(self._embeddings, key, job, EMBEDDINGS)
+            if not job.done():
+                return None
+            if job.exception() is not None:
+                del self._embeddings[key]  # so that the next call tries again
+                raise BackendFailure(
+                    f"UMAP could not be computed ({job.exception()}): choose it again to retry."
+                )
+        return np.split(job.result(), np.cumsum(counts)[:-1])
+
+    def forget(self, run_id: str) -> None:
+        """Drop what is kept of a run."""
+        with self._lock:
+            self._states.pop(run_id, None)
+            for pair in [pair for pair in self._products if run_id in pair]:
+                del self._products[pair]
+
+    def close(self) -> None:
+        """End the process that computes UMAP, where there is one."""
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker:
+            worker.shutdown(wait=False, cancel_futures=True)
+
+    def _submit(self, matrix: np.ndarray) -> Future:
+        import multiprocessing
+
+        from diffatlas.geometry.embedding import umap
+
+        if self._worker is None or getattr(self._worker, "_broken", False):
+            # Spawned, not forked: this process has threads. Its own process, because compiling UMAP holds the GIL.
+            self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+        return self._worker.submit(umap, matrix)
+
+    def _blocks(self, ids: Sequence[str]) -> list[list[np.ndarray]]:
+        with self._lock:
+            missing = [(a, b) for i, a in enumerate(ids) for b in ids[i:] if (a, b) not in self._products]
+            if missing:
+                self._check_shapes(ids)
+            for a, b in missing:
+                block = gram(self._read(a), self._read(b))
+                _keep(self._products, (a, b), block, PAIRS)
+                _keep(self._products, (b, a), block.T, PAIRS)
+            return [[self._products[a, b] for b in ids] for a in ids]
+
+    def _check_shapes(self, ids: Sequence[str]) -> None:
+        shapes = {run: self._read(run).shape[1:] for run in ids}
+        if len(set(shapes.values())) > 1:
+            words = " and ".join(sorted({" × ".join(map(str, shape)) for shape in shapes.values()}))
+            raise CapabilityError(
+                f"The visible layers have latents of different shapes ({words}), so no basis is common to them: "
+                "hide those of one shape."
+            )
+
+    def _read(self, run_id: str) -> np.ndarray:
+        if run_id not in self._states:
+            self._states[run_id] = self._library.open(run_id).latents()[:, 0]
+            while len(self._states) > 1 and sum(s.nbytes for s in self._states.values()) > MEMORY:
+                self._states.popitem(last=False)
+        self._states.move_to_end(run_id)
+        return self._states[run_id]
+
+
+def _keep(cache: OrderedDict, key: object, value: object, most: int) -> None:
+    cache[key] = value
+    cache.move_to_end(key)
+    while len(cache) > most:
+        cache.popitem(last=False)

@@ -1,0 +1,168 @@
+"""One run as plain JSON, in the pieces that the page shows: the same for a live run and for a stored one."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffatlas.events import Started, Step
+from diffatlas.geometry import path as measures
+from diffatlas.geometry.image_stats import histogram
+from diffatlas.geometry.projection import dimensions_for
+from diffatlas.glossary import term
+from diffatlas.ui.components.pictures import image_url, preview_uri
+
+if TYPE_CHECKING:
+    from diffatlas.library.stored import StoredRun
+
+DIGITS = 6
+#: Bins of the small histogram beside a frame, for each of red, green and blue.
+BINS = 16
+
+NO_GUIDANCE = "Guidance was off: its scale was at most 1."
+AT_THE_END = "Known once the run has ended."
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A value of every step: its name in `Step.metrics` and in the glossary, its unit, what to say if absent."""
+
+    name: str
+    unit: str = ""
+    absent: str = "Not measured in this run."
+
+    def to_dict(self) -> dict[str, str]:
+        """With the glossary's label and explanation."""
+        words = term(self.name)
+        return {**asdict(self), "label": words.name, "about": words.text}
+
+
+#: What every step carries, in this order.
+STEP_METRICS = (
+    Metric("norm"),
+    Metric("mean"),
+    Metric("std"),
+    Metric("min"),
+    Metric("max"),
+    Metric("step_length"),
+    Metric("cosine_to_start"),
+    Metric("guidance_norm", "", NO_GUIDANCE),
+    Metric("guidance_angle", "°", NO_GUIDANCE),
+)
+#: What only the end of a run can tell.
+FINAL_METRICS = (Metric("cosine_to_end", "", AT_THE_END), Metric("distance_to_end", "", AT_THE_END))
+METRICS = STEP_METRICS + FINAL_METRICS
+
+
+def run_fields(started: Started, model_name: str) -> dict[str, Any]:
+    """Return what was asked and what it runs on."""
+    return {
+        **started.params.to_dict(),
+        "id": started.run_id,
+        "model_name": model_name,
+        "device": str(started.provenance.get("device", "unknown")),
+        "initial_sigma": rounded(started.initial_sigma),
+        "total_steps": started.total_steps,
+        "latent_shape": list(started.initial_latents.shape[1:]),
+        # The norm of x_T: known from the start, it fixes the scale of the 3D view.
+        "scale": rounded(measures.norm(started.initial_latents[:1])[0]),
+    }
+
+
+def step_fields(
+    index: int, timestep: float, sigma: float, metrics: Mapping[str, float], preview: np.ndarray | None
+) -> dict[str, Any]:
+    """Return one step; ``preview`` is (H, W, 3) uint8 or None."""
+    return {
+        "index": index,
+        "timestep": rounded(timestep),
+        "sigma": rounded(sigma),
+        "metrics": [rounded(metrics.get(metric.name)) for metric in STEP_METRICS],
+        "preview": None if preview is None else preview_uri(preview),
+        "histogram": None if preview is None else small_histogram(preview),
+    }
+
+
+def small_histogram(pixels: np.ndarray) -> str:
+    """Return `BINS` bins each of R, G and B of (H, W, 3) pixels as base64 bytes; the fullest bin is 255."""
+    counts = histogram(pixels, BINS)[:3]
+    return base64.b64encode(np.rint(counts * (255 / counts.max())).astype(np.uint8).tobytes()).decode()
+
+
+def final_fields(path: np.ndarray) -> dict[str, Any]:
+    """Return what only the end can tell of a path (T + 1, 1, ...): series by step, and totals."""
+    if len(path) < 2:
+        return {"final": None, "totals": None}
+    return {
+        "final": {
+            "cosine_to_end": [rounded(c) for c in measures.cosines_to_end(path)[1:, 0]],
+            "distance_to_end": [rounded(d) for d in measures.distances_to_end(path)[1:, 0]],
+        },
+        "totals": {
+            "path_length": rounded(measures.path_length(path)[0]),
+            "chord": rounded(measures.chord(path)[0]),
+            "straightness": rounded(measures.straightness(path)[0]),
+            "mean_curvature": rounded(measures.mean_curvature(path)[0]) if len(path) > 2 else None,
+            "dimensions_95": dimensions_for(path[:, 0], 0.95),
+            "seconds": None,
+        },
+    }
+
+
+def stored_fields(stored: StoredRun, model_name: str) -> dict[str, Any]:
+    """Return a stored run as the live view would show it at its end. The path is projected elsewhere."""
+    manifest = stored.manifest
+    started = Started(
+        run_id=stored.id,
+        params=stored.params,
+        initial_latents=stored.initial_latents(),
+        initial_sigma=stored.initial_sigma,
+        total_steps=manifest["total_steps"],
+        provenance=stored.provenance,
+    )
+    steps = []
+    for line in stored.step_lines():
+        preview = stored.preview(line["index"])
+        picture = None if preview is None else preview[0]
+        steps.append(step_fields(line["index"], line["timestep"], line["sigma"], line["metrics"], picture))
+    ends = final_fields(stored.latents()[:, :1])
+    if ends["totals"]:
+        ends["totals"]["seconds"] = rounded(stored.seconds)
+    images = stored.images()
+    error = manifest.get("error")
+    return {
+        "request": stored.id,
+        "status": stored.status,
+        "prompt": stored.params.prompt,
+        "metrics": [metric.to_dict() for metric in METRICS],
+        "run": run_fields(started, model_name),
+        "steps": steps,
+        "points": "",
+        "axes": None,
+        **ends,
+        "image": image_url(images[0]) if images else None,
+        "error": {"field": None, "message": error["message"]} if error else None,
+    }
+
+
+def live_step(event: Step) -> dict[str, Any]:
+    """Return a step of a live run, of the first image of its batch."""
+    preview = None if event.preview is None else event.preview[0]
+    return step_fields(event.index, event.timestep, event.sigma, event.metrics, preview)
+
+
+def rounded(value: float | None) -> float | None:
+    """Six significant digits are what a curve can show; JSON has no NaN or infinity."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.{DIGITS}g}")
+
+
+def floats(values: np.ndarray) -> str:
+    """Return numbers as base64 of little-endian float32."""
+    return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()

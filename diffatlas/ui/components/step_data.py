@@ -1,0 +1,127 @@
+"""One step in full, and two runs side by side, as plain JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffatlas.errors import DiffAtlasError
+from diffatlas.geometry.image_stats import histogram, statistics
+from diffatlas.glossary import term
+from diffatlas.operations.pictures import step_pictures
+from diffatlas.ui.components.pictures import image_url
+from diffatlas.ui.components.run_data import METRICS, rounded
+
+if TYPE_CHECKING:
+    from diffatlas.geometry.compare import Comparison
+    from diffatlas.library.stored import StoredRun
+    from diffatlas.ui.layers import Layer
+
+BINS = 64
+PICTURES = ("x_t", "x0", "cond", "uncond")
+#: Of `diffatlas.geometry.image_stats.statistics`: its name there, the glossary's key, a label and a unit.
+STATISTICS = (
+    ("entropy", "entropy", "Entropy", "bits"),
+    ("edge_density", "edge_density", "Edge density", ""),
+    ("high_frequency", "high_frequency", "High-frequency energy", ""),
+    ("centroid_x", "centroid", "Centroid, from the left", ""),
+    ("centroid_y", "centroid", "Centroid, from the top", ""),
+    ("luma_mean", "luma", "Luma, mean", ""),
+    ("luma_std", "luma", "Luma, spread", ""),
+    ("saturation", "saturation", "Saturation", ""),
+)
+
+
+def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool) -> dict[str, Any]:
+    """Return the pictures of step ``index`` and what can be measured of it.
+
+    decode: whether the VAE draws the pictures, which needs the model; otherwise the run's own linear map and
+        stored preview do. A VAE that is busy or missing is an error of `diffatlas.errors`.
+    """
+    previewed = stored.capture.get("preview_decoder")
+    decoder = "linear"
+    pictures: dict[str, np.ndarray] = {}
+    # Where the run was previewed by its VAE, so are the other pictures, if that costs no loading.
+    if decode or (previewed == "vae" and backend.is_loaded(stored.params.model)):
+        try:
+            pictures = step_pictures(stored, index, lambda latents: backend.decode(stored.params, latents))
+            decoder = "vae"
+        except DiffAtlasError:
+            if decode:
+                raise
+    if not pictures:
+        pictures = step_pictures(stored, index)
+    drawn_by = dict.fromkeys(PICTURES, decoder)
+    if decoder == "linear" and stored.step_lines()[index]["previews"]:
+        drawn_by["x0"] = previewed
+    return {
+        "id": stored.id,
+        "index": index,
+        "decoder": decoder,
+        "can_decode": decoder != "vae",
+        "pictures": [_picture(key, pictures[key], drawn_by[key]) for key in PICTURES if key in pictures],
+        **_measured(pictures.get("x0")),
+        "scalars": _scalars(stored, index),
+    }
+
+
+def _picture(key: str, pixels: np.ndarray, decoder: str) -> dict[str, Any]:
+    height, width = pixels.shape[:2]
+    size = {"width": width, "height": height}
+    return {"key": key, "label": term(key).name, "url": image_url(pixels), "decoder": decoder, **size}
+
+
+def _measured(pixels: np.ndarray | None) -> dict[str, Any]:
+    if pixels is None:
+        return {"histogram": None, "statistics": []}
+    found = statistics(pixels)
+    return {
+        "histogram": {"bins": BINS, "counts": histogram(pixels, BINS).tolist()},
+        "statistics": [_value(key, found[name], unit, label) for name, key, label, unit in STATISTICS],
+    }
+
+
+def _scalars(stored: StoredRun, index: int) -> list[dict[str, Any]]:
+    line = stored.step_lines()[index]
+    metrics = line["metrics"]
+    values = [_value("timestep", line["timestep"]), _value("sigma", line["sigma"])]
+    return values + [_value(m.name, metrics[m.name], m.unit) for m in METRICS if m.name in metrics]
+
+
+def _value(key: str, value: float, unit: str = "", label: str | None = None) -> dict[str, Any]:
+    return {"key": key, "label": label or term(key).name, "value": rounded(float(value)), "unit": unit}
+
+
+def comparison_fields(a: Layer, b: Layer, found: Comparison) -> dict[str, Any]:
+    """Return a comparison as the page draws it."""
+    return {
+        "a": a.id,
+        "b": b.id,
+        "align": found.align,
+        "x": [rounded(float(x)) for x in found.x],
+        "pairs": None if found.pairs is None else np.asarray(found.pairs).tolist(),
+        "distance": [rounded(float(d)) for d in found.distance],
+        "angle": None if found.angle is None else [rounded(float(angle)) for angle in found.angle],
+        "parting": found.parting,
+        "threshold": found.threshold,
+        "disparity": None if found.disparity is None else rounded(found.disparity),
+        "total": None if found.total is None else rounded(found.total),
+        "summary": _summary(a.name, b.name, found),
+    }
+
+
+def _summary(a: str, b: str, found: Comparison) -> str:
+    share = f"{100 * found.threshold:g}%"
+    if found.align == "procrustes":
+        return (
+            f"Turned and shifted onto “{a}”, “{b}” leaves {100 * found.disparity:.3g}% of its spread unexplained. "
+            "Little says that the paths have one form, not that they take one route."
+        )
+    if found.align == "dtw":
+        return f"Each state of “{a}” is held against the states of “{b}” that dynamic time warping gives it."
+    if found.parting is None:
+        return f"“{a}” and “{b}” stay together: their distance is never lastingly over {share} of their norm."
+    if found.parting == 0:
+        return f"“{a}” and “{b}” begin apart: their noise differs by more than {share} of its norm."
+    return f"“{a}” and “{b}” part at step {found.parting}: from there their distance is over {share} of their norm."

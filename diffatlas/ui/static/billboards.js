@@ -1,0 +1,149 @@
+// The thumbnails of the 3D view: pictures that stand above their points and always face the viewer.
+
+const SIDE = 0.3; // of the largest, where the radius of what is framed is 1
+const TEXTURE = 104; // px: a picture of 96 px and its frame
+const EDGE = 4;
+const AT_LARGE = 12; // so many thumbnails have their full size; more are smaller
+const FILM = "#191512";
+
+/** Create the thumbnails in `scene`; `ready()` is called when a picture has arrived. */
+export function createBillboards(THREE, scene, ready) {
+  const sprites = new Map(); // "id/index" -> sprite
+  let side = SIDE;
+
+  function drop(key) {
+    const sprite = sprites.get(key);
+    sprites.delete(key);
+    scene.remove(sprite);
+    sprite.material.map?.dispose();
+    sprite.material.dispose();
+  }
+
+  return {
+    /**
+     * Have thumbnails of `layers` ({id, steps, running, frame: colour or null}) at `points` (Map of id to points),
+     * every `every` steps, where the radius of what is framed is `radius` data units.
+     */
+    arrange(layers, points, every, radius) {
+      const chosen = chooseThumbnails(layers, points, every, radius);
+      side = chosen.side;
+      const wanted = new Map(chosen.kept.map((one) => [`${one.layer.id}/${one.step.index}`, one]));
+      for (const key of [...sprites.keys()]) if (!wanted.has(key)) drop(key);
+      for (const [key, { layer, step }] of wanted) {
+        const frame = layer.frame ?? FILM;
+        let sprite = sprites.get(key);
+        if (!sprite) {
+          sprite = createSprite(THREE, step.preview, ready);
+          sprite.userData.id = layer.id;
+          sprite.userData.index = step.index;
+          sprites.set(key, sprite);
+          scene.add(sprite);
+        }
+        sprite.scale.setScalar(side);
+        sprite.userData.paint(frame);
+      }
+    },
+    /** Put them at `points`, by the matrix from data to the scene. */
+    place(points, matrix) {
+      for (const sprite of sprites.values()) {
+        const path = points.get(sprite.userData.id);
+        if (!path) continue;
+        const at = Math.min(3 * (sprite.userData.index + 1), path.length - 3);
+        sprite.position.fromArray(path, at).applyMatrix4(matrix);
+      }
+    },
+    /** Have the frames in the colour that `frame(id)` gives (null for the film's). */
+    reframe(frame) {
+      for (const sprite of sprites.values()) sprite.userData.paint(frame(sprite.userData.id) ?? FILM);
+    },
+    all: () => [...sprites.values()],
+    clear() {
+      for (const key of [...sprites.keys()]) drop(key);
+    },
+  };
+}
+
+/**
+ * Choose the thumbnails: of each layer the first, the last (once its run has ended) and one every `every` steps,
+ * without those that would cover one chosen before. Returns {kept: [{layer, step}], side}.
+ */
+export function chooseThumbnails(layers, points, every, radius) {
+  if (!every) return { kept: [], side: SIDE };
+  const ends = [];
+  const rows = layers.map((layer) => {
+    const path = points.get(layer.id);
+    const pictured = layer.steps.filter((step) => step.preview && 3 * (step.index + 1) < path.length);
+    const row = [];
+    let next = 0;
+    for (const step of pictured) {
+      if (step.index < next) continue;
+      row.push({ layer, step, path });
+      next = step.index + every;
+    }
+    if (row.length) ends.push(row.shift());
+    const last = pictured.at(-1);
+    if (last && !layer.running && last !== ends.at(-1)?.step) {
+      if (row.at(-1)?.step === last) row.pop();
+      ends.push({ layer, step: last, path });
+    }
+    return row;
+  });
+  const count = ends.length + rows.reduce((sum, row) => sum + row.length, 0);
+  const side = SIDE * Math.max(0.42, Math.min(1, Math.sqrt(AT_LARGE / count)));
+  const kept = [];
+  const free = (one, room) => kept.every((other) => gap(one, other) >= room);
+  for (const one of ends) if (free(one, 0.1 * side * radius)) kept.push(one);
+  // Many thumbnails need more room: a heap of them hides the paths.
+  const room = (count > 5 * AT_LARGE ? 1.3 : count > AT_LARGE ? 0.8 : 0.5) * side * radius;
+  for (let k = 0; rows.some((row) => k < row.length); k++) {
+    for (const row of rows) if (k < row.length && free(row[k], room)) kept.push(row[k]);
+  }
+  return { kept, side };
+}
+
+function gap(a, b) {
+  const [i, j] = [3 * (a.step.index + 1), 3 * (b.step.index + 1)];
+  return Math.hypot(a.path[i] - b.path[j], a.path[i + 1] - b.path[j + 1], a.path[i + 2] - b.path[j + 2]);
+}
+
+function createSprite(THREE, source, ready) {
+  const material = new THREE.SpriteMaterial({ transparent: true, depthTest: false, opacity: 0 });
+  const sprite = new THREE.Sprite(material);
+  sprite.center.set(0.5, -0.22); // it stands above its point
+  sprite.renderOrder = 2;
+  const picture = new Image();
+  let frame = null;
+  let drawn = null;
+
+  function draw() {
+    if (!picture.complete || !picture.naturalWidth || drawn === frame) return;
+    drawn = frame;
+    const canvas = material.map?.image ?? document.createElement("canvas");
+    canvas.width = canvas.height = TEXTURE;
+    const pen = canvas.getContext("2d");
+    const shrink = (TEXTURE - 2 * EDGE) / Math.max(picture.width, picture.height);
+    const [w, h] = [picture.width * shrink, picture.height * shrink];
+    const [x, y] = [(TEXTURE - w) / 2, (TEXTURE - h) / 2];
+    pen.fillStyle = frame;
+    pen.fillRect(x - EDGE, y - EDGE, w + 2 * EDGE, h + 2 * EDGE);
+    pen.imageSmoothingQuality = "high";
+    pen.drawImage(picture, x, y, w, h);
+    if (material.map) {
+      material.map.needsUpdate = true;
+    } else {
+      material.map = new THREE.CanvasTexture(canvas);
+      material.map.colorSpace = THREE.SRGBColorSpace;
+      material.needsUpdate = true;
+    }
+    material.opacity = 1;
+    ready();
+  }
+
+  sprite.userData.paint = (colour) => {
+    frame = colour;
+    draw();
+  };
+  picture.onload = () => sprite.parent && draw();
+  picture.src = source;
+  return sprite;
+}

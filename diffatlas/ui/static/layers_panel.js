@@ -1,0 +1,192 @@
+// The list of layers: which is shown, which is kept, and which one's image and numbers are read.
+
+import { el, svg } from "./dom.js";
+import { sentence } from "./state.js";
+import { term, withTerms } from "./tips.js";
+
+const MOST = 80; // characters of a name
+const SURE_FOR = 3000; // ms in which a second click counts
+
+/** Create the list in `root`. `onActivate(id)`; `onEdit({action, id, name, visible})`. */
+export function createLayersPanel(root, { onActivate, onEdit }) {
+  const rows = new Map();
+  const list = el("ul", { class: "da-layer-list" });
+  const empty = el("p", { class: "da-caption" }, ...withTerms("A run that has ended becomes a {layer|layer}. {lock|Lock} it to keep it, and lay the next one over it."));
+  const replaced = el("p", { class: "da-caption" }, "The next run replaces this layer unless you lock it.");
+  const problem = el("p", { class: "da-problem", role: "alert" });
+  const reset = el("button", { type: "button", class: "da-plain da-reset" }, "Reset");
+  const sure = twice(reset, "Reset", "Remove all layers?", () => onEdit({ action: "reset" }));
+  reset.setAttribute("aria-label", "Reset: remove all layers");
+  root.append(list, empty, replaced, problem, reset);
+
+  function update(state) {
+    const ids = state.rows.map((row) => row.id);
+    for (const [id, row] of rows) {
+      if (ids.includes(id)) continue;
+      row.node.remove();
+      rows.delete(id);
+    }
+    for (const layer of state.rows) {
+      if (!rows.has(layer.id)) rows.set(layer.id, createRow(layer.id, { onActivate, onEdit }));
+      rows.get(layer.id).update(layer, layer.id === state.active?.id, capturedBy(state, layer));
+    }
+    const wanted = ids.map((id) => rows.get(id).node);
+    // Moving a row would take the focus from it.
+    if (wanted.some((node, at) => list.children[at] !== node)) list.replaceChildren(...wanted);
+    empty.hidden = ids.length > 0;
+    replaced.hidden = !state.rows.some((row) => !row.locked);
+    problem.hidden = !state.problem;
+    if (problem.textContent !== (state.problem ?? "")) problem.textContent = state.problem ?? "";
+    reset.hidden = !state.rows.some((row) => !row.live);
+    if (reset.hidden) sure.calm();
+  }
+
+  return { update };
+}
+
+function createRow(id, { onActivate, onEdit }) {
+  let layer = null;
+  let input = null;
+  const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
+  const swatch = el("span", { class: "da-layer-swatch", "aria-hidden": "true" });
+  const name = el("button", { type: "button", class: "da-layer-name", onclick: () => onActivate(id), ondblclick: rename });
+  const what = el("p", { class: "da-layer-what" });
+  const share = el("span", {});
+  const captured = el("p", { class: "da-layer-what", hidden: "" }, term("captured", "captured"), " ", share);
+  const renaming = button("da-rename", "Rename", rename);
+  const show = button("da-show", "", () => onEdit({ action: "show", id, visible: !layer.visible }));
+  const lock = el("button", { type: "button", class: "da-lock", onclick: () => layer.locked || onEdit({ action: "lock", id }) });
+  const remove = button("da-delete", "Delete");
+  const sure = twice(remove, "Delete", "Sure?", () => onEdit({ action: "delete", id }), () => layer.locked);
+  const node = el(
+    "li",
+    {
+      class: "da-layer",
+      "data-id": id,
+      onclick: (event) => event.target.closest("button, input") || onActivate(id),
+    },
+    swatch,
+    el("div", { class: "da-layer-text" }, name, what, captured),
+    el("div", { class: "da-layer-acts" }, renaming, show, remove, lock),
+  );
+
+  function update(next, active, held) {
+    const locked = layer?.locked;
+    layer = next;
+    node.classList.toggle("da-temporary", !layer.locked);
+    node.classList.toggle("da-hidden", !layer.visible);
+    node.classList.toggle("da-active", active);
+    node.style.setProperty("--da-layer", layer.colour ?? "var(--da-ink)");
+    say(name, layer.name);
+    name.title = active ? "Its image and numbers are shown. Double-click to rename it." : "Show its image and numbers";
+    name.setAttribute("aria-pressed", String(active));
+    say(what, describe(layer));
+    captured.hidden = held === null;
+    say(share, held === null ? "" : `${(100 * held).toFixed(held > 0.995 ? 1 : 0)}%`);
+    say(show, layer.visible ? "Hide" : "Show");
+    show.setAttribute("aria-label", `${layer.visible ? "Hide" : "Show"} ${layer.name}`);
+    renaming.setAttribute("aria-label", `Rename ${layer.name}`);
+    for (const part of [renaming, show, remove]) part.hidden = layer.live;
+    lock.disabled = layer.live;
+    const told = layer.locked ? "Locked" : layer.live ? "Lock this layer once its run has ended" : "Lock this layer";
+    if (locked !== layer.locked) lock.replaceChildren(padlock(layer.locked), el("span", { class: "da-lock-text" }, layer.locked ? "Locked" : "Lock"));
+    lock.setAttribute("aria-label", told);
+    lock.setAttribute("aria-disabled", String(layer.locked || layer.live));
+    lock.title = layer.locked ? "Locked: it stays until you delete it" : told;
+    sure.label(`Delete ${layer.name}`);
+  }
+
+  function rename() {
+    if (input || layer.live) return;
+    input = el("input", { type: "text", class: "da-layer-input", maxlength: MOST, "aria-label": "Name of the layer" });
+    input.value = layer.name;
+    const close = (save) => {
+      if (!input) return;
+      const typed = input.value.trim();
+      const focused = document.activeElement === input;
+      const old = input;
+      input = null;
+      old.replaceWith(name);
+      if (focused) name.focus();
+      if (save && typed && typed !== layer.name) onEdit({ action: "rename", id, name: typed });
+    };
+    input.addEventListener("keydown", (event) => {
+      event.stopPropagation();
+      if (event.key === "Enter") close(true);
+      if (event.key === "Escape") close(false);
+    });
+    input.addEventListener("blur", () => close(true));
+    name.replaceWith(input);
+    input.focus();
+    input.select();
+  }
+
+  return { node, update };
+}
+
+// How much of a layer the common axes show, where there are axes and something to share them with.
+function capturedBy({ view, projection, layers }, { id }) {
+  if (view !== "pca" || layers.length < 2) return null;
+  return layers.some((layer) => layer.id === id) ? (projection?.captured?.[id] ?? null) : null;
+}
+
+function describe(layer) {
+  const parts = [`seed ${layer.seed}`];
+  const { status } = layer.data ?? layer;
+  const whole = status === "complete" || layer.live;
+  const steps = layer.data?.steps.length ?? layer.steps;
+  if (whole) parts.push(`${layer.total_steps} steps`);
+  else if (layer.data) parts.push(lower(sentence(layer.data)));
+  else parts.push(`${status}, ${steps} of ${layer.total_steps} steps`);
+  if (layer.live) parts.push("in progress");
+  else if (layer.unread) parts.push(layer.unread);
+  else if (layer.visible && !layer.data) parts.push("loading…");
+  if (!layer.visible) parts.push("hidden");
+  return parts.join(" · ");
+}
+
+const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
+
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// A button that asks once more; `needed()` says whether it does.
+function twice(button, text, question, act, needed = () => true) {
+  let timer = 0;
+  let label = null;
+  function calm() {
+    clearTimeout(timer);
+    timer = 0;
+    say(button, text);
+    button.classList.remove("da-sure");
+    if (label) button.setAttribute("aria-label", label);
+  }
+  button.addEventListener("click", () => {
+    if (timer || !needed()) {
+      calm();
+      act();
+      return;
+    }
+    say(button, question);
+    button.classList.add("da-sure");
+    button.removeAttribute("aria-label");
+    timer = setTimeout(calm, SURE_FOR);
+  });
+  return {
+    calm,
+    label(next) {
+      label = next;
+      if (!timer) button.setAttribute("aria-label", label);
+    },
+  };
+}
+
+function padlock(closed) {
+  return svg(
+    "svg",
+    { viewBox: "0 0 16 18", width: 14, height: 16, "aria-hidden": "true" },
+    svg("path", { d: closed ? "M4.5 8V5.2a3.5 3.5 0 0 1 7 0V8" : "M4.5 8V4.7a3.5 3.5 0 0 1 6.8-1.2", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round" }),
+    svg("rect", { x: 2.3, y: 8, width: 11.4, height: 8.4, rx: 1.4, fill: closed ? "currentColor" : "none", stroke: "currentColor", "stroke-width": 1.5 }),
+  );
+}

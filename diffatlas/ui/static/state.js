@@ -1,0 +1,56 @@
+// Reading a run's data: the same for the live run and for stored ones (see run_view.py for the fields).
+
+export const BUSY = ["waiting", "loading", "running"];
+export const SPACES = ["pca", "umap"];
+
+/** Values of one metric, one per step; null where it was not measured or is not known yet. */
+export function series(data, name) {
+  const at = data.metrics.findIndex((metric) => metric.name === name);
+  if (at >= 0 && data.steps.every((step) => step.metrics.length <= at)) return data.final?.[name] ?? data.steps.map(() => null);
+  if (at >= 0) return data.steps.map((step) => step.metrics[at] ?? null);
+  return data.final?.[name] ?? data.steps.map(() => null);
+}
+
+/** float32 numbers, little-endian, from base64. */
+export function decodeFloats(base64) {
+  return new Float32Array(decodeBytes(base64).buffer);
+}
+
+/** Bytes from base64. */
+export function decodeBytes(base64) {
+  return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
+}
+
+/** One sentence on where a run stands; `seconds` is how long it has been asked for. */
+export function sentence(data, seconds = 0) {
+  const elapsed = seconds >= 1 ? ` ${Math.floor(seconds)} s` : "";
+  const total = data.run?.total_steps;
+  const done = data.steps.length;
+  switch (data.status) {
+    case "waiting":
+      return `Waiting for another run (${data.ahead} ahead)…${elapsed}`;
+    case "loading":
+      return `${data.message}${elapsed}`;
+    case "running":
+      return done ? `Step ${done} of ${total}` : "The first step…";
+    case "complete":
+      return `Complete: ${done} ${done === 1 ? "step" : "steps"}`;
+    case "stopped":
+      return data.run ? `Stopped after ${done} of ${total} steps` : "Stopped before the first step";
+    case "partial":
+      return `Cut off after ${done} of ${total} steps`;
+    case "failed":
+      return data.error?.message ?? "This run failed";
+    default:
+      return "Nothing has run yet";
+  }
+}
+
+/** A text for each of `rows` ({id, name, seed}) by which it can be told from the others: Map of id to text. */
+export function tellApart(rows) {
+  const count = (texts) => texts.reduce((times, text) => times.set(text, (times.get(text) ?? 0) + 1), new Map());
+  const names = count(rows.map(({ name }) => name));
+  const seeded = rows.map(({ name, seed }) => (names.get(name) > 1 ? `${name} (seed ${seed})` : name));
+  const times = count(seeded);
+  return new Map(rows.map(({ id }, at) => [id, times.get(seeded[at]) > 1 ? `${at + 1}: ${seeded[at]}` : seeded[at]]));
+}

@@ -1,0 +1,71 @@
+// Every step of a run as one row of numbers.
+
+import { el } from "./dom.js";
+import { short, significant } from "./format.js";
+import { series } from "./state.js";
+import { term } from "./tips.js";
+
+// [metric, label]; the first two are the step's own.
+const COLUMNS = [
+  ["timestep", "timestep"],
+  ["sigma", "sigma"],
+  ["norm", "norm"],
+  ["step_length", "step length"],
+  ["cosine_to_end", "cos to end"],
+  ["cosine_to_start", "cos to start"],
+  ["mean", "mean"],
+  ["std", "std"],
+  ["min", "min"],
+  ["max", "max"],
+];
+
+/** The table of `data`; `onSelect(index)` for a row. `mark(index)` shows which one is selected. */
+export function stepTable(data, onSelect) {
+  const columns = COLUMNS.map(([name]) => {
+    if (name === "timestep") return data.steps.map((step) => short(step.timestep, 5));
+    if (name === "sigma") return data.steps.map((step) => significant(step.sigma));
+    return aligned(series(data, name));
+  });
+  const rows = data.steps.map((step, at) =>
+    el(
+      "tr",
+      { "data-step": step.index, onclick: () => onSelect(at) },
+      el("th", { scope: "row" }, el("button", { type: "button", class: "da-row", "aria-label": `Select step ${step.index + 1}` }, String(step.index + 1))),
+      ...columns.map((values) => el("td", {}, values[at])),
+    ),
+  );
+  const box = el(
+    "div",
+    { class: "da-table-box", tabindex: 0, role: "region", "aria-label": "Every step in numbers" },
+    el(
+      "table",
+      { class: "da-table" },
+      el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "step"), ...COLUMNS.map(([name, label]) => el("th", { scope: "col" }, term(name, label))))),
+      el("tbody", {}, ...rows),
+    ),
+  );
+  let chosen = null;
+
+  function mark(index) {
+    if (index === chosen) return;
+    rows[chosen]?.classList.remove("da-chosen");
+    chosen = index;
+    const row = rows[index];
+    if (!row) return;
+    row.classList.add("da-chosen");
+    // Within the box alone: the page must not jump.
+    const head = box.querySelector("thead").offsetHeight;
+    if (row.offsetTop - head < box.scrollTop) box.scrollTop = row.offsetTop - head;
+    else if (row.offsetTop + row.offsetHeight > box.scrollTop + box.clientHeight) box.scrollTop = row.offsetTop + row.offsetHeight - box.clientHeight;
+  }
+
+  return { node: box, mark };
+}
+
+// With as many decimals each as give the largest of them four significant digits, and at least four below one.
+function aligned(values) {
+  const most = Math.max(0, ...values.map((value) => Math.abs(value ?? 0)));
+  if (most === 0 || most >= 1e6 || most < 1e-4) return values.map((value) => significant(value));
+  const decimals = Math.min(6, Math.max(most <= 1 ? 4 : 0, 3 - Math.floor(Math.log10(most))));
+  return values.map((value) => (value === null ? "–" : value.toFixed(decimals).replace("-", "−")));
+}

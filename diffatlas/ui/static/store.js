@@ -1,0 +1,233 @@
+// The client's state: the live run, the layers, what is chosen, and the projection that belongs to them.
+// The server's list of layers is the truth; a change shows at once and gives way to the server's answer.
+
+import { ask } from "./ask.js";
+import { createProjector } from "./projector.js";
+import { BUSY, SPACES } from "./state.js";
+
+const INK = "var(--da-ink)";
+const VIEWS = ["film", ...SPACES, "curves"];
+const PATIENCE = 1500; // ms for the list of layers to come with the end of a run
+
+/** Create the store. `onChange()` is called after every change, never while one is being made. */
+export function createStore({ server, onChange }) {
+  let value = null; // the run of this page: in progress, or the last one
+  let infos = []; // LayerInfo, as the server gave them
+  const runs = new Map(); // id -> RunData of ended runs
+  const asked = new Set();
+  const unread = new Map(); // id -> why its data did not come
+  let begun = null; // id of the run that has begun last
+  let ended = null; // request whose end has been taken in
+  let listed = null; // request with whose end the list of layers came
+  let settled = true; // whether the server's list knows the end of the last run
+  let edits = 0;
+  let problem = null;
+  let selected = null;
+  let activeId = null;
+  let view = remembered("view", VIEWS, "film");
+  let every = Number(remembered("every", null, "4"));
+  let fit = "all";
+  let queued = false;
+  const projector = createProjector({ server, onChange: changed });
+
+  function changed() {
+    if (queued) return;
+    queued = true;
+    queueMicrotask(() => {
+      queued = false;
+      onChange();
+    });
+  }
+
+  /** Take in the value of the live run. */
+  function receive(next) {
+    const first = value === null;
+    const another = next.request !== value?.request;
+    const follows = next.batch && next.batch.number > 1;
+    // Copied, because Gradio may change it in place.
+    value = { ...next, steps: [...next.steps] };
+    if (another && !first) {
+      if (!follows) selected = null;
+      activeId = null;
+      if (follows) refresh();
+    }
+    if (next.run && next.run.id !== begun) begin(follows);
+    if (!BUSY.includes(next.status) && next.request) end();
+    changed();
+  }
+
+  function begin(follows) {
+    begun = value.run.id;
+    settled = false;
+    if (!follows) infos = infos.filter((info) => info.locked);
+    refresh();
+  }
+
+  function end() {
+    const { request, run, layers } = value;
+    if (run && ended !== request) runs.set(run.id, JSON.parse(JSON.stringify(value)));
+    if (layers && listed !== request) {
+      listed = request;
+      settled = true;
+      edits += 1;
+      take(layers.map((info) => ({ ...info })));
+    } else if (run && !layers && ended !== request) {
+      setTimeout(() => value.request === request && !settled && refresh(true), PATIENCE);
+    }
+    ended = request;
+  }
+
+  function take(layers) {
+    infos = layers;
+    const ids = new Set(layers.map((info) => info.id));
+    for (const id of [...runs.keys()]) if (!ids.has(id) && id !== value?.run?.id) runs.delete(id);
+    for (const info of layers) if (info.visible) load(info.id);
+    changed();
+  }
+
+  /** Fetch a layer's data, where it is not here yet. */
+  async function load(id) {
+    const inProgress = id === value?.run?.id && (BUSY.includes(value.status) || runs.has(id));
+    if (runs.has(id) || asked.has(id) || inProgress) return;
+    asked.add(id);
+    unread.delete(id);
+    try {
+      const data = await ask(server, "run_data", { id });
+      if (infos.some((info) => info.id === id)) runs.set(id, data);
+    } catch (error) {
+      unread.set(id, error.message);
+    }
+    asked.delete(id);
+    changed();
+  }
+
+  async function refresh(settles = false) {
+    const ticket = ++edits;
+    try {
+      const { layers } = await ask(server, "layers", {});
+      if (ticket !== edits) return;
+      if (settles) settled = true;
+      take(layers);
+    } catch (error) {
+      problem = error.message;
+      changed();
+    }
+  }
+
+  /** Change a layer, {action, id, name, visible}: at once here, and then as the server says. */
+  async function edit(change) {
+    const ticket = ++edits;
+    problem = null;
+    infos = foreseen(infos, change);
+    if (change.visible) load(change.id);
+    changed();
+    try {
+      const { layers } = await ask(server, "edit", change);
+      if (ticket === edits) take(layers);
+    } catch (error) {
+      await refresh();
+      problem = error.message;
+      changed();
+    }
+  }
+
+  function all() {
+    const busy = BUSY.includes(value.status);
+    const id = value.run?.id;
+    const current = id && (busy || !settled);
+    const rows = infos.filter((info) => !current || info.id !== id).map((info) => ({ ...info, live: false, data: runs.get(info.id) ?? null, unread: unread.get(info.id) ?? null }));
+    if (current) {
+      const { run, prompt, status } = value;
+      const told = { seed: run.seed, prompt: run.prompt, total_steps: run.total_steps, latent_shape: run.latent_shape };
+      rows.push({ ...told, id, name: prompt || run.prompt, locked: false, visible: true, colour: null, status, live: true, data: value, unread: null });
+    }
+    return rows;
+  }
+
+  /** The state of everything; see the fields below. */
+  function state() {
+    const rows = all();
+    const busy = BUSY.includes(value.status);
+    const layers = rows
+      .filter((row) => row.visible && row.data)
+      .map(({ id, name, locked, colour, data }) => ({ id, name, locked, colour: colour ?? INK, data }));
+    const active = rows.find((row) => row.id === activeId) ?? rows.findLast((row) => !row.locked && row.visible) ?? rows.findLast((row) => row.visible) ?? rows.at(-1) ?? null;
+    const chosen = selected && rows.find((row) => row.id === selected.id)?.data;
+    if (!chosen || selected.index >= chosen.steps.length) selected = null;
+    if (active && !active.data) load(active.id);
+    const stored = layers.filter((layer) => runs.has(layer.id) && layer.data.steps.length);
+    const running = rows.some((row) => row.live);
+    projector.want(SPACES.includes(view) && !running ? { view, ids: stored.map((layer) => layer.id), fit } : null);
+    return {
+      view, // film, pca, umap or curves
+      layers, // the visible ones whose data is here, the live or temporary one last
+      live: busy ? value : null, // the run in progress
+      metrics: value.metrics,
+      selected, // {id, index} or null
+      projection: running ? null : projector.result(),
+      projectionError: running ? null : projector.error(),
+      every, // thumbnails every N in 3D, 0 = none
+      value, // the run of this page, whatever its status
+      rows, // all layers, hidden ones too: LayerInfo with live, data (or null) and unread
+      active, // the row whose image and numbers are shown, or null
+      fit: stored.some((layer) => layer.id === fit) ? fit : "all",
+      problem, // a sentence about the layers, or null
+    };
+  }
+
+  return {
+    receive,
+    refresh,
+    edit,
+    state,
+    select(id, index) {
+      selected = id === null || index === null ? null : { id, index };
+      if (selected) activeId = id;
+      changed();
+    },
+    activate(id) {
+      activeId = id;
+      load(id);
+      changed();
+    },
+    show(next) {
+      view = next;
+      remember("view", view);
+      changed();
+    },
+    thumbnails(next) {
+      every = next;
+      remember("every", String(every));
+      changed();
+    },
+    fitOn(next) {
+      fit = next;
+      changed();
+    },
+  };
+}
+
+// What a change will most likely come to. A lock waits for the server, which gives the colour.
+function foreseen(infos, { action, id, name, visible }) {
+  if (action === "reset") return [];
+  if (action === "delete") return infos.filter((info) => info.id !== id);
+  const changes = { rename: { name }, show: { visible } }[action] ?? {};
+  return infos.map((info) => (info.id === id ? { ...info, ...changes } : info));
+}
+
+function remember(name, text) {
+  try {
+    sessionStorage.setItem(`diffatlas-${name}`, text);
+  } catch {
+    // A browser that keeps nothing begins anew at each visit.
+  }
+}
+
+function remembered(name, allowed, otherwise) {
+  try {
+    const text = sessionStorage.getItem(`diffatlas-${name}`);
+    return text === null || (allowed && !allowed.includes(text)) ? otherwise : text;
+  } catch {
+    return otherwise;
+  }
+}

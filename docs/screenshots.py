@@ -1,0 +1,107 @@
+"""Take the pictures of `docs/trajectory.md` from the real app, on the embedded model.
+
+Run from the project's root (it needs the ``test`` extra and a Chromium)::
+
+    python -m docs.screenshots
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
+
+IMAGES = Path(__file__).parent / "images"
+PATIENCE = 240_000  # ms
+RUNS = (
+    ("a red circle to the left of a blue square", 7, 30),
+    ("a green circle to the left of a blue square", 7, 30),
+    ("a yellow star above a purple ring", 9, 20),
+)
+LAYER_IS_THERE = """before => {
+    const layer = document.querySelector('.da-layer.da-temporary');
+    return layer && layer.dataset.id !== before && !layer.querySelector('.da-lock').disabled;
+}"""
+
+
+def run(page: Page, prompt: str, seed: int, steps: int) -> None:
+    """Run a prompt and wait for its layer."""
+    for field, value in (("prompt", prompt), ("seed", seed), ("num_inference_steps", steps)):
+        page.fill(f"#field-{field} :is(input, textarea)", str(value))
+    before = page.evaluate("document.querySelector('.da-layer.da-temporary')?.dataset.id ?? ''")
+    page.click("#run")
+    page.wait_for_function(LAYER_IS_THERE, arg=before)
+
+
+def lock(page: Page) -> None:
+    """Lock the temporary layer."""
+    page.click(".da-layer.da-temporary .da-lock")
+    page.wait_for_function("!document.querySelector('.da-layer.da-temporary')")
+
+
+def keep(page: Page, name: str, **options: Any) -> None:
+    """Take a picture of what is in sight."""
+    page.wait_for_timeout(2500)  # until turns and fades are over
+    shot = Image.open(io.BytesIO(page.screenshot(**options))).convert("RGB")
+    shot.save(IMAGES / f"{name}.webp", quality=82, method=6)
+
+
+def show(page: Page, view: str) -> None:
+    """Choose a view."""
+    page.click(f".da-tab[data-view={view}]")
+    page.evaluate("scrollTo(0, 0)")
+
+
+def main() -> None:
+    """Take every picture."""
+    IMAGES.mkdir(exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        served_app(Path(folder)) as address,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 940})
+        page.set_default_timeout(PATIENCE)
+        page.goto(f"{address}?__theme=light")
+        page.wait_for_selector(".da-viewer")
+        run(page, *RUNS[0])
+        show(page, "film")
+        keep(page, "film")
+        page.click(".da-frame[data-step='4']")
+        page.wait_for_selector(".da-inspector-large img")
+        keep(page, "inspector")
+        page.keyboard.press("Escape")
+        lock(page)
+        run(page, *RUNS[1])
+        lock(page)
+        run(page, *RUNS[2])
+        show(page, "pca")
+        page.wait_for_selector(".da-label-end")
+        keep(page, "pca")
+        show(page, "umap")
+        page.wait_for_function("document.querySelector('.da-path').innerText.includes('not to scale')")
+        keep(page, "umap")
+        show(page, "curves")
+        keep(page, "curves")
+        page.click(".da-compare-go")
+        page.wait_for_selector(".da-compare-curve")
+        page.click(".da-deep summary")
+        page.wait_for_selector(".da-deep canvas")
+        page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
+        keep(page, "deep-dive")
+        page.goto(f"{address}?__theme=dark")
+        page.wait_for_selector(".da-layer >> nth=2")
+        show(page, "film")
+        keep(page, "film-dark")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""Layers, views, the inspector, comparisons and exports, as a visitor uses them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = pytest.mark.browser
+
+STATUS = "document.querySelector('.da-viewer').dataset.status"
+
+
+def fill(page, field, value):
+    page.fill(f"#field-{field} :is(input, textarea)", str(value))
+
+
+def run(page, **fields):
+    """Run a prompt, and wait until its layer is there."""
+    for field, value in fields.items():
+        fill(page, field, value)
+    before = page.evaluate("document.querySelector('.da-layer.da-temporary')?.dataset.id ?? ''")
+    page.click("#run")
+    page.wait_for_function(
+        f"""before => {{
+            const layer = document.querySelector('.da-layer.da-temporary');
+            return layer && layer.dataset.id !== before && {STATUS} === 'complete'
+                && !layer.querySelector('.da-lock').disabled;
+        }}""",
+        arg=before,
+    )
+
+
+def lock(page):
+    page.click(".da-layer.da-temporary .da-lock")
+    page.wait_for_function("!document.querySelector('.da-layer.da-temporary')")
+
+
+def view(page, name):
+    page.click(f".da-tab[data-view={name}]")
+
+
+def names(page):
+    return page.locator(".da-layer-name").all_inner_texts()
+
+
+def has_colour(page, selector, hexadecimal, least=12):
+    """Whether at least so many pixels of the element are near a colour."""
+    wanted = np.array([int(hexadecimal[k : k + 2], 16) for k in (1, 3, 5)], float)
+    pixels = np.asarray(Image.open(io.BytesIO(page.locator(selector).first.screenshot())).convert("RGB"))
+    near = np.linalg.norm(pixels.reshape(-1, 3).astype(float) - wanted, axis=1) < 40
+    return int(near.sum()) >= least
+
+
+def wait_for_colour(page, selector, hexadecimal):
+    for _ in range(60):
+        if has_colour(page, selector, hexadecimal):
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError(f"{hexadecimal} is not to be seen in {selector}")
+
+
+def test_layers_are_locked_renamed_kept_over_a_reload_and_laid_over_each_other(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", seed=3, num_inference_steps=8)
+    temporary = page.locator(".da-layer.da-temporary")
+    assert temporary.evaluate("node => getComputedStyle(node).borderTopStyle") == "dashed"
+    assert page.locator(".da-layer-name").evaluate("node => getComputedStyle(node).fontStyle") == "italic"
+    lock(page)
+    page.click(".da-rename")
+    page.fill(".da-layer-input", "the first <b>one</b>")
+    page.press(".da-layer-input", "Enter")
+    page.wait_for_function("document.querySelector('.da-layer-name')?.innerText === 'the first <b>one</b>'")
+    run(page, prompt="a red star", seed=4, num_inference_steps=6)
+    assert len(names(page)) == 2
+
+    page.reload()
+    page.wait_for_selector(".da-layer >> nth=1")
+    assert names(page)[0] == "the first <b>one</b>"
+    # Both films are back, from what is stored, steps under each other.
+    page.wait_for_function("document.querySelectorAll('.da-sheet[data-layer]').length == 2")
+    page.wait_for_function("document.querySelectorAll('.da-frame[data-step]').length == 14")
+    edges = page.evaluate(
+        """[...document.querySelectorAll('.da-sheet')]
+           .map(sheet => sheet.querySelector('[data-step="3"]').getBoundingClientRect().left)"""
+    )
+    assert abs(edges[0] - edges[1]) < 1
+
+    # In the common basis, the locked one in its colour, and both ends in gold and burgundy.
+    view(page, "pca")
+    colour = page.locator(".da-layer").first.evaluate(
+        "node => getComputedStyle(node).getPropertyValue('--da-layer')"
+    )
+    wait_for_colour(page, ".da-path", colour.strip())
+    wait_for_colour(page, ".da-path", "#c9a227")
+    wait_for_colour(page, ".da-path", "#7c2d36")
+    page.locator(".da-show").first.click()
+    page.wait_for_function("document.querySelector('.da-layer.da-hidden')")
+    for _ in range(60):
+        if not has_colour(page, ".da-path", colour.strip()):
+            break
+        page.wait_for_timeout(250)
+    assert not has_colour(page, ".da-path", colour.strip())
+    assert page.problems == []
+
+
+def test_the_next_run_replaces_what_is_not_locked_and_reset_removes_all(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", num_inference_steps=2)
+    run(page, prompt="a blue star", num_inference_steps=2)
+    assert names(page) == ["a blue star"]
+    lock(page)
+    run(page, prompt="a green square", num_inference_steps=2)
+    assert names(page) == ["a blue star", "a green square"]
+    page.locator(".da-layer").first.locator(".da-delete").click()
+    assert len(names(page)) == 2, "a locked layer asks first"
+    page.locator(".da-layer").first.locator(".da-delete").click()
+    page.wait_for_function("document.querySelectorAll('.da-layer').length == 1")
+    assert names(page) == ["a green square"]
+    page.click(".da-reset")
+    page.click(".da-reset")
+    page.wait_for_function("document.querySelectorAll('.da-layer').length == 0")
+    page.reload()
+    page.wait_for_selector(".da-viewer")
+    page.wait_for_timeout(1500)
+    assert names(page) == []
+
+
+def test_nobody_sees_the_layers_of_another(open_page):
+    mine = open_page()
+    run(mine, num_inference_steps=2)
+    lock(mine)
+    yours = open_page()
+    yours.wait_for_timeout(1500)
+    assert names(yours) == []
+
+
+def test_several_runs_in_sequence_lock_all_but_the_last(open_page):
+    page = open_page()
+    page.get_by_label("+1", exact=True).check()
+    for field, value in {"seed": 100, "num_inference_steps": 2, "runs": 3}.items():
+        fill(page, field, value)
+    page.click("#run")
+    page.wait_for_function("document.querySelectorAll('.da-layer').length == 3")
+    page.wait_for_function(
+        f"{STATUS} === 'complete' && document.querySelectorAll('.da-sheet[data-layer]').length == 3"
+    )
+    what = page.locator(".da-layer-text > .da-layer-what:first-of-type").all_inner_texts()
+    assert [text.split(" · ")[0] for text in what] == ["seed 100", "seed 101", "seed 102"]
+    assert page.locator(".da-layer.da-temporary").count() == 1
+    page.wait_for_function("document.querySelector('#field-seed input').value == '103'")
+
+
+def test_runs_of_different_latents_are_told_of_and_not_drawn(open_page):
+    page = open_page()
+    run(page, num_inference_steps=2)
+    lock(page)
+    fill(page, "size", "96x64")
+    page.press("#field-size input", "Enter")
+    run(page, num_inference_steps=2)
+    view(page, "pca")
+    page.wait_for_function("document.querySelector('.da-path').innerText.includes('different shapes')")
+
+
+def test_umap_shows_pca_until_it_is_there(open_page):
+    page = open_page()
+    run(page, num_inference_steps=12)
+    view(page, "umap")
+    page.wait_for_function("document.querySelector('.da-path').innerText.includes('UMAP is being computed')")
+    assert "PC1" in page.inner_text(".da-path")
+    page.wait_for_function(
+        "document.querySelector('.da-path').innerText.includes('not to scale')", timeout=240_000
+    )
+    assert "PC1" not in page.inner_text(".da-path")
+
+
+def test_fitting_on_one_run_changes_the_axes_and_says_what_they_hold(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", seed=1, num_inference_steps=8)
+    lock(page)
+    run(page, prompt="a blue star", seed=2, num_inference_steps=8)
+    view(page, "pca")
+    page.wait_for_function("document.querySelectorAll('.da-label-axis').length == 3")
+    together = page.locator(".da-label-axis").all_inner_texts()
+    page.select_option(".da-bar select", index=1)
+    page.wait_for_function(
+        "before => [...document.querySelectorAll('.da-label-axis')].map(n => n.innerText).join() !== before",
+        arg=",".join(together),
+    )
+    shares = [text for text in page.locator(".da-layer-what").all_inner_texts() if "aptured" in text]
+    assert len(shares) == 2
+    shown = [float(text.split()[-1].rstrip("%")) for text in shares]
+    assert shown[0] > shown[1], "the run on which the basis is fitted is held best"
+
+
+def test_inspector_plays_the_steps_and_shows_what_belongs_to_each(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", seed=5, num_inference_steps=6)
+    page.click(".da-frame[data-step='3']")
+    title = page.locator(".da-inspector-title")
+    page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
+    assert title.inner_text() == "Step 4 of 6"
+    page.wait_for_function("document.querySelectorAll('.da-inspector .da-inspector-list dt').length > 15")
+    assert page.locator(".da-bars-area").count() == 4
+    pictures = page.evaluate(
+        """() => [...document.querySelectorAll('.da-inspector-row img, .da-inspector-pictures img')]
+             .map(image => image.currentSrc)"""
+    ) or page.evaluate("() => [...document.querySelectorAll('.da-inspector img')].map(image => image.src)")
+    assert len(set(pictures)) >= 4, "x_t, x0 and the two estimates are four pictures"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.da-inspector-title').innerText === 'Step 5 of 6'")
+
+    page.locator(".da-inspector select").first.select_option(index=0)
+    page.get_by_role("button", name="Play").click()
+    seen = set()
+    for _ in range(150):
+        seen.add(title.inner_text())
+        if len(seen) == 6:
+            break
+        page.wait_for_timeout(60)
+    assert len(seen) == 6, seen
+    page.get_by_role("button", name="Pause").click()
+    stopped = title.inner_text()
+    page.wait_for_timeout(700)
+    assert title.inner_text() == stopped
+    # The film went with it.
+    chosen = page.evaluate("document.querySelector('.da-frame.da-chosen').dataset.step")
+    assert stopped == f"Step {int(chosen) + 1} of 6"
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.da-inspector[open]", state="detached")
+    assert page.problems == []
+
+
+def test_histogram_of_a_frame_opens_larger(open_page):
+    page = open_page()
+    run(page, num_inference_steps=3)
+    page.locator(".da-frame-histogram").nth(1).click()
+    page.wait_for_selector(".da-bars-area")
+    page.wait_for_function(
+        """() => { const box = document.querySelector('.da-bars-area').ownerSVGElement.getBoundingClientRect();
+                   return box.width > 300 && box.top < innerHeight && box.bottom > 0; }"""
+    )
+    assert page.inner_text(".da-inspector-title") == "Step 2 of 3"
+
+
+def test_without_guidance_the_estimates_say_so(open_page):
+    page = open_page()
+    run(page, guidance_scale=1, num_inference_steps=2)
+    page.click(".da-frame[data-step='1']")
+    page.wait_for_function("document.querySelectorAll('.da-inspector-absent').length == 2")
+    assert set(page.locator(".da-inspector-absent").all_inner_texts()) == {"no guidance at this scale"}
+
+
+def test_two_locked_layers_are_compared(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", seed=9, num_inference_steps=6)
+    lock(page)
+    run(page, prompt="a blue circle", seed=9, num_inference_steps=6)
+    lock(page)
+    page.click(".da-compare-go")
+    page.wait_for_selector(".da-compare-summary")
+    words = page.inner_text(".da-compare-summary")
+    assert "part at step" in words, words  # one seed, two prompts: they begin together
+    assert page.locator(".da-compare-curve").count() == 2
+
+
+def test_deep_dive_tells_the_numbers_of_the_run(open_page):
+    page = open_page()
+    run(page, num_inference_steps=5)
+    page.click(".da-deep summary")
+    page.wait_for_selector(".da-deep canvas")
+    rows = page.locator(".da-deep tbody tr")
+    assert rows.count() == 5
+    assert "path length" in page.inner_text(".da-deep")
+    page.locator(".da-deep tbody tr").nth(2).click()
+    assert page.evaluate("document.querySelector('.da-frame.da-chosen').dataset.step") == "2"
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "npz", "pdf", "svg", "png", "gif", "mp4"])
+def test_every_export_is_of_the_run_that_is_shown(open_page, kind, tmp_path):
+    page = open_page()
+    run(page, prompt="a green triangle", seed=77, num_inference_steps=4)
+    fill(page, "seed", 999)  # the form is not the run
+    with page.expect_download() as download:
+        page.click(f".da-exports [data-kind={kind}]")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.suffix == f".{kind}"
+    data = path.read_bytes()
+    if kind == "csv":
+        rows = list(csv.DictReader(io.StringIO(data.decode())))
+        assert [row["step"] for row in rows] == ["0", "1", "2", "3", "4"]
+        assert all(math.isfinite(float(row["norm"])) for row in rows)
+    elif kind == "json":
+        assert '"seed": 77' in json.dumps(json.loads(data))
+    elif kind == "npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            assert any(arrays[name].shape[:1] == (5,) for name in arrays.files if name.endswith("latents"))
+    elif kind == "svg":
+        text = data.decode()
+        assert "a green triangle" in text
+        assert "http" not in text.replace("http://www.w3.org", "")
+    elif kind in ("png", "gif"):
+        with Image.open(path) as picture:
+            assert picture.format == kind.upper()
+            assert getattr(picture, "n_frames", 1) >= (4 if kind == "gif" else 1)
+    else:
+        assert data[:5] == b"%PDF-" if kind == "pdf" else data[4:8] == b"ftyp"
+
+
+def test_every_term_explains_itself(open_page):
+    page = open_page()
+    run(page, num_inference_steps=3)
+    page.hover("[data-term=straightness]")
+    page.wait_for_selector("#da-tip:not([hidden])")
+    assert "Chord" in page.inner_text("#da-tip")
+    page.hover("#field-guidance_scale [data-term]")
+    page.wait_for_function("document.querySelector('#da-tip').innerText.includes('uncond')")
+    unexplained = page.evaluate(
+        """() => ['.da-numbers dt', '.da-plot-title', '.da-deep th']
+             .flatMap(s => [...document.querySelectorAll(s)])
+             .filter(node => node.innerText.trim() && !node.querySelector('[data-term]') && !node.dataset.term)
+             .map(node => node.innerText)"""
+    )
+    assert unexplained == []

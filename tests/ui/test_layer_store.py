@@ -1,0 +1,138 @@
+"""The layers of each visitor: what is kept, in which colour, and for whom."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from diffatlas.errors import InvalidParams, RunNotFound
+from diffatlas.library import Library
+from diffatlas.params import GenerationParams
+from diffatlas.run import Run, timestamp
+from diffatlas.ui.layers import MAX_NAME, Layers
+from diffatlas.ui.palette import PALETTE, next_colour
+
+ME, YOU = "a" * 32, "b" * 32
+
+
+@pytest.fixture
+def library(tmp_path):
+    return Library(tmp_path / "runs")
+
+
+@pytest.fixture
+def layers(library):
+    return Layers(library)
+
+
+@pytest.fixture
+def new_run(library):
+    """A function that stores a run without steps, and returns its id."""
+    count = 0
+
+    def new_run() -> str:
+        nonlocal count
+        count += 1
+        params = GenerationParams(prompt="a red circle", seed=count, width=64, height=64)
+        start = np.zeros((1, 4, 2, 2), np.float32)
+        run = Run(f"run-{count}", params, "complete", timestamp(), start, 1.0, 0)
+        return library.save(run)
+
+    return new_run
+
+
+def test_the_next_run_replaces_the_temporary_layer_and_no_locked_one(layers, new_run):
+    first, second, third = new_run(), new_run(), new_run()
+    layers.begin(ME, first, "one")
+    layers.lock(ME, first)
+    layers.begin(ME, second, "two")
+    layers.begin(ME, third, "three")
+    assert [(layer.id, layer.locked) for layer in layers.of(ME)] == [(first, True), (third, False)]
+    assert layers.of(ME)[0].colour == PALETTE[0]
+    assert layers.of(ME)[1].colour is None
+
+
+def test_layers_survive_a_restart(layers, library, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    layers.lock(ME, run)
+    layers.rename(ME, run, "  the   first \n one ")
+    layers.show(ME, run, False)
+    (found,) = Layers(Library(library.folder)).of(ME)
+    assert (found.id, found.name, found.locked, found.visible, found.colour) == (
+        run, "the first one", True, False, PALETTE[0],
+    )  # fmt: skip
+
+
+def test_no_visitor_reaches_the_layers_of_another(layers, new_run):
+    run = new_run()
+    layers.begin(ME, run, "mine")
+    assert layers.of(YOU) == []
+    for action in (layers.lock, layers.delete, layers.find):
+        with pytest.raises(RunNotFound):
+            action(YOU, run)
+    layers.reset(YOU)
+    assert len(layers.of(ME)) == 1
+
+
+@pytest.mark.parametrize("run_id", ["../../etc", None, 7, "nothing", ["run-1"]])
+def test_what_is_no_layer_is_not_found(layers, run_id):
+    with pytest.raises(RunNotFound):
+        layers.find(ME, run_id)
+
+
+@pytest.mark.parametrize("name", ["", "  \n", None, 7])
+def test_an_empty_name_is_refused_and_a_long_one_cut(layers, new_run, name):
+    run = new_run()
+    layers.begin(ME, run, "x" * 500)
+    assert len(layers.of(ME)[0].name) == MAX_NAME
+    with pytest.raises(InvalidParams):
+        layers.rename(ME, run, name)
+    assert len(layers.of(ME)[0].name) == MAX_NAME
+
+
+def test_a_run_deleted_elsewhere_is_no_layer(layers, library, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    library.delete(run)
+    assert layers.of(ME) == []
+
+
+def test_a_damaged_list_is_set_aside_and_not_written_over(layers, library, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    file = library.folder / ".layers" / f"{ME}.json"
+    file.write_text(file.read_text()[:20])
+    assert layers.of(ME) == []
+    layers.begin(ME, run, "again")
+    assert file.with_suffix(".damaged").exists()
+    assert len(json.loads(file.read_text())["layers"]) == 1
+
+
+def test_colours_are_those_least_used():
+    used = []
+    for _ in range(2 * len(PALETTE)):
+        used.append(next_colour(used))
+    assert used == [*PALETTE, *PALETTE]
+    assert next_colour(PALETTE[1:]) == PALETTE[0]
+
+
+@pytest.mark.parametrize("ephemeral", [True, False])
+def test_only_a_public_server_forgets_runs_that_are_let_go(library, new_run, ephemeral):
+    layers = Layers(library, ephemeral)
+    first, second, third = new_run(), new_run(), new_run()
+    layers.begin(ME, first, "one")
+    layers.begin(ME, second, "two")
+    layers.lock(ME, second)
+    layers.begin(ME, third, "three")
+    layers.delete(ME, second)
+    kept = {info.id for info in library.list()}
+    assert kept == ({third} if ephemeral else {first, second, third})
+
+
+def test_the_list_of_runs_is_not_disturbed(layers, library, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    assert [info.id for info in library.list()] == [run]
