@@ -117,6 +117,11 @@ class Layers:
             for layer in gone:
                 self._drop(layer)
 
+    def forget(self, visitor: str) -> None:
+        """Drop a visitor who will not come back: one known by a session only."""
+        self.reset(visitor)
+        self._file(visitor).unlink(missing_ok=True)
+
     def _change(self, visitor: str, run_id: Any, change: Any) -> None:
         with self._lock:
             self.find(visitor, run_id)

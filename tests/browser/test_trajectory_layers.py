@@ -10,6 +10,7 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
+from serving import served_app
 
 pytestmark = pytest.mark.browser
 
@@ -328,3 +329,53 @@ def test_every_term_explains_itself(open_page):
              .map(node => node.innerText)"""
     )
     assert unexplained == []
+
+
+def test_a_thumbnail_and_a_point_of_the_path_open_their_step(open_page):
+    page = open_page()
+    run(page, num_inference_steps=5)
+    view(page, "pca")
+    page.wait_for_selector(".da-label-end")
+    page.wait_for_timeout(1500)  # the turn into the final axes
+    box = page.locator(".da-label-end").bounding_box()
+    # The label stands below its point, and the point's thumbnail above it.
+    for above in (18, 45):
+        page.mouse.click(box["x"] + box["width"] / 2, box["y"] - above)
+        page.wait_for_selector("dialog.da-inspector[open]")
+        assert page.inner_text(".da-inspector-title") == "Step 5 of 5"
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog.da-inspector[open]", state="detached")
+
+
+def test_other_layers_come_back_when_the_live_run_ends(open_page):
+    page = open_page()
+    run(page, prompt="a red circle", num_inference_steps=4)
+    lock(page)
+    view(page, "pca")
+    fill(page, "num_inference_steps", 900)
+    page.click("#run")
+    page.wait_for_function("document.querySelector('.da-path').innerText.includes('come back')")
+    page.click("#stop")
+    page.wait_for_function(f"{STATUS} === 'stopped'")
+    page.wait_for_function("document.querySelectorAll('.da-label-end').length == 2")
+    assert "stopped after" in page.inner_text(".da-layer.da-temporary .da-layer-what >> nth=0")
+
+
+@pytest.mark.slow
+def test_locked_layers_survive_a_restart_of_the_server(chromium, tmp_path):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    try:
+        page = context.new_page()
+        page.set_default_timeout(120_000)
+        with served_app(tmp_path) as address:
+            page.goto(address)
+            page.wait_for_selector(".da-viewer")
+            run(page, prompt="a red circle", num_inference_steps=3)
+            lock(page)
+        with served_app(tmp_path) as address:
+            page.goto(address)
+            page.wait_for_selector(".da-layer .da-lock[aria-label=Locked]")
+            assert names(page) == ["a red circle"]
+            page.wait_for_function("document.querySelectorAll('.da-frame[data-step]').length == 3")
+    finally:
+        context.close()

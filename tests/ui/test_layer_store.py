@@ -136,3 +136,12 @@ def test_the_list_of_runs_is_not_disturbed(layers, library, new_run):
     run = new_run()
     layers.begin(ME, run, "one")
     assert [info.id for info in library.list()] == [run]
+
+
+def test_a_visitor_who_will_not_come_back_leaves_nothing(layers, library, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    layers.forget(ME)
+    assert list((library.folder / ".layers").iterdir()) == []
+    layers.forget(YOU)
+    assert [info.id for info in library.list()] == [run], "the run itself stays on a personal machine"

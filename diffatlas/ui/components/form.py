@@ -100,9 +100,7 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
         with gr.Row(elem_classes="da-fields da-seed"):
             seed = gr.Number(7, label="Seed", info="The noise is drawn from it.", elem_id="field-seed")
             dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id="dice")
-            runs = gr.Number(
-                1, label="Runs", info="In a row.", elem_id="field-runs", min_width=60, scale=0
-            )
+            runs = gr.Number(1, label="Runs", info="In a row.", elem_id="field-runs", min_width=60, scale=0)
         seed_mode = gr.Radio(
             list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
         )

@@ -136,10 +136,10 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
                 stop.set()
                 threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
 
-    _wire(app, form, viewer, trace, sessions)
+    _wire(app, form, viewer, trace, sessions, layers)
 
 
-def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sessions) -> None:
+def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sessions, layers: Layers) -> None:
     backend = shared_local_backend()
     private = {"api_visibility": "private", "show_progress": "hidden"}
 
@@ -155,6 +155,8 @@ def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sess
 
     def forget(request: gr.Request) -> None:
         sessions.forget(request.session_hash)
+        if not visitor_of(request):
+            layers.forget(visitor_of(request, request.session_hash))
 
     gr.on(
         form.submits,

@@ -95,7 +95,7 @@ export function createFilm(root, { onSelect, onHistogram }) {
   function wholeRows() {
     const cell = strip.dataset.mode === "sheet" && strip.querySelector(".da-cell:not([hidden])");
     const pitch = cell ? cell.offsetHeight + ROW_GAP : 0;
-    const rows = pitch && Math.max(2, Math.floor((Math.max(0.72 * window.innerHeight, 460) + ROW_GAP) / pitch));
+    const rows = pitch && Math.max(2, Math.floor((Math.max(0.76 * window.innerHeight, 460) + ROW_GAP) / pitch));
     strip.style.maxHeight = rows ? `${rows * pitch - ROW_GAP}px` : "";
   }
 

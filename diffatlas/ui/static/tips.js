@@ -13,6 +13,7 @@ let bubble = null;
 let anchor = null;
 let timer = 0;
 let watch = 0;
+let resting = null; // where the pointer was last
 
 /** Take the glossary, {key: {name, text, formula, source}}, and listen. Call it once, before `term`. */
 export function initTips(entries) {
@@ -21,6 +22,7 @@ export function initTips(entries) {
   bubble = el("div", { id: BUBBLE, class: "da-tip", role: "tooltip", hidden: "" });
   document.body.append(bubble);
   document.addEventListener("pointerover", over);
+  document.addEventListener("pointermove", ({ clientX: x, clientY: y }) => (resting = { x, y }), { passive: true });
   document.addEventListener("click", click);
   document.addEventListener("focusin", (event) => {
     const target = termAt(event.target);
@@ -78,6 +80,8 @@ const termAt = (node) => (node instanceof Element ? node.closest("[data-term]") 
 
 function over(event) {
   if (event.pointerType === "touch") return;
+  // Something has come to lie under a pointer that rests: nobody asked about it.
+  if (resting?.x === event.clientX && resting?.y === event.clientY) return;
   clearTimeout(timer);
   const target = termAt(event.target);
   if (target) timer = setTimeout(() => show(target), SHOW_AFTER);
@@ -94,8 +98,11 @@ function click(event) {
 
 function key(event) {
   if (event.key === "Escape" && anchor) {
-    event.preventDefault();
-    event.stopPropagation();
+    // A tip that only the pointer's place called up must not take the key from the dialog around it.
+    if (anchor === document.activeElement) {
+      event.preventDefault();
+      event.stopPropagation();
+    }
     hide();
   } else if ((event.key === "Enter" || event.key === " ") && event.target.matches?.(".da-term")) {
     event.preventDefault();
