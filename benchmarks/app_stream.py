@@ -24,8 +24,8 @@ from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 PROMPT = "a red circle to the left of a blue square"
 STEPS, SEED, GUIDANCE = 30, 7, 3.0
 #: The inputs of the endpoint "/trace", as the page sends them: model, prompt, negative prompt, seed, steps, guidance,
-#: size, scheduler, previews, preview decoder, runs, what becomes of the seed.
-INPUTS = ["shapes", PROMPT, "", SEED, STEPS, GUIDANCE, "64x64", "", "every", "linear", 1, "keep"]
+#: size, scheduler, previews, preview decoder, runs, what becomes of the seed, and whether to run what the library has.
+INPUTS = ["shapes", PROMPT, "", SEED, STEPS, GUIDANCE, "64x64", "", "every", "linear", 1, "keep", True]
 
 
 def shell_run(folder: Path) -> Callable[[], None]:
@@ -37,7 +37,7 @@ def shell_run(folder: Path) -> Callable[[], None]:
     params = GenerationParams(prompt=PROMPT, seed=SEED, num_inference_steps=STEPS, guidance_scale=GUIDANCE)
 
     def run() -> None:
-        events = list(stream(params, Capture(previews="every"), library=library))
+        events = list(stream(params, Capture(previews="every"), library=library, reuse=False))
         assert events[-1].kind == "finished", events[-1]
 
     return run

@@ -32,11 +32,12 @@ def fill(folder: Path, shape: tuple[int, ...]) -> Any:
     from diffatlas.operations.trace import shared_local_backend
     from diffatlas.params import GenerationParams
     from diffatlas.ui.layers import Layers
+    from diffatlas.ui.libraries import Libraries
     from diffatlas.ui.services import Services
     from diffatlas.ui.visitors import COOKIE, visitor_of
 
     library = Library(folder)
-    layers = Layers(library)
+    layers = Layers(Libraries(folder))
     request = SimpleNamespace(cookies={COOKIE: SECRET})
     rng = np.random.default_rng(0)
     for run in range(LAYERS):

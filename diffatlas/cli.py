@@ -1,33 +1,28 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models``, ``runs`` and ``export``.
+"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library` adds.
 
-Exit codes: 0 done; 2 an error, one line on stderr (steps that had arrived are kept); 130 Ctrl-C.
+Exit codes: 0 done; 1 a replay that came out different; 2 an error, one line on stderr (steps that had arrived are
+kept); 130 Ctrl-C.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
-import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas.errors import DiffAtlasError, InvalidParams, error_for
+from diffatlas import cli_library
+from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
+from diffatlas.errors import DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
-    from rich.table import Table
-
-    from diffatlas.events import Event
     from diffatlas.export.named import Named
-    from diffatlas.run import Run
+    from diffatlas.library import Library
 
 app = typer.Typer(
     help="See how a diffusion model makes an image.",
@@ -35,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
+# Commands beside those of this module; `dataset` is a group of its own.
+app.add_typer(cli_library.commands)
+app.add_typer(cli_library.datasets, name="dataset")
 
 
 @app.command()
@@ -68,6 +66,9 @@ def trace(
         Path | None, typer.Option(help="Folder to write the run to. Default: a new run in the library.")
     ] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace the run that --out holds.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Run even where the library has this run already.")
+    ] = False,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
     dtype: Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")] = None,
     ignore_memory: Annotated[
@@ -76,7 +77,8 @@ def trace(
 ) -> None:
     """Generate an image and record the path that leads to it.
 
-    Ctrl-C stops the denoiser and keeps the steps so far.
+    Ctrl-C stops the denoiser and keeps the steps so far. A run that the library has already is not run again,
+    unless --again or --out is given.
     """
     from diffatlas.capture.spec import Capture
     from diffatlas.params import GenerationParams
@@ -100,19 +102,22 @@ def trace(
 
     from diffatlas.backends import open_backend
     from diffatlas.library.store import Library, record_into
+    from diffatlas.operations.trace import stream
 
-    with _interrupt_sets() as stop:
+    with interrupt_sets() as stop:
         backend = open_backend("local", device=device, dtype=dtype, ignore_memory=ignore_memory or None)
         params = backend.resolve(params)
         if out is not None:
             _clear(out, overwrite)
         if sys.stderr.isatty():
             print("Loading...", end="\r", file=sys.stderr, flush=True)
-        _quieten()
-        events = backend.trace(params, capture, stop)
+        quieten()
         library = Library()
-        recorded = record_into(out, events) if out is not None else library.record(events)
-        run_id = _follow(recorded)
+        if out is not None:
+            events = record_into(out, stream(params, capture, backend, None, stop))
+        else:
+            events = stream(params, capture, backend, library, stop, reuse=not again)
+        run_id = follow(events)
     folder = out if out is not None else library.folder / run_id if run_id else None
     if folder is not None and run_id:
         print(folder)
@@ -145,40 +150,23 @@ def models() -> None:
         (
             entry.id,
             entry.name,
-            _text(entry.size),
-            _text(entry.steps),
-            _text(entry.guidance),
-            _text(entry.mem),
+            text(entry.size),
+            text(entry.steps),
+            text(entry.guidance),
+            text(entry.mem),
             entry.notes,
         )
         for entry in list_models()
     ]
-    _print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
-
-
-@app.command()
-def runs() -> None:
-    """List the runs of the library, newest first."""
-    from diffatlas.library.store import Library
-
-    rows = [
-        (
-            info.id,
-            info.status,
-            f"{info.steps}/{_text(info.total_steps)}",
-            info.model,
-            _text(info.seed),
-            info.prompt,
-        )
-        for info in Library().list()
-    ]
-    _print_table(("Run", "Status", "Steps", "Model", "Seed", "Prompt"), rows)
+    print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
 
 
 @app.command()
 def export(
     run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="Ids of `diffatlas runs`.")],
-    to: Annotated[Path, typer.Option(help="File to write: .csv .json .npz .pdf .svg .png .gif or .mp4.")],
+    to: Annotated[
+        Path, typer.Option(help="File to write: .csv .json .npz .safetensors .pdf .svg .png .gif .mp4 .zip")
+    ],
     overwrite: Annotated[bool, typer.Option(help="Replace the file that --to names.")] = False,
 ) -> None:
     """Write runs of the library to one file, whose ending says what: tables, arrays, report, film or movie."""
@@ -195,9 +183,7 @@ def export(
         )
     if to.exists() and (not overwrite or not to.is_file()):
         raise InvalidParams(f"{to} exists already: choose another file, or add --overwrite.", field="to")
-    library = Library()
-    loaded = [library.load(run_id) for run_id in dict.fromkeys(run_ids)]
-    data = exported(kind.key, _named(loaded))
+    data = exported(kind.key, _named(Library(), list(dict.fromkeys(run_ids))))
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(to, data)
@@ -235,18 +221,21 @@ def run(arguments: list[str]) -> int:
         return 2
 
 
-def _named(loaded: list[Run]) -> list[Named]:
-    """Return runs under their prompts, or under their ids where prompts do not tell them apart."""
+def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:
+    """Return runs under their names or prompts, or under their ids where those do not tell them apart."""
     from diffatlas.export.named import Named
     from diffatlas.ui.palette import PALETTE
 
-    prompts = [" ".join(run.params.prompt.split())[:80] for run in loaded]
-    names = [
-        prompt if prompt and prompts.count(prompt) == 1 else run.id
-        for prompt, run in zip(prompts, loaded, strict=True)
+    infos = [library.open(run_id).info for run_id in run_ids]
+    titles = [" ".join((info.name or info.prompt).split())[:80] for info in infos]
+    return [
+        Named(
+            title if title and titles.count(title) == 1 else run_id,
+            library.load(run_id),
+            PALETTE[number % len(PALETTE)],
+        )
+        for number, (run_id, title) in enumerate(zip(run_ids, titles, strict=True))
     ]
-    colours = [PALETTE[number % len(PALETTE)] for number in range(len(loaded))]
-    return [Named(*entry) for entry in zip(names, loaded, colours, strict=True)]
 
 
 def _first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:
@@ -277,103 +266,6 @@ def _clear(folder: Path, overwrite: bool) -> None:
             f"{folder} holds a run already: choose another folder, or add --overwrite.", field="out"
         )
     shutil.rmtree(folder)
-
-
-def _follow(events: Iterable[Event]) -> str | None:
-    """Show a run's progress; return its id. Raises what a `Failed` event says."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from diffatlas.events import Failed, Started, Step
-
-    run_id = None
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    console = Console(stderr=True)
-    with (
-        closing(events),
-        Progress(*columns, console=console, disable=not console.is_terminal) as progress,
-    ):
-        task = None
-        for event in events:
-            if isinstance(event, Started):
-                run_id = event.run_id
-                task = progress.add_task("Denoising", total=event.total_steps, note="")
-                if cut := event.provenance.get("prompt_tokens", {}).get("cut_off"):
-                    progress.console.print(f"The prompt is too long; cut off: {cut}", markup=False)
-            elif isinstance(event, Step):
-                progress.update(task, completed=event.index + 1, note=f"sigma {event.sigma:.3g}")
-            elif isinstance(event, Failed):
-                raise error_for(event.code, event.message)
-    return run_id
-
-
-@contextmanager
-def _interrupt_sets() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C sets; a second Ctrl-C interrupts as usual."""
-    stop = threading.Event()
-
-    def on_interrupt(signum: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = signal.signal(signal.SIGINT, on_interrupt)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _quieten() -> None:
-    """Silence the libraries' own bars and warnings: the shell has one bar and one line per error."""
-    warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
-    import diffusers.utils.logging
-    import transformers.utils.logging
-
-    for library in (diffusers.utils.logging, transformers.utils.logging):
-        library.set_verbosity_error()
-        library.disable_progress_bar()
-
-
-def _print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print a table: drawn on a terminal, tab-separated into a pipe."""
-    if not sys.stdout.isatty():
-        for row in (columns, *rows):
-            print("\t".join(" ".join(cell.split()) for cell in row))
-        return
-    from rich import box
-    from rich.console import Console
-
-    Console().print(_drawn(columns, rows, box.SIMPLE_HEAD))
-
-
-def _drawn(columns: tuple[str, ...], rows: list[tuple[str, ...]], style: object) -> Table:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=style)
-    for number, column in enumerate(columns):
-        # The first column is what is copied into the next command: it is folded, never cut.
-        table.add_column(column, overflow="fold" if number == 0 else "ellipsis")
-    for row in rows:
-        # Text, so that a prompt's [brackets] are shown and not read as markup.
-        table.add_row(*(Text(cell) for cell in row))
-    return table
-
-
-def _text(value: object) -> str:
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class Started:
     provenance: dict[str, Any] = field(default_factory=dict)
     #: What is captured (the fields of `Capture`).
     capture: dict[str, Any] = field(default_factory=dict)
+    #: The stored run that these events are read from; None where the model runs. `run_id` is then its id too.
+    cached_from: str | None = None
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Run:
     provenance: dict[str, Any] = field(default_factory=dict)
     capture: dict[str, Any] = field(default_factory=dict)
     error: dict[str, Any] | None = None
+    #: The stored run that this one was read from instead of running the model; its id is the same.
+    cached_from: str | None = None
 
     @property
     def latents(self) -> np.ndarray:
@@ -76,6 +78,7 @@ def extend(run: Run | None, event: Event) -> Run:
             total_steps=event.total_steps,
             provenance=event.provenance,
             capture=event.capture,
+            cached_from=event.cached_from,
         )
     if run is None:
         if isinstance(event, Failed):

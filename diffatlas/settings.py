@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from diffatlas.errors import InvalidParams
+
+
+def _bytes(value: Any) -> Any:
+    """Read "5e9" as a whole number of bytes."""
+    try:
+        return int(float(value)) if isinstance(value, str) else value
+    except (ValueError, OverflowError):
+        return value
 
 
 class Settings(BaseSettings):
@@ -19,6 +27,12 @@ class Settings(BaseSettings):
 
     #: Where runs are kept.
     library: Path = Field(default_factory=lambda: user_data_path("diffatlas", appauthor=False) / "runs")
+    #: Bytes that the library may take before the runs that were used least recently are deleted; 0 for no limit.
+    #: Locked, noted and tagged runs stay.
+    library_cap: Annotated[int, BeforeValidator(_bytes)] = Field(default=5_000_000_000, ge=0)
+    #: Whose runs a page shows: "personal" everybody's, "shared" each visitor's own; "auto" is "shared" on a
+    #: Hugging Face Space.
+    mode: Literal["auto", "personal", "shared"] = "auto"
     #: A folder of registries that replaces the one that ships with the project.
     models: Path | None = None
     #: "auto" takes CUDA, then Apple's MPS, then the CPU.

@@ -31,8 +31,10 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def served_app(folder: Path) -> Iterator[str]:
+def served_app(folder: Path, **variables: str) -> Iterator[str]:
     """Start ``app.py`` on a free port, its library and cache in ``folder``; yield its address once it answers.
+
+    variables: more of its environment.
 
     Raises RuntimeError with the app's log where it ends before it answers.
     """
@@ -47,6 +49,7 @@ def served_app(folder: Path) -> Iterator[str]:
         "GRADIO_TEMP_DIR": str(folder / "cache"),
         "DIFFATLAS_LIBRARY": str(folder / "runs"),
         "HF_HUB_OFFLINE": "1",
+        **variables,
     }
     with (folder / "log.txt").open("w+") as log:
         process = subprocess.Popen(

@@ -8,6 +8,7 @@ from safetensors.numpy import save
 
 from diffatlas.events import Failed, Finished, Image, Started, Step, from_bytes, to_bytes
 from diffatlas.params import GenerationParams
+from diffatlas.run import collect
 
 rng = np.random.default_rng(0)
 LATENTS = rng.normal(size=(2, 4, 8, 8)).astype(np.float32)
@@ -17,6 +18,7 @@ EVENTS = [
     Started(
         "id", GenerationParams(prompt="é ✓"), LATENTS, 14.6, 30, {"versions": {"torch": "2"}}, {"x0": True}
     ),
+    Started("id", GenerationParams(prompt="x"), LATENTS, 14.6, 30, cached_from="id"),
     Step(0, 999.0, 13.2),
     Step(3, 899.5, 0.0, WITH_NAN, LATENTS.astype(np.float16), metrics={"norm": 1.5, "cosine": float("inf")}),
     Step(
@@ -56,8 +58,23 @@ def test_a_step_sent_without_the_gain_is_read():
     assert np.array_equal(step.latents, LATENTS)
 
 
+def test_a_start_sent_without_its_origin_is_read():
+    """A peer of an earlier version knows no `cached_from`: what it sends has run."""
+    rest = {
+        "kind": "started",
+        "run_id": "a",
+        "params": {"prompt": "x"},
+        "initial_sigma": 1.0,
+        "total_steps": 2,
+    }
+    started = from_bytes(save({"initial_latents": LATENTS}, metadata={"event": json.dumps(rest)}))
+    assert started.cached_from is None
+    assert collect([started]).cached_from is None
+    assert collect([EVENTS[1]]).cached_from == "id"
+
+
 @pytest.mark.parametrize(
-    "blob", [b"", b"x" * 40, pickle.dumps(EVENTS[1]), to_bytes(EVENTS[2])[:-3], to_bytes(EVENTS[5])[8:]]
+    "blob", [b"", b"x" * 40, pickle.dumps(EVENTS[2]), to_bytes(EVENTS[3])[:-3], to_bytes(EVENTS[6])[8:]]
 )
 def test_other_bytes_are_refused(blob):
     with pytest.raises(ValueError, match="not a Diffusion Atlas event"):

@@ -31,7 +31,9 @@ ALLOWED |= {
     "bench": _BELOW,
     "export": _BELOW - {"backends", "operations"},
     "ui": _BELOW | {"bench", "export"},
-    "cli": _BELOW | {"bench", "export", "ui"},
+    "cli_output": {"errors", "events"},
+    "cli_library": _BELOW | {"bench", "export", "cli_output"},
+    "cli": _BELOW | {"bench", "export", "ui", "cli_library", "cli_output"},
     # Lazily, for the public names.
     "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from diffatlas.capture.spec import Capture
 from diffatlas.events import Event
@@ -46,5 +46,29 @@ class Backend(Protocol):
         There are two ways to end a run early; both stop the denoiser within one step. Setting ``stop`` ends
         the stream with ``Finished(status="stopped")`` and no `Image` (before `Started`, that event stands
         alone). Closing the generator ends the run at once and waits for the step in progress.
+        """
+        ...
+
+
+@runtime_checkable
+class IdentifiedBackend(Backend, Protocol):
+    """A backend that knows, without running, what decides a result.
+
+    Its runs can be served from a library. A backend without these two methods works as well; an identical
+    request runs again there.
+    """
+
+    def resolve(self, params: GenerationParams) -> GenerationParams:
+        """Return ``params`` with the model's own size and scheduler filled in where they are None.
+
+        Raises a `DiffAtlasError` for a request that cannot run.
+        """
+        ...
+
+    def identity(self, params: GenerationParams) -> dict[str, Any] | None:
+        """Return everything that decides the result of ``params`` (resolved) and that they do not say.
+
+        Plain JSON types without a clock or a path, and exactly what `Started` carries as
+        ``provenance["identity"]`` when they run. None where it cannot be known without running.
         """
         ...

@@ -107,21 +107,28 @@ def check_memory(name: str, needed: int, free: int) -> None:
         )
 
 
-def fetch(source: ModelSource) -> Path:
-    """Return the folder of a model's files, from the Hub's cache or the Hub where it is not local."""
+def cached(source: ModelSource) -> Path | None:
+    """Return the folder of a model's files where they are on this machine, else None. The Hub is not asked."""
     if source.folder is not None:
         return source.folder
     from diffusers import DiffusionPipeline
 
-    variant = source.entry.variant if source.entry else None
-    options = {"variant": variant, "use_safetensors": True, "safety_checker": None}
     try:
-        return Path(DiffusionPipeline.download(source.model, local_files_only=True, **options))
+        return Path(DiffusionPipeline.download(source.model, local_files_only=True, **_what_to_fetch(source)))
     except Exception:
         # Not in the cache: one of several exceptions, by the version of huggingface_hub.
-        pass
+        return None
+
+
+def fetch(source: ModelSource) -> Path:
+    """Return the folder of a model's files, from the Hub's cache or the Hub where it is not local."""
+    folder = cached(source)
+    if folder is not None:
+        return folder
+    from diffusers import DiffusionPipeline
+
     try:
-        return Path(DiffusionPipeline.download(source.model, **options))
+        return Path(DiffusionPipeline.download(source.model, **_what_to_fetch(source)))
     except Exception as error:
         raise ModelLoadError(
             f"{source.model!r} is not on this machine and could not be fetched from the Hugging Face Hub "
@@ -129,6 +136,12 @@ def fetch(source: ModelSource) -> Path:
             "if it is gated.",
             field="model",
         ) from error
+
+
+def variant_in(source: ModelSource, folder: Path) -> str | None:
+    """Return the registry's variant of the weights where the folder has files of it."""
+    variant = source.entry.variant if source.entry else None
+    return variant if variant and any(folder.rglob(f"*.{variant}*.safetensors")) else None
 
 
 def load(
@@ -147,7 +160,7 @@ def load(
     import torch
 
     info = model_info.describe(source.model, folder, source.entry)
-    variant = _variant(source, folder)
+    variant = variant_in(source, folder)
     if not ignore_memory:
         weights = model_info.weight_bytes(model_info.weight_files(folder, variant), dtype)
         check_memory(info.name, int(weights * HEADROOM), free_memory(device))
@@ -221,7 +234,7 @@ def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
         "source": "hub" if hub else "embedded" if loaded.source.entry else "folder",
         "revision": dict(loaded.revision),
         "pipeline": type(loaded.pipe).__name__,
-        "scheduler": {"class": type(scheduler).__name__, "config": _plain(scheduler.config)},
+        "scheduler": {"class": type(scheduler).__name__, "config": plain(scheduler.config)},
         "dtype": loaded.dtype,
         "device": loaded.device,
         "device_name": device_name,
@@ -248,10 +261,9 @@ def prompt_tokens(loaded: Loaded, prompt: str) -> dict[str, Any]:
     return {"count": len(ids), "limit": limit, "cut_off": tokenizer.decode(over).strip() if over else ""}
 
 
-def _variant(source: ModelSource, folder: Path) -> str | None:
-    """Return the registry's variant where the folder has files of it."""
+def _what_to_fetch(source: ModelSource) -> dict[str, Any]:
     variant = source.entry.variant if source.entry else None
-    return variant if variant and any(folder.rglob(f"*.{variant}*.safetensors")) else None
+    return {"variant": variant, "use_safetensors": True, "safety_checker": None}
 
 
 def _stored_dtype(folder: Path) -> str | None:
@@ -266,16 +278,16 @@ def _stored_dtype(folder: Path) -> str | None:
     return None
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a config as JSON types; non-finite numbers and other objects as text."""
     import math
 
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if hasattr(value, "tolist"):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float) and math.isfinite(value):

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Generator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy as np
 from diffatlas import events
 from diffatlas.backends import decoding, loading, model_info, schedulers
 from diffatlas.backends.base import Capabilities
+from diffatlas.backends.call import call_arguments
 from diffatlas.backends.failures import as_event, as_typed
+from diffatlas.backends.identity import identity_of
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.producer import Put, Stopping, stream
@@ -22,7 +25,6 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import (
     BackendFailure,
     BlackImage,
-    CapabilityError,
     ModelLoadError,
     NonFiniteLatents,
     UnknownModel,
@@ -80,10 +82,31 @@ class LocalBackend:
         """
         params.validate()
         source = model_info.find_source(params.model)
-        if source.folder is None:
+        folder = self._folder(source)
+        if folder is None:
             return params
-        info = model_info.describe(params.model, source.folder, source.entry)
-        return model_info.fit(params, source.folder, info)
+        return model_info.fit(params, folder, model_info.describe(params.model, folder, source.entry))
+
+    def identity(self, params: GenerationParams) -> dict[str, Any] | None:
+        """Return what decides the result of ``params`` (resolved) besides them, without loading the model.
+
+        It is what a run of them stores as ``provenance["identity"]``; `identity_of` lists what is in it.
+        None where it cannot be known yet: the model is not on this machine.
+
+        Raises `UnknownModel` or `ModelLoadError` for a model that cannot run, `InvalidParams` for a device
+        that cannot be used.
+        """
+        source = model_info.find_source(params.model)
+        resident = self._resident
+        if resident is not None and resident.source == source:
+            # What would run, even where the files have changed since.
+            return _identity(resident, params)
+        folder = self._folder(source)
+        if folder is None:
+            return None
+        device = loading.pick_device(self._device)
+        dtype = loading.pick_dtype(self._dtype, device, source, folder)
+        return identity_of(source, folder, device, dtype, model_info.revision(folder), params)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
@@ -180,6 +203,13 @@ class LocalBackend:
         self._resident = loading.load(source, folder, device, dtype, ignore_memory=self._ignore_memory)
         return self._resident
 
+    def _folder(self, source: model_info.ModelSource) -> Path | None:
+        """Return where a model's files are on this machine, if they are."""
+        resident = self._resident
+        if resident is not None and resident.source == source:
+            return resident.folder
+        return loading.cached(source)
+
     def _free(self) -> None:
         device = self._resident.device if self._resident else None
         self._resident = None
@@ -197,6 +227,8 @@ class LocalBackend:
         scheduler = schedulers.build(own, params.scheduler)
         ran_on = loading.provenance(loaded, scheduler)
         ran_on["prompt_tokens"] = loading.prompt_tokens(loaded, params.prompt)
+        if (identity := _identity(loaded, params)) is not None:
+            ran_on["identity"] = identity
 
         def on_start(trace: Any) -> None:
             put(
@@ -246,48 +278,8 @@ class LocalBackend:
         put(events.Finished("complete", seconds, list(trace.cosine_to_end)))
 
 
-def call_arguments(loaded: Loaded, params: GenerationParams) -> dict[str, Any]:
-    """Return the arguments of the pipeline's call.
-
-    Raises `CapabilityError` for what the pipeline does not take, rather than dropping it.
-    """
-    import torch
-
-    accepted = loaded.call_parameters
-    n = params.num_images_per_prompt
-    generators = [torch.Generator("cpu").manual_seed(params.seed + i) for i in range(n)]
-    arguments: dict[str, Any] = {
-        "prompt": params.prompt,
-        "num_inference_steps": params.num_inference_steps,
-        "width": params.width,
-        "height": params.height,
-        "generator": generators[0] if n == 1 else generators,
-    }
-    if n > 1:
-        arguments["num_images_per_prompt"] = n
-    # Pipelines with distilled guidance call the classifier-free scale `true_cfg_scale`; where it is on by
-    # default, it is the one that users mean.
-    true_cfg = "true_cfg_scale" in accepted and (accepted["true_cfg_scale"].default or 0) > 1
-    if true_cfg:
-        arguments |= {
-            "true_cfg_scale": params.guidance_scale,
-            "negative_prompt": params.negative_prompt or " ",
-        }
-    elif "guidance_scale" in accepted:
-        arguments["guidance_scale"] = params.guidance_scale
-    if params.negative_prompt and not true_cfg:
-        if "negative_prompt" not in accepted or "true_cfg_scale" in accepted:
-            raise CapabilityError(
-                f"{loaded.info.name} takes no negative prompt: leave it empty.", field="negative_prompt"
-            )
-        arguments["negative_prompt"] = params.negative_prompt
-    if "use_resolution_binning" in accepted:
-        # Binning would run at another size than the one asked for and resize the image.
-        arguments["use_resolution_binning"] = False
-    missing = sorted(set(arguments) - set(accepted))
-    if missing:
-        raise CapabilityError(f"{loaded.info.name} does not take {missing[0]}.", field=missing[0])
-    return arguments
+def _identity(loaded: Loaded, params: GenerationParams) -> dict[str, Any] | None:
+    return identity_of(loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision, params)
 
 
 def check_finite(step: events.Step) -> None:

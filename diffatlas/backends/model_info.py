@@ -16,6 +16,8 @@ from diffatlas.registry import ModelEntry, find_model, models_folder
 
 #: Bytes of one value, by the dtype names of safetensors and of the settings.
 ITEM_SIZE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "fp32": 4, "fp16": 2, "bf16": 2}
+#: Endings of the files of a pipeline folder that decide its results: weights, configs, vocabularies.
+CONTENT = (".safetensors", ".json", ".txt", ".model")
 
 
 @dataclass(frozen=True)
@@ -180,7 +182,7 @@ def revision(folder: Path) -> dict[str, str]:
     """Return what pins the weights: the Hub's commit, or the SHA-256 of a folder's files."""
     if folder.parent.name == "snapshots":
         return {"commit": folder.name}
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".safetensors", ".json", ".txt"))
+    files = sorted(p for p in folder.rglob("*") if p.suffix in CONTENT)
     stats = tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     return {"sha256": _content_hash(folder, stats)}
 

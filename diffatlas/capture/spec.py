@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from diffatlas.errors import InvalidParams
+
+#: Raised by one whenever what a run records under the same `Capture` changes, so that runs recorded before are
+#: not taken for what would be recorded now. Part of every cache key.
+CAPTURE_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -51,9 +56,39 @@ class Capture:
         """Whether step ``index`` (0-based) of ``total`` is previewed."""
         if self.previews == "off":
             return False
-        every = 1 if self.previews == "every" else int(self.previews)
-        return index % every == 0 or index == total - 1
+        return index % self._interval == 0 or index == total - 1
+
+    def covers(self, other: Capture) -> bool:
+        """Whether a run captured with this holds everything that one captured with ``other`` would.
+
+        Previews every n-th step hold those of every step that is a multiple of n. They must come from the same
+        decoder and be of the same size: a picture of the VAE is another one than that of the linear map.
+        """
+        for name in ("latents", "predictions", "x0", "metrics"):
+            if getattr(other, name) and not getattr(self, name):
+                return False
+        if other.previews == "off":
+            return True
+        if self.previews == "off" or other._interval % self._interval:
+            return False
+        return (self.preview_decoder, self.preview_size) == (other.preview_decoder, other.preview_size)
+
+    @property
+    def _interval(self) -> int:
+        """Steps from one preview to the next."""
+        return 1 if self.previews == "every" else int(self.previews)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON types."""
         return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Capture:
+        """Build from a dict; unknown names raise `InvalidParams` rather than being dropped."""
+        known = {f.name for f in fields(cls)}
+        unknown = sorted(set(data) - known)
+        if unknown:
+            raise InvalidParams(
+                f"Unknown capture {unknown[0]!r}: known are {', '.join(sorted(known))}.", field=unknown[0]
+            )
+        return cls(**data)

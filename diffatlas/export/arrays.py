@@ -1,4 +1,4 @@
-"""The arrays of layers as one NPZ file, which NumPy reads without unpickling anything."""
+"""The arrays of layers in one file that is read without unpickling anything: NPZ or safetensors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,43 @@ def npz(runs: Sequence[Named]) -> bytes:
             # One array at a time: those of a large run would not fit in memory twice.
             for name, steps, array in _arrays(entry.run):
                 _add(archive, f"{folder}/{name}", array)
-                rows[name] = {"shape": list(array.shape), "dtype": str(array.dtype), "steps": steps}
-            about = {"name": entry.name, "folder": folder, "run": described(entry.run), "arrays": rows}
-            manifest["layers"].append(about)
-        text = layout.dumps(manifest).encode("utf-8", "backslashreplace").decode()
-        _add(archive, MANIFEST, np.array(text))
+                rows[name] = _row(steps, array)
+            manifest["layers"].append(_about(entry, folder, rows))
+        _add(archive, MANIFEST, np.array(_text(manifest)))
     return file.getvalue()
+
+
+def safetensors(runs: Sequence[Named]) -> bytes:
+    """Return a safetensors file of the same arrays under the same names as `npz`.
+
+    Its metadata holds ``manifest``, the same JSON. Read it so: ``safetensors.numpy.load_file(path)``, and
+    ``json.loads(safetensors.safe_open(path, "numpy").metadata()["manifest"])``.
+    """
+    from safetensors.numpy import save
+
+    tensors: dict[str, np.ndarray] = {}
+    layers = []
+    for entry, folder in zip(runs, slugs(runs), strict=True):
+        arrays = {name: (steps, np.ascontiguousarray(array)) for name, steps, array in _arrays(entry.run)}
+        tensors |= {f"{folder}/{name}": array for name, (_, array) in arrays.items()}
+        layers.append(
+            _about(entry, folder, {name: _row(steps, array) for name, (steps, array) in arrays.items()})
+        )
+    return save(
+        tensors, metadata={"manifest": _text({"format": FORMAT, "version": VERSION, "layers": layers})}
+    )
+
+
+def _about(entry: Named, folder: str, rows: dict[str, Any]) -> dict[str, Any]:
+    return {"name": entry.name, "folder": folder, "run": described(entry.run), "arrays": rows}
+
+
+def _row(steps: list[int], array: np.ndarray) -> dict[str, Any]:
+    return {"shape": list(array.shape), "dtype": str(array.dtype), "steps": steps}
+
+
+def _text(manifest: dict[str, Any]) -> str:
+    return layout.dumps(manifest).encode("utf-8", "backslashreplace").decode()
 
 
 def _arrays(run: Run) -> Iterator[tuple[str, list[int], np.ndarray]]:

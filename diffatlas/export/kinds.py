@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export import arrays, film, movie, report, tables
+from diffatlas.export import arrays, bundle, film, movie, report, tables
 from diffatlas.export.named import Named, slug
 
 
@@ -39,6 +39,14 @@ KINDS: dict[str, Kind] = {
         ),
         Kind("npz", ".npz", "NPZ", "Latents and predictions, as NumPy arrays.", True, arrays.npz),
         Kind(
+            "safetensors",
+            ".safetensors",
+            "Safetensors",
+            "The same arrays as safetensors.",
+            True,
+            arrays.safetensors,
+        ),
+        Kind(
             "pdf",
             ".pdf",
             "PDF",
@@ -50,6 +58,9 @@ KINDS: dict[str, Kind] = {
         Kind("png", ".png", "PNG", "The film as a picture, at twice the size.", True, film.png),
         Kind("gif", ".gif", "GIF", "The previews of one layer as a loop.", False, _gif),
         Kind("mp4", ".mp4", "MP4", "The previews of one layer as a film clip.", False, _mp4),
+        Kind(
+            "zip", ".zip", "ZIP", "The runs themselves, whole, as the Library keeps them.", True, bundle.zip
+        ),
     )
 }
 

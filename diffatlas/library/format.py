@@ -9,6 +9,7 @@
       steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred
       previews/step_0003_00.png  one per image of the batch
       images/image_00.png        the final images
+      marks.json                 name, tags, note, locked: what a person said of the run (`marks`); optional
 
 Each file but ``steps.jsonl`` is written under a temporary name and renamed, so that it is whole or absent.
 A line of ``steps.jsonl`` is written after the files of its step: a step that is listed can be read. A last
@@ -24,6 +25,7 @@ import json
 import math
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,18 +33,22 @@ from typing import Any
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+MARKS = "marks.json"
 STEPS = "steps.jsonl"
 INITIAL = "initial.safetensors"
 
 #: The arrays of a `Step` that are stored as tensors.
 STEP_ARRAYS = ("latents", "noise_pred", "cond_pred", "uncond_pred", "x0_pred")
 
+#: Tokens of the runs that this process is writing now.
+WRITING: set[str] = set()
+
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a list of runs shows, read from the manifest alone.
+    """What a list of runs shows, read from the manifest and the marks, without an array.
 
     ``status`` is "complete", "stopped", "failed", "running" (its process is alive), "partial" (its process
     died) or "damaged" (it cannot be read).
@@ -57,8 +63,26 @@ class RunInfo:
     #: Steps done, and steps that the run was to take.
     steps: int = 0
     total_steps: int | None = None
-    #: What is wrong with a failed or damaged run.
+    #: What is wrong with a failed or damaged run, or with its marks.
     error: str | None = None
+    #: What a person said of it: `diffatlas.library.marks`.
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    #: Never evicted.
+    locked: bool = False
+    #: What its files take on the disk.
+    bytes: int = 0
+    #: The operation that made it.
+    kind: str = "trace"
+    guidance_scale: float | None = None
+    scheduler: str | None = None
+    width: int | None = None
+    height: int | None = None
+    #: When it was last used, in UTC, ISO 8601: as the index knows, else when its manifest was written.
+    used: str = ""
+    #: What decides its result, as one hash; None for a run that was recorded without.
+    key: str | None = None
 
 
 def is_run_id(value: str) -> bool:
@@ -82,10 +106,27 @@ def image_file(folder: Path, index: int) -> Path:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file under a temporary name, then rename it: a reader sees all of it or none."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
+    """Write a file under a temporary name of its own, then rename it: a reader sees all of it or none."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    except OSError:
+        # On a full disk, what was written of it is room for the manifest that says so.
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def size_of(folder: Path | str) -> int:
+    """Return the bytes of the files in a folder and those in it; links are not followed."""
+    total = 0
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                total += size_of(entry.path)
+            else:
+                total += entry.stat(follow_symlinks=False).st_size
+    return total
 
 
 def dumps(data: Any, **options: Any) -> str:

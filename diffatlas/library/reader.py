@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,9 @@ from diffatlas.errors import DamagedRun, DiffAtlasError, RunNotFound
 from diffatlas.events import Step
 from diffatlas.library import format as layout
 from diffatlas.library.format import RunInfo
+from diffatlas.library.marks import read_marks
 from diffatlas.params import GenerationParams
-from diffatlas.run import Run, with_cosine_to_end
+from diffatlas.run import Run, timestamp, with_cosine_to_end
 
 
 def read_run(folder: Path) -> Run:
@@ -45,27 +49,72 @@ def read_run(folder: Path) -> Run:
 def read_info(folder: Path) -> RunInfo:
     """Read what a list shows. A run that cannot be read is "damaged", never an exception."""
     try:
-        return info_of(folder, read_manifest(folder))
-    except Exception as error:
-        return RunInfo(id=folder.name, status="damaged", error=str(error))
+        manifest = read_manifest(folder)
+        with reading(folder):
+            return info_of(folder, manifest)
+    except DiffAtlasError as error:
+        marks, _ = _marks_of(folder)
+        return RunInfo(id=folder.name, status="damaged", error=str(error), bytes=_size_of(folder), **marks)
 
 
 def info_of(folder: Path, manifest: Mapping[str, Any]) -> RunInfo:
-    """Return what a list shows of a run whose manifest has been read."""
+    """Return what a list shows of a run whose manifest has been read. Raises for values of a wrong type."""
     params, error = manifest["params"], manifest.get("error")
-    steps = manifest.get("steps")
+    steps, guidance, key = manifest.get("steps"), params.get("guidance_scale"), manifest.get("key")
+    marks, complaint = _marks_of(folder)
     return RunInfo(
         id=folder.name,
-        status=status_of(manifest),
-        created=str(manifest["created"]),
-        model=str(params["model"]),
-        prompt=str(params["prompt"]),
-        seed=params["seed"],
+        status=_text(status_of(manifest)),
+        created=_text(manifest["created"]),
+        model=_text(params["model"]),
+        prompt=_text(params["prompt"]),
+        seed=_whole(params["seed"]),
         # Only an ended run has counted its steps.
-        steps=len(lines_of(folder)) if steps is None else steps,
-        total_steps=manifest.get("total_steps"),
-        error=error["message"] if error else None,
+        steps=len(lines_of(folder)) if steps is None else _whole(steps),
+        total_steps=_whole(manifest.get("total_steps")),
+        error=_text(error["message"]) if error else complaint,
+        bytes=_size_of(folder),
+        kind=_text(manifest.get("kind", "trace")),
+        guidance_scale=maybe_number(guidance),
+        scheduler=None if params.get("scheduler") is None else _text(params["scheduler"]),
+        width=_whole(params.get("width")),
+        height=_whole(params.get("height")),
+        used=timestamp(datetime.fromtimestamp((folder / layout.MANIFEST).stat().st_mtime, UTC)),
+        key=None if key is None else _text(key),
+        **marks,
     )
+
+
+def _marks_of(folder: Path) -> tuple[dict[str, Any], str | None]:
+    """Return the marks as fields of `RunInfo`, and what is wrong with them.
+
+    Marks that cannot be read may have said that the run must stay: it counts as locked.
+    """
+    try:
+        return asdict(read_marks(folder)), None
+    except DamagedRun as error:
+        return {"locked": True}, str(error)
+
+
+def _size_of(folder: Path) -> int:
+    try:
+        return layout.size_of(folder)
+    except OSError:
+        # A file went away meanwhile, or may not be looked at.
+        return 0
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r:.80} is not text")
+    # A lone surrogate, which JSON can spell, can be neither shown nor stored.
+    return value.encode("utf-8", "replace").decode()
+
+
+def _whole(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63):
+        raise ValueError(f"{value!r:.80} is not a whole number")
+    return value
 
 
 @contextmanager
@@ -108,6 +157,9 @@ def status_of(manifest: Mapping[str, Any]) -> str:
 
     writer = manifest.get("writer") or {}
     try:
+        if writer["pid"] == os.getpid() and writer.get("token", "") not in layout.WRITING | {""}:
+            # This process gave it up: the disk refused even the manifest that would have said so.
+            return "partial"
         alive = abs(psutil.Process(writer["pid"]).create_time() - writer["started"]) < 1
     except (psutil.Error, KeyError, TypeError, ValueError):
         alive = False

@@ -2,55 +2,114 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
+from typing import Any
 
-from diffatlas.errors import BackendFailure, RunNotFound
+from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Event, Started
+from diffatlas.library import format as layout
+from diffatlas.library import trash
+from diffatlas.library.find import Found
 from diffatlas.library.format import RunInfo, is_run_id
+from diffatlas.library.index import Index
+from diffatlas.library.marks import marks_to_change, write_marks
 from diffatlas.library.reader import read_info, read_run
 from diffatlas.library.stored import StoredRun
-from diffatlas.library.writer import RunWriter
-from diffatlas.run import Run
+from diffatlas.library.writer import RunWriter, beside, refused
+from diffatlas.run import Run, timestamp
+
+log = logging.getLogger("diffatlas")
+
+#: Seconds that a run stays in the trash before an eviction deletes it for good.
+TRASH_SECONDS = 7 * 86_400
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What a library takes: its runs, their bytes, and the bytes that they may take (0: no limit)."""
+
+    runs: int
+    bytes: int
+    cap: int
 
 
 class Library:
     """Keeps runs in ``folder`` (None: that of the settings), one folder each.
 
-    Several processes may use one library: runs never share a file.
+    cap: bytes that the runs may take before `evict` deletes some; 0 for no limit, None for that of the settings.
+
+    Several processes and threads may use one library: runs never share a file, and the index that they do share can
+    be made again from the folders at any time.
     """
 
-    def __init__(self, folder: str | Path | None = None) -> None:
+    def __init__(self, folder: str | Path | None = None, cap: int | None = None) -> None:
         if folder is None:
             from diffatlas.settings import settings
 
             folder = settings().library
         self.folder = Path(folder).expanduser()
+        self._cap = cap
+        self._index = Index(self.folder)
+        self._tidied = False
 
     def record(self, events: Iterable[Event]) -> Generator[Event, None, None]:
         """Yield ``events`` unchanged, each after it is on disk.
 
-        Closing this generator closes ``events`` too and marks the run as "stopped".
+        Closing this generator closes ``events`` too and marks the run as "stopped". When the run has ended, `evict`
+        makes room for the next one.
         """
-        return _record(events, self._new_folder)
+        begun: list[str] = []
+
+        def folder_for(started: Started) -> Path:
+            folder = self._new_folder(started.run_id)
+            begun.append(started.run_id)
+            return folder
+
+        try:
+            with closing(_record(events, folder_for)) as recorded:
+                for event in recorded:
+                    if isinstance(event, Started):
+                        self._index.update(event.run_id)
+                    yield event
+        finally:
+            for run_id in begun:
+                self._ended(run_id)
 
     def save(self, run: Run) -> str:
-        """Write a whole run, replacing one of the same id; return its id."""
-        if not is_run_id(run.id):
-            raise RunNotFound(f"{run.id!r} cannot be the id of a run.")
-        target = self.folder / run.id
-        fresh = self.folder / f".{run.id}.tmp"
+        """Write a whole run, replacing one of the same id but for its marks; return its id.
+
+        A run that came out of this library, perhaps with less than was captured, does not replace itself.
+        """
+        target = self._new_folder(run.id)
+        if run.cached_from == run.id and target.is_dir():
+            return run.id
+        fresh = beside(target, "tmp")
+
+        def place() -> None:
+            if (target / layout.MARKS).is_file():
+                shutil.copyfile(target / layout.MARKS, fresh / layout.MARKS)
+            trash.put_in_place(fresh, target)
+
         try:
-            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(parents=True)
             with RunWriter(fresh) as writer:
                 writer.write_run(run)
-            if target.exists():
-                shutil.rmtree(target)
-            fresh.rename(target)
+            if target.is_dir():
+                # Nobody marks it between the copy of its marks and its end.
+                self._index.change(run.id, place)
+            else:
+                place()
         except OSError as error:
-            raise BackendFailure(f"The run cannot be written to {self.folder} ({error.strerror}).") from error
+            raise refused(self.folder, error) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self._index.update(run.id)
         return run.id
 
     def load(self, run_id: str) -> Run:
@@ -65,30 +124,230 @@ class Library:
         return StoredRun.open(self._find(run_id))
 
     def list(self) -> list[RunInfo]:
-        """Return the runs, newest first, from their manifests alone; damaged ones are listed as such."""
+        """Return the runs, newest first; damaged ones are listed as such."""
+        return [*self.search(limit=None).runs]
+
+    def search(
+        self,
+        text: str = "",
+        *,
+        model: str | None = None,
+        kind: str | None = None,
+        status: str | None = None,
+        since: str | date | None = None,
+        until: str | date | None = None,
+        tags: Iterable[str] = (),
+        locked: bool | None = None,
+        key: str | None = None,
+        sort: str = "created",
+        descending: bool = True,
+        limit: int | None = 100,
+        offset: int = 0,
+    ) -> Found:
+        """Return the runs that fit all that is asked, ``limit`` of them from ``offset``, and how many there are.
+
+        text: words; each must begin a word of the prompt, name, note, tags, model or id, in any order and case.
+        since, until: ISO 8601 or `datetime`, UTC where they do not say; a day in ``until`` is part of it.
+        tags: a run must have all of them.
+        key: the cache key of a result.
+        sort: "created", "name" (or the prompt of a run without one), "prompt", "model", "seed", "steps", "bytes" or
+            "used".
+        limit: None for all.
+
+        Raises `InvalidParams` for what cannot be looked for.
+        """
         if not self.folder.is_dir():
-            return []
-        folders = [f for f in self.folder.iterdir() if is_run_id(f.name) and f.is_dir()]
-        return sorted((read_info(f) for f in folders), key=lambda info: (info.created, info.id), reverse=True)
+            return Found((), 0)
+        self._tidy_once()
+        return self._index.search(
+            sort,
+            descending,
+            limit,
+            offset,
+            text=text,
+            model=model,
+            kind=kind,
+            status=status,
+            since=since,
+            until=until,
+            tags=tags,
+            locked=locked,
+            key=key,
+        )
+
+    def models(self) -> Sequence[str]:
+        """Return the models that the library has runs of, sorted."""
+        return self._index.distinct("model") if self.folder.is_dir() else []
+
+    def tags(self) -> Sequence[str]:
+        """Return the tags that runs of the library have, sorted."""
+        return self._index.distinct("tag") if self.folder.is_dir() else []
+
+    def refresh(self) -> None:
+        """Bring the index in line with the folders now; `list` and `search` do so about once a second."""
+        if self.folder.is_dir():
+            trash.tidy(self.folder)
+            self._index.refresh()
+
+    def rebuild(self) -> None:
+        """Make the index again from the folders; it forgets when runs were used."""
+        if self.folder.is_dir():
+            trash.tidy(self.folder)
+            self._index.rebuild()
+
+    def mark(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        tags: Iterable[str] | None = None,
+        note: str | None = None,
+        locked: bool | None = None,
+    ) -> RunInfo:
+        """Change what is said of a run; None leaves a mark as it is. See `diffatlas.library.marks`.
+
+        Raises `RunNotFound`, `InvalidParams` for nonsense, and `BackendFailure` where the disk refuses.
+        """
+        folder = self._find(run_id)
+
+        def act() -> None:
+            write_marks(folder, marks_to_change(folder).changed(name, tags, note, locked))
+
+        try:
+            info = self._index.change(run_id, act)
+        except OSError as error:
+            self._find(run_id)
+            raise refused(folder, error) from error
+        return info or read_info(self._find(run_id))
 
     def delete(self, run_id: str) -> None:
-        """Delete a run and its files. Raises `RunNotFound`."""
-        shutil.rmtree(self._find(run_id))
+        """Delete a run and its files, for good. Raises `RunNotFound`."""
+        trash.delete(self._find(run_id))
+        self._index.update(run_id)
+
+    def trash(self, run_id: str) -> None:
+        """Move a run to the trash, from which `restore` brings it back.
+
+        Raises `RunNotFound`, and `InvalidParams` for a run that is still being recorded.
+        """
+        folder = self._find(run_id)
+        if read_info(folder).status == "running":
+            raise InvalidParams(f"The run {run_id} is still being recorded: stop it first.", field="run")
+        try:
+            trash.move_to_trash(self.folder, run_id)
+        except FileNotFoundError as error:
+            raise RunNotFound(f"The run {run_id} is no longer in the library.") from error
+        except OSError as error:
+            raise refused(folder, error) from error
+        self._index.update(run_id)
+
+    def restore(self, run_id: str) -> None:
+        """Bring a run back from the trash. Raises `RunNotFound`, or `InvalidParams` where its place is taken."""
+        trash.restore(self.folder, run_id)
+        self._index.update(run_id)
+
+    def trashed(self) -> Sequence[RunInfo]:
+        """Return the runs in the trash, the last that was moved there first."""
+        return trash.trashed(self.folder)
+
+    def empty_trash(self, older_than_seconds: float = 0) -> Sequence[str]:
+        """Delete the runs that have been in the trash for longer than that, for good; return their ids."""
+        return trash.empty(self.folder, older_than_seconds)
+
+    def usage(self) -> Usage:
+        """Return what the library takes. The trash is not counted."""
+        runs, size = self._index.usage() if self.folder.is_dir() else (0, 0)
+        return Usage(runs, size, self._limit(None))
+
+    def evict(self, cap: int | None = None) -> Sequence[str]:
+        """Delete the least recently used runs until the library takes no more than ``cap`` bytes; return their ids.
+
+        Runs that are locked, noted, tagged, running or damaged stay, even where the library is then too large. Runs
+        that have been in the trash for longer than `TRASH_SECONDS` are deleted first. cap: None for that of this
+        library, 0 for no limit.
+        """
+        return self._evict(self._limit(cap), keep=None)
+
+    def touch(self, run_id: str) -> None:
+        """Note that a run was used now. Raises `RunNotFound`."""
+        self._find(run_id)
+        self._index.touch(run_id, timestamp())
 
     def path(self, run_id: str) -> Path:
         """Return the folder of a run. Raises `RunNotFound`."""
         return self._find(run_id)
 
+    def export_dataset(self, folder: str | Path, run_ids: Sequence[str], **options: Any) -> Path:
+        """Write runs as a Hugging Face dataset; see `diffatlas.library.dataset.export_dataset`."""
+        from diffatlas.library.dataset import export_dataset
+
+        return export_dataset(self, Path(folder), run_ids, **options)
+
+    def import_dataset(self, source: str | Path, **options: Any) -> Sequence[str]:
+        """Read runs from a dataset; see `diffatlas.library.dataset_import.import_dataset`."""
+        from diffatlas.library.dataset_import import import_dataset
+
+        return import_dataset(self, source, **options)
+
     def _find(self, run_id: str) -> Path:
         folder = self.folder / run_id if is_run_id(run_id) else None
+        if folder is not None and not folder.is_dir():
+            # A killed process may have left it aside.
+            trash.tidy(self.folder)
         if folder is None or not folder.is_dir() or folder.is_symlink():
             raise RunNotFound(f"The library has no run {run_id!r}: `diffatlas runs` lists those it has.")
         return folder
 
-    def _new_folder(self, started: Started) -> Path:
-        if not is_run_id(started.run_id):
-            raise RunNotFound(f"{started.run_id!r} cannot be the id of a run.")
-        return self.folder / started.run_id
+    def _new_folder(self, run_id: str) -> Path:
+        if not is_run_id(run_id):
+            raise RunNotFound(f"{run_id!r} cannot be the id of a run.")
+        return self.folder / run_id
+
+    def _tidy_once(self) -> None:
+        if not self._tidied and self.folder.is_dir():
+            self._tidied = True
+            trash.tidy(self.folder)
+
+    def _limit(self, cap: int | None) -> int:
+        if cap is None:
+            cap = self._cap
+        if cap is None:
+            from diffatlas.settings import settings
+
+            cap = settings().library_cap
+        if isinstance(cap, bool) or not isinstance(cap, (int, float)) or not cap >= 0:
+            raise InvalidParams(f"The library's cap is a number of bytes from 0, not {cap!r}.", field="cap")
+        return int(cap)
+
+    def _ended(self, run_id: str) -> None:
+        """See to the index and to the room on the disk; a run that has been recorded never fails by it."""
+        try:
+            self._index.update(run_id)
+            self._evict(self._limit(None), keep=run_id)
+        except Exception as error:
+            log.warning("The library in %s cannot make room: %s", self.folder, error)
+
+    def _evict(self, cap: int, keep: str | None) -> list[str]:
+        if not cap or not self.folder.is_dir():
+            return []
+        trash.empty(self.folder, TRASH_SECONDS)
+        held, loose = self._index.evictable()
+        gone: list[str] = []
+        for run_id, size in loose:
+            if held <= cap:
+                break
+            # What the folder says counts, not what the index remembers.
+            info = read_info(self.folder / run_id)
+            wanted = info.locked or info.note or info.tags or info.status in ("running", "damaged")
+            if run_id == keep or wanted:
+                continue
+            trash.delete(self.folder / run_id)
+            self._index.update(run_id)
+            gone.append(run_id)
+            held -= size
+        if gone:
+            log.info("%d runs were deleted from %s to make room.", len(gone), self.folder)
+        return gone
 
 
 def record_into(folder: Path, events: Iterable[Event]) -> Generator[Event, None, None]:

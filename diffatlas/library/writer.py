@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
 import os
+import secrets
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,6 +18,8 @@ from diffatlas.errors import BackendFailure
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.library import format as layout
 from diffatlas.run import Run, timestamp
+
+log = logging.getLogger("diffatlas")
 
 
 class RunWriter:
@@ -30,6 +36,7 @@ class RunWriter:
         self._lines: io.TextIOBase | None = None
         self._steps = 0
         self._ended = False
+        self._token = secrets.token_hex(8)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -44,9 +51,12 @@ class RunWriter:
                     self._end("failed", error={"code": code, "message": str(error), "field": None})
                 else:
                     self._end("stopped")
+        except OSError as refusal:
+            # What led here is on its way already, and says more. The run reads as "partial".
+            log.warning("The end of the run in %s cannot be written: %s", self.folder, refusal)
         finally:
-            if self._lines is not None:
-                self._lines.close()
+            layout.WRITING.discard(self._token)
+            self._close_lines()
 
     def write(self, event: Event) -> None:
         """Write one event. Raises `BackendFailure` where the disk refuses.
@@ -69,10 +79,7 @@ class RunWriter:
                 error = {"code": event.code, "message": event.message, "field": event.field}
                 self._end("failed", error=error)
         except OSError as error:
-            raise BackendFailure(
-                f"The run cannot be written to {self.folder} ({error.strerror or error}): "
-                "free some space or choose another folder."
-            ) from error
+            raise refused(self.folder, error) from error
 
     def write_run(self, run: Run) -> None:
         """Write a run that is already whole."""
@@ -93,15 +100,32 @@ class RunWriter:
                 self._picture(layout.image_file(self.folder, index), pixels)
             self._end(run.status, seconds=run.seconds, error=run.error)
         except OSError as error:
-            raise BackendFailure(
-                f"The run cannot be written to {self.folder} ({error.strerror or error})."
-            ) from error
+            raise refused(self.folder, error) from error
 
     def _start(self, event: Started, created: str) -> None:
+        # A new run appears at once, with its manifest: a folder without one would be taken for a damaged run.
+        final, fresh = self.folder, not self.folder.exists()
+        if fresh:
+            self.folder = beside(final, "tmp")
+        try:
+            self._begin(event, created)
+            if fresh:
+                self.folder.rename(final)
+        except OSError:
+            if fresh:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            self._manifest = None
+            raise
+        finally:
+            self.folder = final
+        self._lines = (self.folder / layout.STEPS).open("w", encoding="utf-8")
+
+    def _begin(self, event: Started, created: str) -> None:
         for name in ("steps", "previews", "images"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if event.initial_latents is not None:
             self._tensors(self.folder / layout.INITIAL, {"initial_latents": event.initial_latents})
+        layout.WRITING.add(self._token)
         self._manifest = {
             "format": layout.FORMAT_VERSION,
             "id": event.run_id,
@@ -112,10 +136,11 @@ class RunWriter:
             "total_steps": event.total_steps,
             "provenance": event.provenance,
             "capture": event.capture,
-            "writer": _this_process(),
+            "writer": {**_this_process(), "token": self._token},
         }
-        self._write_manifest()
-        self._lines = (self.folder / layout.STEPS).open("w", encoding="utf-8")
+        if key := event.provenance.get("key"):
+            self._manifest["key"] = key
+        self._write_manifest(self._manifest)
 
     def _step(self, step: Step) -> None:
         arrays = {name: getattr(step, name) for name in layout.STEP_ARRAYS}
@@ -139,15 +164,23 @@ class RunWriter:
         self._steps += 1
 
     def _end(self, status: str, **more: Any) -> None:
-        self._manifest = {**self._manifest, "status": status, "steps": self._steps}
-        self._manifest.update({key: value for key, value in more.items() if value is not None})
+        manifest = {**self._manifest, "status": status, "steps": self._steps}
+        manifest.update({key: value for key, value in more.items() if value is not None})
         if status != "running":
-            del self._manifest["writer"]
-        self._write_manifest()
+            del manifest["writer"]
+        self._write_manifest(manifest)
+        self._manifest = manifest
         self._ended = True
 
-    def _write_manifest(self) -> None:
-        text = layout.dumps(self._manifest, indent=1)
+    def _close_lines(self) -> None:
+        if self._lines is not None:
+            try:
+                self._lines.close()
+            except OSError as refusal:
+                log.warning("The last step of the run in %s cannot be written: %s", self.folder, refusal)
+
+    def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        text = layout.dumps(manifest, indent=1)
         layout.write_atomically(self.folder / layout.MANIFEST, text.encode())
 
     def _tensors(self, path: Path, arrays: dict[str, np.ndarray]) -> None:
@@ -161,6 +194,20 @@ class RunWriter:
         buffer = io.BytesIO()
         Picture.fromarray(np.ascontiguousarray(pixels)).save(buffer, "PNG", compress_level=1)
         layout.write_atomically(path, buffer.getvalue())
+
+
+def beside(folder: Path, ending: str) -> Path:
+    """Return a name for a folder beside ``folder`` that is its own, and no run's."""
+    return folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.{ending}")
+
+
+def refused(folder: Path, error: OSError) -> BackendFailure:
+    """Return the error that says that the disk refuses to take a run, and what to do about it."""
+    full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+    reason = "the disk is full" if full else error.strerror or str(error)
+    return BackendFailure(
+        f"The run cannot be written to {folder} ({reason}): free some space or choose another folder."
+    )
 
 
 def _this_process() -> dict[str, Any]:

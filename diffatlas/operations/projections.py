@@ -10,12 +10,14 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.geometry.common_basis import CommonBasis, common_pca, distances, gram
+from diffatlas.library.stored import StoredRun
 
 if TYPE_CHECKING:
     from diffatlas.library import Library
@@ -31,17 +33,19 @@ LEAST_STATES = 5
 
 
 class Projections:
-    """Projects the paths of stored runs (first image of each batch) of ``library`` together."""
+    """Projects the paths of stored runs (first image of each batch) of one library together.
 
-    def __init__(self, library: Library) -> None:
-        self._library = library
+    What is kept is told apart by the folder of each run, so libraries never share it.
+    """
+
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._states: OrderedDict[str, np.ndarray] = OrderedDict()
-        self._products: OrderedDict[tuple[str, str], np.ndarray] = OrderedDict()
+        self._states: OrderedDict[Path, np.ndarray] = OrderedDict()
+        self._products: OrderedDict[tuple[Path, Path], np.ndarray] = OrderedDict()
         self._embeddings: OrderedDict[tuple[str, ...], Future] = OrderedDict()
         self._worker: ProcessPoolExecutor | None = None
 
-    def pca(self, ids: Sequence[str], fit: str | None = None) -> CommonBasis:
+    def pca(self, library: Library, ids: Sequence[str], fit: str | None = None) -> CommonBasis:
         """Return the runs' states on three principal components.
 
         The basis is fitted on all the runs together, or on the run ``fit`` alone. Raises `CapabilityError` where
@@ -49,22 +53,23 @@ class Projections:
         """
         if fit is not None and fit not in ids:
             raise InvalidParams("The run on which the basis is fitted is not among those shown.", field="fit")
-        blocks = self._blocks(ids)
+        blocks = self._blocks(_folders(library, ids))
         return common_pca(blocks, 3, None if fit is None else list(ids).index(fit))
 
-    def umap(self, ids: Sequence[str]) -> list[np.ndarray] | None:
+    def umap(self, library: Library, ids: Sequence[str]) -> list[np.ndarray] | None:
         """Return the runs' states embedded by UMAP in three dimensions, or None while that is computed.
 
         The work is done in a process of its own: the first call starts it. Raises `InvalidParams` for fewer than
         `LEAST_STATES` states, and as `pca` does.
         """
-        blocks = self._blocks(ids)
+        folders = _folders(library, ids)
+        blocks = self._blocks(folders)
         counts = [len(block[0]) for block in blocks]
         if sum(counts) < LEAST_STATES:
             raise InvalidParams(
                 f"UMAP needs at least {LEAST_STATES} states, and here are {sum(counts)}: run more steps."
             )
-        key = tuple(f"{run}:{n}" for run, n in zip(ids, counts, strict=True))
+        key = tuple(f"{folder}:{n}" for folder, n in zip(folders, counts, strict=True))
         with self._lock:
             job = self._embeddings.get(key)
             if job is None:
@@ -78,13 +83,6 @@ class Projections:
                     f"UMAP could not be computed ({job.exception()}): choose it again to retry."
                 )
         return np.split(job.result(), np.cumsum(counts)[:-1])
-
-    def forget(self, run_id: str) -> None:
-        """Drop what is kept of a run."""
-        with self._lock:
-            self._states.pop(run_id, None)
-            for pair in [pair for pair in self._products if run_id in pair]:
-                del self._products[pair]
 
     def close(self) -> None:
         """End the process that computes UMAP, where there is one."""
@@ -103,7 +101,7 @@ class Projections:
             self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
         return self._worker.submit(umap, matrix)
 
-    def _blocks(self, ids: Sequence[str]) -> list[list[np.ndarray]]:
+    def _blocks(self, ids: Sequence[Path]) -> list[list[np.ndarray]]:
         with self._lock:
             missing = [(a, b) for i, a in enumerate(ids) for b in ids[i:] if (a, b) not in self._products]
             if missing:
@@ -114,7 +112,7 @@ class Projections:
                 _keep(self._products, (b, a), block.T, PAIRS)
             return [[self._products[a, b] for b in ids] for a in ids]
 
-    def _check_shapes(self, ids: Sequence[str]) -> None:
+    def _check_shapes(self, ids: Sequence[Path]) -> None:
         shapes = {run: self._read(run).shape[1:] for run in ids}
         if len(set(shapes.values())) > 1:
             words = " and ".join(sorted({" × ".join(map(str, shape)) for shape in shapes.values()}))
@@ -123,13 +121,17 @@ class Projections:
                 "hide those of one shape."
             )
 
-    def _read(self, run_id: str) -> np.ndarray:
-        if run_id not in self._states:
-            self._states[run_id] = self._library.open(run_id).latents()[:, 0]
+    def _read(self, folder: Path) -> np.ndarray:
+        if folder not in self._states:
+            self._states[folder] = StoredRun.open(folder).latents()[:, 0]
             while len(self._states) > 1 and sum(s.nbytes for s in self._states.values()) > MEMORY:
                 self._states.popitem(last=False)
-        self._states.move_to_end(run_id)
-        return self._states[run_id]
+        self._states.move_to_end(folder)
+        return self._states[folder]
+
+
+def _folders(library: Library, ids: Sequence[str]) -> list[Path]:
+    return [library.path(run) for run in ids]
 
 
 def _keep(cache: OrderedDict, key: object, value: object, most: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 import threading
 from typing import Any
 
@@ -15,13 +14,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import gradio as gr
+from starlette.middleware import Middleware
 
-from diffatlas.library import Library
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
+from diffatlas.settings import settings
 from diffatlas.ui.components.header import footer, header
 from diffatlas.ui.layers import Layers
+from diffatlas.ui.libraries import Libraries, is_shared
+from diffatlas.ui.library_services import LibraryServices
+from diffatlas.ui.links import PageParameter
+from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.trajectory import trajectory_page
+from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.sessions import Turns
 from diffatlas.ui.theme import STATIC, Atlas, head
 
 log = logging.getLogger("diffatlas")
@@ -32,23 +38,27 @@ THREADS = 80
 CACHE = (3600, 86400)
 
 
-def build_app(library: Library, ephemeral: bool = False) -> gr.Blocks:
-    """Return the app. Runs are recorded into ``library``; an ephemeral one forgets those that are let go.
+def build_app(libraries: Libraries) -> gr.Blocks:
+    """Return the app. Runs are recorded into ``libraries``.
 
-    The look is given to `launch` (or to ``gr.mount_gradio_app``) as `look`.
+    How it is to be served is given to ``launch`` (or to ``gr.mount_gradio_app``) as `served`.
     """
     with gr.Blocks(
         title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
     ) as app:
+        layers, turns = Layers(libraries), Turns()
+        names = {entry.id: entry.name for entry in list_models("local")}
         header()
-        trajectory_page(app, Layers(library, ephemeral))
+        form = trajectory_page(app, layers, turns)
+        library_page(LibraryServices(libraries, layers, shared_local_backend(), names, turns), form)
         footer()
     return app
 
 
-def look() -> dict[str, Any]:
-    """Return theme and style sheets, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
-    return {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
+def served() -> dict[str, Any]:
+    """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
+    look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
+    return {**look, "app_kwargs": {"middleware": [Middleware(PrivateFiles), Middleware(PageParameter)]}}
 
 
 def launch(**kwargs: Any) -> gr.Blocks:
@@ -58,16 +68,13 @@ def launch(**kwargs: Any) -> gr.Blocks:
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
     """
     block = not kwargs.pop("prevent_thread_lock", False)
-    # On a public Space, where visitors share one disk, nothing is kept but the layers that somebody still has.
-    public = bool(os.environ.get("SPACE_ID"))
-    library = Library(tempfile.mkdtemp(prefix="diffatlas-runs-")) if public else Library()
-    app = build_app(library, ephemeral=public)
+    app = build_app(Libraries(settings().library, is_shared()))
     options = {
         "share": False,
         "run_history": False,
         "footer_links": [],
         "max_threads": THREADS,
-        **look(),
+        **served(),
         **kwargs,
     }
     app.queue(default_concurrency_limit=None).launch(prevent_thread_lock=True, quiet=True, **options)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import threading
-import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from typing import Any
 from diffatlas.errors import DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.library import Library
 from diffatlas.library.format import is_run_id, write_atomically
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.palette import next_colour
 
 log = logging.getLogger("diffatlas")
@@ -26,7 +25,6 @@ log = logging.getLogger("diffatlas")
 #: Layers of one visitor; a batch makes 50 at once.
 MAX_LAYERS = 120
 MAX_NAME = 80
-DAY = 86_400
 
 
 @dataclass(frozen=True)
@@ -41,22 +39,21 @@ class Layer:
 
 
 class Layers:
-    """The layers of every visitor, over the runs of ``library``.
+    """The layers of every visitor, over the runs in the visitor's library. A run stays there when its layer goes."""
 
-    ephemeral: whether a run is deleted with its layer (a public server keeps nothing); otherwise runs stay in the
-        library.
-    """
-
-    def __init__(self, library: Library, ephemeral: bool = False) -> None:
-        self.library = library
-        self.ephemeral = ephemeral
-        self._folder = library.folder / ".layers"
+    def __init__(self, libraries: Libraries) -> None:
+        self._libraries = libraries
         self._lock = threading.RLock()
+
+    def library(self, visitor: str) -> Library:
+        """Return the library that the visitor's layers are over."""
+        return self._libraries.of(visitor)
 
     def of(self, visitor: str) -> list[Layer]:
         """Return the visitor's layers in order, the temporary one last."""
         with self._lock:
-            layers = [layer for layer in self._read(visitor) if (self.library.folder / layer.id).is_dir()]
+            folder = self.library(visitor).folder
+            layers = [layer for layer in self._read(visitor) if (folder / layer.id).is_dir()]
         return sorted(layers, key=lambda layer: not layer.locked)
 
     def find(self, visitor: str, run_id: Any) -> Layer:
@@ -67,15 +64,27 @@ class Layers:
         raise RunNotFound("This layer is no longer here: reload the page.")
 
     def begin(self, visitor: str, run_id: str, name: str) -> None:
-        """A run has begun: it is the temporary layer now, in place of the one before."""
-        self._sweep()
+        """A run has begun: it is the temporary layer now, in place of the one before.
+
+        A run out of the library that is a locked layer already stays that, shown.
+        """
+        self._libraries.sweep()
         with self._lock:
-            layers = self.of(visitor)
-            for layer in layers:
-                if not layer.locked:
-                    self._drop(layer)
-            kept = [layer for layer in layers if layer.locked]
-            self._write(visitor, [*kept, Layer(run_id, _name(name))])
+            kept = [layer for layer in self.of(visitor) if layer.locked]
+            if any(layer.id == run_id for layer in kept):
+                kept = [replace(layer, visible=layer.visible or layer.id == run_id) for layer in kept]
+            else:
+                kept.append(Layer(run_id, _name(name)))
+            self._write(visitor, kept)
+
+    def open(self, visitor: str, run_id: str, name: str) -> None:
+        """Make a run of the visitor's library a locked layer. Raises `RunNotFound`."""
+        self.library(visitor).path(run_id)
+        with self._lock:
+            if all(layer.id != run_id for layer in self.of(visitor)):
+                self._write(visitor, [*self.of(visitor), Layer(run_id, _name(name))])
+            self.lock(visitor, run_id)
+            self.show(visitor, run_id, True)
 
     def lock(self, visitor: str, run_id: Any) -> None:
         """Keep a layer, in a colour of its own. Raises `InvalidParams` where there are too many."""
@@ -89,6 +98,7 @@ class Layers:
             self._change(
                 visitor, run_id, lambda layer: replace(layer, locked=True, colour=layer.colour or colour)
             )
+            self.library(visitor).mark(run_id, locked=True)
 
     def rename(self, visitor: str, run_id: Any, name: Any) -> None:
         """Give a layer another name. Raises `InvalidParams` for an empty one."""
@@ -107,7 +117,7 @@ class Layers:
         with self._lock:
             gone = self.find(visitor, run_id)
             self._write(visitor, [layer for layer in self.of(visitor) if layer.id != run_id])
-            self._drop(gone)
+            self._release(visitor, gone)
 
     def reset(self, visitor: str) -> None:
         """Take all layers away."""
@@ -115,7 +125,7 @@ class Layers:
             gone = self.of(visitor)
             self._write(visitor, [])
             for layer in gone:
-                self._drop(layer)
+                self._release(visitor, layer)
 
     def forget(self, visitor: str) -> None:
         """Drop a visitor who will not come back: one known by a session only."""
@@ -129,26 +139,16 @@ class Layers:
                 visitor, [change(layer) if layer.id == run_id else layer for layer in self.of(visitor)]
             )
 
-    def _drop(self, layer: Layer) -> None:
-        if self.ephemeral:
+    def _release(self, visitor: str, layer: Layer) -> None:
+        """The library may let the run go again when it needs the room."""
+        if layer.locked:
             try:
-                self.library.delete(layer.id)
+                self.library(visitor).mark(layer.id, locked=False)
             except DiffAtlasError:
-                log.info("The run of a dropped layer was gone already.")
-
-    def _sweep(self) -> None:
-        """A public server forgets what is a day old, its visitors' lists included."""
-        if not self.ephemeral:
-            return
-        for entry in self.library.folder.glob("*"):
-            if is_run_id(entry.name) and time.time() - entry.stat().st_mtime > DAY:
-                shutil.rmtree(entry, ignore_errors=True)
-        for file in self._folder.glob("*.json"):
-            if time.time() - file.stat().st_mtime > DAY:
-                file.unlink(missing_ok=True)
+                log.info("The run of a layer that was taken away is gone already.")
 
     def _file(self, visitor: str) -> Path:
-        return self._folder / f"{visitor}.json"
+        return self.library(visitor).folder / ".layers" / f"{visitor}.json"
 
     def _read(self, visitor: str) -> list[Layer]:
         file = self._file(visitor)
@@ -164,9 +164,10 @@ class Layers:
             return []
 
     def _write(self, visitor: str, layers: list[Layer]) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
+        file = self._file(visitor)
+        file.parent.mkdir(parents=True, exist_ok=True)
         data = json.dumps({"layers": [asdict(layer) for layer in layers]}, ensure_ascii=False, indent=1)
-        write_atomically(self._file(visitor), data.encode())
+        write_atomically(file, data.encode())
 
 
 def _name(name: str) -> str:

@@ -6,37 +6,33 @@ Each function takes one JSON object and the request, and returns one JSON object
 
 from __future__ import annotations
 
-import functools
 import json
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
 import numpy as np
 from fastapi import Response
 
-from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
+from diffatlas.errors import InvalidParams
 from diffatlas.export.kinds import KINDS, export, file_name
 from diffatlas.export.named import Named
 from diffatlas.geometry import compare as comparison
+from diffatlas.library import StoredRun
 from diffatlas.operations.projections import Projections
+from diffatlas.ui.answers import answered
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.change_maps import change_maps
 from diffatlas.ui.components.run_data import floats, rounded, stored_fields
-from diffatlas.ui.layers import Layers
-from diffatlas.ui.visitors import visitor_of
-
-log = logging.getLogger("diffatlas")
+from diffatlas.ui.layers import Layer, Layers
+from diffatlas.ui.private_files import private_url
 
 #: Runs whose data is kept as JSON, in bytes.
 KEPT_BYTES = 64 << 20
 #: What a layer without a colour of its own is drawn in where there is no theme: exports.
 INK = "#1f1a17"
-NO_COOKIE = "This browser keeps no cookies, by which the page knows your layers: allow them for this site, and reload."
 ENDED = ("complete", "stopped", "failed", "partial")
 
 
@@ -45,12 +41,11 @@ class Services:
 
     def __init__(self, layers: Layers, backend: Any, model_names: dict[str, str]) -> None:
         self.layers = layers
-        self._library = layers.library
         self._backend = backend
         self._names = model_names
-        self._projections = Projections(layers.library)
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
-        self._infos: dict[str, dict[str, Any]] = {}
+        self._projections = Projections()
+        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._infos: dict[Path, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
     @property
@@ -66,11 +61,11 @@ class Services:
             "compare": self.compare,
             "export": self.export,
         }
-        return [_served(name, call) for name, call in calls.items()]
+        return [answered(name, call) for name, call in calls.items()]
 
     def list_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the visitor's layers."""
-        return {"layers": [self._info(layer) for layer in self.layers.of(visitor)]}
+        return {"layers": [self._info(visitor, layer) for layer in self.layers.of(visitor)]}
 
     def edit(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Change a layer, and return them all."""
@@ -83,7 +78,6 @@ class Services:
             self.layers.show(visitor, run_id, asked.get("visible"))
         elif action == "delete":
             self.layers.delete(visitor, run_id)
-            self._projections.forget(run_id)
         elif action == "reset":
             self.layers.reset(visitor)
         else:
@@ -94,14 +88,14 @@ class Services:
         """Return a stored run as the live view would show it."""
         run_id = self.layers.find(visitor, asked.get("id")).id
         with self._lock:
-            data = self._kept.get(run_id)
+            data = self._kept.get((visitor, run_id))
         if data is None:
-            stored = self._library.open(run_id)
+            stored = self._stored(visitor, asked)
             name = self._names.get(stored.params.model, stored.params.model)
-            data = json.dumps(stored_fields(stored, name), allow_nan=False).encode()
+            data = json.dumps(stored_fields(stored, name, visitor), allow_nan=False).encode()
             if stored.status in ENDED:
                 with self._lock:
-                    self._kept[run_id] = data
+                    self._kept[visitor, run_id] = data
                     while sum(map(len, self._kept.values())) > KEPT_BYTES:
                         self._kept.popitem(last=False)
         return Response(data, media_type="application/json")
@@ -110,7 +104,8 @@ class Services:
         """Return the asked layers' paths in one basis."""
         ids = self._ids(visitor, asked)
         fit = asked.get("fit", "all")
-        found = self._projections.pca(ids, None if fit == "all" else fit)
+        library = self.layers.library(visitor)
+        found = self._projections.pca(library, ids, None if fit == "all" else fit)
         answer = {
             "view": "pca",
             "pending": False,
@@ -122,7 +117,7 @@ class Services:
         if asked.get("view") != "umap":
             return answer
         try:
-            embedded = self._projections.umap(ids)
+            embedded = self._projections.umap(library, ids)
         except InvalidParams as error:
             return {**answer, "message": error.message}
         if embedded is None:
@@ -133,21 +128,21 @@ class Services:
 
     def step(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return one step: its pictures at full size, histogram, statistics and scalars."""
-        stored = self._library.open(self.layers.find(visitor, asked.get("id")).id)
-        return step_data.step_detail(
-            stored, _index(asked, stored.step_count), self._backend, bool(asked.get("decode"))
-        )
+        stored = self._stored(visitor, asked)
+        index = _index(asked, stored.step_count)
+        return step_data.step_detail(stored, index, self._backend, bool(asked.get("decode")), visitor)
 
     def deep(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return where and in which channels a run changes, step by step."""
-        return change_maps(self._library.open(self.layers.find(visitor, asked.get("id")).id))
+        return change_maps(self._stored(visitor, asked))
 
     def compare(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return how two layers' paths differ, step by step."""
         first, second = (self.layers.find(visitor, asked.get(side)) for side in ("a", "b"))
         if first.id == second.id:
             raise InvalidParams("These are the same layer: choose two.")
-        paths = [self._library.open(layer.id).latents()[:, 0] for layer in (first, second)]
+        library = self.layers.library(visitor)
+        paths = [library.open(layer.id).latents()[:, 0] for layer in (first, second)]
         try:
             found = comparison.compare(*paths, align=asked.get("align", "auto"))
         except ValueError as error:
@@ -156,9 +151,6 @@ class Services:
 
     def export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Write a file of the asked layers where the browser can fetch it, and return its address."""
-        from gradio.processing_utils import save_bytes_to_cache
-        from gradio.utils import get_upload_folder
-
         kind = asked.get("kind")
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
@@ -167,10 +159,12 @@ class Services:
             ids = ids[-1:]
         runs = []
         for layer in (self.layers.find(visitor, run) for run in ids):
-            runs.append(Named(layer.name, self._library.load(layer.id), layer.colour or INK))
+            runs.append(Named(layer.name, self.layers.library(visitor).load(layer.id), layer.colour or INK))
         name = file_name(kind, runs)
-        path = save_bytes_to_cache(export(kind, runs), name, get_upload_folder())
-        return {"url": f"gradio_api/file={path}", "name": Path(name).name}
+        return {"url": private_url(visitor, export(kind, runs), name), "name": name}
+
+    def _stored(self, visitor: str, asked: dict[str, Any]) -> StoredRun:
+        return self.layers.library(visitor).open(self.layers.find(visitor, asked.get("id")).id)
 
     def _ids(self, visitor: str, asked: dict[str, Any]) -> list[str]:
         ids = asked.get("ids")
@@ -178,24 +172,26 @@ class Services:
             raise InvalidParams("No layer is visible: show one, or run a prompt.")
         return [self.layers.find(visitor, run).id for run in dict.fromkeys(ids)]
 
-    def _info(self, layer: Any) -> dict[str, Any]:
-        if layer.id not in self._infos:
-            stored = self._library.open(layer.id)
+    def _info(self, visitor: str, layer: Layer) -> dict[str, Any]:
+        library = self.layers.library(visitor)
+        folder = library.folder / layer.id
+        if folder not in self._infos:
+            stored = library.open(layer.id)
             info = {
                 "status": stored.status,
                 "steps": stored.step_count,
-                "total_steps": stored.info.total_steps,
+                "total_steps": stored.total_steps,
                 "latent_shape": list(np.shape(stored.initial_latents())[1:]),
                 "seed": stored.params.seed,
                 "prompt": stored.params.prompt,
             }
             if stored.status not in ENDED:
                 return self._described(layer, info)
-            self._infos[layer.id] = info
-        return self._described(layer, self._infos[layer.id])
+            self._infos[folder] = info
+        return self._described(layer, self._infos[folder])
 
     @staticmethod
-    def _described(layer: Any, info: dict[str, Any]) -> dict[str, Any]:
+    def _described(layer: Layer, info: dict[str, Any]) -> dict[str, Any]:
         named = {"id": layer.id, "name": layer.name, "locked": layer.locked}
         return {**named, "visible": layer.visible, "colour": layer.colour, **info}
 
@@ -205,26 +201,3 @@ def _index(asked: dict[str, Any], count: int) -> int:
     if not isinstance(index, int) or not 0 <= index < count:
         raise InvalidParams(f"This run has {count} steps, and none of the number {index!r}.")
     return index
-
-
-def _served(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[..., Any]:
-    """Return ``call`` as a function for the browser: the visitor from the request, errors as values."""
-
-    def served(asked: Any, request: gr.Request) -> Any:
-        try:
-            visitor = visitor_of(request)
-            if visitor is None:
-                raise InvalidParams(NO_COOKIE)
-            return call(visitor, asked if isinstance(asked, dict) else {})
-        except DiffAtlasError as error:
-            return {"error": {"message": error.message}}
-        except Exception:
-            log.exception("The page asked for %s, which failed.", name)
-            return {
-                "error": {"message": BackendFailure("The app could not do this; its log says why.").message}
-            }
-
-    functools.update_wrapper(served, call, assigned=("__doc__",), updated=())
-    served.__name__ = name
-    del served.__wrapped__  # Gradio looks at the signature of this function
-    return served

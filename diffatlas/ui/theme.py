@@ -9,7 +9,16 @@ from gradio.themes.utils.fonts import LocalFont
 
 STATIC = Path(__file__).parent / "static"
 #: In this order; a later one may refine an earlier one.
-SHEETS = ("page.css", "viewer.css", "film.css", "inspector.css", "space.css", "layers.css", "deep.css")
+SHEETS = (
+    "page.css",
+    "viewer.css",
+    "film.css",
+    "inspector.css",
+    "space.css",
+    "layers.css",
+    "deep.css",
+    "library.css",
+)
 
 PAPER, PAPER_DARK = "#faf7f0", "#151311"
 SHEET, SHEET_DARK = "#fffdf8", "#1c1916"

@@ -8,6 +8,8 @@ from typing import Any
 
 #: Set by the page: 128 random bits.
 COOKIE = "diffatlas_visitor"
+#: What the names of visitors without the cookie begin with.
+SESSION = "session-"
 _SECRET = re.compile(r"[0-9a-f]{32}")
 
 
@@ -19,7 +21,7 @@ def visitor_of(request: Any, session: str | None = None) -> str | None:
     secret = str(_cookies(request).get(COOKIE, ""))
     if _SECRET.fullmatch(secret):
         return hashlib.sha256(secret.encode()).hexdigest()[:32]
-    return "session-" + hashlib.sha256(session.encode()).hexdigest()[:24] if session else None
+    return SESSION + hashlib.sha256(session.encode()).hexdigest()[:24] if session else None
 
 
 def _cookies(request: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from serving import CHROMIUM_FLAGS, find_chromium, served_app
 
-PATIENCE = 120_000  # ms; generous, because the machine may be busy
+PATIENCE = 40_000  # ms; generous, because the machine may be busy
 
 
 @pytest.fixture(scope="session")

@@ -64,3 +64,36 @@ def test_half_precision_stays(run):
     data, _ = load([Named("a", half)])
     assert data["a/latents"].dtype == np.float16
     assert np.array_equal(data["a/latents"], half.latents)
+
+
+def load_safetensors(runs, tmp_path):
+    from safetensors import safe_open
+    from safetensors.numpy import load_file
+
+    path = tmp_path / "x.safetensors"
+    path.write_bytes(arrays.safetensors(runs))
+    with safe_open(path, "numpy") as file:
+        return load_file(path), json.loads(file.metadata()["manifest"])
+
+
+def test_safetensors_hold_what_the_npz_holds(layers, tmp_path):
+    tensors, manifest = load_safetensors(layers, tmp_path)
+    data, theirs = load(layers)
+    assert set(tensors) == set(data.files) - {"manifest"}
+    for name, tensor in tensors.items():
+        assert (tensor.dtype, tensor.shape) == (data[name].dtype, data[name].shape)
+        assert tensor.tobytes() == data[name].tobytes()
+    assert manifest == theirs
+
+
+def test_safetensors_of_odd_runs(odd_runs, tmp_path):
+    for name, run in odd_runs.items():
+        tensors, manifest = load_safetensors([Named("日本 " + name, run)], tmp_path)
+        assert manifest["layers"][0]["name"] == "日本 " + name
+        folder = manifest["layers"][0]["folder"]
+        assert tensors[f"{folder}/timesteps"].shape == (len(run.steps),)
+        assert set(tensors) == {f"{folder}/{array}" for array in manifest["layers"][0]["arrays"]}
+
+
+def test_the_same_runs_give_the_same_safetensors(layers):
+    assert arrays.safetensors(layers) == arrays.safetensors(layers)

@@ -279,7 +279,7 @@ def test_saving_again_replaces(tmp_path):
     library.save(run)
     library.save(replace(run, steps=run.steps[:1], total_steps=1))
     assert len(library.load(run.id).steps) == 1
-    assert [p.name for p in tmp_path.iterdir()] == [run.id]
+    assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".sqlite")] == [run.id]
 
 
 def test_a_disk_that_refuses_is_a_clear_error(tmp_path):

@@ -38,8 +38,8 @@ def test_common_basis_is_that_of_all_states_together(library):
     paths = {f"run-{k}": random_path(k, steps=6 + k) for k in range(3)}
     for name, path in paths.items():
         store(library, name, path)
-    projections = Projections(library)
-    found = projections.pca(list(paths))
+    projections = Projections()
+    found = projections.pca(library, list(paths))
     rows = np.concatenate([path.reshape(len(path), -1) for path in paths.values()]).astype(float)
     reference = PCA(3).fit(rows)
     scores = reference.transform(rows)
@@ -48,7 +48,7 @@ def test_common_basis_is_that_of_all_states_together(library):
     np.testing.assert_allclose(found.explained_variance_ratio, reference.explained_variance_ratio_, atol=1e-5)
 
     # Another choice of runs is another basis, from what is kept of the first.
-    fewer = projections.pca(["run-0", "run-2"], fit="run-2")
+    fewer = projections.pca(library, ["run-0", "run-2"], fit="run-2")
     alone = PCA(3).fit(paths["run-2"].reshape(9, -1).astype(float))
     other = alone.transform(paths["run-0"].reshape(7, -1).astype(float))
     np.testing.assert_allclose(np.abs(fewer.coords[0]), np.abs(other), atol=1e-5 * np.abs(other).max())
@@ -57,22 +57,22 @@ def test_common_basis_is_that_of_all_states_together(library):
 def test_runs_of_different_shapes_are_told_of(library):
     store(library, "small", random_path(0))
     store(library, "wide", random_path(1, shape=(4, 6, 8)))
-    projections = Projections(library)
+    projections = Projections()
     for view in (projections.pca, projections.umap):
         with pytest.raises(CapabilityError, match="4 × 6 × 6 and 4 × 6 × 8"):
-            view(["small", "wide"])
-    assert projections.pca(["wide"]).coords[0].shape == (10, 3)
+            view(library, ["small", "wide"])
+    assert projections.pca(library, ["wide"]).coords[0].shape == (10, 3)
 
 
 def test_what_cannot_be_projected_is_refused(library):
     store(library, "run", random_path(0, steps=LEAST_STATES - 2))
-    projections = Projections(library)
+    projections = Projections()
     with pytest.raises(InvalidParams, match="not among"):
-        projections.pca(["run"], fit="another")
+        projections.pca(library, ["run"], fit="another")
     with pytest.raises(RunNotFound):
-        projections.pca(["nothing"])
+        projections.pca(library, ["nothing"])
     with pytest.raises(InvalidParams, match="at least"):
-        projections.umap(["run"])
+        projections.umap(library, ["run"])
 
 
 @pytest.mark.slow
@@ -82,12 +82,12 @@ def test_umap_is_computed_in_the_background_and_is_that_of_its_seed(library):
 
     paths = [random_path(k, steps=11) for k in range(2)]
     ids = [store(library, f"run-{k}", path) for k, path in enumerate(paths)]
-    projections = Projections(library)
+    projections = Projections()
     try:
-        began = projections.umap(ids)
+        began = projections.umap(library, ids)
         assert began is None, "the first call must not wait"
         deadline = time.monotonic() + 300
-        while (found := projections.umap(ids)) is None and time.monotonic() < deadline:
+        while (found := projections.umap(library, ids)) is None and time.monotonic() < deadline:
             time.sleep(0.2)
     finally:
         projections.close()

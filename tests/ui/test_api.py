@@ -18,6 +18,7 @@ INPUTS = {
     "preview_decoder": "linear",
     "runs": 1,
     "seed_mode": "keep",
+    "again": False,
 }
 
 
@@ -30,11 +31,12 @@ def library(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def app(library):
-    from diffatlas.ui.app import build_app, look
+    from diffatlas.ui.app import build_app, served
+    from diffatlas.ui.libraries import Libraries
 
-    app = build_app(library)
+    app = build_app(Libraries(library.folder))
     app.queue(default_concurrency_limit=None)
-    app.launch(prevent_thread_lock=True, quiet=True, run_history=False, server_name="127.0.0.1", **look())
+    app.launch(prevent_thread_lock=True, quiet=True, run_history=False, server_name="127.0.0.1", **served())
     yield app
     app.close()
 
@@ -81,6 +83,16 @@ def test_several_runs_come_one_after_another_and_all_but_the_last_are_locked(cli
     layers = values[-1]["layers"]
     assert [(layer["seed"], layer["locked"]) for layer in layers] == [(20, True), (21, True), (22, False)]
     assert len({layer["colour"] for layer in layers}) == 3
+
+
+def test_the_same_run_comes_out_of_the_library_unless_it_is_to_run_again(client):
+    asked = {**INPUTS, "seed": 31, "steps": 3}
+    first = client.predict(**asked, api_name="/trace")
+    second = client.predict(**asked, api_name="/trace")
+    third = client.predict(**{**asked, "again": True}, api_name="/trace")
+    assert [value["cached"] for value in (first, second, third)] == [False, True, False]
+    assert second["run"]["id"] == first["run"]["id"] != third["run"]["id"]
+    assert second["steps"] == first["steps"] == third["steps"]
 
 
 @pytest.mark.parametrize(

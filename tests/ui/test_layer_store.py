@@ -12,6 +12,7 @@ from diffatlas.library import Library
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, timestamp
 from diffatlas.ui.layers import MAX_NAME, Layers
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.palette import PALETTE, next_colour
 
 ME, YOU = "a" * 32, "b" * 32
@@ -24,7 +25,7 @@ def library(tmp_path):
 
 @pytest.fixture
 def layers(library):
-    return Layers(library)
+    return Layers(Libraries(library.folder))
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_layers_survive_a_restart(layers, library, new_run):
     layers.lock(ME, run)
     layers.rename(ME, run, "  the   first \n one ")
     layers.show(ME, run, False)
-    (found,) = Layers(Library(library.folder)).of(ME)
+    (found,) = Layers(Libraries(library.folder)).of(ME)
     assert (found.id, found.name, found.locked, found.visible, found.colour) == (
         run, "the first one", True, False, PALETTE[0],
     )  # fmt: skip
@@ -119,17 +120,35 @@ def test_colours_are_those_least_used():
     assert next_colour(PALETTE[1:]) == PALETTE[0]
 
 
-@pytest.mark.parametrize("ephemeral", [True, False])
-def test_only_a_public_server_forgets_runs_that_are_let_go(library, new_run, ephemeral):
-    layers = Layers(library, ephemeral)
-    first, second, third = new_run(), new_run(), new_run()
+def test_runs_stay_when_their_layers_go_and_are_spared_while_locked(layers, library, new_run):
+    first, second = new_run(), new_run()
     layers.begin(ME, first, "one")
+    layers.lock(ME, first)
     layers.begin(ME, second, "two")
-    layers.lock(ME, second)
-    layers.begin(ME, third, "three")
-    layers.delete(ME, second)
-    kept = {info.id for info in library.list()}
-    assert kept == ({third} if ephemeral else {first, second, third})
+    assert {info.id: info.locked for info in library.list()} == {first: True, second: False}
+    layers.delete(ME, first)
+    layers.reset(ME)
+    assert {info.id: info.locked for info in library.list()} == {first: False, second: False}
+
+
+def test_a_run_out_of_the_library_becomes_a_locked_layer_once(layers, new_run):
+    run, other = new_run(), new_run()
+    layers.begin(ME, other, "temporary")
+    for _ in range(2):
+        layers.open(ME, run, "opened")
+    assert [(layer.id, layer.locked) for layer in layers.of(ME)] == [(run, True), (other, False)]
+    with pytest.raises(RunNotFound):
+        layers.open(ME, "nothing", "opened")
+
+
+def test_a_run_served_from_the_library_that_is_a_layer_already_stays_that(layers, new_run):
+    run = new_run()
+    layers.begin(ME, run, "one")
+    layers.lock(ME, run)
+    layers.show(ME, run, False)
+    layers.begin(ME, run, "again")
+    (layer,) = layers.of(ME)
+    assert (layer.name, layer.locked, layer.visible) == ("one", True, True)
 
 
 def test_the_list_of_runs_is_not_disturbed(layers, library, new_run):

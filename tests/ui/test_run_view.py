@@ -48,7 +48,7 @@ def pairwise(points):
 
 
 def test_path_grows_by_a_point_a_step_and_ends_in_the_pca(path):
-    view = RunView("a red circle", "Shapes")
+    view = RunView("a red circle", "Shapes", "visitor")
     for count, event in enumerate(events(path)):
         view.add(event)
         assert coords(view.value()).shape == (count + 1, 3)
@@ -64,7 +64,7 @@ def test_path_grows_by_a_point_a_step_and_ends_in_the_pca(path):
 
 def test_distances_on_screen_are_those_of_the_data(path):
     """A path in a plane is shown without distortion, at every moment of the run."""
-    view = RunView("", "Shapes")
+    view = RunView("", "Shapes", "visitor")
     for count, event in enumerate(events(path)):
         view.add(event)
         flat = path[: count + 1].reshape(count + 1, -1)
@@ -73,7 +73,7 @@ def test_distances_on_screen_are_those_of_the_data(path):
 
 def test_values_can_be_sent_and_told_apart(path):
     """Gradio sends the difference of two values: an earlier one must not change with a later event."""
-    view = RunView("a red circle", "Shapes")
+    view = RunView("a red circle", "Shapes", "visitor")
     sent, copies = [], []
     for event in events(path):
         view.add(event)
@@ -86,7 +86,7 @@ def test_values_can_be_sent_and_told_apart(path):
 
 
 def test_totals_of_a_stopped_run(path):
-    view = RunView("", "Shapes")
+    view = RunView("", "Shapes", "visitor")
     for event in list(events(path))[:5]:
         view.add(event)
     view.add(Finished("stopped", 0.5))
@@ -102,7 +102,7 @@ def test_totals_of_a_stopped_run(path):
 
 
 def test_what_only_the_end_tells_is_not_told_before(path):
-    view = RunView("", "Shapes")
+    view = RunView("", "Shapes", "visitor")
     for event in events(path):
         view.add(event)
     assert view.value()["final"] is None
@@ -112,7 +112,7 @@ def test_what_only_the_end_tells_is_not_told_before(path):
 
 
 def test_failure_keeps_what_arrived_and_names_the_field_of_the_form(path):
-    view = RunView("", "Shapes")
+    view = RunView("", "Shapes", "visitor")
     for event in list(events(path))[:4]:
         view.add(event)
     view.add(Failed("invalid_params", "The width is 63.", "width"))
@@ -121,7 +121,7 @@ def test_failure_keeps_what_arrived_and_names_the_field_of_the_form(path):
     assert value["error"] == {"field": "size", "message": "The width is 63."}
     assert len(value["steps"]) == 3
 
-    early = RunView("", "Shapes").failed(InvalidParams("The prompt is empty.", field="prompt"))
+    early = RunView("", "Shapes", "visitor").failed(InvalidParams("The prompt is empty.", field="prompt"))
     assert early["error"]["field"] == "prompt"
     assert early["run"] is None
 

@@ -18,6 +18,7 @@ from diffatlas.params import GenerationParams
 from diffatlas.run import collect
 from diffatlas.ui.components.run_data import METRICS, STEP_METRICS
 from diffatlas.ui.layers import Layers
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.services import Services
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
@@ -33,7 +34,7 @@ def request_of(secret):
 def room(tmp_path_factory):
     """Four runs, the layers of one visitor, all locked but the last; and the calls that the page may make."""
     library = Library(tmp_path_factory.mktemp("runs"))
-    layers = Layers(library)
+    layers = Layers(Libraries(library.folder))
     visitor = visitor_of(request_of(SECRET))
     services = Services(layers, shared_local_backend(), {"shapes": "Shapes"})
     runs = {}

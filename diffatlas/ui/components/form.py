@@ -47,6 +47,7 @@ class Form:
     preview_decoder: gr.Radio
     runs: gr.Number
     seed_mode: gr.Radio
+    again: gr.Checkbox
     dice: gr.Button
     run: gr.Button
     stop: gr.Button
@@ -67,6 +68,7 @@ class Form:
             self.preview_decoder,
             self.runs,
             self.seed_mode,
+            self.again,
         ]
 
     @property
@@ -157,12 +159,18 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
                 label="Kind of preview",
                 info="How latents become a picture.",
             )
+            again = gr.Checkbox(
+                False,
+                label="Run again",
+                info="Even where the library has the same run already.",
+                elem_id="field-again",
+            )
         with gr.Row(elem_classes="da-actions"):
             run = gr.Button("Run", variant="primary", elem_id="run", min_width=120, scale=2)
             stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=1)
     return Form(
         model, prompt, negative, seed, steps, guidance, size, scheduler, previews, decoder,
-        runs, seed_mode, dice, run, stop,
+        runs, seed_mode, again, dice, run, stop,
     )  # fmt: skip
 
 

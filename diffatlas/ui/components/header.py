@@ -10,6 +10,10 @@ _HEADER = """
 <header class="da-header">
   <h1>Diffusion Atlas</h1>
   <p>See how a diffusion model makes an image, one step at a time.</p>
+  <nav class="da-nav" aria-label="Pages">
+    <button type="button" data-page="trajectory" aria-current="page">Trajectory</button>
+    <button type="button" data-page="library">Library</button>
+  </nav>
   <button type="button" class="da-plain da-ink-switch"></button>
 </header>
 """

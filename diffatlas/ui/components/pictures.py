@@ -7,6 +7,8 @@ import io
 
 import numpy as np
 
+from diffatlas.ui.private_files import private_url
+
 #: (longest side in pixels, WebP quality), best first.
 PREVIEW_SIZES = ((96, 75), (96, 50), (80, 40), (64, 30))
 #: Bytes that a preview should take: it is sent twice, once as it is made and once with the whole run.
@@ -31,12 +33,10 @@ def preview_uri(pixels: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def image_url(pixels: np.ndarray) -> str:
-    """Store (H, W, 3) uint8 pixels as PNG in Gradio's cache and return its address, relative to the page.
+def image_url(pixels: np.ndarray, visitor: str) -> str:
+    """Store (H, W, 3) uint8 pixels as PNG for one visitor and return the address, relative to the page."""
+    from PIL import Image
 
-    The name is a hash of the picture, so it can be fetched only by who was told it.
-    """
-    from gradio.processing_utils import save_img_array_to_cache
-    from gradio.utils import get_upload_folder
-
-    return "gradio_api/file=" + save_img_array_to_cache(pixels, get_upload_folder(), format="png")
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG", compress_level=4)
+    return private_url(visitor, file.getvalue(), "image.png")

@@ -114,7 +114,7 @@ def final_fields(path: np.ndarray) -> dict[str, Any]:
     }
 
 
-def stored_fields(stored: StoredRun, model_name: str) -> dict[str, Any]:
+def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str, Any]:
     """Return a stored run as the live view would show it at its end. The path is projected elsewhere."""
     manifest = stored.manifest
     started = Started(
@@ -145,7 +145,7 @@ def stored_fields(stored: StoredRun, model_name: str) -> dict[str, Any]:
         "points": "",
         "axes": None,
         **ends,
-        "image": image_url(images[0]) if images else None,
+        "image": image_url(images[0], visitor) if images else None,
         "error": {"field": None, "message": error["message"]} if error else None,
     }
 

@@ -7,6 +7,7 @@ The value only ever grows while a run lasts, because Gradio sends the difference
     message    what is being done, while loading
     ahead      how many runs come first, while waiting
     prompt     what was asked
+    cached     whether this is a stored run that was asked for again
     batch      {number, count} of several runs in sequence, or null
     metrics    what is measured: name, label, about, unit, absent; in the order of each step's metrics
     run        what `Started` told: the resolved parameters, the model, the device
@@ -39,6 +40,7 @@ IDLE: dict[str, Any] = {
     "message": "",
     "ahead": 0,
     "prompt": "",
+    "cached": False,
     "batch": None,
     "metrics": [metric.to_dict() for metric in METRICS],
     "run": None,
@@ -59,11 +61,14 @@ FORM_FIELDS = {"width": "size", "height": "size", "preview_decoder": "previews"}
 class RunView:
     """Collects the events of one run. Each method returns the value to show now."""
 
-    def __init__(self, prompt: str, model_name: str, batch: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, prompt: str, model_name: str, visitor: str, batch: tuple[int, int] | None = None
+    ) -> None:
         self._value = {**IDLE, "request": uuid.uuid4().hex[:8], "prompt": prompt}
         if batch:
             self._value["batch"] = {"number": batch[0], "count": batch[1]}
         self._model_name = model_name
+        self._visitor = visitor
         self._steps: list[dict[str, Any]] = []
         self._frame = LiveFrame(dimensions=3)
         self._unprojected: list[np.ndarray] = []
@@ -102,13 +107,14 @@ class RunView:
         """Take in one event."""
         if isinstance(event, Started):
             self._observe(event.initial_latents)
-            self._set(status="running", run=run_fields(event, self._model_name))
+            run = run_fields(event, self._model_name)
+            self._set(status="running", run=run, cached=event.cached_from is not None)
         elif isinstance(event, Step):
             self._observe(event.latents)
             self._steps.append(live_step(event))
         elif isinstance(event, Image):
             if event.index == 0:
-                self._set(image=image_url(event.pixels))
+                self._set(image=image_url(event.pixels, self._visitor))
         elif isinstance(event, Finished):
             self._end(event.seconds)
             self._set(status=event.status)

@@ -33,7 +33,7 @@ STATISTICS = (
 )
 
 
-def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool) -> dict[str, Any]:
+def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool, visitor: str) -> dict[str, Any]:
     """Return the pictures of step ``index`` and what can be measured of it.
 
     decode: whether the VAE draws the pictures, which needs the model; otherwise the run's own linear map and
@@ -60,16 +60,24 @@ def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool) -> di
         "index": index,
         "decoder": decoder,
         "can_decode": decoder != "vae",
-        "pictures": [_picture(key, pictures[key], drawn_by[key]) for key in PICTURES if key in pictures],
+        "pictures": [
+            _picture(key, pictures[key], drawn_by[key], visitor) for key in PICTURES if key in pictures
+        ],
         **_measured(pictures.get("x0")),
         "scalars": _scalars(stored, index),
     }
 
 
-def _picture(key: str, pixels: np.ndarray, decoder: str) -> dict[str, Any]:
+def _picture(key: str, pixels: np.ndarray, decoder: str, visitor: str) -> dict[str, Any]:
     height, width = pixels.shape[:2]
     size = {"width": width, "height": height}
-    return {"key": key, "label": term(key).name, "url": image_url(pixels), "decoder": decoder, **size}
+    return {
+        "key": key,
+        "label": term(key).name,
+        "url": image_url(pixels, visitor),
+        "decoder": decoder,
+        **size,
+    }
 
 
 def _measured(pixels: np.ndarray | None) -> dict[str, Any]:

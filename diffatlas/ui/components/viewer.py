@@ -1,4 +1,4 @@
-"""The view of a run and of the layers: a Gradio component around the ES modules in ``static/``."""
+"""What the pages show: Gradio components around the ES modules in ``static/``."""
 
 from __future__ import annotations
 
@@ -20,34 +20,36 @@ let changed = () => {};
 watch("value", () => changed());
 (async () => {
   const modules = new URL("gradio_api/file=" + props.modules + "/", document.baseURI);
-  const { mount } = await import(new URL("viewer.js", modules).href);
-  changed = mount(element, () => props.value, server, props);
+  const { mount } = await import(new URL(props.module, modules).href);
+  const onOpen = (ids) => trigger("submit", { ids });
+  changed = mount(element, () => props.value, server, props, onOpen) ?? changed;
 })();
 """
 
 
-class Viewer(gr.HTML):
-    """Shows one run as it grows, and the layers; its value is described in `run_view`.
+class Island(gr.HTML):
+    """An element in which a module of ``static/`` draws.
 
     The template does not mention the value, so the element and its WebGL context live as long as the page.
-    functions: what the page may call on the server (`diffatlas.ui.services`).
+    module: the file, which exports ``mount(element, read, server, props, onOpen)``; ``read`` returns the
+        value, ``onOpen(ids)`` submits.
+    functions: what it may call on the server, as ``server.<name>``.
     """
 
-    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+    def __init__(self, module: str, value: Any, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         gr.set_static_paths([STATIC])
         super().__init__(
-            value=IDLE,
+            value=value,
             html_template='<div class="da-mount"></div>',
             js_on_load=_LOAD,
             apply_default_css=False,
             server_functions=functions,
             modules=STATIC.as_posix(),
-            glossary={term.key: asdict(term) for term in TERMS},
+            module=module,
             kinds=[
                 {"key": kind.key, "label": kind.label, "about": kind.about, "several": kind.several}
                 for kind in KINDS.values()
             ],
-            palette=list(PALETTE),
             **kwargs,
         )
 
@@ -58,3 +60,18 @@ class Viewer(gr.HTML):
     def api_info(self) -> dict[str, Any]:
         """The value is an object; see `run_view`."""
         return {"type": "object", "description": "one run: status, run, steps, points, image, totals, error"}
+
+
+class Viewer(Island):
+    """Shows one run as it grows, and the layers; its value is described in `run_view`."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        glossary = {term.key: asdict(term) for term in TERMS}
+        super().__init__("viewer.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+
+
+class LibraryView(Island):
+    """Shows the runs of a library."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        super().__init__("library.js", {}, functions, **kwargs)

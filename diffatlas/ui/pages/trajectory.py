@@ -15,6 +15,7 @@ from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.events import Started, Step
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.registry import find_model, list_models
+from diffatlas.ui import links
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.run_view import RunView
@@ -32,15 +33,18 @@ FRAME_SECONDS = 0.04
 MAX_WAITING = 30
 
 
-def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
-    """Draw the page inside ``app``. Runs go to the library of ``layers``."""
+def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
+    """Draw the page inside ``app``, and return its form.
+
+    Runs take ``turns`` with the other pages', and go to the visitor's library, of which ``layers`` shows some.
+    """
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
-    sessions, turns = Sessions(), Turns()
+    sessions = Sessions()
     services = Services(layers, backend, names)
 
-    with gr.Row(elem_classes="da-page"):
+    with gr.Row(elem_classes=["da-page", "da-page-trajectory"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_form(models, forms.known(backend.info, models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
@@ -59,6 +63,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
         preview_decoder: str,
         runs: float,
         seed_mode: str,
+        again: bool,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
@@ -76,18 +81,20 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
             preview_decoder: linear or vae.
             runs: how many runs, one after another; all but the last become locked layers.
             seed_mode: what becomes of the seed after a run: keep, next or shuffle.
+            again: whether to run even where the library has the same run already.
         """
-        view = RunView((prompt or "").strip(), names.get(model, model))
         stop = sessions.begin(request.session_hash)
         visitor = visitor_of(request, request.session_hash)
+        view = RunView((prompt or "").strip(), names.get(model, model), visitor)
         following = None
         try:
             params = forms.to_params(model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             capture = forms.to_capture(previews, preview_decoder)
             count = forms.to_runs(runs, seed_mode)
             for number in range(1, count + 1):
-                view = RunView(params.prompt, names.get(model, model), (number, count) if count > 1 else None)
-                yield from one_run(view, params, capture, stop, visitor)
+                batch = (number, count) if count > 1 else None
+                view = RunView(params.prompt, names.get(model, model), visitor, batch)
+                yield from one_run(view, params, capture, stop, visitor, not again)
                 if view.status not in ("complete", "stopped"):
                     break
                 following = forms.next_seed(seed_mode, params.seed)
@@ -106,7 +113,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
             sessions.end(request.session_hash, stop, following)
 
     def one_run(
-        view: RunView, params: Any, capture: Any, stop: threading.Event, visitor: str
+        view: RunView, params: Any, capture: Any, stop: threading.Event, visitor: str, reuse: bool
     ) -> Generator[dict[str, Any], None, None]:
         """Wait for a turn, run, and yield what to show; the run is the visitor's temporary layer."""
         ticket = turns.join()
@@ -116,7 +123,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
                 yield view.waiting(ahead)
                 turns.wait(1.0)
             yield view.loading("Loading the model…")
-            events = stream(params, capture, backend, layers.library, stop)
+            events = stream(params, capture, backend, layers.library(visitor), stop, reuse)
             sent = 0.0
             for event in events:
                 if isinstance(event, Started):
@@ -137,6 +144,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers) -> None:
                 threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
 
     _wire(app, form, viewer, trace, sessions, layers)
+    return form
 
 
 def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sessions, layers: Layers) -> None:
@@ -149,6 +157,16 @@ def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sess
 
     def choose_model(model: str) -> list[Any]:
         return forms.on_model(find_model(model), forms.known(backend.info, model))
+
+    def follow_link(request: gr.Request) -> list[Any]:
+        updates, problem = links.fill(
+            dict(request.query_params),
+            lambda model: forms.known(backend.info, model),
+            list_models("local")[0].id,
+        )
+        if problem:
+            gr.Warning(problem, duration=None, title="Link")
+        return updates
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)
@@ -170,12 +188,15 @@ def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sess
     ).then(next_seed, form.seed, form.seed, **private)
     form.stop.click(stop, queue=False, **private)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **private)
-    form.model.change(
+    # By hand only: a link brings the other fields along.
+    form.model.input(
         choose_model,
         form.model,
         [form.model, form.steps, form.guidance, form.size, form.scheduler, form.preview_decoder],
         **private,
     )
+    filled = [getattr(form, name) for name in links.FIELDS]
+    app.load(follow_link, outputs=filled, **private)
     app.unload(forget)
 
 

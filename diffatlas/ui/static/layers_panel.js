@@ -1,6 +1,7 @@
 // The list of layers: which is shown, which is kept, and which one's image and numbers are read.
 
-import { el, svg } from "./dom.js";
+import { el } from "./dom.js";
+import { padlock } from "./padlock.js";
 import { sentence } from "./state.js";
 import { term, withTerms } from "./tips.js";
 
@@ -180,13 +181,4 @@ function twice(button, text, question, act, needed = () => true) {
       if (!timer) button.setAttribute("aria-label", label);
     },
   };
-}
-
-function padlock(closed) {
-  return svg(
-    "svg",
-    { viewBox: "0 0 16 18", width: 14, height: 16, "aria-hidden": "true" },
-    svg("path", { d: closed ? "M4.5 8V5.2a3.5 3.5 0 0 1 7 0V8" : "M4.5 8V4.7a3.5 3.5 0 0 1 6.8-1.2", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round" }),
-    svg("rect", { x: 2.3, y: 8, width: 11.4, height: 8.4, rx: 1.4, fill: closed ? "currentColor" : "none", stroke: "currentColor", "stroke-width": 1.5 }),
-  );
 }

@@ -34,7 +34,7 @@ export function sentence(data, seconds = 0) {
     case "running":
       return done ? `Step ${done} of ${total}` : "The first step…";
     case "complete":
-      return `Complete: ${done} ${done === 1 ? "step" : "steps"}`;
+      return `Complete: ${done} ${done === 1 ? "step" : "steps"}${data.cached ? ", out of the library" : ""}`;
     case "stopped":
       return data.run ? `Stopped after ${done} of ${total} steps` : "Stopped before the first step";
     case "partial":

@@ -11,6 +11,7 @@ import { createFilm } from "./film.js";
 import { createInspector } from "./inspector.js";
 import { createLayersPanel } from "./layers_panel.js";
 import { createNumbers } from "./numbers.js";
+import { copyLinkButton, initPages, isHidden } from "./pages.js";
 import { createPath } from "./path3d.js";
 import { BUSY, SPACES, sentence } from "./state.js";
 import { createStore } from "./store.js";
@@ -37,6 +38,7 @@ const FIELD_TERMS = {
  */
 export function mount(element, read, server, props) {
   ensureVisitor();
+  initPages();
   initTips(props.glossary);
   labelFields(FIELD_TERMS);
 
@@ -57,7 +59,8 @@ export function mount(element, read, server, props) {
     onFit: store.fitOn,
     onHome: () => path.home(),
   });
-  const parts = layout(tabs);
+  const copy = copyLinkButton(() => shownRun());
+  const parts = layout(tabs, copy);
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
   const inspector = createInspector({ server, getState: () => state, onSelect: select });
@@ -70,8 +73,15 @@ export function mount(element, read, server, props) {
   const exports = createExports(parts.exports, { server, kinds: props.kinds ?? [] });
   const deep = createDeepDive(parts.deep, { server, onSelect: select });
 
+  // The settings of what the headline tells of.
+  function shownRun() {
+    const { value, active } = state;
+    return (BUSY.includes(value.status) && value.run) || active?.data?.run || null;
+  }
+
   function render() {
     state = store.state();
+    if (isHidden(state.view)) return store.show("film");
     const { root } = parts;
     root.dataset.status = state.value.status;
     root.dataset.view = state.view;
@@ -85,7 +95,9 @@ export function mount(element, read, server, props) {
     exports.update(state);
     deep.update(state);
     inspector.update(state);
+    copy.hidden = !shownRun();
     say();
+    return null;
   }
 
   // A view that is out of sight catches up when it is shown.
@@ -130,6 +142,11 @@ export function mount(element, read, server, props) {
     else return;
     event.preventDefault();
   });
+  // Runs that were opened from the Library are layers now; the last of them is looked at.
+  window.addEventListener("da-open", async (event) => {
+    await store.refresh();
+    store.activate(event.detail.ids.at(-1));
+  });
   update();
   store.refresh();
   return update;
@@ -160,7 +177,7 @@ function showPanel(parts, view) {
   parts.panels.curves.hidden = view !== "curves";
 }
 
-function layout(tabs) {
+function layout(tabs, copy) {
   const section = (name, title, ...children) =>
     el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const panel = (name, child) => el("div", { class: `da-panel da-panel-${name}`, id: `da-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-tab-${name}`, hidden: "" }, child);
@@ -184,7 +201,7 @@ function layout(tabs) {
   const root = el(
     "div",
     { class: "da-viewer" },
-    el("div", { class: "da-masthead" }, headline, status),
+    el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy)),
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, panels.film, panels.space, panels.curves),

@@ -1,0 +1,134 @@
+"""What the shell shows while it works and at the end: progress, tables, and what Ctrl-C does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from diffatlas.errors import error_for
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+
+    from diffatlas.events import Event
+
+
+def follow(events: Iterable[Event]) -> str | None:
+    """Show a run's progress; return its id. Raises what a `Failed` event says."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+
+    from diffatlas.events import Failed, Started, Step
+
+    run_id = None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with closing(events), _bar(*columns) as progress:
+        task = None
+        for event in events:
+            if isinstance(event, Started):
+                run_id = event.run_id
+                if event.cached_from:
+                    progress.console.print("From the library; --again runs it anew.")
+                task = progress.add_task("Denoising", total=event.total_steps, note="")
+                if cut := event.provenance.get("prompt_tokens", {}).get("cut_off"):
+                    progress.console.print(f"The prompt is too long; cut off: {cut}", markup=False)
+            elif isinstance(event, Step):
+                progress.update(task, completed=event.index + 1, note=f"sigma {event.sigma:.3g}")
+            elif isinstance(event, Failed):
+                raise error_for(event.code, event.message)
+    return run_id
+
+
+@contextmanager
+def showing_progress() -> Iterator[Callable[[float, str], None]]:
+    """Yield a function that shows the share done (0 to 1) and what is being done."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn
+
+    with _bar(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()) as progress:
+        task = progress.add_task("", total=1.0)
+        yield lambda share, message: progress.update(task, completed=share, description=message)
+
+
+def _bar(*columns: object) -> Progress:
+    """Return a bar that is shown on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, disable=not console.is_terminal)
+
+
+@contextmanager
+def interrupt_sets() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C sets; a second Ctrl-C interrupts as usual."""
+    stop = threading.Event()
+
+    def on_interrupt(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def quieten() -> None:
+    """Silence the libraries' own bars and warnings: the shell has one bar and one line per error."""
+    warnings.filterwarnings("ignore")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    import diffusers.utils.logging
+    import transformers.utils.logging
+
+    for library in (diffusers.utils.logging, transformers.utils.logging):
+        library.set_verbosity_error()
+        library.disable_progress_bar()
+
+
+def print_table(columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print a table: drawn on a terminal, tab-separated into a pipe."""
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            print("\t".join(" ".join(cell.split()) for cell in row))
+        return
+    from rich import box
+    from rich.console import Console
+
+    Console().print(_drawn(columns, rows, box.SIMPLE_HEAD))
+
+
+def _drawn(columns: tuple[str, ...], rows: list[tuple[str, ...]], style: object) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=style)
+    for number, column in enumerate(columns):
+        # The first column is what is copied into the next command: it is folded, never cut.
+        table.add_column(column, overflow="fold" if number == 0 else "ellipsis")
+    for row in rows:
+        # Text, so that a prompt's [brackets] are shown and not read as markup.
+        table.add_row(*(Text(cell) for cell in row))
+    return table
+
+
+def text(value: object) -> str:
+    """Return a cell of a table; None is empty."""
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,191 @@
+"""The cache: a request that has been run before is served from the library, without the model.
+
+The key is the hash of the request and of everything else that decides its result (the backend's identity). What
+was captured is not in it: a run with more captured serves a request for less, and its events are thinned to what
+a run of that request would have sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from diffatlas.backends.base import IdentifiedBackend
+from diffatlas.capture.spec import Capture
+from diffatlas.errors import DiffAtlasError
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.params import GenerationParams, canonical_json
+
+if TYPE_CHECKING:
+    from diffatlas.backends.base import Backend
+    from diffatlas.library import Library, StoredRun
+
+log = logging.getLogger("diffatlas")
+
+#: What the provenance of a run holds only where it made previews.
+_OF_PREVIEWS = ("latent_rgb", "latent_layout")
+
+
+def cache_key(params: GenerationParams, identity: Mapping[str, Any]) -> str:
+    """Return the key of a request: SHA-256 (hex) of the canonical JSON of ``params`` and ``identity``.
+
+    params: resolved, as `Started` carries them.
+    identity: of the backend, as ``Started.provenance["identity"]`` holds it (`IdentifiedBackend.identity`).
+    """
+    asked = json.loads(params.canonical_json())
+    return hashlib.sha256(canonical_json({"params": asked, "identity": identity}).encode()).hexdigest()
+
+
+def keyed(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
+    """Yield ``events``; `Started` gets the key of its run as ``provenance["key"]``, where it has an identity.
+
+    Closing this generator closes ``events``.
+    """
+    with closing(events):
+        for event in events:
+            if isinstance(event, Started) and "identity" in event.provenance:
+                key = cache_key(event.params, event.provenance["identity"])
+                event = replace(event, provenance={**event.provenance, "key": key})
+            yield event
+
+
+def lookup(
+    library: Library, backend: Backend, params: GenerationParams, capture: Capture
+) -> StoredRun | None:
+    """Return the stored run that answers a request, or None where it must run; finding it counts as a use.
+
+    Nothing is loaded and nothing raised: what is wrong with a request is for its run to say.
+    """
+    if not isinstance(backend, IdentifiedBackend):
+        return None
+    try:
+        resolved = backend.resolve(params)
+        identity = backend.identity(resolved)
+        if identity is None:
+            return None
+        stored = find(library, cache_key(resolved, identity), capture)
+        if stored is not None and hasattr(library, "touch"):
+            library.touch(stored.id)
+        return stored
+    except DiffAtlasError:
+        return None
+    except Exception:
+        log.warning("The library could not be asked for this run, so it runs again.", exc_info=True)
+        return None
+
+
+def find(library: Library, key: str, capture: Capture) -> StoredRun | None:
+    """Return the newest complete run of ``key`` whose capture covers ``capture``, or None.
+
+    A run whose files are not all there and whole, or whose manifest does not give the key that it is filed
+    under, is passed over.
+    """
+    for stored in _of_key(library, key):
+        try:
+            captured = Capture.from_dict(stored.capture)
+            own = cache_key(stored.params, stored.provenance["identity"])
+        except (DiffAtlasError, KeyError, TypeError, ValueError):
+            continue
+        if own == key and stored.status == "complete" and captured.covers(capture) and is_whole(stored):
+            return stored
+    return None
+
+
+def is_whole(stored: StoredRun) -> bool:
+    """Whether every file of a complete run is there and uncut. No array is read and no picture decoded."""
+    from PIL import Image as Picture
+    from safetensors import safe_open
+
+    from diffatlas.library import format as layout
+
+    folder = stored.folder
+    tensors = {folder / layout.INITIAL: ["initial_latents"]}
+    try:
+        lines = stored.step_lines()
+        pictures = [layout.image_file(folder, i) for i in range(stored.params.num_images_per_prompt)]
+        for line in lines:
+            index = line["index"]
+            pictures += [layout.preview_file(folder, index, i) for i in range(line["previews"])]
+            if line["arrays"]:
+                tensors[layout.step_file(folder, index)] = line["arrays"]
+        for path, names in tensors.items():
+            # Opening checks that the file is as long as its header says.
+            with safe_open(path, framework="numpy") as file:
+                if sorted(file.keys()) != names:
+                    return False
+        for path in pictures:
+            with Picture.open(path, formats=["PNG"]) as picture:
+                picture.verify()
+    except Exception:
+        return False
+    return [line["index"] for line in lines] == list(range(stored.manifest["steps"]))
+
+
+def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None]:
+    """Yield a complete stored run as its events, thinned to ``capture``.
+
+    They are those of a run with that capture, bit for bit, but for the id (that of the stored run, which
+    `Started.cached_from` names as well) and what tells when it ran. ``capture`` must be covered by the stored
+    run's (`find` sees to that). A file that cannot be read ends the stream as `Failed`.
+    """
+    try:
+        yield Started(
+            run_id=stored.id,
+            params=stored.params,
+            initial_latents=stored.initial_latents(),
+            initial_sigma=stored.initial_sigma,
+            total_steps=stored.total_steps,
+            provenance=_thinned_provenance(stored.provenance, capture),
+            capture=capture.to_dict(),
+            cached_from=stored.id,
+        )
+        cosines = []
+        for index in range(stored.step_count):
+            step = stored.step(index)
+            if capture.metrics:
+                cosines.append(step.metrics["cosine_to_end"])
+            yield thinned(step, capture, stored.total_steps)
+        for index, pixels in enumerate(stored.images()):
+            yield Image(index=index, pixels=pixels)
+        yield Finished("complete", stored.seconds, cosines)
+    except DiffAtlasError as error:
+        yield Failed(code=error.code, message=error.message, field=error.field)
+
+
+def thinned(step: Step, capture: Capture, total_steps: int) -> Step:
+    """Return a stored step as a live one with ``capture`` would be.
+
+    ``cosine_to_end`` goes: in a stream it comes with `Finished`.
+    """
+    predictions = capture.predictions
+    metrics = {name: value for name, value in step.metrics.items() if name != "cosine_to_end"}
+    return replace(
+        step,
+        latents=step.latents if capture.latents else None,
+        noise_pred=step.noise_pred if predictions else None,
+        cond_pred=step.cond_pred if predictions else None,
+        uncond_pred=step.uncond_pred if predictions else None,
+        x0_pred=step.x0_pred if capture.x0 else None,
+        x0_gain=step.x0_gain if capture.x0 else None,
+        metrics=metrics if capture.metrics else {},
+        preview=step.preview if capture.wants_preview(step.index, total_steps) else None,
+    )
+
+
+def _thinned_provenance(provenance: Mapping[str, Any], capture: Capture) -> dict[str, Any]:
+    left_out = _OF_PREVIEWS if capture.previews == "off" else ()
+    return {name: value for name, value in provenance.items() if name not in left_out}
+
+
+def _of_key(library: Library, key: str) -> Iterator[StoredRun]:
+    """Yield the complete runs filed under ``key``, newest first."""
+    for info in library.search(key=key, status="complete", limit=None).runs:
+        try:
+            yield library.open(info.id)
+        except DiffAtlasError:
+            continue

@@ -1,0 +1,91 @@
+"""What a link asks for: ``?prompt=a+red+circle&seed=7&steps=30`` fills the form, and runs nothing.
+
+Gradio's own deep links are never used: they publish every field, keys included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+
+from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.registry import find_model
+from diffatlas.ui.components import form as forms
+
+#: Of a link, in the order of the form's fields that `fill` returns.
+FIELDS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler")
+MOST_LETTERS = 2000
+
+
+def fill(
+    query: Mapping[str, str], known: Callable[[str], Any], first_model: str
+) -> tuple[list[Any], str | None]:
+    """Return updates of the form's fields named in `FIELDS`, and what is wrong with the link, if anything is.
+
+    known: what is known of a model, given its id. A link that is wrong fills nothing.
+    """
+    given = {name: query[name][:MOST_LETTERS] for name in FIELDS if query.get(name)}
+    nothing = [gr.skip() for _ in FIELDS]
+    if not given:
+        return nothing, None
+    try:
+        return _filled(given, known, first_model), None
+    except DiffAtlasError as error:
+        return nothing, f"The link could not fill the form: {error.message}"
+
+
+class PageParameter:
+    """ASGI middleware: keeps ``?page=`` from Gradio, which has a parameter of that name and no page of ours.
+
+    The browser still has it, and turns to the page.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        """Pass the request on, without ``page`` where it is for the app's own page."""
+        if scope["type"] == "http" and scope["path"].rstrip("/") == scope.get("root_path", "").rstrip("/"):
+            kept = [
+                (k, v) for k, v in parse_qsl(scope["query_string"], keep_blank_values=True) if k != b"page"
+            ]
+            scope = {**scope, "query_string": urlencode(kept).encode()}
+        await self._app(scope, receive, send)
+
+
+def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> list[Any]:
+    updates: dict[str, Any] = {name: gr.skip() for name in FIELDS}
+    if "model" in given and given["model"] != first_model:
+        entry = find_model(given["model"])
+        by_model = forms.on_model(entry, known(entry.id))
+        updates |= dict(zip(("model", "steps", "guidance", "size", "scheduler"), by_model, strict=False))
+        updates["model"] = gr.update(value=entry.id, info=entry.notes or "From models/local.md.")
+    for name in ("prompt", "negative_prompt", "scheduler"):
+        if name in given:
+            updates[name] = _valued(updates[name], given[name])
+    for name in ("seed", "steps", "guidance"):
+        if name in given:
+            updates[name] = _number(name, given[name])
+    if "size" in given:
+        width, height = forms.parse_size(given["size"])
+        updates["size"] = _valued(updates["size"], f"{width}x{height}")
+    return [updates[name] for name in FIELDS]
+
+
+def _valued(update: Any, value: str) -> Any:
+    """The update with another value: what it says of choices stays."""
+    choices = update.get("choices") if isinstance(update, dict) else None
+    return gr.update(value=value, choices=choices) if choices else gr.update(value=value)
+
+
+def _number(name: str, text: str) -> float | int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < 1e18:
+        raise InvalidParams(f"its {name} is {text!r}, which is no number.", field=name)
+    return int(value) if value.is_integer() else value

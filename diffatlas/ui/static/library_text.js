@@ -1,0 +1,56 @@
+// A run in words, the same way on a card, in its details and in a comparison.
+
+const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
+const STATUS = {
+  complete: "complete",
+  stopped: "stopped",
+  failed: "failed",
+  running: "running",
+  partial: "cut off",
+  damaged: "damaged",
+};
+const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
+const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const MOST_ROWS = 400;
+
+/** What a run is called: its name, or else its prompt. */
+export const titleOf = (run) => run.name || run.prompt || "A run without a prompt";
+
+export const statusText = (status) => STATUS[status] ?? String(status);
+
+/** "30 steps", or how far it came. */
+export function stepsText({ status, steps, total_steps: total }) {
+  if (status === "complete" || total === null || total === undefined) return plural(steps ?? 0, "step");
+  return `${steps} of ${plural(total, "step")}`;
+}
+
+export function plural(count, one, many = `${one}s`) {
+  return `${count.toLocaleString("en-GB").replaceAll(",", "\u202f")} ${count === 1 ? one : many}`;
+}
+
+/** Bytes in decimal units, two digits where they tell something: "1.8 GB". */
+export function bytesText(bytes) {
+  if (!Number.isFinite(bytes)) return "–";
+  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3 + 1e-9)));
+  const value = bytes / 1000 ** power;
+  return `${value < 9.95 && power ? Number(value.toFixed(1)) : Math.round(value)} ${UNITS[power]}`;
+}
+
+/** A moment in the visitor's own time: "21 Nov 2025, 07:44". */
+export function whenText(iso) {
+  const date = new Date(iso ?? "");
+  return Number.isNaN(date.getTime()) ? "" : `${DAY.format(date)}, ${TIME.format(date)}`;
+}
+
+/** A value of any kind as one line. */
+export function valueText(value) {
+  if (value === null || value === undefined || value === "") return "–";
+  return typeof value === "object" ? JSON.stringify(value) : String(value);
+}
+
+/** Nested values as [dotted name, value], in their order. */
+export function flattened(value, prefix = "") {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return [[prefix, value]];
+  const rows = Object.entries(value).flatMap(([name, inner]) => flattened(inner, prefix ? `${prefix}.${name}` : name));
+  return rows.slice(0, MOST_ROWS);
+}

@@ -1,0 +1,224 @@
+// Pages and links: which page is shown, what an address presets, and the address of a run.
+//
+// Only what is named here goes into an address: never a key, never the rest of the form.
+
+import { el } from "./dom.js";
+
+export const PAGES = ["trajectory", "library"];
+/** What `hide=` in an address may name, and what that takes away. */
+export const HIDEABLE = {
+  library: '.da-nav [data-page="library"], .da-nav:not(:has([data-page]:nth-of-type(3))), .da-page-library',
+  export: ".da-section-exports",
+  compare: ".da-section-compare",
+  layers: ".da-section-layers",
+  deep: ".da-deep",
+  presets: ".da-presets, .da-form > .da-hint",
+  more: ".da-fold",
+  model: "#field-model",
+  seed: ".da-seed",
+  steps: "#field-num_inference_steps",
+  guidance: "#field-guidance_scale",
+  size: "#field-size",
+  pca: '.da-tab[data-view="pca"]',
+  umap: '.da-tab[data-view="umap"]',
+  curves: '.da-tab[data-view="curves"]',
+  links: ".da-copy-link",
+};
+const WORKSHOP_HIDES = ["library", "export", "compare", "deep", "presets", "more"];
+// Of an address, what stays when the page changes.
+const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
+const TITLES = { trajectory: "Diffusion Atlas", library: "Library · Diffusion Atlas" };
+const MOST_PROMPTS = 40;
+const MOST_PROMPT = 300;
+const MOST_LESSON = 2000;
+
+let begun = false;
+let page = PAGES[0];
+let hidden = [];
+
+/** Show the page of the address, and listen to the navigation. Every mount may call it; the first call counts. */
+export function initPages() {
+  if (begun) return;
+  begun = true;
+  const query = new URLSearchParams(location.search);
+  hidden = hiddenBy(query);
+  hide();
+  document.addEventListener("click", (event) => {
+    const button = event.target instanceof Element && event.target.closest(".da-nav button[data-page]");
+    if (button && PAGES.includes(button.dataset.page)) showPage(button.dataset.page);
+  });
+  window.addEventListener("popstate", () => turnTo(pageOf(new URLSearchParams(location.search))));
+  whenThere(".da-nav", mark);
+  whenThere(".da-header", (header) => workshop(header, query));
+  turnTo(pageOf(query));
+}
+
+/** The page in sight. */
+export const currentPage = () => page;
+
+/** Whether `hide=` in the address, or a workshop, takes this away. */
+export const isHidden = (name) => hidden.includes(name);
+
+/** What the address asks to be opened: the id of a run, or null. */
+export function linkedRun() {
+  return new URLSearchParams(location.search).get("run");
+}
+
+/** Go to a page; the Back button comes back. `run` is named in the address. */
+export function showPage(next, { run = null } = {}) {
+  const query = new URLSearchParams();
+  const old = new URLSearchParams(location.search);
+  query.set("page", next);
+  if (run) query.set("run", run);
+  for (const name of STAYS) if (old.has(name)) query.set(name, old.get(name));
+  if (query.toString() !== old.toString()) history.pushState(null, "", `?${query}`);
+  turnTo(next);
+}
+
+/** Show runs that have become layers on the Trajectory page: an id or several. */
+export function openRun(ids) {
+  const all = [ids].flat();
+  window.dispatchEvent(new CustomEvent("da-open", { detail: { ids: all } }));
+  showPage("trajectory", { run: all.length === 1 ? all[0] : null });
+}
+
+/** The address of a run: it opens the run where that is kept, and fills the form with its settings everywhere.
+ *
+ * `run` has id, prompt, negative_prompt, model, seed, num_inference_steps (or total_steps), guidance_scale, width,
+ * height and scheduler; what is missing is left out.
+ */
+export function linkTo(run) {
+  const steps = run.num_inference_steps ?? run.total_steps;
+  const size = run.width && run.height ? `${run.width}x${run.height}` : null;
+  const fields = [
+    ["page", "trajectory"],
+    ["run", run.id],
+    ["model", run.model],
+    ["prompt", run.prompt],
+    ["negative_prompt", run.negative_prompt],
+    ["seed", run.seed],
+    ["steps", steps],
+    ["guidance", run.guidance_scale],
+    ["size", size],
+    ["scheduler", run.scheduler],
+  ];
+  const told = fields.filter(([, value]) => value !== null && value !== undefined && value !== "");
+  const address = new URL(location.pathname, location.origin);
+  address.search = new URLSearchParams(told.map(([name, value]) => [name, String(value)])).toString();
+  return address.href;
+}
+
+/** A button that copies the address of `getRun()`; null hides nothing, it only does nothing. */
+export function copyLinkButton(getRun, className = "da-plain") {
+  const button = el("button", { type: "button", class: `${className} da-copy-link` }, "Copy link");
+  let timer = 0;
+  button.addEventListener("click", async () => {
+    const run = getRun();
+    if (!run) return;
+    const done = await copy(linkTo(run), button);
+    button.textContent = done ? "Copied" : "Not copied";
+    clearTimeout(timer);
+    timer = setTimeout(() => (button.textContent = "Copy link"), 2000);
+  });
+  button.setAttribute("aria-live", "polite");
+  button.title = "Copy an address that opens this run, or fills the form with its settings where the run is not kept";
+  return button;
+}
+
+/** Type text into a field of the form, as a visitor would. */
+export function fillField(id, text) {
+  const field = document.querySelector(`#field-${id} :is(textarea, input)`);
+  if (!field) return;
+  const kind = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, text);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function turnTo(next) {
+  const other = next !== page;
+  page = next;
+  document.body.dataset.page = page;
+  document.title = TITLES[page];
+  mark();
+  window.dispatchEvent(new CustomEvent("da-page", { detail: { page } }));
+  if (other) window.scrollTo(0, 0);
+}
+
+function mark() {
+  for (const button of document.querySelectorAll(".da-nav button[data-page]")) {
+    if (button.dataset.page === page) button.setAttribute("aria-current", "page");
+    else button.removeAttribute("aria-current");
+  }
+}
+
+function pageOf(query) {
+  const asked = query.get("page");
+  return PAGES.includes(asked) && !hidden.includes(asked) ? asked : PAGES[0];
+}
+
+function hiddenBy(query) {
+  const named = query.get("hide");
+  const names = named === null ? (query.get("workshop") === "1" ? WORKSHOP_HIDES : []) : named.split(",");
+  return names.map((name) => name.trim()).filter((name) => Object.hasOwn(HIDEABLE, name));
+}
+
+function hide() {
+  if (!hidden.length) return;
+  const selectors = hidden.map((name) => HIDEABLE[name]).join(", ");
+  document.head.append(el("style", { id: "da-hide" }, `:is(${selectors}) { display: none !important; }`));
+}
+
+// The lesson and the prompts of a workshop. They come from an address: plain text, and not too much of it.
+function workshop(header, query) {
+  if (query.get("workshop") !== "1") return;
+  const lesson = (query.get("lesson") ?? "").slice(0, MOST_LESSON).trim();
+  const texts = (query.get("prompts") ?? "").split("|").map((text) => text.trim().slice(0, MOST_PROMPT));
+  const prompts = texts.filter(Boolean).slice(0, MOST_PROMPTS);
+  if (!lesson && !prompts.length) return;
+  const choose = (text) => {
+    fillField("prompt", text);
+    document.querySelector("#field-prompt :is(textarea, input)")?.focus();
+  };
+  const buttons = prompts.map((text) =>
+    el("li", {}, el("button", { type: "button", class: "da-workshop-prompt", dir: "auto", onclick: () => choose(text) }, text)),
+  );
+  header.after(
+    el(
+      "section",
+      { class: "da-workshop", "aria-label": "Lesson" },
+      lesson ? el("p", { class: "da-workshop-lesson", dir: "auto" }, lesson) : null,
+      prompts.length ? el("p", { class: "da-workshop-about" }, "Prompts of this workshop. Choose one, then press Run.") : null,
+      prompts.length ? el("ul", { class: "da-workshop-prompts" }, ...buttons) : null,
+    ),
+  );
+}
+
+function whenThere(selector, act) {
+  const found = document.querySelector(selector);
+  if (found) return act(found);
+  const watch = new MutationObserver(() => {
+    const node = document.querySelector(selector);
+    if (!node) return;
+    watch.disconnect();
+    act(node);
+  });
+  return watch.observe(document.body, { childList: true, subtree: true });
+}
+
+async function copy(text, near) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Without a secure address there is no clipboard but this one; it must lie where it can be selected.
+    const home = near.closest("dialog") ?? document.body;
+    const field = el("textarea", { readonly: "", class: "da-offscreen", "aria-hidden": "true", tabindex: -1 });
+    field.value = text;
+    home.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    near.focus();
+    return done;
+  }
+}

@@ -1,0 +1,196 @@
+"""What the Library page asks of the server, on runs of the embedded model."""
+
+from __future__ import annotations
+
+import json
+import time
+from types import SimpleNamespace
+
+import pytest
+
+from diffatlas.capture.spec import Capture
+from diffatlas.operations.trace import shared_local_backend, stream
+from diffatlas.params import GenerationParams
+from diffatlas.run import collect
+from diffatlas.ui.layers import Layers
+from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.library_services import LibraryServices
+from diffatlas.ui.sessions import Turns
+from diffatlas.ui.visitors import COOKIE, visitor_of
+
+SECRET, STRANGER = "1" * 32, "2" * 32
+PROMPTS = ("a red circle", "a blue star", "a green square above a red ring")
+
+
+def request_of(secret):
+    return SimpleNamespace(cookies={COOKIE: secret} if secret else {})
+
+
+def make(folder, shared):
+    """A page's calls on a library of three runs of one visitor."""
+    libraries = Libraries(folder, shared)
+    library = libraries.of(visitor_of(request_of(SECRET)))
+    layers = Layers(libraries)
+    ids = []
+    for seed, prompt in enumerate(PROMPTS):
+        params = GenerationParams(prompt=prompt, seed=seed, num_inference_steps=3, guidance_scale=3)
+        ids.append(collect(stream(params, Capture(previews="every"), library=library)).id)
+    services = LibraryServices(libraries, layers, shared_local_backend(), {"shapes": "Shapes"}, Turns())
+    calls = {call.__name__: call for call in services.functions}
+
+    def ask(name, secret=SECRET, /, **asked):
+        answer = calls[name](asked, request_of(secret))
+        json.dumps(answer, allow_nan=False)  # what cannot be sent is found here
+        return answer
+
+    return SimpleNamespace(ask=ask, ids=ids, library=library, layers=layers)
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("runs"), shared=False)
+
+
+@pytest.fixture(scope="module")
+def shared_room(tmp_path_factory):
+    return make(tmp_path_factory.mktemp("shared"), shared=True)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+
+
+def wait(room, name, job):
+    for _ in range(1200):
+        state = room.ask(name, job=job)
+        if state.get("error") or state.get("done") or state.get("report"):
+            return state
+        time.sleep(0.05)
+    raise AssertionError("the job did not end")
+
+
+def test_runs_are_found_by_their_words_and_described(room):
+    found = room.ask("find", text="")
+    assert found["total"] == 3
+    assert [run["prompt"] for run in found["runs"]] == list(reversed(PROMPTS))
+    assert found["mode"] == "personal"
+    assert found["usage"]["runs"] == 3
+    assert found["usage"]["bytes"] > 10_000
+    assert found["models"] == ["shapes"]
+    row = room.ask("find", text="blue")["runs"]
+    assert [run["id"] for run in row] == [room.ids[1]]
+    assert row[0]["thumb"].startswith("data:image/webp;base64,")
+    assert room.ask("find", limit=1, offset=1)["runs"][0]["id"] == room.ids[1]
+    assert room.ask("find", sort="seed", descending=False)["runs"][0]["seed"] == 0
+
+
+def test_marks_are_kept_and_found(room):
+    run = room.ids[0]
+    told = room.ask(
+        "mark", id=run, name="the first", tags=["good", "round"], note="see <b>this</b>", locked=True
+    )
+    assert told["run"]["name"] == "the first"
+    assert room.ask("find", text="first")["total"] == 1
+    assert room.ask("find", tag="round")["runs"][0]["id"] == run
+    assert set(room.ask("find")["tags"]) == {"good", "round"}
+    assert room.ask("find", locked=True)["total"] == 1
+    assert "error" in room.ask("mark", id=run, name="x" * 500)
+    room.ask("mark", id=run, locked=False)
+
+
+def test_deleting_can_be_undone(room):
+    run = room.ids[2]
+    assert room.ask("trash", ids=[run]) == {"done": [run]}
+    assert room.ask("find")["total"] == 2
+    assert "error" in room.ask("details", id=run)
+    room.ask("restore", ids=[run])
+    assert room.ask("find")["total"] == 3
+
+
+def test_details_are_those_of_the_run(room):
+    told = room.ask("details", id=room.ids[1])
+    assert told["params"]["prompt"] == PROMPTS[1]
+    assert [frame["index"] for frame in told["frames"]] == [0, 1, 2]
+    assert told["provenance"]["device"]
+    assert told["link"] == f"?page=trajectory&run={room.ids[1]}"
+
+
+def test_two_runs_differ_in_what_was_asked(room):
+    told = room.ask("difference", a=room.ids[0], b=room.ids[1])
+    assert {entry["name"] for entry in told["params"]} == {"prompt", "seed"}
+    assert not told["path"]["identical"]
+    assert len(told["path"]["distances"]) == 4
+    same = room.ask("difference", a=room.ids[0], b=room.ids[0])
+    assert same["params"] == []
+    assert same["path"]["identical"]
+
+
+def test_opened_runs_are_locked_layers(room):
+    room.ask("open", ids=room.ids[:2])
+    layers = room.layers.of(visitor_of(request_of(SECRET)))
+    assert {layer.id for layer in layers if layer.locked} >= set(room.ids[:2])
+
+
+def test_a_replay_on_the_same_machine_is_identical(room):
+    told = wait(room, "replay_state", room.ask("replay", id=room.ids[1])["job"])
+    assert told["report"]["verdict"] == "identical", told
+    assert told["report"]["image_identical"]
+
+
+def test_a_dataset_comes_as_a_zip_and_goes_in_again(room, tmp_path):
+    import zipfile
+
+    told = wait(
+        room, "job", room.ask("dataset", ids=room.ids[:2], per="run", licence="cc0-1.0", title="Two")["job"]
+    )
+    assert told["error"] is None, told
+    path = told["result"]["url"].removeprefix("gradio_api/file=")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(tmp_path / "dataset")
+    readme = next((tmp_path / "dataset").rglob("README.md"))
+    assert "Two" in readme.read_text()
+    told = wait(room, "job", room.ask("import", source=str(readme.parent))["job"])
+    assert told["error"] is None, told
+    assert room.ask("find")["total"] == 3, "the same runs are not taken twice"
+
+
+def test_pushing_needs_a_token_and_keeps_it_nowhere(room):
+    refused = room.ask("push", ids=room.ids[:1], repo="me/runs", private=True, token="")
+    assert "token" in refused["error"]["message"]
+
+
+def test_a_shared_server_shows_each_visitor_their_own_runs(shared_room):
+    room, run = shared_room, shared_room.ids[0]
+    assert room.ask("find")["total"] == 3
+    assert room.ask("find")["mode"] == "shared"
+    assert room.ask("find")["expires"]
+    theirs = room.ask("find", STRANGER)
+    assert theirs["total"] == 0
+    for name in ("details", "mark", "replay"):
+        assert "error" in room.ask(name, STRANGER, id=run)
+    for name in ("trash", "restore", "open"):
+        assert "error" in room.ask(name, STRANGER, ids=[run])
+    assert "error" in room.ask("export", STRANGER, kind="csv", ids=[run])
+    assert "error" in room.ask("difference", STRANGER, a=run, b=run)
+    assert "error" in room.ask("find", None)
+    assert room.ask("find")["total"] == 3
+
+
+@pytest.mark.parametrize("source", ["/etc", "./here", "~/x", "..", "C:\\x"])
+def test_a_shared_server_reads_no_folder_of_its_own_for_a_visitor(shared_room, source):
+    assert "shared server" in shared_room.ask("import", source=source)["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("find", {"limit": -1}), ("find", {"limit": "many"}), ("find", {"sort": "'; drop table runs"}),
+        ("details", {"id": "../.."}), ("details", {"id": None}), ("trash", {"ids": []}), ("trash", {"ids": "all"}),
+        ("export", {"kind": "exe", "ids": ["x"]}), ("job", {"job": "x"}), ("dataset", {"ids": ["x"], "per": "pixel"}),
+    ],
+)  # fmt: skip
+def test_nonsense_is_answered_with_a_sentence(room, name, asked):
+    message = room.ask(name, **asked)["error"]["message"]
+    assert len(message) > 15
+    assert "its log says why" not in message, "an unforeseen error"
