@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from serving import CHROMIUM_FLAGS, find_chromium, served_app
 
-PATIENCE = 40_000  # ms; generous, because the machine may be busy
+PATIENCE = 60_000  # ms; generous, because the machine may be busy
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +49,7 @@ def open_page(chromium: Any, app_url: str) -> Iterator[Any]:
         page.on("request", lambda request: page.requested.append(request.url))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(app_url + query)
-        page.wait_for_selector(".da-viewer")
+        page.wait_for_selector(".da-viewer", state="attached")
         return page
 
     yield open_page

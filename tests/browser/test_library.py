@@ -50,6 +50,7 @@ def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     page.fill(".da-note", "It holds.")
     page.keyboard.press("Escape")
     page.wait_for_selector(".da-details[open]", state="detached")
+    page.wait_for_selector(".da-run .da-noted")
     page.reload()
     page.wait_for_selector(".da-run")
     page.fill(".da-search", "ring <i>one")
