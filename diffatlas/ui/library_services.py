@@ -55,6 +55,7 @@ class LibraryServices:
         """The functions, under the names by which the browser calls them."""
         calls = {
             "find": self.find,
+            "thumbs": self.thumbs,
             "mark": self.mark,
             "trash": self.trash,
             "restore": self.restore,
@@ -86,7 +87,7 @@ class LibraryServices:
         )
         usage = library.usage()
         return {
-            "runs": [self._row(library, info) for info in found.runs],
+            "runs": [self._row(library, info, later=True) for info in found.runs],
             "total": found.total,
             "usage": {"runs": usage.runs, "bytes": usage.bytes, "cap": usage.cap},
             "models": library.models(),
@@ -94,6 +95,12 @@ class LibraryServices:
             "mode": "shared" if self._libraries.shared else "personal",
             "expires": self._libraries.expires(visitor),
         }
+
+    def thumbs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return small pictures of runs, for rows that came without."""
+        library = self._libraries.of(visitor)
+        infos = [library.open(run).info for run in _several(asked) if (library.folder / run).is_dir()]
+        return {"thumbs": {info.id: self._thumb(library, info) for info in infos}}
 
     def mark(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Change a run's name, tags, note or lock."""
@@ -288,11 +295,15 @@ class LibraryServices:
         state = self._jobs.find(visitor, asked.get("job")).state
         return {name: state[name] for name in ("done", "progress", "message", "result", "error")}
 
-    def _row(self, library: Library, info: RunInfo) -> dict[str, Any]:
+    def _row(self, library: Library, info: RunInfo, later: bool = False) -> dict[str, Any]:
+        """A run as a row. ``later``: a picture that has to be made first is left for `thumbs`."""
         row = {field.name: getattr(info, field.name) for field in fields(info)}
         row["tags"] = list(row.get("tags") or ())
         row["model_name"] = self._names.get(info.model, info.model)
-        row["thumb"] = self._thumb(library, info)
+        with self._lock:
+            made = (library.folder / info.id, info.status) in self._thumbs
+        row["unpictured"] = later and not made and info.status != "damaged"
+        row["thumb"] = None if row["unpictured"] else self._thumb(library, info)
         return row
 
     def _thumb(self, library: Library, info: RunInfo) -> str | None:

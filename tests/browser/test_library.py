@@ -40,6 +40,7 @@ def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     library(page)
     page.fill(".da-search", "purple ring on its")
     page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    page.wait_for_selector(".da-run-shot img")
     page.click(".da-run-open")
     page.click(".da-details-rename")
     page.fill(".da-name-input", "ring <i>one</i>")

@@ -80,7 +80,13 @@ def test_runs_are_found_by_their_words_and_described(room):
     assert found["models"] == ["shapes"]
     row = room.ask("find", text="blue")["runs"]
     assert [run["id"] for run in row] == [room.ids[1]]
-    assert row[0]["thumb"].startswith("data:image/webp;base64,")
+    if row[0]["unpictured"]:
+        assert row[0]["thumb"] is None
+    thumb = room.ask("thumbs", ids=[room.ids[1], "gone"])["thumbs"]
+    assert list(thumb) == [room.ids[1]]
+    assert thumb[room.ids[1]].startswith("data:image/webp;base64,")
+    again = room.ask("find", text="blue")["runs"][0]
+    assert (again["thumb"], again["unpictured"]) == (thumb[room.ids[1]], False)
     assert room.ask("find", limit=1, offset=1)["runs"][0]["id"] == room.ids[1]
     assert room.ask("find", sort="seed", descending=False)["runs"][0]["seed"] == 0
 
@@ -169,6 +175,7 @@ def test_a_shared_server_shows_each_visitor_their_own_runs(shared_room):
     assert theirs["total"] == 0
     for name in ("details", "mark", "replay"):
         assert "error" in room.ask(name, STRANGER, id=run)
+    assert room.ask("thumbs", STRANGER, ids=[run]) == {"thumbs": {}}
     for name in ("trash", "restore", "open"):
         assert "error" in room.ask(name, STRANGER, ids=[run])
     assert "error" in room.ask("export", STRANGER, kind="csv", ids=[run])

@@ -16,6 +16,7 @@ import { toast } from "./toast.js";
 import { ensureVisitor } from "./visitor.js";
 
 const PAGE = 100;
+const AT_ONCE = 24; // pictures asked for together
 const MOST = 500; // what one answer of the server holds
 const VIEW = "diffatlas-library-view";
 
@@ -85,12 +86,24 @@ export function mount(element, read, server, props, onOpen = () => {}) {
       found = answer;
       rows = answer.runs;
       stale = false;
+      pictures(mine);
     } catch (error) {
       if (mine !== ticket) return;
       problem = error.message;
     }
     loading = false;
     render();
+  }
+
+  // Pictures that the server has to make first come after the rows, some at a time, as long as nobody asks anew.
+  async function pictures(mine) {
+    for (;;) {
+      const wanted = rows.filter((row) => row.unpictured).slice(0, AT_ONCE).map((row) => row.id);
+      if (!wanted.length || mine !== ticket) return;
+      const { thumbs } = await ask(server, "thumbs", { ids: wanted }).catch(() => ({ thumbs: {} }));
+      rows = rows.map((row) => (wanted.includes(row.id) ? { ...row, thumb: thumbs[row.id] ?? row.thumb, unpictured: false } : row));
+      render();
+    }
   }
 
   function refresh() {
@@ -111,6 +124,7 @@ export function mount(element, read, server, props, onOpen = () => {}) {
       rows = [...rows, ...next];
       loading = false;
       render();
+      pictures(mine);
       // The button has moved on, or gone: the keyboard goes on with the first that is new.
       if (next.length) parts.cards.querySelectorAll(".da-run-open")[first]?.focus({ preventScroll: true });
     } catch (error) {

@@ -81,7 +81,7 @@ function createCard(id, { onOpen, onPick, onLock, modelName }) {
     prompt.textContent = run.name && run.prompt ? run.prompt : "";
     prompt.hidden = !prompt.textContent;
     film.replaceChildren(
-      el("span", { class: "da-run-shot" }, run.thumb ? el("img", { src: run.thumb, alt: "", loading: "lazy", decoding: "async" }) : el("span", {}, "no picture")),
+      el("span", { class: "da-run-shot" }, run.thumb ? el("img", { src: run.thumb, alt: "", loading: "lazy", decoding: "async" }) : el("span", {}, run.unpictured ? "" : "no picture")),
       el("span", { class: "da-run-edge" }, el("span", {}, run.seed === null ? "–" : `▸${run.seed}`), el("span", {}, `${run.steps ?? 0}A`)),
     );
     const parts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), whenText(run.created)];
