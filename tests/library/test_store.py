@@ -282,6 +282,18 @@ def test_saving_again_replaces(tmp_path):
     assert [p.name for p in tmp_path.iterdir() if not p.name.endswith(".sqlite")] == [run.id]
 
 
+def test_a_run_served_from_the_library_does_not_replace_itself(tmp_path):
+    library = Library(tmp_path)
+    run = collect(make_events())
+    library.save(run)
+    served = replace(run, cached_from=run.id, steps=tuple(replace(s, x0_pred=None) for s in run.steps))
+    assert library.save(served) == run.id
+    assert_same(library.load(run.id).steps[0].x0_pred, run.steps[0].x0_pred)
+    elsewhere = Library(tmp_path / "elsewhere")
+    elsewhere.save(served)
+    assert elsewhere.load(run.id).steps[0].x0_pred is None
+
+
 def test_a_disk_that_refuses_is_a_clear_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BackendFailure, match="cannot be written"):
