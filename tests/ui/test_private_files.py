@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from pathlib import Path
 
@@ -36,7 +35,9 @@ def ask(path, secret=None):
 
     headers = [(b"cookie", f"other=1; {COOKIE}={secret}".encode())] if secret else []
     scope = {"type": "http", "path": path, "headers": headers}
-    asyncio.run(PrivateFiles(app)(scope, None, send))
+    # Nothing here waits, so no event loop is needed: another test's browser may have one running.
+    with pytest.raises(StopIteration):
+        PrivateFiles(app)(scope, None, send).send(None)
     return sent[0]["status"]
 
 
