@@ -1,4 +1,4 @@
-"""Take the pictures of `docs/trajectory.md` from the real app, on the embedded model.
+"""Take the pictures of `docs/trajectory.md` and `docs/library.md` from the real app, on the embedded model.
 
 Run from the project's root (it needs the ``test`` extra and a Chromium)::
 
@@ -15,34 +15,16 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+from tests.browser.visiting import lock, run
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 IMAGES = Path(__file__).parent / "images"
 PATIENCE = 240_000  # ms
 RUNS = (
-    ("a red circle to the left of a blue square", 7, 30),
-    ("a green circle to the left of a blue square", 7, 30),
-    ("a yellow star above a purple ring", 9, 20),
+    {"prompt": "a red circle to the left of a blue square", "seed": 7, "num_inference_steps": 30},
+    {"prompt": "a green circle to the left of a blue square", "seed": 7, "num_inference_steps": 30},
+    {"prompt": "a yellow star above a purple ring", "seed": 9, "num_inference_steps": 20},
 )
-LAYER_IS_THERE = """before => {
-    const layer = document.querySelector('.da-layer.da-temporary');
-    return layer && layer.dataset.id !== before && !layer.querySelector('.da-lock').disabled;
-}"""
-
-
-def run(page: Page, prompt: str, seed: int, steps: int) -> None:
-    """Run a prompt and wait for its layer."""
-    for field, value in (("prompt", prompt), ("seed", seed), ("num_inference_steps", steps)):
-        page.fill(f"#field-{field} :is(input, textarea)", str(value))
-    before = page.evaluate("document.querySelector('.da-layer.da-temporary')?.dataset.id ?? ''")
-    page.click("#run")
-    page.wait_for_function(LAYER_IS_THERE, arg=before)
-
-
-def lock(page: Page) -> None:
-    """Lock the temporary layer."""
-    page.click(".da-layer.da-temporary .da-lock")
-    page.wait_for_function("!document.querySelector('.da-layer.da-temporary')")
 
 
 def keep(page: Page, name: str, **options: Any) -> None:
@@ -71,7 +53,7 @@ def main() -> None:
         page.set_default_timeout(PATIENCE)
         page.goto(f"{address}?__theme=light")
         page.wait_for_selector(".da-viewer")
-        run(page, *RUNS[0])
+        run(page, **RUNS[0])
         show(page, "film")
         keep(page, "film")
         page.click(".da-frame[data-step='4']")
@@ -79,9 +61,9 @@ def main() -> None:
         keep(page, "inspector")
         page.keyboard.press("Escape")
         lock(page)
-        run(page, *RUNS[1])
+        run(page, **RUNS[1])
         lock(page)
-        run(page, *RUNS[2])
+        run(page, **RUNS[2])
         show(page, "pca")
         page.wait_for_selector(".da-label-end")
         keep(page, "pca")
@@ -96,6 +78,9 @@ def main() -> None:
         page.wait_for_selector(".da-deep canvas")
         page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
         keep(page, "deep-dive")
+        page.goto(f"{address}?__theme=light&page=library")
+        page.wait_for_selector(".da-run-shot img")
+        keep(page, "library")
         page.goto(f"{address}?__theme=dark")
         page.wait_for_selector(".da-layer >> nth=2")
         show(page, "film")

@@ -44,7 +44,7 @@ ONLY_IN = {
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
 }
 #: Slow to import: only inside functions, or under TYPE_CHECKING.
-LAZY = {"torch", "diffusers", "transformers", "umap", "sklearn", "datasets"}
+LAZY = {"torch", "diffusers", "transformers", "umap", "sklearn", "datasets", "av", "reportlab", "pyarrow"}
 #: Rooms of a training script or a page, which nothing else imports at its top.
 LAZY_EXEMPT = ("diffatlas/shapes/", "diffatlas/ui/")
 

@@ -68,7 +68,6 @@ class Layers:
 
         A run out of the library that is a locked layer already stays that, shown.
         """
-        self._libraries.sweep()
         with self._lock:
             kept = [layer for layer in self.of(visitor) if layer.locked]
             if any(layer.id == run_id for layer in kept):

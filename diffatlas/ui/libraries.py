@@ -11,9 +11,11 @@ from pathlib import Path
 
 from diffatlas.library import Library
 from diffatlas.settings import settings
+from diffatlas.ui import private_files
 
 #: A shared server keeps a visitor's runs this long after their last visit.
 KEPT_SECONDS = 86_400
+SWEEP_EVERY = 600
 #: What one visitor of a shared server may keep, in bytes.
 SHARED_CAP = 500_000_000
 _VISITED = ".visited"
@@ -31,6 +33,7 @@ class Libraries:
         self.shared = shared
         self._lock = threading.Lock()
         self._open: dict[str, Library] = {}
+        self._next_sweep = 0.0
 
     def of(self, visitor: str) -> Library:
         """Return the library in which this visitor's runs are."""
@@ -40,6 +43,11 @@ class Libraries:
                 folder = self.root / "visitors" / visitor if self.shared else self.root
                 self._open[key] = Library(folder, cap=SHARED_CAP) if self.shared else Library(folder)
             library = self._open[key]
+            due = time.monotonic() >= self._next_sweep
+            if due:
+                self._next_sweep = time.monotonic() + SWEEP_EVERY
+        if due:
+            threading.Thread(target=self.sweep, name="diffatlas-sweep", daemon=True).start()
         if self.shared:
             library.folder.mkdir(parents=True, exist_ok=True)
             (library.folder / _VISITED).touch()
@@ -52,7 +60,8 @@ class Libraries:
         return datetime.fromtimestamp(time.time() + KEPT_SECONDS, UTC).isoformat(timespec="minutes")
 
     def sweep(self) -> None:
-        """Delete the libraries whose visitors have been away too long."""
+        """Delete the libraries whose visitors have been away too long, and files that nobody has asked for since."""
+        private_files.sweep(KEPT_SECONDS)
         if not self.shared:
             return
         for folder in (self.root / "visitors").glob("*"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,12 +22,26 @@ def private_url(visitor: str, data: bytes, name: str) -> str:
     """
     folder = _root() / visitor / hashlib.sha256(data).hexdigest()
     path = folder / name
-    if not path.is_file():
+    if path.is_file():
+        path.touch()  # it is in use: `sweep` goes by this
+    else:
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{name}.{os.getpid()}.tmp"
         temporary.write_bytes(data)
         temporary.replace(path)
     return f"gradio_api/file={path}"
+
+
+def sweep(seconds: float) -> None:
+    """Delete the files of all visitors that nobody has asked for in so many seconds, and the folders left empty."""
+    for path in sorted(_root().rglob("*"), reverse=True):
+        try:
+            if path.is_dir():
+                path.rmdir()
+            elif time.time() - path.stat().st_mtime > seconds:
+                path.unlink()
+        except OSError:
+            continue  # a folder with files in it, or one that is gone already
 
 
 class PrivateFiles:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +32,8 @@ from diffatlas.ui.private_files import private_url
 
 #: Runs whose data is kept as JSON, in bytes.
 KEPT_BYTES = 64 << 20
+#: And for how long: the picture that it names is deleted some hours later.
+KEPT_SECONDS = 6 * 3600
 #: What a layer without a colour of its own is drawn in where there is no theme: exports.
 INK = "#1f1a17"
 ENDED = ("complete", "stopped", "failed", "partial")
@@ -44,7 +47,7 @@ class Services:
         self._backend = backend
         self._names = model_names
         self._projections = Projections()
-        self._kept: OrderedDict[tuple[str, str], bytes] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
         self._infos: dict[Path, dict[str, Any]] = {}
         self._lock = threading.Lock()
 
@@ -88,15 +91,15 @@ class Services:
         """Return a stored run as the live view would show it."""
         run_id = self.layers.find(visitor, asked.get("id")).id
         with self._lock:
-            data = self._kept.get((visitor, run_id))
-        if data is None:
+            kept, data = self._kept.get((visitor, run_id), (0.0, b""))
+        if not data or time.monotonic() - kept > KEPT_SECONDS:
             stored = self._stored(visitor, asked)
             name = self._names.get(stored.params.model, stored.params.model)
             data = json.dumps(stored_fields(stored, name, visitor), allow_nan=False).encode()
             if stored.status in ENDED:
                 with self._lock:
-                    self._kept[visitor, run_id] = data
-                    while sum(map(len, self._kept.values())) > KEPT_BYTES:
+                    self._kept[visitor, run_id] = time.monotonic(), data
+                    while sum(len(each) for _, each in self._kept.values()) > KEPT_BYTES:
                         self._kept.popitem(last=False)
         return Response(data, media_type="application/json")
 

@@ -7,39 +7,28 @@ import zipfile
 
 import pytest
 from serving import served_app
+from visiting import STATUS, run
 
 pytestmark = pytest.mark.browser
 
-STATUS = "document.querySelector('.da-viewer').dataset.status"
 
-
-def run(page, **fields):
-    for field, value in fields.items():
-        page.fill(f"#field-{field} :is(input, textarea)", str(value))
-    before = page.evaluate("document.querySelector('.da-layer.da-temporary')?.dataset.id ?? ''")
-    page.click("#run")
-    page.wait_for_function(
-        f"""before => {{
-            const layer = document.querySelector('.da-layer.da-temporary');
-            return layer && layer.dataset.id !== before && {STATUS} === 'complete'
-                && !layer.querySelector('.da-lock').disabled;
-        }}""",
-        arg=before,
-    )
-    return page.evaluate("document.querySelector('.da-layer.da-temporary').dataset.id")
-
-
-def library(page):
+def library(page, words=None, found=1):
+    """Turn to the Library, and look for ``words`` until there are so many runs."""
     page.click(".da-nav button[data-page=library]")
     page.wait_for_selector(".da-run")
+    if words:
+        page.fill(".da-search", words)
+        wait_for_runs(page, found)
+
+
+def wait_for_runs(page, count):
+    page.wait_for_function("count => document.querySelectorAll('.da-run').length === count", arg=count)
 
 
 def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     page = open_page()
     run(page, prompt="a purple ring on its own", seed=501, num_inference_steps=2)
-    library(page)
-    page.fill(".da-search", "purple ring on its")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    library(page, "purple ring on its")
     page.wait_for_selector(".da-run-shot img")
     page.click(".da-run-open")
     page.click(".da-details-rename")
@@ -55,7 +44,7 @@ def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     page.reload()
     page.wait_for_selector(".da-run")
     page.fill(".da-search", "ring <i>one")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    wait_for_runs(page, 1)
     card = page.inner_text(".da-run")
     assert "ring <i>one</i>" in card
     assert "round" in card
@@ -66,14 +55,12 @@ def test_a_run_is_found_named_tagged_and_stays_so(open_page):
 def test_deleting_can_be_undone(open_page):
     page = open_page()
     run(page, prompt="a cyan star to be thrown away", seed=502, num_inference_steps=2)
-    library(page)
-    page.fill(".da-search", "thrown away")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    library(page, "thrown away")
     page.check(".da-check")
     page.click(".da-act-trash")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 0")
+    wait_for_runs(page, 0)
     page.click(".da-toast-act")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    wait_for_runs(page, 1)
 
 
 def test_a_copied_link_opens_the_run_and_fills_the_form(open_page):
@@ -127,9 +114,7 @@ def test_a_workshop_link_hides_the_rest_and_offers_its_prompts(open_page):
 def test_a_replay_is_bit_identical_here(open_page):
     page = open_page()
     run(page, prompt="a green circle again", seed=504, num_inference_steps=4)
-    library(page)
-    page.fill(".da-search", "green circle again")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 1")
+    library(page, "green circle again")
     page.click(".da-run-open")
     page.click(".da-replay")
     page.wait_for_selector(".da-verdict[data-verdict=identical]")
@@ -150,9 +135,7 @@ def test_a_zip_of_several_runs_and_a_dataset(open_page, tmp_path):
     ids = [
         run(page, prompt="a triangle for the zip", seed=seed, num_inference_steps=2) for seed in (601, 602)
     ]
-    library(page)
-    page.fill(".da-search", "for the zip")
-    page.wait_for_function("document.querySelectorAll('.da-run').length === 2")
+    library(page, "for the zip", 2)
     page.click(".da-select-all")
     page.click(".da-act-export")
     with page.expect_download() as download:

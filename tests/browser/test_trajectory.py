@@ -6,22 +6,13 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
+from visiting import STATUS, fill
+from visiting import press_run as run
 
 pytestmark = pytest.mark.browser
 
-STATUS = "document.querySelector('.da-viewer').dataset.status"
 FRAMES = "document.querySelectorAll('.da-frame[data-step]').length"
 POINTS = "document.querySelectorAll('.da-label').length"
-
-
-def fill(page, field, value):
-    page.fill(f"#field-{field} :is(input, textarea)", str(value))
-
-
-def run(page, **fields):
-    for field, value in fields.items():
-        fill(page, field, value)
-    page.click("#run")
 
 
 def wait_for_end(page, status):

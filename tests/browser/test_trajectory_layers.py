@@ -11,39 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from serving import served_app
+from visiting import STATUS, fill, lock, press_run, run, view
 
 pytestmark = pytest.mark.browser
-
-STATUS = "document.querySelector('.da-viewer').dataset.status"
-
-
-def fill(page, field, value):
-    page.fill(f"#field-{field} :is(input, textarea)", str(value))
-
-
-def run(page, **fields):
-    """Run a prompt, and wait until its layer is there."""
-    for field, value in fields.items():
-        fill(page, field, value)
-    before = page.evaluate("document.querySelector('.da-layer.da-temporary')?.dataset.id ?? ''")
-    page.click("#run")
-    page.wait_for_function(
-        f"""before => {{
-            const layer = document.querySelector('.da-layer.da-temporary');
-            return layer && layer.dataset.id !== before && {STATUS} === 'complete'
-                && !layer.querySelector('.da-lock').disabled;
-        }}""",
-        arg=before,
-    )
-
-
-def lock(page):
-    page.click(".da-layer.da-temporary .da-lock")
-    page.wait_for_function("!document.querySelector('.da-layer.da-temporary')")
-
-
-def view(page, name):
-    page.click(f".da-tab[data-view={name}]")
 
 
 def names(page):
@@ -379,3 +349,18 @@ def test_locked_layers_survive_a_restart_of_the_server(chromium, tmp_path):
             page.wait_for_function("document.querySelectorAll('.da-frame[data-step]').length == 3")
     finally:
         context.close()
+
+
+def test_a_locked_run_that_is_asked_for_again_stays_the_layer_it_is(open_page):
+    page = open_page()
+    made = run(page, prompt="a red ring asked for twice", seed=71, num_inference_steps=3)
+    lock(page)
+    press_run(page)
+    page.wait_for_function("document.querySelector('.da-status').innerText.includes('out of the library')")
+    page.wait_for_timeout(800)
+    assert page.locator(".da-layer").evaluate_all("layers => layers.map(layer => layer.dataset.id)") == [made]
+    assert page.locator(".da-sheet[data-layer]").count() == 1
+    view(page, "pca")
+    page.wait_for_selector(".da-label-end")
+    assert page.locator(".da-label-end").count() == 1
+    assert page.problems == []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
-from diffatlas.ui.private_files import PrivateFiles, private_url
+from diffatlas.ui.private_files import PrivateFiles, private_url, sweep
 from diffatlas.ui.visitors import COOKIE, SESSION, visitor_of
 
 MINE, YOURS = "1" * 32, "2" * 32
@@ -70,6 +71,19 @@ def test_no_other_spelling_of_the_address_helps(tmp_path):
     for spelling in spellings:
         assert ask(f"/gradio_api/file={spelling}", YOURS) == 404, spelling
         assert ask(f"/gradio_api/file={spelling}", MINE) == 200, spelling
+
+
+def test_files_that_nobody_asked_for_are_deleted_and_those_in_use_stay():
+    old, used, new = (
+        Path(private_url("visitor", data, "x.bin").removeprefix("gradio_api/file="))
+        for data in (b"a", b"b", b"c")
+    )
+    for path in (old, used):
+        os.utime(path, (time.time() - 100, time.time() - 100))
+    private_url("visitor", b"b", "x.bin")
+    sweep(50)
+    assert [path.exists() for path in (old, used, new)] == [False, True, True]
+    assert not old.parent.exists()
 
 
 def test_other_files_and_pages_pass():
