@@ -5,16 +5,53 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from diffatlas.errors import InvalidParams
+from diffatlas.guidance import check_method
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_SIDE = 4096
 MAX_IMAGES = 64
+#: Left out where they are None, as in the runs that were made before there were such fields.
+_OPTIONAL = ("guidance_method", "guidance_options", "noise")
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a run's noise is made of, besides the noise x_T of its own seed.
+
+    - "perturb": x' = sqrt(1 - amount^2) x + amount * eps, where eps is drawn from ``seed``; the distribution of the
+      norm is kept. ``step`` 0 perturbs x_T. After a later step, the noise that the state holds by the model's own
+      estimate is what is perturbed: with x = alpha x0 + std n, x' = alpha x0 + std (sqrt(1 - amount^2) n + amount eps).
+    - "slerp": x_T on the great circle from that of the run's seed (``amount`` 0) to that of ``seed`` (``amount`` 1);
+      Shoemake 1985.
+    """
+
+    kind: str
+    seed: int
+    #: The radius in [0, 1], or the fraction of the way in [0, 1].
+    amount: float
+    #: Steps done before a perturbation; 0 for the start.
+    step: int = 0
+
+    def validate(self, steps: int) -> None:
+        """Raise `InvalidParams` for what cannot be applied to a run of so many steps."""
+        if self.kind not in ("perturb", "slerp"):
+            raise InvalidParams(
+                f"The noise is of the kind {self.kind!r}: give perturb or slerp.", field="noise"
+            )
+        _whole("noise", "The seed of the noise", self.seed, 0, MAX_SEED)
+        if not _is_number(self.amount) or not 0 <= self.amount <= 1:
+            what = "radius" if self.kind == "perturb" else "fraction"
+            raise InvalidParams(f"The {what} is {self.amount!r}: give a number from 0 to 1.", field="noise")
+        _whole("noise", "The step of the perturbation", self.step, 0, max(0, steps - 1))
+        if self.kind == "slerp" and self.step:
+            raise InvalidParams("Interpolated noise is that of the start: its step is 0.", field="noise")
 
 
 @dataclass(frozen=True)
@@ -38,6 +75,12 @@ class GenerationParams:
     height: int | None = None
     scheduler: str | None = None
     num_images_per_prompt: int = 1
+    #: A name of `diffatlas.guidance.METHODS`; None for plain classifier-free guidance.
+    guidance_method: str | None = None
+    #: The method's options, those left out at their defaults.
+    guidance_options: Mapping[str, float] | None = None
+    #: What the noise is made of besides that of ``seed``; None for that alone.
+    noise: Noise | None = None
 
     def validate(self) -> GenerationParams:
         """Return self, or raise `InvalidParams` naming the first field that is wrong.
@@ -62,6 +105,11 @@ class GenerationParams:
         for name in ("width", "height"):
             if getattr(self, name) is not None:
                 _whole(name, f"The {name}", getattr(self, name), 8, MAX_SIDE)
+        check_method(self.guidance_method, self.guidance_options)
+        if self.noise is not None:
+            if not isinstance(self.noise, Noise):
+                raise InvalidParams("The noise must be of the class `diffatlas.params.Noise`.", field="noise")
+            self.noise.validate(self.num_inference_steps)
         return self
 
     @property
@@ -70,8 +118,11 @@ class GenerationParams:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON types."""
-        return asdict(self)
+        """Return the fields as plain JSON types; guidance method and noise only where they are set."""
+        data = asdict(replace(self, guidance_options=None))
+        if self.guidance_options:
+            data["guidance_options"] = {name: float(v) for name, v in self.guidance_options.items()}
+        return {name: value for name, value in data.items() if value is not None or name not in _OPTIONAL}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> GenerationParams:
@@ -82,6 +133,8 @@ class GenerationParams:
             raise InvalidParams(
                 f"Unknown parameter {unknown[0]!r}: known are {', '.join(sorted(known))}.", field=unknown[0]
             )
+        if isinstance(data.get("noise"), Mapping):
+            data = {**data, "noise": _noise(data["noise"])}
         return cls(**data)
 
     def replace(self, **changes: Any) -> GenerationParams:
@@ -92,11 +145,21 @@ class GenerationParams:
         """One spelling per request: sorted keys, no spaces, numbers of one type."""
         data = self.to_dict()
         data["guidance_scale"] = float(self.guidance_scale)
+        if self.noise is not None:
+            data["noise"]["amount"] = float(self.noise.amount)
         return canonical_json(data)
 
     def key(self) -> str:
         """SHA-256 of `canonical_json`: equal requests have equal keys."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def _noise(data: Mapping[str, Any]) -> Noise:
+    known = {f.name for f in fields(Noise)}
+    missing = {"kind", "seed", "amount"} - set(data)
+    if set(data) - known or missing:
+        raise InvalidParams(f"The noise must have {', '.join(sorted(known))} and no more.", field="noise")
+    return Noise(**data)
 
 
 def canonical_json(data: Any) -> str:

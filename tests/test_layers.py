@@ -8,11 +8,12 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffatlas"
 
-BASE = {"errors", "params", "events", "run"}
+BASE = {"errors", "guidance", "params", "events", "run"}
 #: room -> the rooms of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
-    "params": {"errors"},
+    "guidance": {"errors"},
+    "params": {"errors", "guidance"},
     "events": {"errors", "params"},
     "run": {"errors", "params", "events"},
     "geometry": {"errors"},
@@ -23,7 +24,8 @@ ALLOWED = {
     "shapes": BASE | {"geometry"},
     "lab2d": BASE | {"geometry"},
     "library": BASE | {"geometry", "settings"},
-    "backends": BASE | {"geometry", "settings", "registry", "capture", "__init__"},
+    "steering": BASE | {"geometry", "capture"},
+    "backends": BASE | {"geometry", "settings", "registry", "capture", "steering", "__init__"},
     "operations": BASE | {"geometry", "settings", "registry", "capture", "backends", "library", "shapes"},
 }
 _BELOW = {*ALLOWED, "__init__"}

@@ -1,9 +1,11 @@
+import json
 import math
+from dataclasses import fields
 
 import pytest
 
 from diffatlas.errors import InvalidParams, NotEnoughMemory, error_for
-from diffatlas.params import GenerationParams
+from diffatlas.params import GenerationParams, Noise
 
 GOOD = GenerationParams(prompt="a red circle")
 
@@ -30,6 +32,15 @@ GOOD = GenerationParams(prompt="a red circle")
         ("guidance_scale", "5"),
         ("width", 0),
         ("height", 4097),
+        ("guidance_method", "cfg++"),
+        ("guidance_options", {"eta": 0.5}),
+        ("noise", {"kind": "perturb"}),
+        ("noise", Noise("shake", 1, 0.5)),
+        ("noise", Noise("perturb", -1, 0.5)),
+        ("noise", Noise("perturb", 1, 1.01)),
+        ("noise", Noise("perturb", 1, math.nan)),
+        ("noise", Noise("perturb", 1, 0.5, step=30)),
+        ("noise", Noise("slerp", 1, 0.5, step=1)),
     ],
 )
 def test_a_wrong_field_is_named(field, value):
@@ -56,8 +67,10 @@ def test_every_field_decides_the_key():
         "height": 64,
         "scheduler": "ddim",
         "num_images_per_prompt": 2,
+        "guidance_method": "apg",
+        "noise": Noise("perturb", 3, 0.25),
     }
-    assert set(changed) == set(GOOD.to_dict())
+    assert set(changed) | {"guidance_options"} == {f.name for f in fields(GenerationParams)}
     assert len({GOOD.replace(**{k: v}).key() for k, v in changed.items()} | {GOOD.key()}) == len(changed) + 1
 
 
@@ -71,3 +84,34 @@ def test_a_stored_code_gives_back_its_class():
     assert type(error_for("invalid_params", "m")) is InvalidParams
     assert type(error_for("not_enough_memory", "m")) is NotEnoughMemory
     assert str(error_for("from a newer version", "m")) == "m"
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("apg", {"etta": 0.5}),
+        ("apg", {"eta": 1.5}),
+        ("apg", {"eta": "1"}),
+        ("apg", [0.5]),
+        ("tangential", {"eta": 0.5}),
+        ("interval", {"start": 0.9}),
+    ],
+)
+def test_an_option_that_a_method_has_not_is_refused(method, options):
+    with pytest.raises(InvalidParams) as caught:
+        GOOD.replace(guidance_method=method, guidance_options=options).validate()
+    assert caught.value.field == "guidance_options"
+
+
+def test_method_and_noise_travel_and_old_requests_keep_their_key():
+    asked = GOOD.replace(
+        guidance_method="apg", guidance_options={"eta": 1}, noise=Noise("perturb", 4, 1, step=2)
+    ).validate()
+    assert GenerationParams.from_dict(json.loads(json.dumps(asked.to_dict()))).key() == asked.key()
+    assert asked.key() != asked.replace(guidance_options={"eta": 0.5}).key()
+    assert asked.key() != asked.replace(noise=Noise("perturb", 4, 1, step=3)).key()
+    assert "noise" not in GOOD.to_dict()
+    # SHA-256 of the canonical JSON of a request as it was before these fields: stored runs are still found.
+    assert GOOD.key() == "6220614ea1deb0390e4e5a2c8fbc2ef741ab8b8fd75e1b54ee11f019921e9438"
+    with pytest.raises(InvalidParams, match="noise"):
+        GenerationParams.from_dict({"noise": {"kind": "perturb", "amount": 0.5}})
