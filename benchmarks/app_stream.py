@@ -97,7 +97,7 @@ def browser_run(address: str) -> Iterator[Callable[[], None] | None]:
         page.fill("#field-seed input", str(SEED))
 
         def run() -> None:
-            page.click("#run")
+            page.click("#field-run")
             for status in ("running", "complete"):
                 page.wait_for_selector(f".da-viewer[data-status={status}]", timeout=120_000)
 

@@ -1,4 +1,4 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library` adds.
+"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library` and `cli_study` add.
 
 Exit codes: 0 done; 1 a replay that came out different; 2 an error, one line on stderr (steps that had arrived are
 kept); 130 Ctrl-C.
@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas import cli_library
+from diffatlas import cli_library, cli_study
+from diffatlas import cli_request as ask
 from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
@@ -32,32 +34,27 @@ app = typer.Typer(
 )
 # Commands beside those of this module; `dataset` is a group of its own.
 app.add_typer(cli_library.commands)
+app.add_typer(cli_study.commands)
 app.add_typer(cli_library.datasets, name="dataset")
 
 
 @app.command()
 def trace(
-    prompt: Annotated[str, typer.Argument(help="What the image should show.")],
-    model: Annotated[str, typer.Option(help="An id of `diffatlas models`, or a pipeline folder.")] = "shapes",
-    negative_prompt: Annotated[str, typer.Option(help="What it should not show.")] = "",
-    seed: Annotated[int, typer.Option(help="Seed of the initial noise.")] = 0,
-    steps: Annotated[
-        int | None,
-        typer.Option("--steps", "--num-inference-steps", help="Denoising steps. Default: the model's."),
-    ] = None,
-    guidance: Annotated[
-        float | None,
-        typer.Option("--guidance", "--guidance-scale", help="Guidance scale. Default: the model's."),
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Pixels. Default: the model's native size.")] = None,
-    height: Annotated[int | None, typer.Option(help="Pixels. Default: the model's native size.")] = None,
-    scheduler: Annotated[
-        str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, ... Default: the model's own.")
-    ] = None,
+    prompt: ask.Prompt,
+    model: ask.Model = "shapes",
+    negative_prompt: ask.NegativePrompt = "",
+    seed: ask.Seed = 0,
+    steps: ask.Steps = None,
+    guidance: ask.Guidance = None,
+    width: ask.Side = None,
+    height: ask.Side = None,
+    scheduler: ask.Scheduler = None,
+    guidance_method: ask.GuidanceMethod = None,
+    guidance_option: ask.GuidanceOptions = None,
     images: Annotated[
         int, typer.Option("--images", "--num-images-per-prompt", help="Images in one batch.")
     ] = 1,
-    previews: Annotated[str, typer.Option(help="off, every, or N for every Nth step.")] = "every",
+    previews: ask.Previews = "every",
     preview_decoder: Annotated[
         str, typer.Option(help="linear (nearly free) or vae (the real decoder).")
     ] = "linear",
@@ -69,36 +66,30 @@ def trace(
     again: Annotated[
         bool, typer.Option("--again", help="Run even where the library has this run already.")
     ] = False,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")] = None,
-    ignore_memory: Annotated[
-        bool, typer.Option(help="Load the model even where it is expected not to fit.")
-    ] = False,
+    device: ask.Device = None,
+    dtype: ask.Dtype = None,
+    ignore_memory: ask.IgnoreMemory = False,
 ) -> None:
     """Generate an image and record the path that leads to it.
 
     Ctrl-C stops the denoiser and keeps the steps so far. A run that the library has already is not run again,
     unless --again or --out is given.
     """
-    from diffatlas.capture.spec import Capture
-    from diffatlas.params import GenerationParams
-
-    params = GenerationParams(
-        model=model,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        seed=seed,
-        **_first_values(model, steps, guidance),
-        width=width,
-        height=height,
-        scheduler=scheduler,
-        num_images_per_prompt=images,
-    ).validate()
-    capture = Capture(
-        previews=int(previews) if previews.isdecimal() else previews,
-        preview_decoder=preview_decoder,
-        preview_size=preview_size,
+    params = ask.request(
+        prompt,
+        model,
+        negative_prompt,
+        seed,
+        steps,
+        guidance,
+        width,
+        height,
+        scheduler,
+        guidance_method,
+        guidance_option,
     )
+    params = params.replace(num_images_per_prompt=images).validate()
+    capture = replace(ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size)
 
     from diffatlas.backends import open_backend
     from diffatlas.library.store import Library, record_into
@@ -236,21 +227,6 @@ def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:
         )
         for number, (run_id, title) in enumerate(zip(run_ids, titles, strict=True))
     ]
-
-
-def _first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:
-    """Return steps and guidance: as asked, else the registry's, else those of `GenerationParams`."""
-    from diffatlas.errors import UnknownModel
-    from diffatlas.registry import find_model
-
-    try:
-        entry = find_model(model)
-    except UnknownModel:
-        entry = None
-    asked = {"num_inference_steps": steps, "guidance_scale": guidance}
-    hints = {"num_inference_steps": entry and entry.steps, "guidance_scale": entry and entry.guidance}
-    values = {name: hints[name] if value is None else value for name, value in asked.items()}
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _clear(folder: Path, overwrite: bool) -> None:

@@ -15,7 +15,7 @@ from diffatlas.errors import InvalidParams
 
 @dataclass(frozen=True)
 class Option:
-    """A number that a method takes: its default, its range, and what it does."""
+    """A number that a method takes: its default (whole numbers only, where it is one), its range, and what it does."""
 
     default: float
     low: float
@@ -34,6 +34,7 @@ class GuidanceMethod:
     perturbs: bool = False
 
 
+# Step k of N, from 0, is in it where start <= k / N < stop.
 _START = Option(0.0, 0.0, 1.0, "Fraction of the steps after which it begins.")
 _STOP = Option(1.0, 0.0, 1.0, "Fraction of the steps after which it ends.")
 
@@ -63,8 +64,15 @@ METHODS: dict[str, GuidanceMethod] = {
     "cfg_zero_star": GuidanceMethod(
         "CFG-Zero*",
         "The unconditional prediction is scaled to fit the conditional one, and the first steps are skipped "
-        "(Fan et al. 2025, arXiv 2503.18886).",
-        {"zero_steps": Option(1, 0, 100, "Steps at the start at which the prediction is zero.")},
+        "(Fan et al. 2025, arXiv 2503.18886). Made for flow matching.",
+        {
+            "zero_steps": Option(
+                1,
+                0,
+                100,
+                "Steps at the start at which the prediction is zero; 0 where the model predicts noise.",
+            )
+        },
     ),
     "tangential": GuidanceMethod(
         "Tangential",
@@ -89,7 +97,7 @@ METHODS: dict[str, GuidanceMethod] = {
         {
             "scale": Option(2.8, 0.0, 20.0, "Strength, beside the guidance scale."),
             "start": Option(0.01, 0.0, 1.0, _START.about),
-            "stop": Option(0.4, 0.0, 1.0, _STOP.about),
+            "stop": Option(0.2, 0.0, 1.0, _STOP.about),
         },
         perturbs=True,
     ),
@@ -126,6 +134,10 @@ def check_method(method: Any, options: Any) -> None:
             raise InvalidParams(
                 f"The option {name} of {method} is {value!r}: give a number from {low:g} to {high:g}.",
                 field="guidance_options",
+            )
+        if isinstance(known[name].default, int) and value != int(value):
+            raise InvalidParams(
+                f"The option {name} of {method} is {value!r}: give a whole number.", field="guidance_options"
             )
     if all_options(method, options).get("start", 0.0) > all_options(method, options).get("stop", 1.0):
         raise InvalidParams(

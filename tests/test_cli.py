@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffatlas import cli
+from diffatlas.cli_request import first_values
 from diffatlas.library import Library
 from diffatlas.library.reader import read_run
 
@@ -173,9 +174,9 @@ def test_models_lists_the_registry(capsys):
 
 
 def test_the_registry_gives_the_first_values():
-    assert cli._first_values("shapes", None, None) == {"num_inference_steps": 30, "guidance_scale": 3.0}
-    assert cli._first_values("shapes", 5, 0.0) == {"num_inference_steps": 5, "guidance_scale": 0.0}
-    assert cli._first_values("/a/folder", None, None) == {}
+    assert first_values("shapes", None, None) == {"num_inference_steps": 30, "guidance_scale": 3.0}
+    assert first_values("shapes", 5, 0.0) == {"num_inference_steps": 5, "guidance_scale": 0.0}
+    assert first_values("/a/folder", None, None) == {}
 
 
 def shell(*arguments):

@@ -12,7 +12,8 @@ prompt negative_prompt seed steps guidance size scheduler previews model timeste
 step_length cosine_to_start cosine_to_end cosine_to_previous distance_to_end guidance_norm guidance_angle x_t x0
 cond uncond latents path_length chord straightness curvature dimensions_95 pca explained_variance umap common_basis
 captured film layer lock parting dtw procrustes angle distance channel_change spatial_change histogram luma entropy
-edge_density high_frequency centroid saturation device seconds
+edge_density high_frequency centroid saturation device seconds study lane baseline drift collapse basin radius slerp
+growth_slope silhouette jump agreement rank_correlation rand_index guidance_method
 """.split()  # noqa: SIM905
 
 
@@ -42,7 +43,7 @@ def test_what_a_run_measures_is_explained():
 
 def test_the_docs_hold_the_same_glossary(capsys):
     assert (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8") == markdown()
-    runpy.run_path(str(ROOT / "diffatlas" / "glossary.py"), run_name="__main__")
+    runpy.run_module("diffatlas.glossary", run_name="__main__")
     assert capsys.readouterr().out == markdown()
     for entry in TERMS:
         assert f"**{entry.name}**: {entry.text}" in markdown()

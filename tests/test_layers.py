@@ -35,7 +35,9 @@ ALLOWED |= {
     "ui": _BELOW | {"bench", "export"},
     "cli_output": {"errors", "events"},
     "cli_library": _BELOW | {"bench", "export", "cli_output"},
-    "cli": _BELOW | {"bench", "export", "ui", "cli_library", "cli_output"},
+    "cli_request": _BELOW,
+    "cli_study": _BELOW | {"export", "cli_output", "cli_request"},
+    "cli": _BELOW | {"bench", "export", "ui", "cli_library", "cli_output", "cli_request", "cli_study"},
     # Lazily, for the public names.
     "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
 }

@@ -95,6 +95,7 @@ def test_a_stored_code_gives_back_its_class():
         ("apg", [0.5]),
         ("tangential", {"eta": 0.5}),
         ("interval", {"start": 0.9}),
+        ("cfg_zero_star", {"zero_steps": 1.5}),
     ],
 )
 def test_an_option_that_a_method_has_not_is_refused(method, options):

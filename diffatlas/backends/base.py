@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -25,6 +25,10 @@ class Capabilities:
     negative_prompt: bool = False
     #: Several images in one batch.
     batch: bool = False
+    #: Takes a guidance method (`diffatlas.guidance.METHODS`).
+    guidance_methods: bool = False
+    #: Takes noise that is perturbed or interpolated (`diffatlas.params.Noise`).
+    noise: bool = False
 
 
 @runtime_checkable
@@ -70,5 +74,34 @@ class IdentifiedBackend(Backend, Protocol):
 
         Plain JSON types without a clock or a path, and exactly what `Started` carries as
         ``provenance["identity"]`` when they run. None where it cannot be known without running.
+        """
+        ...
+
+
+@runtime_checkable
+class BatchBackend(Backend, Protocol):
+    """A backend that runs several cells in one call of its pipeline.
+
+    Where it is an `IdentifiedBackend` too, its ``identity(params, batched=True)`` is that of a cell of a batch.
+    """
+
+    def trace_batch(
+        self,
+        cells: Sequence[GenerationParams],
+        capture: Capture | None = None,
+        stop: threading.Event | None = None,
+    ) -> Generator[tuple[int, Event], None, None]:
+        """Run ``cells`` together, and yield (position in ``cells``, event).
+
+        The cells agree in all but seed, guidance_scale, guidance_method, guidance_options and noise, and each makes
+        one image. The events of one position are those that `Backend.trace` yields of that cell alone, with a batch
+        axis of 1, equal to them within floating-point tolerance. ``Started.provenance["batch"]`` says {"size",
+        "index"}. `Finished.seconds` are those of the whole call.
+
+        A cell that fails by itself (NaN, a black image) ends in its own `Failed`, and the others go on. What fails
+        all of them, such as a lack of memory, is a `Failed` for each that has not ended. Where the cells cannot share
+        a call, but may run one by one, its field is "batch" and it comes before any `Started`.
+
+        Raises `InvalidParams`, at the call, for cells that do not fit together.
         """
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffatlas.backends.loading import Loaded
@@ -9,16 +10,22 @@ from diffatlas.errors import CapabilityError
 from diffatlas.params import GenerationParams
 
 
-def call_arguments(loaded: Loaded, params: GenerationParams) -> dict[str, Any]:
+def call_arguments(
+    loaded: Loaded, params: GenerationParams, seeds: Sequence[int] | None = None
+) -> dict[str, Any]:
     """Return the arguments of the pipeline's call.
+
+    seeds: one for each image; None for ``params.seed + i``.
 
     Raises `CapabilityError` for what the pipeline does not take, rather than dropping it.
     """
     import torch
 
     accepted = loaded.call_parameters
-    n = params.num_images_per_prompt
-    generators = [torch.Generator("cpu").manual_seed(params.seed + i) for i in range(n)]
+    if seeds is None:
+        seeds = [params.seed + i for i in range(params.num_images_per_prompt)]
+    n = len(seeds)
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     arguments: dict[str, Any] = {
         "prompt": params.prompt,
         "num_inference_steps": params.num_inference_steps,
@@ -28,9 +35,7 @@ def call_arguments(loaded: Loaded, params: GenerationParams) -> dict[str, Any]:
     }
     if n > 1:
         arguments["num_images_per_prompt"] = n
-    # Pipelines with distilled guidance call the classifier-free scale `true_cfg_scale`; where it is on by
-    # default, it is the one that users mean.
-    true_cfg = "true_cfg_scale" in accepted and (accepted["true_cfg_scale"].default or 0) > 1
+    true_cfg = guides_by_true_cfg(accepted)
     if true_cfg:
         arguments |= {
             "true_cfg_scale": params.guidance_scale,
@@ -51,3 +56,11 @@ def call_arguments(loaded: Loaded, params: GenerationParams) -> dict[str, Any]:
     if missing:
         raise CapabilityError(f"{loaded.info.name} does not take {missing[0]}.", field=missing[0])
     return arguments
+
+
+def guides_by_true_cfg(accepted: Mapping[str, Any]) -> bool:
+    """Whether the scale that users mean is ``true_cfg_scale``, from the parameters of a pipeline's call.
+
+    Pipelines with distilled guidance call the classifier-free scale so; it is meant where it is on by default.
+    """
+    return "true_cfg_scale" in accepted and (accepted["true_cfg_scale"].default or 0) > 1

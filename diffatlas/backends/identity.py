@@ -10,6 +10,7 @@ from diffatlas.backends import loading, model_info, schedulers
 from diffatlas.backends.model_info import ModelSource
 from diffatlas.capture.spec import CAPTURE_FORMAT
 from diffatlas.params import GenerationParams
+from diffatlas.steering import STEERING_FORMAT
 
 
 def identity_of(
@@ -19,6 +20,7 @@ def identity_of(
     dtype: str,
     revision: Mapping[str, str],
     params: GenerationParams,
+    batched: bool = False,
 ) -> dict[str, Any] | None:
     """Return everything that decides the result of ``params`` (resolved) and that they do not say.
 
@@ -26,7 +28,8 @@ def identity_of(
     or the SHA-256 of the files), the variant of its weights, the scheduler's class and config as this run
     would build it, dtype, kind of device ("cpu", "cuda", "mps"), the versions of torch, diffusers and
     transformers, and `CAPTURE_FORMAT`. Two runs of equal params and equal identity give the same latents as
-    far as one kind of device promises it.
+    far as one kind of device promises it. A run that is steered has `STEERING_FORMAT` too, and one out of a batch
+    says so (``batched``): its latents are near to those of the same run by itself, not equal.
 
     None where the scheduler is not one of diffusers', so that it cannot be known without loading.
     """
@@ -37,7 +40,7 @@ def identity_of(
     scheduler = _scheduler(folder, params.scheduler)
     if scheduler is None:
         return None
-    return {
+    identity = {
         "model": source.entry.id if source.entry else "",
         "revision": dict(revision),
         "variant": loading.variant_in(source, folder),
@@ -51,6 +54,9 @@ def identity_of(
             "capture": CAPTURE_FORMAT,
         },
     }
+    if batched or params.guidance_method is not None or params.noise is not None:
+        identity["versions"]["steering"] = STEERING_FORMAT
+    return identity | {"batched": True} if batched else identity
 
 
 def _scheduler(folder: Path, name: str | None) -> dict[str, Any] | None:

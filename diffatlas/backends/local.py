@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,31 +14,22 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import decoding, loading, model_info, schedulers
+from diffatlas.backends import batching, decoding, guidable, loading, model_info, schedulers
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.failures import as_event, as_typed
 from diffatlas.backends.identity import identity_of
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
+from diffatlas.backends.outcome import Stopped, check_finite, check_light, pictures
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import (
-    BackendFailure,
-    BlackImage,
-    ModelLoadError,
-    NonFiniteLatents,
-    UnknownModel,
-)
+from diffatlas.errors import BackendFailure, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
 from diffatlas.run import new_run_id
 from diffatlas.settings import settings
 
 log = logging.getLogger("diffatlas")
-
-
-class _Stopped(Exception):
-    """Leaves the pipeline's loop; never leaves this module."""
 
 
 class LocalBackend:
@@ -54,7 +46,15 @@ class LocalBackend:
     """
 
     name = "local"
-    capabilities = Capabilities(trace=True, cancel=True, schedulers=True, negative_prompt=True, batch=True)
+    capabilities = Capabilities(
+        trace=True,
+        cancel=True,
+        schedulers=True,
+        negative_prompt=True,
+        batch=True,
+        guidance_methods=True,
+        noise=True,
+    )
 
     def __init__(
         self, device: str | None = None, dtype: str | None = None, ignore_memory: bool | None = None
@@ -71,13 +71,22 @@ class LocalBackend:
         source = model_info.find_source(model)
         return model_info.describe(model, source.folder, source.entry) if source.folder else None
 
+    def guidance_methods(self, model: str) -> tuple[str, ...]:
+        """Return the guidance methods that a model should take, without loading it; () for one not yet fetched.
+
+        Raises `UnknownModel` or `ModelLoadError`.
+        """
+        folder = self._folder(model_info.find_source(model))
+        return guidable.guidance_methods(folder) if folder else ()
+
     def resolve(self, params: GenerationParams) -> GenerationParams:
-        """Return ``params`` with size and scheduler filled in, without loading anything.
+        """Return ``params`` with size, scheduler and guidance options filled in, without loading anything.
 
         A model that is not fetched yet is only looked up; the rest is checked when it runs.
 
         Raises:
             InvalidParams: a field is out of range or does not fit the model (also `SchedulerMismatch`).
+            CapabilityError: the model does not take the guidance method.
             UnknownModel: no such model.
         """
         params.validate()
@@ -85,12 +94,13 @@ class LocalBackend:
         folder = self._folder(source)
         if folder is None:
             return params
-        return model_info.fit(params, folder, model_info.describe(params.model, folder, source.entry))
+        return _fit(params, folder, model_info.describe(params.model, folder, source.entry))
 
-    def identity(self, params: GenerationParams) -> dict[str, Any] | None:
+    def identity(self, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
         """Return what decides the result of ``params`` (resolved) besides them, without loading the model.
 
         It is what a run of them stores as ``provenance["identity"]``; `identity_of` lists what is in it.
+        ``batched``: as a cell of a batch.
         None where it cannot be known yet: the model is not on this machine.
 
         Raises `UnknownModel` or `ModelLoadError` for a model that cannot run, `InvalidParams` for a device
@@ -100,13 +110,13 @@ class LocalBackend:
         resident = self._resident
         if resident is not None and resident.source == source:
             # What would run, even where the files have changed since.
-            return _identity(resident, params)
+            return _identity(resident, params, batched)
         folder = self._folder(source)
         if folder is None:
             return None
         device = loading.pick_device(self._device)
         dtype = loading.pick_dtype(self._dtype, device, source, folder)
-        return identity_of(source, folder, device, dtype, model_info.revision(folder), params)
+        return identity_of(source, folder, device, dtype, model_info.revision(folder), params, batched)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
@@ -117,6 +127,19 @@ class LocalBackend:
         noise on every device. Image i of a batch has a generator of its own with seed ``seed + i``.
         """
         return stream(lambda put, stopping: self._work(params, capture or Capture(), put, stopping), stop)
+
+    def trace_batch(
+        self,
+        cells: Sequence[GenerationParams],
+        capture: Capture | None = None,
+        stop: threading.Event | None = None,
+    ) -> Generator[tuple[int, events.Event], None, None]:
+        """Run several cells in one pipeline call; see `diffatlas.backends.base.BatchBackend.trace_batch`."""
+        cells = tuple(cells)
+        batching.check_cells(cells)
+        return stream(
+            lambda put, stopping: self._work_batch(cells, capture or Capture(), put, stopping), stop
+        )
 
     def decode(self, params: GenerationParams, latents: np.ndarray, *, wait: float = 2.0) -> np.ndarray:
         """Return pictures (B, H, W, 3), uint8, of latents by the VAE of ``params.model``.
@@ -168,18 +191,55 @@ class LocalBackend:
 
     def _work(self, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping) -> None:
         """Wait for the device, load, run; every outcome becomes an event."""
+
+        def run(loaded: Loaded, fitted: Sequence[GenerationParams]) -> None:
+            self._run(loaded, fitted[0], capture, put, stopping)
+
+        self._hold((params,), run, put, stopping)
+
+    def _work_batch(
+        self, cells: Sequence[GenerationParams], capture: Capture, put: Put, stopping: Stopping
+    ) -> None:
+        """Wait for the device, load, run all cells; every outcome becomes events."""
+        ended: set[int] = set()
+
+        def put_cell(item: tuple[int, events.Event]) -> None:
+            if isinstance(item[1], (events.Finished, events.Failed)):
+                ended.add(item[0])
+            put(item)
+
+        def put_to_all(event: events.Event) -> None:
+            for i in range(len(cells)):
+                if i not in ended:
+                    put((i, event))
+
+        def run(loaded: Loaded, fitted: Sequence[GenerationParams]) -> None:
+            identities = [_identity(loaded, cell, batched=True) for cell in fitted]
+            batching.run_batch(loaded, fitted, capture, put_cell, stopping, identities)
+
+        self._hold(cells, run, put_to_all, stopping)
+
+    def _hold(
+        self,
+        cells: Sequence[GenerationParams],
+        run: Callable[[Loaded, Sequence[GenerationParams]], None],
+        put: Put,
+        stopping: Stopping,
+    ) -> None:
+        """Wait for the device, load the model of ``cells`` and ``run`` them; what ends them all is ``put``."""
         held = False
+        params = cells[0]
         try:
-            params = self.resolve(params)
+            cells = [self.resolve(cell) for cell in cells]
+            params = cells[0]
             source = model_info.find_source(params.model)
             while not held:
                 if stopping():
-                    raise _Stopped
+                    raise Stopped
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
-            params = model_info.fit(params, loaded.folder, loaded.info)
-            self._run(loaded, params, capture, put, stopping)
-        except _Stopped:
+            run(loaded, [_fit(cell, loaded.folder, loaded.info) for cell in cells])
+        except Stopped:
             put(events.Finished(status="stopped", seconds=0.0))
         except Exception as error:
             typed = as_typed(error, params)
@@ -220,8 +280,12 @@ class LocalBackend:
     ) -> None:
         """Call the pipeline once under `observe`, putting events as they happen."""
         from diffatlas.capture.observer import observe
+        from diffatlas.steering.guided import steer_guidance
+        from diffatlas.steering.methods import GuidancePlan
+        from diffatlas.steering.noise import by_image, steer_noise
 
         pipe = loaded.pipe
+        count = params.num_images_per_prompt
         arguments = call_arguments(loaded, params)
         own = pipe.scheduler
         scheduler = schedulers.build(own, params.scheduler)
@@ -243,22 +307,27 @@ class LocalBackend:
                 )
             )
             if stopping():
-                raise _Stopped
+                raise Stopped
 
         def on_step(step: events.Step) -> None:
             check_finite(step)
             put(step if capture.latents else replace(step, latents=None))
             if stopping():
-                raise _Stopped
+                raise Stopped
 
         began = time.perf_counter()
         output = None
         pipe.scheduler = scheduler
         try:
             # Latents are always watched, so that NaN is noticed at the step where it appears.
-            with observe(pipe, replace(capture, latents=True), on_start=on_start, on_step=on_step) as trace:
+            with ExitStack() as stack:
+                stack.enter_context(steer_noise(pipe, by_image(params.noise, count)))
+                watched = replace(capture, latents=True)
+                trace = stack.enter_context(observe(pipe, watched, on_start=on_start, on_step=on_step))
+                plans = [GuidancePlan.of(params)] * count
+                stack.enter_context(steer_guidance(pipe, plans, params.guidance_scale, trace))
                 output = pipe(**arguments)
-        except _Stopped:
+        except Stopped:
             pass
         finally:
             pipe.scheduler = own
@@ -266,26 +335,20 @@ class LocalBackend:
         if output is None or stopping():
             put(events.Finished("stopped", seconds, list(trace.cosine_to_end)))
             return
-        pictures = [np.asarray(image.convert("RGB")) for image in output.images]
-        for index, pixels in enumerate(pictures):
+        images = pictures(output)
+        for index, pixels in enumerate(images):
             put(events.Image(index=index, pixels=pixels))
-        for index, pixels in enumerate(pictures):
-            if not pixels.any():
-                raise BlackImage(
-                    f"Image {index} is black everywhere: the decoder may have overflowed in "
-                    f"{loaded.dtype}; try dtype fp32, another seed or a lower guidance scale."
-                )
+        for index, pixels in enumerate(images):
+            check_light(index, pixels, loaded.dtype)
         put(events.Finished("complete", seconds, list(trace.cosine_to_end)))
 
 
-def _identity(loaded: Loaded, params: GenerationParams) -> dict[str, Any] | None:
-    return identity_of(loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision, params)
+def _fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationParams:
+    return guidable.fit_guidance(model_info.fit(params, folder, info), folder, info.name)
 
 
-def check_finite(step: events.Step) -> None:
-    """Raise `NonFiniteLatents` naming the step where NaN or infinity is in the latents."""
-    if step.latents is not None and not np.isfinite(step.latents).all():
-        raise NonFiniteLatents(
-            f"NaN or infinity appeared in the latents at step {step.index + 1} (timestep {step.timestep:g}): "
-            "try dtype fp32, more steps, a lower guidance scale or another scheduler."
-        )
+def _identity(loaded: Loaded, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
+    """Return the identity of a run on a resident pipeline."""
+    return identity_of(
+        loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision, params, batched
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +12,15 @@ import numpy as np
 
 from diffatlas.capture import guidance, preview, schedule
 from diffatlas.capture.arrays import to_numpy
+from diffatlas.capture.calls import (
+    DENOISERS,
+    denoisers,
+    first_tensor,
+    prev_sample,
+    split_batch,
+    step_arguments,
+    step_wrapped,
+)
 from diffatlas.capture.latent_grid import describe_packing, token_grid, unpack
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.x0 import gain, predict_x0
@@ -24,8 +31,6 @@ from diffatlas.run import with_cosine_to_end
 
 if TYPE_CHECKING:
     import torch
-
-DENOISERS = ("unet", "transformer", "transformer_2")
 
 
 @dataclass
@@ -45,6 +50,9 @@ class Trace:
     #: ({"weight": (C, 3), "bias": (3,)}, where previews are on), and for packed latents ``latent_grid`` and
     #: ``latent_layout`` (`diffatlas.capture.latent_grid.describe_packing`). Entries of a run's provenance.
     latent_provenance: dict[str, Any] = field(default_factory=dict)
+    #: Whether the first of two predictions is the conditional one, and its sign, where whoever changes the guided
+    #: prediction has seen the pipeline's own (`diffatlas.capture.guidance.cond_first`). Else it is found here.
+    order: tuple[bool, float] | None = None
 
 
 @contextmanager
@@ -76,19 +84,19 @@ def observe(
     scheduler's noise levels are not known, or x0 or a preview is asked of what allows none.
     """
     capture = Capture() if capture is None else capture
-    denoisers = _denoisers(pipe)
+    observed = denoisers(pipe)
     scheduler = getattr(pipe, "scheduler", None)
-    if not denoisers or not callable(getattr(scheduler, "step", None)):
+    if not observed or not callable(getattr(scheduler, "step", None)):
         raise CapabilityError(
             f"{type(pipe).__name__} has no denoiser and scheduler of the kind that can be observed:"
             f" one of {', '.join(DENOISERS)} and a scheduler with a step are needed."
         )
     recorder = _Recorder(pipe, capture, on_start, on_step)
     with ExitStack() as stack:
-        for denoiser in denoisers:
+        for denoiser in observed:
             hook = denoiser.register_forward_hook(recorder.after_denoiser, with_kwargs=True)
             stack.callback(hook.remove)
-        stack.enter_context(_step_wrapped(scheduler, recorder.around_step))
+        stack.enter_context(step_wrapped(scheduler, recorder.around_step))
         stack.callback(recorder.finish)
         yield recorder.trace
 
@@ -130,7 +138,7 @@ class _Recorder:
         if self._before_first_step:
             self._grid = token_grid(kwargs)
         if self._capture.predictions or self._capture.metrics:
-            prediction = _first_tensor(output)
+            prediction = first_tensor(output)
             if prediction is not None:
                 # A pipeline may go on to write into it.
                 self._outputs.append(prediction.detach().clone())
@@ -139,9 +147,7 @@ class _Recorder:
         self, scheduler: Any, step: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         """Run ``scheduler.step`` as called, and record what goes in and what comes out."""
-        model_output, timestep, sample = _step_arguments(args, kwargs)
-        if getattr(timestep, "ndim", 0):  # some pipelines repeat it for each image
-            timestep = timestep.flatten()[0]
+        model_output, timestep, sample = step_arguments(args, kwargs)
         if self._before_first_step:
             self._reset()
             self._begin(scheduler, timestep, sample)
@@ -150,7 +156,7 @@ class _Recorder:
 
         result = step(*args, **kwargs)
 
-        self._record(scheduler, timestep, _prev_sample(result), noise_pred, x0_pred, x0_gain)
+        self._record(scheduler, timestep, prev_sample(result), noise_pred, x0_pred, x0_gain)
         return result
 
     def finish(self) -> None:
@@ -232,16 +238,18 @@ class _Recorder:
         if guided is None:
             return None, None
         predictions = [
-            part for output in outputs for part in _split_batch(to_numpy(output), batch, guided.shape)
+            np.ascontiguousarray(part)
+            for output in outputs
+            for part in split_batch(to_numpy(output), batch, guided.shape)
         ]
         if len(predictions) < 2:
             return None, None
-        if self._order is None:
+        if self.trace.order is None and self._order is None:
             weights = guidance.fit_weights(guided, predictions)
             if weights is not None:
                 self._order = guidance.cond_first(weights)
         # Where the two do not differ, either order is right: take that of most pipelines.
-        first_is_cond, sign = self._order or (len(outputs) > 1, 1.0)
+        first_is_cond, sign = self.trace.order or self._order or (len(outputs) > 1, 1.0)
         cond, uncond = predictions[:2] if first_is_cond else predictions[1::-1]
         return (cond, uncond) if sign > 0 else (-cond, -uncond)
 
@@ -256,78 +264,3 @@ class _Recorder:
             pictures = preview.decode(self._pipe, grid)
         size = self._capture.preview_size
         return pictures if size is None else preview.resize(pictures, size)
-
-
-class _StepWrapper:
-    """Stands in for ``scheduler.step``; a copy of the scheduler gets its own plain ``step`` back."""
-
-    def __init__(self, step: Callable[..., Any], around: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, step)  # Pipelines look at the signature of `step`.
-        self._around = around
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._around(self.__wrapped__, args, kwargs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self.__wrapped__, memo)
-
-
-@contextmanager
-def _step_wrapped(scheduler: Any, around: Callable[..., Any]) -> Iterator[None]:
-    own = scheduler.__dict__.get("step")
-    scheduler.step = _StepWrapper(scheduler.step, functools.partial(around, scheduler))
-    try:
-        yield
-    finally:
-        if own is None:
-            del scheduler.step
-        else:
-            scheduler.step = own
-
-
-def _denoisers(pipe: Any) -> list[Any]:
-    parts = (getattr(pipe, name, None) for name in DENOISERS)
-    return [p for p in parts if hasattr(p, "register_forward_hook")]
-
-
-def _step_arguments(args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Return (model_output, timestep, sample), however ``scheduler.step`` was called."""
-    names = ("model_output", "timestep", "sample")
-    given = dict(zip(names, args, strict=False)) | {k: v for k, v in kwargs.items() if k in names}
-    return tuple(given[name] for name in names)
-
-
-def _prev_sample(result: Any) -> torch.Tensor:
-    return result[0] if isinstance(result, tuple) else result.prev_sample
-
-
-def _first_tensor(output: Any) -> torch.Tensor | None:
-    """Return the prediction in a denoiser's output: a tensor, a tuple, an object, or a list by sample."""
-    import torch
-
-    if isinstance(output, torch.Tensor):
-        return output
-    if hasattr(output, "sample"):
-        return _first_tensor(output.sample)
-    if isinstance(output, list) and output and all(isinstance(o, torch.Tensor) for o in output):
-        return torch.stack(output) if len({o.shape for o in output}) == 1 else None
-    if isinstance(output, (tuple, list)) and output:
-        return _first_tensor(output[0])
-    return None
-
-
-def _split_batch(prediction: np.ndarray, batch: int, shape: tuple[int, ...]) -> list[np.ndarray]:
-    """Split a prediction (n * B, ...) into its n parts, each of the guided prediction's ``shape``.
-
-    What a pipeline drops before the scheduler (a learned variance, the tokens of a reference image) is
-    dropped here too. Returns nothing where the shapes do not fit.
-    """
-    if len(prediction) % batch:
-        return []
-    parts = np.split(prediction, len(prediction) // batch)
-    if parts[0].ndim == len(shape) + 1 and 1 in parts[0].shape[1:]:
-        parts = [p.reshape(shape) if p.size == np.prod(shape) else p for p in parts]
-    if parts[0].ndim != len(shape) or any(n < m for n, m in zip(parts[0].shape, shape, strict=True)):
-        return []
-    window = tuple(slice(n) for n in shape)
-    return [np.ascontiguousarray(p[window]) for p in parts]

@@ -77,17 +77,23 @@ def sigma_after(scheduler: Any, timestep: Any, is_last: bool) -> float:
     The last state is what the pipeline takes for clean latents, so its sigma is 0, also where the schedule
     stops a little short of it (DDIM with set_alpha_to_one=False, final_sigmas_type="sigma_min").
     """
-    if is_last:
-        return 0.0
+    return 0.0 if is_last else level_after(scheduler, timestep).sigma
+
+
+def level_after(scheduler: Any, timestep: Any) -> NoiseLevel:
+    """Return the level of the state that ``scheduler.step(..., timestep, ...)`` has just returned.
+
+    Raises `CapabilityError` for a scheduler that holds neither sigmas nor alphas_cumprod.
+    """
     if is_trigflow(scheduler):
-        return _level_of_angle(float(scheduler.timesteps[scheduler.step_index])).sigma
+        return _level_of_angle(float(scheduler.timesteps[scheduler.step_index]))
     if _has_sigmas(scheduler):
-        return _sigma_at(scheduler, scheduler.step_index)
+        return _level_of_sigma(scheduler, _sigma_at(scheduler, scheduler.step_index))
     previous = _previous_timestep(scheduler, int(timestep))
     if previous >= 0:
-        return _level_of_abar(_abar_at(scheduler, previous)).sigma
+        return _level_of_abar(_abar_at(scheduler, previous))
     final = getattr(scheduler, "final_alpha_cumprod", 1.0)
-    return _level_of_abar(float(final)).sigma
+    return _level_of_abar(float(final))
 
 
 def count_steps(scheduler: Any) -> int:

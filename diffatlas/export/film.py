@@ -54,7 +54,7 @@ def png(runs: Sequence[Named], scale: int = 2) -> bytes:
         raise CapabilityError(
             f"This film is {sheet.height:,} pixels tall, too much for one PNG: export fewer layers, or the SVG."
         )
-    picture = _drawn(sheet, scale)
+    picture = drawn(sheet, scale)
     file = io.BytesIO()
     picture.save(file, "PNG", compress_level=5)
     return file.getvalue()
@@ -110,7 +110,8 @@ def _uri(pixels: np.ndarray, limit: int) -> str:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def _drawn(sheet: Sheet, scale: int) -> Image:
+def drawn(sheet: Sheet, scale: int) -> Image:
+    """Return a sheet as a picture, ``scale`` pixels to a unit."""
     from PIL import Image as Pictures
     from PIL import ImageDraw as Drawing
 

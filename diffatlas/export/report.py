@@ -50,14 +50,14 @@ def pdf(runs: Sequence[Named]) -> bytes:
         creator="Diffusion Atlas",
         invariant=1,
     )
-    document.afterFlowable = lambda flowable: _bookmark(document.canv, flowable)
+    document.afterFlowable = lambda flowable: bookmark(document.canv, flowable)
     width = document.width - 12  # a frame keeps 6 points on each side
-    styles = _styles()
+    styles = all_styles()
     story = _front(runs, styles)
     for number, entry in enumerate(runs):
         story += _layer(entry, number, styles, width)
     story += _glossary(runs, styles)
-    document.build(story, canvasmaker=_numbered_canvas())
+    document.build(story, canvasmaker=numbered_canvas())
     return file.getvalue()
 
 
@@ -151,14 +151,16 @@ def _glossary(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[
     return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
 
 
-def _bookmark(canvas: Canvas, flowable: Any) -> None:
+def bookmark(canvas: Canvas, flowable: Any) -> None:
+    """Enter a flowable that has a ``bookmark`` (key, words) into the outline."""
     if found := getattr(flowable, "bookmark", None):
         key, words = found
         canvas.bookmarkPage(key)
         canvas.addOutlineEntry(words, key, 0)
 
 
-def _styles() -> dict[str, ParagraphStyle]:
+def all_styles() -> dict[str, ParagraphStyle]:
+    """Return the report's styles of text, by name."""
     from reportlab.lib.colors import HexColor
     from reportlab.lib.styles import ParagraphStyle
 
@@ -185,7 +187,7 @@ def _styles() -> dict[str, ParagraphStyle]:
     return {entry.name: entry for entry in found}
 
 
-def _numbered_canvas() -> type[Canvas]:
+def numbered_canvas() -> type[Canvas]:
     """Return a canvas that holds its pages back until their number is known, and prints it at their foot."""
     from reportlab.lib.colors import HexColor
     from reportlab.pdfgen.canvas import Canvas

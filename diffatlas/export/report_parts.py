@@ -114,10 +114,10 @@ def opening(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flo
         pairs = [
             [Paragraph(markup(n), styles["label"]), Paragraph(markup(v), styles["value"])] for n, v in rows
         ]
-        cells.append(Table(pairs, colWidths=[58, wide - 68], style=_tight(), hAlign="LEFT"))
+        cells.append(Table(pairs, colWidths=[58, wide - 68], style=tight(), hAlign="LEFT"))
     if run.images:
         cells.insert(0, picture(run.images[0], image, image))
-    return Table([cells], colWidths=columns, style=_tight(), hAlign="LEFT")
+    return Table([cells], colWidths=columns, style=tight(), hAlign="LEFT")
 
 
 def previews(steps: Sequence[Step], styles: Mapping[str, ParagraphStyle], width: float) -> Flowable | None:
@@ -134,7 +134,7 @@ def previews(steps: Sequence[Step], styles: Mapping[str, ParagraphStyle], width:
         pictures.append(picture(first_preview(step), side - 5, side * 1.3))
         words = f"step {step.index + 1}<br/>sigma {fit(step.sigma)}"
         captions.append(Paragraph(words, styles["caption"]))
-    style = [*_tight(), ("VALIGN", (0, 0), (-1, 0), "BOTTOM")]
+    style = [*tight(), ("VALIGN", (0, 0), (-1, 0), "BOTTOM")]
     return Table([pictures, captions], colWidths=[side] * len(pictures), style=style, hAlign="LEFT")
 
 
@@ -231,7 +231,8 @@ def _table(columns: Sequence[str], rows: list[list[str]], width: float) -> Flowa
     )
 
 
-def _tight() -> list[tuple[Any, ...]]:
+def tight() -> list[tuple[Any, ...]]:
+    """Return the style of a table without padding."""
     return [
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),

@@ -31,7 +31,7 @@ def csv(runs: Sequence[Named]) -> bytes:
     writer = csv_writer.writer(text)
     writer.writerow(COLUMNS)
     for entry in runs:
-        name, run_id = _cell(entry.name), _cell(entry.run.id)
+        name, run_id = text_cell(entry.name), text_cell(entry.run.id)
         for state in measured.states(entry.run):
             values = (state.timestep, state.sigma, *(state.metrics[metric] for metric in METRICS))
             writer.writerow(
@@ -87,6 +87,7 @@ def _layer(entry: Named) -> dict[str, Any]:
     }
 
 
-def _cell(text: str) -> str:
+def text_cell(text: str) -> str:
+    """Return text as a cell that no spreadsheet takes for a formula."""
     text = plain(text)
     return f"'{text}" if text.startswith(_FORMULA) else text

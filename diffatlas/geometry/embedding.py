@@ -7,7 +7,7 @@ import threading
 import numpy as np
 
 from diffatlas.errors import InvalidParams
-from diffatlas.geometry.projection import _from_gram
+from diffatlas.geometry.projection import from_gram
 
 #: Fewer points have no neighbourhoods to speak of.
 FEWEST = 5
@@ -52,7 +52,7 @@ def umap(distances: np.ndarray, dimensions: int = 3, seed: int = 42, neighbours:
 
 def _start(distances: np.ndarray, dimensions: int, seed: int) -> np.ndarray:
     """Classical scaling (Torgerson 1952): the principal components, from distances."""
-    coords, _ = _from_gram(-(distances**2) / 2, dimensions)
+    coords, _ = from_gram(-(distances**2) / 2, dimensions)
     # UMAP stretches every axis of its start to one length, and an axis without extent would turn to NaN.
     flat = np.ptp(coords, axis=0) <= 1e-9 * max(float(np.ptp(coords)), 1e-300)
     noise = np.random.default_rng(seed).normal(size=coords.shape)

@@ -38,7 +38,7 @@ def pca(points: np.ndarray, dimensions: int = 3) -> Projection:
     reproducible.
     """
     points = flatten(points)
-    coords, ratio = _from_gram(points @ points.T, dimensions)
+    coords, ratio = from_gram(points @ points.T, dimensions)
     return Projection(coords * axis_signs(coords), ratio)
 
 
@@ -67,7 +67,7 @@ def dimensions_for(points: np.ndarray, share: float = 0.95) -> int:
     return int(np.searchsorted(held, share * held[-1] * (1 - 1e-12))) + 1
 
 
-def _from_gram(gram: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+def from_gram(gram: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """PCA scores from inner products alone: B = H G H, scores = U sqrt(lambda) (Torgerson 1952)."""
     n = len(gram)
     centred = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
@@ -117,13 +117,13 @@ class LiveFrame:
         gram[:-1, :-1] = self._gram
         gram[-1] = gram[:, -1] = [r @ row for r in self._rows]
         self._gram = gram
-        coords, _ = _from_gram(gram, self.dimensions)
+        coords, _ = from_gram(gram, self.dimensions)
         self._coords = align(coords, self._coords, n - 1) if n > 1 else coords
         return self._coords
 
     def finish(self) -> Projection:
         """The PCA of the whole path; each axis points to the side on which the live view showed it."""
-        coords, ratio = _from_gram(self._gram, self.dimensions)
+        coords, ratio = from_gram(self._gram, self.dimensions)
         shown = self._coords - self._coords.mean(0)
         # The live view is the PCA turned rigidly; an axis keeps its sign if it mostly points along the view's.
         turn = np.linalg.lstsq(coords, shown, rcond=None)[0] if len(coords) > 1 else np.eye(self.dimensions)

@@ -21,6 +21,7 @@ from diffatlas.library.index import Index
 from diffatlas.library.marks import marks_to_change, write_marks
 from diffatlas.library.reader import read_info, read_run
 from diffatlas.library.stored import StoredRun
+from diffatlas.library.studies import Studies
 from diffatlas.library.writer import RunWriter, beside, refused
 from diffatlas.run import Run, timestamp
 
@@ -276,6 +277,11 @@ class Library:
     def path(self, run_id: str) -> Path:
         """Return the folder of a run. Raises `RunNotFound`."""
         return self._find(run_id)
+
+    @property
+    def studies(self) -> Studies:
+        """The studies of this library: which of its runs were asked for together."""
+        return Studies(self.folder)
 
     def export_dataset(self, folder: str | Path, run_ids: Sequence[str], **options: Any) -> Path:
         """Write runs as a Hugging Face dataset; see `diffatlas.library.dataset.export_dataset`."""

@@ -13,8 +13,17 @@ from typing import Any
 from diffatlas.params import GenerationParams
 
 OPERATIONS = ("sweep", "neighbourhood")
+#: What a sweep may change from column to column: a field of `GenerationParams`.
+FIELDS = ("guidance_scale", "guidance_method", "num_inference_steps", "scheduler", "seed")
+#: How a neighbourhood finds its columns.
+MODES = ("perturb", "slerp", "offset")
 #: Of a cell. A lane and a study have the same, but for "waiting".
 STATUSES = ("waiting", "running", "complete", "stopped", "failed")
+
+
+def cell_key(lane: str, row: int, column: int) -> str:
+    """Return the key of a cell."""
+    return f"{lane}-{row}-{column}"
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.backends.base import IdentifiedBackend
+from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
@@ -55,9 +55,11 @@ def keyed(events: Generator[Event, None, None]) -> Generator[Event, None, None]:
 
 
 def lookup(
-    library: Library, backend: Backend, params: GenerationParams, capture: Capture
+    library: Library, backend: Backend, params: GenerationParams, capture: Capture, batched: bool = False
 ) -> StoredRun | None:
     """Return the stored run that answers a request, or None where it must run; finding it counts as a use.
+
+    batched: whether a run that came out of a batch answers too, where there is no exact one.
 
     Nothing is loaded and nothing raised: what is wrong with a request is for its run to say.
     """
@@ -69,6 +71,9 @@ def lookup(
         if identity is None:
             return None
         stored = find(library, cache_key(resolved, identity), capture)
+        if stored is None and batched and isinstance(backend, BatchBackend):
+            identity = backend.identity(resolved, batched=True)
+            stored = find(library, cache_key(resolved, identity), capture)
         if stored is not None and hasattr(library, "touch"):
             library.touch(stored.id)
         return stored

@@ -6,9 +6,10 @@ showing or hiding a run costs no more than the eigenvectors of a small matrix.
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,19 +71,18 @@ class Projections:
                 f"UMAP needs at least {LEAST_STATES} states, and here are {sum(counts)}: run more steps."
             )
         key = tuple(f"{folder}:{n}" for folder, n in zip(folders, counts, strict=True))
-        with self._lock:
-            job = self._embeddings.get(key)
-            if job is None:
-                job = self._submit(distances(blocks))
-                _keep(self._embeddings, key, job, EMBEDDINGS)
-            if not job.done():
-                return None
-            if job.exception() is not None:
-                del self._embeddings[key]  # so that the next call tries again
-                raise BackendFailure(
-                    f"UMAP could not be computed ({job.exception()}): choose it again to retry."
-                )
-        return np.split(job.result(), np.cumsum(counts)[:-1])
+        embedded = self._embedded(key, lambda: distances(blocks), 3)
+        return None if embedded is None else np.split(embedded, np.cumsum(counts)[:-1])
+
+    def map_of(self, matrix: np.ndarray) -> np.ndarray | None:
+        """Return points (n, 2) embedded by UMAP from their distances (n, n), or None while that is computed.
+
+        Raises as `umap` does.
+        """
+        if len(matrix) < LEAST_STATES:
+            raise InvalidParams(f"UMAP needs at least {LEAST_STATES} images, and here are {len(matrix)}.")
+        key = ("map", hashlib.sha256(np.ascontiguousarray(matrix).tobytes()).hexdigest())
+        return self._embedded(key, lambda: matrix, 2)
 
     def close(self) -> None:
         """End the process that computes UMAP, where there is one."""
@@ -91,7 +91,25 @@ class Projections:
         if worker:
             worker.shutdown(wait=False, cancel_futures=True)
 
-    def _submit(self, matrix: np.ndarray) -> Future:
+    def _embedded(
+        self, key: tuple[str, ...], matrix: Callable[[], np.ndarray], dimensions: int
+    ) -> np.ndarray | None:
+        """Return an embedding that was asked for before, where it is ready; begin it otherwise."""
+        with self._lock:
+            job = self._embeddings.get(key)
+            if job is None:
+                job = self._submit(matrix(), dimensions)
+                _keep(self._embeddings, key, job, EMBEDDINGS)
+            if not job.done():
+                return None
+            if job.exception() is not None:
+                del self._embeddings[key]  # so that the next call tries again
+                raise BackendFailure(
+                    f"UMAP could not be computed ({job.exception()}): choose it again to retry."
+                )
+        return job.result()
+
+    def _submit(self, matrix: np.ndarray, dimensions: int) -> Future:
         import multiprocessing
 
         from diffatlas.geometry.embedding import umap
@@ -99,7 +117,7 @@ class Projections:
         if self._worker is None or getattr(self._worker, "_broken", False):
             # Spawned, not forked: this process has threads. Its own process, because compiling UMAP holds the GIL.
             self._worker = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-        return self._worker.submit(umap, matrix)
+        return self._worker.submit(umap, matrix, dimensions)
 
     def _blocks(self, ids: Sequence[Path]) -> list[list[np.ndarray]]:
         with self._lock:

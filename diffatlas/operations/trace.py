@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing, suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from diffatlas.backends import open_backend
+from diffatlas.backends.base import BatchBackend
+from diffatlas.backends.batching import check_cells
 from diffatlas.capture.spec import Capture
-from diffatlas.events import Event
+from diffatlas.errors import CapabilityError
+from diffatlas.events import Event, Failed, Finished
 from diffatlas.operations import cache
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, collect
@@ -42,6 +47,34 @@ def stream(
     Errors arrive as `Failed` events; see `diffatlas.backends.base.Backend.trace` for how to end a run early.
     """
     return _stream(params, capture or Capture(), backend or shared_local_backend(), library, stop, reuse)
+
+
+def stream_batch(
+    cells: Sequence[GenerationParams],
+    capture: Capture | None = None,
+    backend: Backend | None = None,
+    library: Library | None = None,
+    stop: threading.Event | None = None,
+    reuse: bool = True,
+) -> Generator[tuple[int, Event], None, None]:
+    """Yield (position in ``cells``, event) of several runs that share one pipeline call.
+
+    Cells that ``library`` holds are served from it first, one after another: exact runs, or such as came out of a
+    batch too (their `Started.provenance` has "batch"). The rest runs together (`BatchBackend.trace_batch`), each
+    recorded into ``library`` as a run of its own, every event after it is on disk. A rest of one cell runs by itself,
+    and so do, one after another, the cells of a pipeline that cannot take several.
+
+    Closing this generator marks the runs in progress as stopped.
+
+    Raises, at the call, `InvalidParams` for cells that cannot share a batch, and `CapabilityError` for a backend that
+    runs none.
+    """
+    backend = backend or shared_local_backend()
+    cells = tuple(cells)
+    check_cells(cells)
+    if not isinstance(backend, BatchBackend):
+        raise CapabilityError(f"The backend {backend.name!r} runs no batches: run the cells one by one.")
+    return _stream_batch(cells, capture or Capture(), backend, library, stop, reuse)
 
 
 def trace(
@@ -77,3 +110,84 @@ def _stream(
             return
     events = cache.keyed(backend.trace(params, capture, stop))
     yield from library.record(events) if library is not None else events
+
+
+def _stream_batch(
+    cells: Sequence[GenerationParams],
+    capture: Capture,
+    backend: BatchBackend,
+    library: Library | None,
+    stop: threading.Event | None,
+    reuse: bool,
+) -> Generator[tuple[int, Event], None, None]:
+    stored = {}
+    if library is not None and reuse and not (stop is not None and stop.is_set()):
+        for i, params in enumerate(cells):
+            if (found := cache.lookup(library, backend, params, capture, batched=True)) is not None:
+                stored[i] = found
+    for i, run in stored.items():
+        for event in cache.replayed(run, capture):
+            yield i, event
+    rest = [i for i in range(len(cells)) if i not in stored]
+    alone = rest if len(rest) == 1 else []
+    if len(rest) > 1:
+        with closing(_recorded(backend.trace_batch([cells[i] for i in rest], capture, stop), library)) as run:
+            for position, event in run:
+                if isinstance(event, Failed) and event.field == "batch":
+                    # Before its start: nothing of it has been seen.
+                    alone.append(rest[position])
+                else:
+                    yield rest[position], event
+    for i in alone:
+        with closing(_stream(cells[i], capture, backend, library, stop, reuse=False)) as events:
+            for event in events:
+                yield i, event
+
+
+def _recorded(
+    events: Generator[tuple[int, Event], None, None], library: Library | None
+) -> Generator[tuple[int, Event], None, None]:
+    """Yield the events of several runs, each after it is on disk as part of its own run."""
+    with ExitStack() as stack:
+        stack.enter_context(closing(events))
+        recorders: dict[int, _Recorder] = {}
+        for position, event in events:
+            if position not in recorders:
+                recorders[position] = stack.enter_context(_Recorder(library))
+            yield position, recorders[position].take(event)
+
+
+class _Recorder:
+    """Passes the events of one run, as they come, through the generators that read from a stream."""
+
+    def __init__(self, library: Library | None) -> None:
+        self._waiting: deque[Event | Exception] = deque()
+        keyed = cache.keyed(self._arriving())
+        self._events = library.record(keyed) if library is not None else keyed
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        """End the run where it has not ended: as stopped, or as failed by an error that is on its way."""
+        if isinstance(error, Exception):
+            # As if its own stream had broken; one that has ended already reads no further.
+            self._waiting.append(error)
+            with suppress(type(error), StopIteration):
+                next(self._events)
+        self._events.close()
+
+    def take(self, event: Event) -> Event:
+        """Return an event once it is recorded."""
+        self._waiting.append(event)
+        recorded = next(self._events)
+        if isinstance(event, (Finished, Failed)):
+            self._events.close()
+        return recorded
+
+    def _arriving(self) -> Iterator[Event]:
+        while True:
+            arrived = self._waiting.popleft()
+            if isinstance(arrived, Exception):
+                raise arrived
+            yield arrived

@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
+from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.settings import settings
@@ -25,9 +26,13 @@ from diffatlas.ui.libraries import Libraries, is_shared
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
 from diffatlas.ui.pages.library import library_page
+from diffatlas.ui.pages.neighbourhood import neighbourhood_page
+from diffatlas.ui.pages.sweep import sweep_page
 from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.private_files import PrivateFiles
 from diffatlas.ui.sessions import Turns
+from diffatlas.ui.study_runner import StudyRunner
+from diffatlas.ui.study_services import Running, StudyServices
 from diffatlas.ui.theme import STATIC, Atlas, head
 
 log = logging.getLogger("diffatlas")
@@ -46,11 +51,15 @@ def build_app(libraries: Libraries) -> gr.Blocks:
     with gr.Blocks(
         title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
     ) as app:
-        layers, turns = Layers(libraries), Turns()
+        layers, turns, projections, running = Layers(libraries), Turns(), Projections(), Running()
+        backend = shared_local_backend()
         names = {entry.id: entry.name for entry in list_models("local")}
+        studies = StudyServices(libraries, layers, backend, names, projections, running)
         header()
-        form = trajectory_page(app, layers, turns)
-        library_page(LibraryServices(libraries, layers, shared_local_backend(), names, turns), form)
+        form = trajectory_page(app, layers, turns, projections)
+        sweep_page(app, studies, StudyRunner(libraries, turns, running))
+        neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
+        library_page(LibraryServices(libraries, layers, backend, names, turns), form)
         footer()
     return app
 

@@ -19,13 +19,14 @@ from diffatlas.library import Library, RunInfo
 from diffatlas.library.difference import difference
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
+from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_data import rounded
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import SHARED_CAP, Libraries
 from diffatlas.ui.private_files import private_url
-from diffatlas.ui.services import INK
+from diffatlas.ui.run_services import INK
 from diffatlas.ui.sessions import Turns
 
 #: Runs that one answer may hold, and one export.
@@ -179,18 +180,7 @@ class LibraryServices:
 
     def query_of(self, visitor: str, ids: Any) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""
-        params = self._libraries.of(visitor).open(_several({"ids": ids})[-1]).params
-        asked = {
-            "model": params.model,
-            "prompt": params.prompt,
-            "negative_prompt": params.negative_prompt,
-            "seed": params.seed,
-            "steps": params.num_inference_steps,
-            "guidance": params.guidance_scale,
-            "size": f"{params.width}x{params.height}",
-            "scheduler": params.scheduler,
-        }
-        return {name: str(value) for name, value in asked.items() if value is not None}
+        return forms.query_of(self._libraries.of(visitor).open(_several({"ids": ids})[-1]).params)
 
     def replay(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start to run a stored run again, and hold each state against the stored one."""

@@ -12,11 +12,24 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.guidance import check_method
 from diffatlas.registry import find_model
+from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 
 #: Of a link, in the order of the form's fields that `fill` returns.
-FIELDS = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler")
+FIELDS = (
+    "model",
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "steps",
+    "guidance",
+    "size",
+    "scheduler",
+    "guidance_method",
+    "guidance_options",
+)
 MOST_LETTERS = 2000
 
 
@@ -69,6 +82,13 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
     for name in ("seed", "steps", "guidance"):
         if name in given:
             updates[name] = _number(name, given[name])
+    method = given.get("guidance_method")
+    if method:
+        check_method(method, forms.to_options(given.get("guidance_options")))
+        updates["guidance_method"] = gr.update(value=method)
+        updates["guidance_options"] = gr.update(
+            value=given.get("guidance_options", ""), info=fields.options_hint(method), visible=True
+        )
     if "size" in given:
         width, height = forms.parse_size(given["size"])
         updates["size"] = _valued(updates["size"], f"{width}x{height}")

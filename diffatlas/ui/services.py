@@ -1,70 +1,37 @@
-"""What the page asks of the server besides a run: its layers, their data, and what is made of them.
-
-Each function takes one JSON object and the request, and returns one JSON object; an error is
-``{"error": {"message": ...}}``. A visitor reaches the runs of their own layers only.
-"""
+"""What the Trajectory page asks of the server besides a run: the visitor's layers, and all of `RunServices` on them."""
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fastapi import Response
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export.kinds import KINDS, export, file_name
-from diffatlas.export.named import Named
-from diffatlas.geometry import compare as comparison
-from diffatlas.library import StoredRun
 from diffatlas.operations.projections import Projections
-from diffatlas.ui.answers import answered
-from diffatlas.ui.components import step_data
-from diffatlas.ui.components.change_maps import change_maps
-from diffatlas.ui.components.run_data import floats, rounded, stored_fields
 from diffatlas.ui.layers import Layer, Layers
-from diffatlas.ui.private_files import private_url
-
-#: Runs whose data is kept as JSON, in bytes.
-KEPT_BYTES = 64 << 20
-#: And for how long: the picture that it names is deleted some hours later.
-KEPT_SECONDS = 6 * 3600
-#: What a layer without a colour of its own is drawn in where there is no theme: exports.
-INK = "#1f1a17"
-ENDED = ("complete", "stopped", "failed", "partial")
+from diffatlas.ui.run_services import ENDED, RunServices
 
 
-class Services:
-    """The server's side of the viewer. ``functions`` are what the browser may call."""
+class Services(RunServices):
+    """The server's side of the viewer. A visitor reaches the runs of their own layers only."""
 
-    def __init__(self, layers: Layers, backend: Any, model_names: dict[str, str]) -> None:
+    def __init__(
+        self,
+        layers: Layers,
+        backend: Any,
+        model_names: dict[str, str],
+        projections: Projections | None = None,
+    ) -> None:
+        super().__init__(layers, backend, model_names, projections)
         self.layers = layers
-        self._backend = backend
-        self._names = model_names
-        self._projections = Projections()
-        self._kept: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
         self._infos: dict[Path, dict[str, Any]] = {}
-        self._lock = threading.Lock()
 
     @property
-    def functions(self) -> list[Callable[..., Any]]:
-        """The functions, under the names by which the browser calls them."""
-        calls = {
-            "layers": self.list_layers,
-            "edit": self.edit,
-            "run_data": self.run_data,
-            "project": self.project,
-            "step": self.step,
-            "deep": self.deep,
-            "compare": self.compare,
-            "export": self.export,
-        }
-        return [answered(name, call) for name, call in calls.items()]
+    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+        """What the browser may call, by name."""
+        return {"layers": self.list_layers, "edit": self.edit, **super().calls}
 
     def list_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the visitor's layers."""
@@ -86,94 +53,6 @@ class Services:
         else:
             raise InvalidParams(f"A layer cannot be asked to {action!r}.")
         return self.list_layers(visitor, asked)
-
-    def run_data(self, visitor: str, asked: dict[str, Any]) -> Response:
-        """Return a stored run as the live view would show it."""
-        run_id = self.layers.find(visitor, asked.get("id")).id
-        with self._lock:
-            kept, data = self._kept.get((visitor, run_id), (0.0, b""))
-        if not data or time.monotonic() - kept > KEPT_SECONDS:
-            stored = self._stored(visitor, asked)
-            name = self._names.get(stored.params.model, stored.params.model)
-            data = json.dumps(stored_fields(stored, name, visitor), allow_nan=False).encode()
-            if stored.status in ENDED:
-                with self._lock:
-                    self._kept[visitor, run_id] = time.monotonic(), data
-                    while sum(len(each) for _, each in self._kept.values()) > KEPT_BYTES:
-                        self._kept.popitem(last=False)
-        return Response(data, media_type="application/json")
-
-    def project(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return the asked layers' paths in one basis."""
-        ids = self._ids(visitor, asked)
-        fit = asked.get("fit", "all")
-        library = self.layers.library(visitor)
-        found = self._projections.pca(library, ids, None if fit == "all" else fit)
-        answer = {
-            "view": "pca",
-            "pending": False,
-            "coords": {run: floats(coords) for run, coords in zip(ids, found.coords, strict=True)},
-            "axes": [rounded(ratio) for ratio in found.explained_variance_ratio],
-            "captured": {run: rounded(share) for run, share in zip(ids, found.captured, strict=True)},
-            "message": None,
-        }
-        if asked.get("view") != "umap":
-            return answer
-        try:
-            embedded = self._projections.umap(library, ids)
-        except InvalidParams as error:
-            return {**answer, "message": error.message}
-        if embedded is None:
-            words = "UMAP is being computed; this is PCA meanwhile. The first time takes up to a minute."
-            return {**answer, "pending": True, "message": words}
-        coords = {run: floats(part) for run, part in zip(ids, embedded, strict=True)}
-        return {**answer, "view": "umap", "coords": coords, "axes": None, "captured": None}
-
-    def step(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return one step: its pictures at full size, histogram, statistics and scalars."""
-        stored = self._stored(visitor, asked)
-        index = _index(asked, stored.step_count)
-        return step_data.step_detail(stored, index, self._backend, bool(asked.get("decode")), visitor)
-
-    def deep(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return where and in which channels a run changes, step by step."""
-        return change_maps(self._stored(visitor, asked))
-
-    def compare(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return how two layers' paths differ, step by step."""
-        first, second = (self.layers.find(visitor, asked.get(side)) for side in ("a", "b"))
-        if first.id == second.id:
-            raise InvalidParams("These are the same layer: choose two.")
-        library = self.layers.library(visitor)
-        paths = [library.open(layer.id).latents()[:, 0] for layer in (first, second)]
-        try:
-            found = comparison.compare(*paths, align=asked.get("align", "auto"))
-        except ValueError as error:
-            raise InvalidParams(str(error)) from error
-        return step_data.comparison_fields(first, second, found)
-
-    def export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Write a file of the asked layers where the browser can fetch it, and return its address."""
-        kind = asked.get("kind")
-        if kind not in KINDS:
-            raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
-        ids = self._ids(visitor, asked)
-        if len(ids) > 1 and not KINDS[kind].several:
-            ids = ids[-1:]
-        runs = []
-        for layer in (self.layers.find(visitor, run) for run in ids):
-            runs.append(Named(layer.name, self.layers.library(visitor).load(layer.id), layer.colour or INK))
-        name = file_name(kind, runs)
-        return {"url": private_url(visitor, export(kind, runs), name), "name": name}
-
-    def _stored(self, visitor: str, asked: dict[str, Any]) -> StoredRun:
-        return self.layers.library(visitor).open(self.layers.find(visitor, asked.get("id")).id)
-
-    def _ids(self, visitor: str, asked: dict[str, Any]) -> list[str]:
-        ids = asked.get("ids")
-        if not isinstance(ids, list) or not ids:
-            raise InvalidParams("No layer is visible: show one, or run a prompt.")
-        return [self.layers.find(visitor, run).id for run in dict.fromkeys(ids)]
 
     def _info(self, visitor: str, layer: Layer) -> dict[str, Any]:
         library = self.layers.library(visitor)
@@ -197,10 +76,3 @@ class Services:
     def _described(layer: Layer, info: dict[str, Any]) -> dict[str, Any]:
         named = {"id": layer.id, "name": layer.name, "locked": layer.locked}
         return {**named, "visible": layer.visible, "colour": layer.colour, **info}
-
-
-def _index(asked: dict[str, Any], count: int) -> int:
-    index = asked.get("index")
-    if not isinstance(index, int) or not 0 <= index < count:
-        raise InvalidParams(f"This run has {count} steps, and none of the number {index!r}.")
-    return index

@@ -40,6 +40,11 @@ class Sessions:
                 if seed is not None:
                     self._seeds[visitor] = seed
 
+    def note(self, visitor: str, seed: int) -> None:
+        """Note the seed that comes next for a visitor."""
+        with self._lock:
+            self._seeds[visitor] = seed
+
     def next_seed(self, visitor: str) -> int | None:
         """Return the seed that follows the visitor's last run; None where none has run to an end."""
         with self._lock:

@@ -17,6 +17,8 @@ SHEETS = (
     "space.css",
     "layers.css",
     "deep.css",
+    "study.css",
+    "study_views.css",
     "library.css",
 )
 

@@ -86,7 +86,7 @@ def test_stop_keeps_the_part_that_ran(open_page):
     page = open_page()
     run(page, num_inference_steps=900)
     page.wait_for_function(f"{FRAMES} >= 5")
-    page.click("#stop")
+    page.click("#field-stop")
     wait_for_end(page, "stopped")
     done, total = map(
         int, re.fullmatch(r"Stopped after (\d+) of (\d+) steps", page.inner_text(".da-status")).groups()
@@ -115,8 +115,8 @@ def test_bad_input_is_explained_at_its_field(open_page, field, value, words):
     fill(page, field, value)
     if field == "size":
         page.press("#field-size input", "Enter")
-    page.click("#run")
-    note = page.locator(f"#error-{field}")
+    page.click("#field-run")
+    note = page.locator(f"#error-field-{field}")
     note.wait_for()
     assert words in note.inner_text()
     assert "Traceback" not in page.inner_text("body")
@@ -142,11 +142,11 @@ def test_seed_modes(open_page):
     assert numbers(page)["seed"] == "41"
     page.wait_for_function("document.querySelector('#field-seed input').value == '42'")
     page.get_by_label("Shuffle", exact=True).check()
-    page.click("#run")
+    page.click("#field-run")
     page.wait_for_function("document.querySelector('#field-seed input').value != '42'")
     assert numbers(page)["seed"] == "42"
     drawn = seed.input_value()
-    page.click("#dice")
+    page.click("#field-dice")
     page.wait_for_function(f"document.querySelector('#field-seed input').value != '{drawn}'")
 
 

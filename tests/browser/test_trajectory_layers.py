@@ -116,7 +116,7 @@ def test_several_runs_in_sequence_lock_all_but_the_last(open_page):
     page.get_by_label("+1", exact=True).check()
     for field, value in {"seed": 100, "num_inference_steps": 2, "runs": 3}.items():
         fill(page, field, value)
-    page.click("#run")
+    page.click("#field-run")
     page.wait_for_function("document.querySelectorAll('.da-layer').length == 3")
     page.wait_for_function(
         f"{STATUS} === 'complete' && document.querySelectorAll('.da-sheet[data-layer]').length == 3"
@@ -323,9 +323,9 @@ def test_other_layers_come_back_when_the_live_run_ends(open_page):
     lock(page)
     view(page, "pca")
     fill(page, "num_inference_steps", 900)
-    page.click("#run")
+    page.click("#field-run")
     page.wait_for_function("document.querySelector('.da-path').innerText.includes('come back')")
-    page.click("#stop")
+    page.click("#field-stop")
     page.wait_for_function(f"{STATUS} === 'stopped'")
     page.wait_for_function("document.querySelectorAll('.da-label-end').length == 2")
     assert "stopped after" in page.inner_text(".da-layer.da-temporary .da-layer-what >> nth=0")

@@ -15,7 +15,7 @@ def press_run(page: Any, **fields: object) -> None:
     """Fill the fields and press Run."""
     for field, value in fields.items():
         fill(page, field, value)
-    page.click("#run")
+    page.click("#field-run")
 
 
 def run(page: Any, **fields: object) -> str:

@@ -12,8 +12,8 @@ from diffatlas.capture.spec import Capture
 from diffatlas.events import Failed, Finished, Image, Started, Step
 from diffatlas.library import Library
 from diffatlas.operations import cache
-from diffatlas.operations.trace import stream, trace
-from diffatlas.params import GenerationParams
+from diffatlas.operations.trace import stream, stream_batch, trace
+from diffatlas.params import GenerationParams, Noise
 from diffatlas.run import collect
 
 FULL = Capture(previews="every")
@@ -116,6 +116,10 @@ def test_every_field_of_request_and_identity_changes_the_key_and_nothing_else(sh
     for field in dataclasses.fields(GenerationParams):
         value = getattr(params, field.name)
         other = value + 1 if isinstance(value, (int, float)) else f"{value}!"
+        if field.name == "noise":
+            other = Noise("perturb", 1, 0.5)
+        elif field.name == "guidance_options":
+            other = {"eta": 0.5}
         changed[field.name] = cache.cache_key(params.replace(**{field.name: other}), identity)
     for path in paths(identity):
         changed[path] = cache.cache_key(params, with_change(identity, path))
@@ -386,3 +390,64 @@ def test_images_arrive_once_each(ask, library, shapes_asked):
     images = [e for e in cache.replayed(library.open(run.id), FULL) if isinstance(e, Image)]
     assert [image.index for image in images] == [0, 1, 2]
     assert all(np.array_equal(image.pixels, run.images[image.index]) for image in images)
+
+
+@pytest.fixture
+def ask_batch(shapes_backend, library):
+    """Run cells in a batch with the library; return the runs."""
+
+    def run(cells, capture=FULL, **options):
+        events = {i: [] for i in range(len(cells))}
+        for i, event in stream_batch(cells, capture, shapes_backend, library, **options):
+            events[i].append(event)
+        return [collect(events[i]) for i in range(len(cells))]
+
+    return run
+
+
+def test_a_run_out_of_a_batch_answers_a_batch_and_no_exact_request(ask, ask_batch, shapes_asked, count):
+    cells = [shapes_asked.replace(guidance_scale=g) for g in (1.0, 3.0, 5.0)]
+    first = ask_batch(cells)
+    assert [run.cached_from for run in first] == [None] * 3
+    assert count.denoiser == 4
+    again = ask_batch(cells)
+    assert [run.cached_from for run in again] == [run.id for run in first]
+    assert count.denoiser == 4
+    for a, b in zip(again, first, strict=True):
+        assert np.array_equal(a.latents, b.latents)
+        assert a.provenance["batch"] == b.provenance["batch"]
+    exact = ask(cells[1])
+    assert exact.cached_from is None
+    assert count.denoiser == 8
+    # Both would do now; the exact one is better.
+    assert ask_batch(cells)[1].cached_from == exact.id
+    assert ask(cells[1]).cached_from == exact.id
+
+
+def test_only_what_is_missing_runs(ask, ask_batch, shapes_asked, count):
+    cells = [shapes_asked.replace(guidance_scale=g) for g in (1.0, 3.0, 5.0, 7.0)]
+    known = ask(cells[1])
+    runs = ask_batch(cells)
+    assert [run.cached_from for run in runs] == [None, known.id, None, None]
+    assert count.denoiser == 8
+    assert [run.provenance["batch"]["size"] for run in runs if run.cached_from is None] == [3, 3, 3]
+    assert [run.params.guidance_scale for run in runs] == [1.0, 3.0, 5.0, 7.0]
+    # One that is left runs by itself, and so answers everything.
+    last = ask_batch([*cells, shapes_asked.replace(guidance_scale=9.0)])[-1]
+    assert "batch" not in last.provenance
+    assert ask(shapes_asked.replace(guidance_scale=9.0)).cached_from == last.id
+    assert all(run.cached_from is None for run in ask_batch(cells, reuse=False))
+
+
+def test_an_option_at_its_default_is_the_same_request(ask, shapes_asked):
+    first = ask(shapes_asked.replace(guidance_method="apg"))
+    spelled = shapes_asked.replace(guidance_method="apg", guidance_options={"eta": 0, "norm": 15})
+    assert ask(spelled).cached_from == first.id
+    assert ask(spelled.replace(guidance_options={"eta": 0.5})).cached_from is None
+    assert ask(shapes_asked).cached_from is None
+
+
+def test_a_lookup_says_whether_a_batch_will_do(ask_batch, library, shapes_backend, shapes_asked):
+    run = ask_batch([shapes_asked, shapes_asked.replace(seed=8)])[0]
+    assert cache.lookup(library, shapes_backend, shapes_asked, FULL) is None
+    assert cache.lookup(library, shapes_backend, shapes_asked, FULL, batched=True).id == run.id

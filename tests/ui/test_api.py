@@ -19,6 +19,8 @@ INPUTS = {
     "runs": 1,
     "seed_mode": "keep",
     "again": False,
+    "guidance_method": "",
+    "guidance_options": "",
 }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import find_model
-from diffatlas.ui.components import form
+from diffatlas.ui.components import fields, form
 
 
 def params(**changes):
@@ -55,11 +55,11 @@ def test_every_offered_size_and_scheduler_runs():
 
     source = model_info.find_source("shapes")
     info = model_info.describe("shapes", source.folder, source.entry)
-    sizes = form.size_choices(info, find_model("shapes"))["choices"]
+    sizes = fields.size_choices(info, find_model("shapes"))["choices"]
     assert sizes[0] == ("64 × 64 ★", "64x64")
     for _, size in sizes:
         model_info.fit(params(size=size), source.folder, info)
-    for _, scheduler in form.scheduler_choices(info)["choices"]:
+    for _, scheduler in fields.scheduler_choices(info)["choices"]:
         model_info.fit(params(scheduler=scheduler, size="64x64"), source.folder, info)
 
 
@@ -82,3 +82,31 @@ def test_runs_that_make_no_sense_are_refused_by_name(runs, mode):
     with pytest.raises(InvalidParams) as caught:
         form.to_runs(runs, mode)
     assert caught.value.field == "runs"
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("", None),
+        (None, None),
+        (" , ", None),
+        ("eta=0.5", {"eta": 0.5}),
+        ("eta = 1; norm=0", {"eta": 1, "norm": 0}),
+    ],
+)
+def test_options_of_a_method(text, options):
+    assert form.to_options(text) == options
+
+
+@pytest.mark.parametrize("text", ["eta", "eta=", "eta=big", "=1,eta"])
+def test_options_that_cannot_be_read_are_refused(text):
+    with pytest.raises(InvalidParams) as caught:
+        form.to_options(text)
+    assert caught.value.field == "guidance_options"
+
+
+def test_every_method_is_offered_with_options_that_it_takes():
+    for _, name in fields.method_choices()["choices"][1:]:
+        hint = fields.options_hint(name).removeprefix("Such as ").removesuffix(".")
+        asked = params(guidance_method=name, guidance_options=hint)
+        assert asked.guidance_method == name

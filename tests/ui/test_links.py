@@ -33,6 +33,14 @@ def test_what_a_link_names_is_filled_and_nothing_else():
     assert "value" not in filled["negative_prompt"]
 
 
+def test_a_method_comes_with_its_options():
+    filled, problem = fill(prompt="a red circle", guidance_method="apg", guidance_options="eta=0.5, norm=2")
+    assert problem is None
+    assert filled["guidance_method"]["value"] == "apg"
+    assert filled["guidance_options"]["value"] == "eta=0.5, norm=2"
+    assert filled["guidance_options"]["visible"]
+
+
 def test_a_page_without_a_link_is_left_alone():
     filled, problem = fill(page="library", run="x")
     assert problem is None
@@ -51,7 +59,8 @@ def test_another_model_brings_its_own_first_values_unless_the_link_has_some():
     ("query", "words"),
     [
         ({"steps": "many"}, "steps"), ({"seed": "nan"}, "seed"), ({"seed": "1e999"}, "seed"), ({"size": "big"}, "size"),
-        ({"model": "../../etc/passwd"}, "model"),
+        ({"model": "../../etc/passwd"}, "model"), ({"guidance_method": "magic"}, "magic"),
+        ({"guidance_method": "apg", "guidance_options": "eta=9"}, "eta"),
     ],
 )  # fmt: skip
 def test_a_wrong_link_fills_nothing_and_says_why(query, words):

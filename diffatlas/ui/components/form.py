@@ -1,10 +1,10 @@
-"""The form of a generation: its fields, and how their values become `GenerationParams`."""
+"""The form of the Trajectory page, and how the values of a form become `GenerationParams`."""
 
 from __future__ import annotations
 
-import json
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,17 +15,9 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
-from diffatlas.ui.presets import PRESETS
+from diffatlas.ui.components import fields
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
-PREVIEWS = (
-    ("Every step", "every"),
-    ("Every 2nd step", "2"),
-    ("Every 5th step", "5"),
-    ("Every 10th step", "10"),
-    ("Off", "off"),
-)
-DECODERS = (("Linear, nearly free", "linear"), ("Decoded by the VAE", "vae"))
 MAX_RUNS = 50
 #: Seeds drawn for the user stay below this: short enough to read aloud.
 DRAWN_SEEDS = 2**31
@@ -33,178 +25,68 @@ DRAWN_SEEDS = 2**31
 
 @dataclass(frozen=True)
 class Form:
-    """The fields, in the order in which `to_params` takes them, and what else the page wires."""
+    """The fields of the Trajectory page."""
 
     model: gr.Dropdown
     prompt: gr.Textbox
-    negative_prompt: gr.Textbox
     seed: gr.Number
-    steps: gr.Number
-    guidance: gr.Number
-    size: gr.Dropdown
-    scheduler: gr.Dropdown
-    previews: gr.Dropdown
-    preview_decoder: gr.Radio
+    sampling: fields.Sampling
+    more: fields.More
     runs: gr.Number
     seed_mode: gr.Radio
-    again: gr.Checkbox
     dice: gr.Button
     run: gr.Button
     stop: gr.Button
 
     @property
+    def asked(self) -> list[gr.components.Component]:
+        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
+        return asked_of(self)
+
+    @property
     def inputs(self) -> list[gr.components.Component]:
         """What a run is made of."""
-        return [
-            self.model,
-            self.prompt,
-            self.negative_prompt,
-            self.seed,
-            self.steps,
-            self.guidance,
-            self.size,
-            self.scheduler,
-            self.previews,
-            self.preview_decoder,
-            self.runs,
-            self.seed_mode,
-            self.again,
-        ]
+        more = self.more
+        shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
+        return [*self.asked[:-2], *shown, *self.asked[-2:]]
 
     @property
     def submits(self) -> list[Any]:
         """The events that start a run."""
-        typed = (self.prompt, self.negative_prompt, self.seed, self.steps, self.guidance, self.runs)
-        return [self.run.click, *(field.submit for field in typed)]
+        return [*submits_of(self), self.runs.submit]
+
+
+def asked_of(form: Any) -> list[gr.components.Component]:
+    """Return the fields of a form that are a request, in the order of `diffatlas.ui.links.FIELDS`."""
+    sampling, more = form.sampling, form.more
+    sampled = [sampling.steps, sampling.guidance, sampling.size]
+    method = [more.guidance_method, more.guidance_options]
+    return [form.model, form.prompt, more.negative_prompt, form.seed, *sampled, more.scheduler, *method]
+
+
+def submits_of(form: Any) -> list[Any]:
+    """Return the events of a form that start a run: its button, and Enter in a field of a request."""
+    typed = (form.prompt, form.more.negative_prompt, form.seed, form.sampling.steps, form.sampling.guidance)
+    return [form.run.click, *(field.submit for field in typed)]
 
 
 def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
     """Draw the form for the first of ``models``; ``info`` is what is known of it."""
-    first = models[0]
+    page, first = "field", models[0]
     with gr.Column(elem_classes="da-form"):
-        prompt = gr.Textbox(
-            PRESETS[0].prompt,
-            label="Prompt",
-            info="What the image should show. Enter runs it.",
-            lines=1,
-            max_lines=5,
-            max_length=2000,
-            elem_id="field-prompt",
-        )
-        _build_presets(prompt)
-        model = gr.Dropdown(
-            [(entry.name, entry.id) for entry in models],
-            value=first.id,
-            label="Model",
-            info=first.notes or "From models/local.md.",
-            elem_id="field-model",
-        )
+        prompt = fields.prompt_field(page)
+        model = fields.model_field(page, models)
         with gr.Row(elem_classes="da-fields da-seed"):
-            seed = gr.Number(7, label="Seed", info="The noise is drawn from it.", elem_id="field-seed")
-            dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id="dice")
+            seed, dice = fields.seed_fields(page)
             runs = gr.Number(1, label="Runs", info="In a row.", elem_id="field-runs", min_width=60, scale=0)
         seed_mode = gr.Radio(
             list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
         )
-        with gr.Row(elem_classes="da-fields da-three"):
-            steps = gr.Number(
-                first.steps or 30,
-                label="Steps",
-                info="How many.",
-                elem_id="field-num_inference_steps",
-                min_width=60,
-            )
-            guidance = gr.Number(
-                5.0 if first.guidance is None else first.guidance,
-                label="Guidance",
-                info="1 is off.",
-                step=0.5,
-                elem_id="field-guidance_scale",
-                min_width=60,
-            )
-            size = gr.Dropdown(
-                **size_choices(info, first),
-                label="Size",
-                info="★ native.",
-                allow_custom_value=True,
-                elem_id="field-size",
-                min_width=60,
-            )
+        sampling = fields.sampling_fields(page, first, info)
         with gr.Accordion("More: negative prompt, scheduler, previews", open=False, elem_classes="da-fold"):
-            negative = gr.Textbox(
-                "",
-                label="Negative prompt",
-                info="What guidance pushes away from.",
-                max_length=2000,
-                elem_id="field-negative_prompt",
-            )
-            scheduler = gr.Dropdown(
-                **scheduler_choices(info),
-                label="Scheduler",
-                info="The rule of the steps; the model’s own comes first.",
-                allow_custom_value=True,
-                elem_id="field-scheduler",
-            )
-            previews = gr.Dropdown(
-                list(PREVIEWS),
-                value="every",
-                label="Previews",
-                info="Which steps get a frame of the film; any number N for every Nth.",
-                allow_custom_value=True,
-                elem_id="field-previews",
-            )
-            decoder = gr.Radio(
-                list(DECODERS),
-                value=preview_decoder_for(first),
-                label="Kind of preview",
-                info="How latents become a picture.",
-            )
-            again = gr.Checkbox(
-                False,
-                label="Run again",
-                info="Even where the library has the same run already.",
-                elem_id="field-again",
-            )
-        with gr.Row(elem_classes="da-actions"):
-            run = gr.Button("Run", variant="primary", elem_id="run", min_width=120, scale=2)
-            stop = gr.Button("Stop", elem_id="stop", min_width=80, scale=1)
-    return Form(
-        model, prompt, negative, seed, steps, guidance, size, scheduler, previews, decoder,
-        runs, seed_mode, again, dice, run, stop,
-    )  # fmt: skip
-
-
-def _build_presets(prompt: gr.Textbox) -> None:
-    with gr.Row(elem_classes="da-presets"):
-        buttons = [gr.Button(preset.name, size="sm", min_width=0, scale=0) for preset in PRESETS]
-    hint = gr.Markdown(PRESETS[0].look_for, elem_classes="da-hint")
-    for button, preset in zip(buttons, PRESETS, strict=True):
-        values = json.dumps([preset.prompt, preset.look_for])
-        button.click(None, outputs=[prompt, hint], js=f"() => {values}", api_visibility="private")
-    # What to look for was said of the preset, not of what is typed now.
-    prompt.input(None, outputs=hint, js="() => ''", api_visibility="private")
-
-
-def size_choices(info: ModelInfo | None, entry: ModelEntry) -> dict[str, Any]:
-    """Return choices and value of the size field: the native size, and a few around it that fit."""
-    width, height = (info.width, info.height) if info else (entry.size or 512, entry.size or 512)
-    multiple = info.size_multiple if info else 16
-    choices = [(f"{width} × {height} ★", f"{width}x{height}")]
-    for across, down in ((1.5, 1), (1, 1.5), (0.75, 0.75), (1.5, 1.5)):
-        w, h = (
-            max(1, round(side * k / multiple)) * multiple for side, k in ((width, across), (height, down))
-        )
-        choice = (f"{w} × {h}", f"{w}x{h}")
-        if choice[1] not in {value for _, value in choices}:
-            choices.append(choice)
-    return {"choices": choices, "value": choices[0][1]}
-
-
-def scheduler_choices(info: ModelInfo | None) -> dict[str, Any]:
-    """Return choices and value of the scheduler field; the model's own is the empty string."""
-    names = info.schedulers if info else ()
-    own = f"{names[0]} (the model’s own)" if names else "The model’s own"
-    return {"choices": [(own, ""), *((name, name) for name in names[1:])], "value": ""}
+            more = fields.more_fields(page, first, info)
+        run, stop = fields.action_buttons(page)
+    return Form(model, prompt, seed, sampling, more, runs, seed_mode, dice, run, stop)
 
 
 def to_params(
@@ -216,6 +98,8 @@ def to_params(
     guidance: float,
     size: str,
     scheduler: str | None,
+    guidance_method: str | None = "",
+    guidance_options: str | None = "",
 ) -> GenerationParams:
     """Return validated parameters. Raises `InvalidParams` naming the field that is wrong."""
     width, height = parse_size(size)
@@ -229,7 +113,48 @@ def to_params(
         width=width,
         height=height,
         scheduler=scheduler or None,
+        guidance_method=guidance_method or None,
+        guidance_options=to_options(guidance_options),
     ).validate()
+
+
+def to_options(text: str | None) -> dict[str, float] | None:
+    """Read "eta=0.5, norm=10"; None where there is nothing to read. Raises `InvalidParams`."""
+    options = {}
+    for part in (text or "").replace(";", ",").split(","):
+        name, equals, value = (piece.strip() for piece in part.partition("="))
+        if not name and not equals:
+            continue
+        try:
+            options[name] = float(value)
+        except ValueError:
+            raise InvalidParams(
+                f"The option {part.strip()!r} cannot be read: write name=number, such as eta=0.5.",
+                field="guidance_options",
+            ) from None
+    return options or None
+
+
+def options_text(options: Mapping[str, float] | None) -> str | None:
+    """Return options as `to_options` reads them; None where there are none."""
+    return ", ".join(f"{name}={value:g}" for name, value in options.items()) if options else None
+
+
+def query_of(params: GenerationParams) -> dict[str, str]:
+    """Return a request as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""
+    asked = {
+        "model": params.model,
+        "prompt": params.prompt,
+        "negative_prompt": params.negative_prompt,
+        "seed": params.seed,
+        "steps": params.num_inference_steps,
+        "guidance": params.guidance_scale,
+        "size": f"{params.width}x{params.height}" if params.width and params.height else None,
+        "scheduler": params.scheduler,
+        "guidance_method": params.guidance_method,
+        "guidance_options": options_text(params.guidance_options),
+    }
+    return {name: str(value) for name, value in asked.items() if value is not None}
 
 
 def to_capture(previews: str, preview_decoder: str) -> Capture:
@@ -285,16 +210,10 @@ def on_model(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
         gr.update(info=entry.notes or "From models/local.md."),
         entry.steps or 30,
         5.0 if entry.guidance is None else entry.guidance,
-        gr.update(**size_choices(info, entry)),
-        gr.update(**scheduler_choices(info)),
-        preview_decoder_for(entry),
+        gr.update(**fields.size_choices(info, entry)),
+        gr.update(**fields.scheduler_choices(info)),
+        fields.preview_decoder_for(entry),
     ]
-
-
-def preview_decoder_for(entry: ModelEntry) -> str:
-    """Return the kind of preview to begin with: small pictures can afford the VAE at every step; from 512 pixels
-    on, one decoding costs about as much as one step."""
-    return "vae" if (entry.size or 512) <= 128 else "linear"
 
 
 def known(info_of: Any, model: str) -> ModelInfo | None:

@@ -12,6 +12,8 @@ _HEADER = """
   <p>See how a diffusion model makes an image, one step at a time.</p>
   <nav class="da-nav" aria-label="Pages">
     <button type="button" data-page="trajectory" aria-current="page">Trajectory</button>
+    <button type="button" data-page="sweep">Sweep</button>
+    <button type="button" data-page="neighbourhood">Neighbourhood</button>
     <button type="button" data-page="library">Library</button>
   </nav>
   <button type="button" class="da-plain da-ink-switch"></button>

@@ -63,7 +63,7 @@ def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool, visit
         "pictures": [
             _picture(key, pictures[key], drawn_by[key], visitor) for key in PICTURES if key in pictures
         ],
-        **_measured(pictures.get("x0")),
+        **measured(pictures.get("x0")),
         "scalars": _scalars(stored, index),
     }
 
@@ -80,7 +80,8 @@ def _picture(key: str, pixels: np.ndarray, decoder: str, visitor: str) -> dict[s
     }
 
 
-def _measured(pixels: np.ndarray | None) -> dict[str, Any]:
+def measured(pixels: np.ndarray | None) -> dict[str, Any]:
+    """Return the histogram and the statistics of (H, W, 3) uint8 pixels."""
     if pixels is None:
         return {"histogram": None, "statistics": []}
     found = statistics(pixels)

@@ -9,8 +9,10 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.export.kinds import KINDS
+from diffatlas.export.study_kinds import STUDY_KINDS
 from diffatlas.glossary import TERMS
 from diffatlas.ui.components.run_view import IDLE
+from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
 from diffatlas.ui.palette import PALETTE
 from diffatlas.ui.theme import STATIC
 
@@ -21,8 +23,8 @@ watch("value", () => changed());
 (async () => {
   const modules = new URL("gradio_api/file=" + props.modules + "/", document.baseURI);
   const { mount } = await import(new URL(props.module, modules).href);
-  const onOpen = (ids) => trigger("submit", { ids });
-  changed = mount(element, () => props.value, server, props, onOpen) ?? changed;
+  const onSubmit = (asked) => trigger("submit", asked);
+  changed = mount(element, () => props.value, server, props, onSubmit) ?? changed;
 })();
 """
 
@@ -31,8 +33,8 @@ class Island(gr.HTML):
     """An element in which a module of ``static/`` draws.
 
     The template does not mention the value, so the element and its WebGL context live as long as the page.
-    module: the file, which exports ``mount(element, read, server, props, onOpen)``; ``read`` returns the
-        value, ``onOpen(ids)`` submits.
+    module: the file, which exports ``mount(element, read, server, props, onSubmit)``; ``read`` returns
+        the value, ``onSubmit(asked)`` submits an object.
     functions: what it may call on the server, as ``server.<name>``.
     """
 
@@ -75,3 +77,30 @@ class LibraryView(Island):
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         super().__init__("library.js", {}, functions, **kwargs)
+
+
+class StudyIsland(Island):
+    """Shows the cells of a study as they run; its value is described in `study_view`.
+
+    It submits ``{"retry": [cell keys], "id": study}`` and ``{"open": study}``.
+    """
+
+    def __init__(self, operation: str, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        glossary = {term.key: asdict(term) for term in TERMS}
+        study_kinds = [
+            {"key": kind.key, "label": kind.label, "about": kind.about} for kind in STUDY_KINDS.values()
+        ]
+        super().__init__(
+            "study.js",
+            STUDY_IDLE,
+            functions,
+            operation=operation,
+            glossary=glossary,
+            study_kinds=study_kinds,
+            palette=list(PALETTE),
+            **kwargs,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        """The value is an object; see `study_view`."""
+        return {"type": "object", "description": "one study: status, study, cells, lanes, error"}

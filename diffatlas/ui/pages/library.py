@@ -32,5 +32,4 @@ def library_page(services: LibraryServices, form: Form) -> None:
             0
         ]
 
-    fields = [getattr(form, name) for name in links.FIELDS]
-    view.submit(restore, outputs=fields, api_visibility="private", show_progress="hidden")
+    view.submit(restore, outputs=form.asked, api_visibility="private", show_progress="hidden")

@@ -13,9 +13,9 @@ import gradio as gr
 
 from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.events import Started, Step
+from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend, stream
-from diffatlas.registry import find_model, list_models
-from diffatlas.ui import links
+from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.run_view import RunView
@@ -24,16 +24,15 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Sessions, Turns
 from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wiring import model_followers, model_updates, wire_form, wire_run
 
 log = logging.getLogger("diffatlas")
 
 #: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
 FRAME_SECONDS = 0.04
-#: Visitors that may wait at once; each holds one of the server's threads.
-MAX_WAITING = 30
 
 
-def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
+def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
     """Draw the page inside ``app``, and return its form.
 
     Runs take ``turns`` with the other pages', and go to the visitor's library, of which ``layers`` shows some.
@@ -42,7 +41,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
     sessions = Sessions()
-    services = Services(layers, backend, names)
+    services = Services(layers, backend, names, projections)
 
     with gr.Row(elem_classes=["da-page", "da-page-trajectory"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
@@ -64,6 +63,8 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
         runs: float,
         seed_mode: str,
         again: bool,
+        guidance_method: str,
+        guidance_options: str,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
@@ -82,13 +83,16 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
             runs: how many runs, one after another; all but the last become locked layers.
             seed_mode: what becomes of the seed after a run: keep, next or shuffle.
             again: whether to run even where the library has the same run already.
+            guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
+            guidance_options: the method's options, such as eta=0.5, norm=10.
         """
         stop = sessions.begin(request.session_hash)
         visitor = visitor_of(request, request.session_hash)
         view = RunView((prompt or "").strip(), names.get(model, model), visitor)
         following = None
         try:
-            params = forms.to_params(model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+            asked = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+            params = forms.to_params(*asked, guidance_method, guidance_options)
             capture = forms.to_capture(previews, preview_decoder)
             count = forms.to_runs(runs, seed_mode)
             for number in range(1, count + 1):
@@ -143,61 +147,13 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns) -> Form:
                 stop.set()
                 threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
 
-    _wire(app, form, viewer, trace, sessions, layers)
-    return form
-
-
-def _wire(app: gr.Blocks, form: Form, viewer: Viewer, trace: Any, sessions: Sessions, layers: Layers) -> None:
-    backend = shared_local_backend()
-    private = {"api_visibility": "private", "show_progress": "hidden"}
-
-    def next_seed(seed: float | None, request: gr.Request) -> float | int | None:
-        following = sessions.next_seed(request.session_hash)
-        return seed if following is None else following
-
-    def choose_model(model: str) -> list[Any]:
-        return forms.on_model(find_model(model), forms.known(backend.info, model))
-
-    def follow_link(request: gr.Request) -> list[Any]:
-        updates, problem = links.fill(
-            dict(request.query_params),
-            lambda model: forms.known(backend.info, model),
-            list_models("local")[0].id,
-        )
-        if problem:
-            gr.Warning(problem, duration=None, title="Link")
-        return updates
-
-    def stop(request: gr.Request) -> None:
-        sessions.stop(request.session_hash)
-
     def forget(request: gr.Request) -> None:
-        sessions.forget(request.session_hash)
         if not visitor_of(request):
             layers.forget(visitor_of(request, request.session_hash))
 
-    gr.on(
-        form.submits,
-        trace,
-        form.inputs,
-        viewer,
-        api_name="trace",
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_limit=MAX_WAITING,
-    ).then(next_seed, form.seed, form.seed, **private)
-    form.stop.click(stop, queue=False, **private)
-    form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **private)
-    # By hand only: a link brings the other fields along.
-    form.model.input(
-        choose_model,
-        form.model,
-        [form.model, form.steps, form.guidance, form.size, form.scheduler, form.preview_decoder],
-        **private,
-    )
-    filled = [getattr(form, name) for name in links.FIELDS]
-    app.load(follow_link, outputs=filled, **private)
-    app.unload(forget)
+    wire_run(form, trace, viewer, sessions, "trace")
+    wire_form(app, form, sessions, model_followers(form), model_updates, forget, warns=True)
+    return form
 
 
 def _close(events: Generator[Any, None, None], turns: Turns, ticket: int) -> None:

@@ -2,35 +2,35 @@
 
 import { el } from "./dom.js";
 
-let shown = null; // {error, note, input, clear}
+const shownOn = new Map(); // page -> {error, note, input, block, remove}
 
-/** Show `error` ({field, message}) under the form field it names, or take away the one that is shown. */
-export function showFieldError(error) {
+/** Show `error` ({field, message}) under the field it names, or take away the one that is shown. `page` is the prefix
+ * of the form's ids. */
+export function showFieldError(error, page = "field") {
+  const shown = shownOn.get(page);
   if (shown && shown.error === error) return;
-  remove();
+  shown?.remove();
+  shownOn.delete(page);
   if (!error || !error.field) return;
-  const block = document.getElementById(`field-${error.field}`);
+  const block = document.getElementById(`${page}-${error.field}`);
   if (!block) return;
   openAround(block);
-  const note = el("p", { class: "da-field-error", id: `error-${error.field}` }, error.message);
+  const note = el("p", { class: "da-field-error", id: `error-${page}-${error.field}` }, error.message);
   block.after(note);
   const input = block.querySelector("input, textarea");
   input?.setAttribute("aria-invalid", "true");
   input?.setAttribute("aria-describedby", note.id);
   block.classList.add("da-invalid");
-  block.addEventListener("input", remove, { once: true });
-  shown = { error, note, input, block };
+  const remove = () => {
+    note.remove();
+    input?.removeAttribute("aria-invalid");
+    input?.removeAttribute("aria-describedby");
+    block.classList.remove("da-invalid");
+    block.removeEventListener("input", remove);
+  };
+  block.addEventListener("input", remove);
+  shownOn.set(page, { error, remove });
   block.scrollIntoView({ block: "nearest" });
-}
-
-function remove() {
-  if (!shown) return;
-  shown.note.remove();
-  shown.input?.removeAttribute("aria-invalid");
-  shown.input?.removeAttribute("aria-describedby");
-  shown.block.classList.remove("da-invalid");
-  shown.block.removeEventListener("input", remove);
-  shown = { error: shown.error, note: el("p"), input: null, block: shown.block };
 }
 
 // A field in a folded section is of no help: unfold it.

@@ -17,6 +17,8 @@ const DECODERS = {
   linear: "Drawn by the linear map.",
 };
 
+let numbered = 0; // each page has one
+
 /** Create the inspector. `onSelect(id, index)` is told of every step it goes to. */
 export function createInspector({ server, getState, onSelect }) {
   const steps = createSteps(server);
@@ -344,7 +346,8 @@ function layout(counts) {
   const slider = el("input", { type: "range", min: 0, max: 0, step: 1, "aria-label": "Step" });
   const ticks = el("div", { class: "da-inspector-ticks", "aria-hidden": "true" });
   const swatch = el("i", { class: "da-inspector-swatch", "aria-hidden": "true" });
-  const title = el("h2", { id: "da-inspector-title", class: "da-inspector-title" });
+  const titled = `da-inspector-title-${++numbered}`;
+  const title = el("h2", { id: titled, class: "da-inspector-title" });
   const name = el("span", { class: "da-inspector-name" });
   const error = el("p", { class: "da-inspector-error", role: "alert", hidden: "" });
   const large = el("div", { class: "da-inspector-large" });
@@ -420,7 +423,7 @@ function layout(counts) {
   );
   const dialog = el(
     "dialog",
-    { class: "da-inspector", "aria-labelledby": "da-inspector-title", tabindex: -1 },
+    { class: "da-inspector", "aria-labelledby": titled, tabindex: -1 },
     body,
   );
   return {

@@ -23,10 +23,10 @@ const VIEW = "diffatlas-library-view";
 /** Mount the Library in `element`; it has no value to `read`.
  *
  * `server` has find, mark, trash, restore, details, difference, open, replay, replay_state, export, dataset, push,
- * import and job; `props` has kinds. `onOpen(ids)` is told of runs that have become layers, after the page has changed
- * to them.
+ * import and job; `props` has kinds. `onSubmit({ids})` is told of runs that have become layers, after the page has
+ * changed to them.
  */
-export function mount(element, read, server, props, onOpen = () => {}) {
+export function mount(element, read, server, props, onSubmit = () => {}) {
   ensureVisitor();
   initPages();
 
@@ -194,7 +194,7 @@ export function mount(element, read, server, props, onOpen = () => {}) {
   async function openIds(ids) {
     await ask(server, "open", { ids });
     openRun(ids);
-    onOpen(ids);
+    onSubmit({ ids });
     stale = true;
   }
 

@@ -4,30 +4,39 @@
 
 import { el } from "./dom.js";
 
-export const PAGES = ["trajectory", "library"];
+export const PAGES = ["trajectory", "sweep", "neighbourhood", "library"];
+// A field of the forms of all pages.
+const onEveryForm = (name) => ["field", "sweep", "neighbourhood"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
 export const HIDEABLE = {
-  library: '.da-nav [data-page="library"], .da-nav:not(:has([data-page]:nth-of-type(3))), .da-page-library',
+  library: '.da-nav [data-page="library"], .da-page-library',
+  sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
+  neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
   export: ".da-section-exports",
   compare: ".da-section-compare",
   layers: ".da-section-layers",
   deep: ".da-deep",
   presets: ".da-presets, .da-form > .da-hint",
   more: ".da-fold",
-  model: "#field-model",
+  model: onEveryForm("model"),
   seed: ".da-seed",
-  steps: "#field-num_inference_steps",
-  guidance: "#field-guidance_scale",
-  size: "#field-size",
+  steps: onEveryForm("num_inference_steps"),
+  guidance: onEveryForm("guidance_scale"),
+  size: onEveryForm("size"),
   pca: '.da-tab[data-view="pca"]',
   umap: '.da-tab[data-view="umap"]',
   curves: '.da-tab[data-view="curves"]',
   links: ".da-copy-link",
 };
-const WORKSHOP_HIDES = ["library", "export", "compare", "deep", "presets", "more"];
+const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
 const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
-const TITLES = { trajectory: "Diffusion Atlas", library: "Library · Diffusion Atlas" };
+const TITLES = {
+  trajectory: "Diffusion Atlas",
+  sweep: "Guidance Sweep · Diffusion Atlas",
+  neighbourhood: "Latent Neighbourhood · Diffusion Atlas",
+  library: "Library · Diffusion Atlas",
+};
 const MOST_PROMPTS = 40;
 const MOST_PROMPT = 300;
 const MOST_LESSON = 2000;
@@ -64,6 +73,12 @@ export function linkedRun() {
   return new URLSearchParams(location.search).get("run");
 }
 
+/** What the address asks to be opened on the page `operation`: the id of a study, or null. */
+export function linkedStudy(operation) {
+  const query = new URLSearchParams(location.search);
+  return query.get("page") === operation ? query.get("study") : null;
+}
+
 /** Go to a page; the Back button comes back. `run` is named in the address. */
 export function showPage(next, { run = null } = {}) {
   const query = new URLSearchParams();
@@ -88,40 +103,49 @@ export function openRun(ids) {
  * height and scheduler; what is missing is left out.
  */
 export function linkTo(run) {
-  const steps = run.num_inference_steps ?? run.total_steps;
-  const size = run.width && run.height ? `${run.width}x${run.height}` : null;
-  const fields = [
-    ["page", "trajectory"],
-    ["run", run.id],
+  return addressOf([["page", "trajectory"], ["run", run.id], ...settingsOf(run)]);
+}
+
+/** The address of a study: it opens the study where that is kept. `params` are those of one of its runs. */
+export function linkToStudy({ id, operation, params }) {
+  return addressOf([["page", operation], ["study", id], ...settingsOf(params ?? {})]);
+}
+
+function settingsOf(run) {
+  return [
     ["model", run.model],
     ["prompt", run.prompt],
     ["negative_prompt", run.negative_prompt],
     ["seed", run.seed],
-    ["steps", steps],
+    ["steps", run.num_inference_steps ?? run.total_steps],
     ["guidance", run.guidance_scale],
-    ["size", size],
+    ["size", run.width && run.height ? `${run.width}x${run.height}` : null],
     ["scheduler", run.scheduler],
   ];
+}
+
+function addressOf(fields) {
   const told = fields.filter(([, value]) => value !== null && value !== undefined && value !== "");
   const address = new URL(location.pathname, location.origin);
   address.search = new URLSearchParams(told.map(([name, value]) => [name, String(value)])).toString();
   return address.href;
 }
 
-/** A button that copies the address of `getRun()`; null hides nothing, it only does nothing. */
-export function copyLinkButton(getRun, className = "da-plain") {
+/** A button that copies `address` of `getRun()`; null hides nothing, it only does nothing. */
+export function copyLinkButton(getRun, className = "da-plain", address = linkTo) {
   const button = el("button", { type: "button", class: `${className} da-copy-link` }, "Copy link");
   let timer = 0;
   button.addEventListener("click", async () => {
     const run = getRun();
     if (!run) return;
-    const done = await copy(linkTo(run), button);
+    const done = await copy(address(run), button);
     button.textContent = done ? "Copied" : "Not copied";
     clearTimeout(timer);
     timer = setTimeout(() => (button.textContent = "Copy link"), 2000);
   });
   button.setAttribute("aria-live", "polite");
-  button.title = "Copy an address that opens this run, or fills the form with its settings where the run is not kept";
+  const what = address === linkTo ? "run" : "study";
+  button.title = `Copy an address that opens this ${what}, or fills the form with its settings where the ${what} is not kept`;
   return button;
 }
 
@@ -164,7 +188,9 @@ function hiddenBy(query) {
 
 function hide() {
   if (!hidden.length) return;
-  const selectors = hidden.map((name) => HIDEABLE[name]).join(", ");
+  // A way to one page alone is none.
+  const alone = PAGES.slice(1).every(isHidden);
+  const selectors = [...hidden.map((name) => HIDEABLE[name]), ...(alone ? [".da-nav"] : [])].join(", ");
   document.head.append(el("style", { id: "da-hide" }, `:is(${selectors}) { display: none !important; }`));
 }
 

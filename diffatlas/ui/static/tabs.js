@@ -12,10 +12,14 @@ const VIEWS = [
 ];
 const MOST = 20;
 
-/** Create the tabs; `panels` maps a view to the id of its panel. */
-export function createTabs({ panels, onView, onEvery, onFit, onHome }) {
-  const tabs = VIEWS.map(([view, label]) =>
-    el("button", { type: "button", role: "tab", class: "da-tab", "data-view": view, id: `da-tab-${view}`, "aria-controls": panels[view], onclick: () => onView(view) }, label),
+/** Create the tabs; `panels` maps a view to the id of its panel.
+ *
+ * `views` are [view, label]; `caption(state)` says a line about one, or null where it is a view of the runs' paths;
+ * `prefix` begins the ids of the tabs.
+ */
+export function createTabs({ panels, onView, onEvery, onFit, onHome, views = VIEWS, caption: own = () => null, prefix = "da" }) {
+  const tabs = views.map(([view, label]) =>
+    el("button", { type: "button", role: "tab", class: "da-tab", "data-view": view, id: `${prefix}-tab-${view}`, "aria-controls": panels[view], onclick: () => onView(view) }, label),
   );
   const list = el("div", { class: "da-tabs", role: "tablist", "aria-label": "Views of the runs" }, ...tabs);
   const count = el("output", { class: "da-every" });
@@ -66,7 +70,7 @@ export function createTabs({ panels, onView, onEvery, onFit, onHome }) {
       basis.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
     }
     basis.value = state.fit;
-    const words = explain(state, layers.length);
+    const words = own(state) ?? explain(state, layers.length);
     if (words !== told) {
       told = words;
       caption.replaceChildren(...withTerms(words));

@@ -65,15 +65,16 @@ export function labelFields(map) {
   };
   attach();
   let asked = false;
-  const fields = document.querySelector(".da-form") ?? document.body;
-  new MutationObserver(() => {
+  const forms = document.querySelectorAll(".da-form");
+  const observer = new MutationObserver(() => {
     if (asked) return;
     asked = true;
     setTimeout(() => {
       asked = false;
       attach();
     }, 300);
-  }).observe(fields, { childList: true, subtree: true });
+  });
+  for (const form of forms.length ? forms : [document.body]) observer.observe(form, { childList: true, subtree: true });
 }
 
 const termAt = (node) => (node instanceof Element ? node.closest("[data-term]") : null);

@@ -162,7 +162,7 @@ function comeIntoView(value, root) {
 
 // The Stop button is of use only while something runs.
 function mark(status) {
-  const stop = document.getElementById("stop");
+  const stop = document.getElementById("field-stop");
   if (stop) stop.disabled = !BUSY.includes(status);
 }
 

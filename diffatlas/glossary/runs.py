@@ -1,25 +1,10 @@
-"""The words of the page, the report and the docs, each explained once.
-
-``python -m diffatlas.glossary`` prints `docs/glossary.md`.
-"""
+"""The words about one run: what is asked, its states, its path, its pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from diffatlas.glossary.entry import Term
 
-
-@dataclass(frozen=True)
-class Term:
-    """A word and what it means: one or two short sentences, a formula where there is one, and its source."""
-
-    key: str
-    name: str
-    text: str
-    formula: str = ""
-    source: str = ""
-
-
-_SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
+SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
     (
         "What is asked",
         (
@@ -340,32 +325,3 @@ _SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
         ),
     ),
 )
-
-TERMS: tuple[Term, ...] = tuple(term for _, terms in _SECTIONS for term in terms)
-_BY_KEY = {term.key: term for term in TERMS}
-
-
-def term(key: str) -> Term:
-    """Return the term of this key. Raises KeyError where the glossary has none."""
-    return _BY_KEY[key]
-
-
-def markdown() -> str:
-    """Return the glossary as the Markdown of `docs/glossary.md`."""
-    lines = [
-        "# Glossary",
-        "",
-        "The words of the page and of the PDF report. This file is made from `diffatlas/glossary.py`: run",
-        "`python -m diffatlas.glossary > docs/glossary.md` after a change there.",
-    ]
-    for title, terms in _SECTIONS:
-        lines += ["", f"## {title}", ""]
-        for entry in terms:
-            formula = f" `{entry.formula}`" if entry.formula else ""
-            source = f" ({entry.source})" if entry.source else ""
-            lines.append(f"- **{entry.name}**: {entry.text}{formula}{source}")
-    return "\n".join(lines) + "\n"
-
-
-if __name__ == "__main__":
-    print(markdown(), end="")

@@ -1,0 +1,91 @@
+"""Which guidance methods a model should take, from its config files alone."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from diffatlas.backends.call import guides_by_true_cfg
+from diffatlas.errors import CapabilityError
+from diffatlas.guidance import METHODS, all_options
+from diffatlas.params import GenerationParams
+
+
+def guidance_methods(folder: Path) -> tuple[str, ...]:
+    """Return the names of `METHODS` that should work with the model in ``folder``, without loading it.
+
+    None of them where the model makes one prediction a step: guidance that is an input of the model or distilled
+    into it. Those that need layers changed (pag, slg) for UNets, and for transformers that are made of blocks. What
+    the files cannot tell, the run says by a `CapabilityError`.
+    """
+    index = _read(folder / "model_index.json")
+    unet, transformer = (_read(folder / part / "config.json") for part in ("unet", "transformer"))
+    if not _guides(str(index.get("_class_name"))):
+        return ()
+    if index.get("is_distilled") or unet.get("time_cond_proj_dim") or transformer.get("guidance_embeds"):
+        return ()
+    perturbs = bool(unet) or _has_blocks(str(transformer.get("_class_name")))
+    return tuple(name for name, method in METHODS.items() if perturbs or not method.perturbs)
+
+
+def fit_guidance(params: GenerationParams, folder: Path, name: str) -> GenerationParams:
+    """Return ``params`` with all options of their guidance method filled in.
+
+    Raises `CapabilityError` where the model in ``folder``, called ``name``, does not take the method.
+    """
+    method = params.guidance_method
+    if method is None:
+        return params
+    methods = guidance_methods(folder)
+    if method not in methods:
+        why = (
+            f"it takes {', '.join(methods)}"
+            if methods
+            else "it makes one prediction a step, without classifier-free guidance"
+        )
+        raise CapabilityError(
+            f"{name} does not take the guidance method {method!r}: {why}.", field="guidance_method"
+        )
+    return params.replace(guidance_options=all_options(method, params.guidance_options) or None)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a config; {} where there is none that can be read (loading the model will say so)."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+@lru_cache
+def _guides(pipeline: str) -> bool:
+    """Whether a pipeline class of diffusers runs classifier-free guidance by the arguments that it is called with."""
+    import diffusers
+
+    cls = getattr(diffusers, pipeline, None)
+    if cls is None:
+        return False
+    call: Mapping[str, Any] = inspect.signature(cls.__call__).parameters
+    if guides_by_true_cfg(call):
+        return True
+    negative = {"negative_prompt", "negative_prompt_embeds"} & set(call)
+    return "guidance_scale" in call and "true_cfg_scale" not in call and bool(negative)
+
+
+@lru_cache
+def _has_blocks(transformer: str) -> bool:
+    """Whether a transformer class of diffusers is made of blocks that take hidden states."""
+    import diffusers
+
+    cls = getattr(diffusers, transformer, None)
+    if cls is None:
+        return False
+    parts = vars(sys.modules[cls.__module__]).values()
+    blocks = (p for p in parts if inspect.isclass(p) and p.__name__.endswith("Block") and p is not cls)
+    return any({"hidden_states", "x"} & set(inspect.signature(block.forward).parameters) for block in blocks)

@@ -1,0 +1,115 @@
+"""The options by which a command of the shell asks a model for images, and the request that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffatlas.errors import InvalidParams, UnknownModel
+
+if TYPE_CHECKING:
+    from diffatlas.capture.spec import Capture
+    from diffatlas.params import GenerationParams
+
+Prompt = Annotated[str, typer.Argument(help="What the image should show.")]
+Model = Annotated[str, typer.Option(help="An id of `diffatlas models`, or a pipeline folder.")]
+NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
+Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", "--num-inference-steps", help="Denoising steps. Default: the model's."),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option("--guidance", "--guidance-scale", help="Guidance scale. Default: the model's."),
+]
+Side = Annotated[int | None, typer.Option(help="Pixels. Default: the model's native size.")]
+Scheduler = Annotated[
+    str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, ... Default: the model's own.")
+]
+GuidanceMethod = Annotated[
+    str | None,
+    typer.Option(
+        help="rescale, interval, apg, cfg_zero_star, tangential, pag or slg. Default: the plain one."
+    ),
+]
+GuidanceOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--guidance-option", metavar="NAME=VALUE", help="An option of the guidance method; may be repeated."
+    ),
+]
+Previews = Annotated[str, typer.Option(help="off, every, or N for every Nth step.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")]
+IgnoreMemory = Annotated[bool, typer.Option(help="Load the model even where it is expected not to fit.")]
+
+
+def request(
+    prompt: str,
+    model: str,
+    negative_prompt: str,
+    seed: int,
+    steps: int | None,
+    guidance: float | None,
+    width: int | None,
+    height: int | None,
+    scheduler: str | None,
+    guidance_method: str | None,
+    guidance_options: Sequence[str] | None,
+) -> GenerationParams:
+    """Return what the options ask for. Raises `InvalidParams` for what no model could do."""
+    from diffatlas.params import GenerationParams
+
+    return GenerationParams(
+        model=model,
+        prompt=prompt,
+        negative_prompt=negative_prompt,
+        seed=seed,
+        **first_values(model, steps, guidance),
+        width=width,
+        height=height,
+        scheduler=scheduler,
+        guidance_method=guidance_method,
+        guidance_options=method_options(guidance_options or ()),
+    ).validate()
+
+
+def first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:
+    """Return steps and guidance: as asked, else the registry's, else those of `GenerationParams`."""
+    from diffatlas.registry import find_model
+
+    try:
+        entry = find_model(model)
+    except UnknownModel:
+        entry = None
+    asked = {"num_inference_steps": steps, "guidance_scale": guidance}
+    hints = {"num_inference_steps": entry and entry.steps, "guidance_scale": entry and entry.guidance}
+    values = {name: hints[name] if value is None else value for name, value in asked.items()}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def method_options(pairs: Sequence[str]) -> dict[str, float] | None:
+    """Return the options of a guidance method from "name=value" texts, or None for none."""
+    found = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        try:
+            if not sign or name.strip() in found:
+                raise ValueError
+            found[name.strip()] = float(value)
+        except ValueError:
+            raise InvalidParams(
+                f"The guidance option {pair!r} cannot be read: give each once, as name=number.",
+                field="guidance_options",
+            ) from None
+    return found or None
+
+
+def capture(previews: str) -> Capture:
+    """Return what to record, by the option for previews."""
+    from diffatlas.capture.spec import Capture
+
+    return Capture(previews=int(previews) if previews.isdecimal() else previews)

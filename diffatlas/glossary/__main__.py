@@ -1,0 +1,7 @@
+"""Print the glossary as Markdown."""
+
+from __future__ import annotations
+
+from diffatlas.glossary import markdown
+
+print(markdown(), end="")

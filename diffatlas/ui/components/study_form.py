@@ -1,0 +1,252 @@
+"""The forms of the pages that make studies: what every study asks, and what a sweep or a neighbourhood asks besides."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.errors import InvalidParams
+from diffatlas.guidance import METHODS
+from diffatlas.registry import ModelEntry
+from diffatlas.ui.components import fields
+from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of
+
+SWEPT = (
+    ("Guidance scale", "guidance_scale"),
+    ("Guidance method", "guidance_method"),
+    ("Steps", "num_inference_steps"),
+    ("Scheduler", "scheduler"),
+    ("Seed", "seed"),
+)
+#: What a field is swept over at first.
+FIRST_VALUES = {
+    "guidance_scale": "1, 4, 7.5, 12, 18",
+    "guidance_method": "plain, rescale, interval, apg, cfg_zero_star, pag",
+    "num_inference_steps": "5, 10, 20, 30, 50",
+    "scheduler": "ddim, euler, dpm++_2m, unipc",
+    "seed": "1, 2, 3, 4, 5, 6",
+}
+MODES = (
+    ("Perturb the noise", "perturb"),
+    ("Between two seeds", "slerp"),
+    ("Neighbouring seeds", "offset"),
+)
+SPREADS = (("Even, out to the radius", "even"), ("All at the radius", "shell"))
+MOST_LANES = 3
+
+
+@dataclass(frozen=True)
+class StudyForm:
+    """The fields of a page that makes studies. ``own`` are the operation's, by the name of what they set."""
+
+    model: gr.Dropdown
+    prompt: gr.Textbox
+    seed: gr.Number
+    sampling: fields.Sampling
+    more: fields.More
+    lanes: gr.Dropdown
+    exact: gr.Checkbox
+    seed_mode: gr.Radio
+    dice: gr.Button
+    run: gr.Button
+    stop: gr.Button
+    own: dict[str, gr.components.Component]
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
+        return asked_of(self)
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What a study is made of."""
+        more = self.more
+        shown = [more.previews, more.preview_decoder, more.again]
+        return [*self.asked, *shown, self.lanes, self.exact, self.seed_mode, *self.own.values()]
+
+    @property
+    def submits(self) -> list[Any]:
+        """The events that start a study."""
+        typed = [field for field in self.own.values() if isinstance(field, (gr.Textbox, gr.Number))]
+        return [*submits_of(self), *(field.submit for field in typed)]
+
+
+def build_sweep_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyForm:
+    """Draw the form of the Sweep page."""
+
+    def own() -> dict[str, gr.components.Component]:
+        with gr.Row(elem_classes="da-fields da-two"):
+            swept = gr.Dropdown(
+                list(SWEPT),
+                value="guidance_scale",
+                label="Sweep",
+                info="What changes.",
+                elem_id="sweep-field",
+                min_width=120,
+            )
+            seeds = gr.Number(
+                1, label="Seeds", info="A row each.", elem_id="sweep-seeds", min_width=60, scale=0
+            )
+        values = gr.Textbox(
+            FIRST_VALUES["guidance_scale"],
+            label="Values",
+            info="With commas, up to 32.",
+            max_length=1000,
+            elem_id="sweep-values",
+        )
+        swept.input(FIRST_VALUES.get, swept, values, queue=False, api_visibility="private")
+        return {"field": swept, "values": values, "seeds": seeds}
+
+    return _build("sweep", "Sweep", models, info, own)
+
+
+def build_neighbourhood_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyForm:
+    """Draw the form of the Neighbourhood page."""
+
+    def own() -> dict[str, gr.components.Component]:
+        page = "neighbourhood"
+        mode = gr.Dropdown(
+            list(MODES),
+            value="perturb",
+            label="Neighbours",
+            info="How they are found.",
+            elem_id=f"{page}-mode",
+        )
+        with gr.Row(elem_classes="da-fields da-three", visible=True) as perturbing:
+            k = gr.Number(12, label="Neighbours", info="How many.", elem_id=f"{page}-k", min_width=60)
+            radius = gr.Number(
+                0.6, label="Radius", info="0 to 1.", step=0.05, elem_id=f"{page}-radius", min_width=60
+            )
+            step = gr.Number(0, label="At step", info="0: the start.", elem_id=f"{page}-step", min_width=60)
+        with gr.Row(elem_classes="da-fields", visible=False) as between:
+            to_seed = gr.Number(
+                8, label="To seed", info="The other end.", elem_id=f"{page}-to_seed", min_width=60
+            )
+            stops = gr.Number(8, label="Stops", info="Both ends too.", elem_id=f"{page}-stops", min_width=60)
+        with gr.Row(elem_classes="da-fields", visible=False) as offsets:
+            offset = gr.Number(
+                1000,
+                label="Seed offset",
+                info="Seeds this near in number. Their noise is independent.",
+                elem_id=f"{page}-offset",
+                min_width=60,
+            )
+        spread = gr.Radio(
+            list(SPREADS),
+            value="even",
+            label="Distances",
+            info="How far the neighbours lie.",
+            elem_id=f"{page}-spread",
+        )
+
+        def on_mode(chosen: str) -> list[Any]:
+            perturbed = chosen == "perturb"
+            return [
+                gr.update(visible=chosen != "slerp"),
+                gr.update(visible=perturbed),
+                gr.update(visible=perturbed),
+                gr.update(visible=chosen == "slerp"),
+                gr.update(visible=chosen == "offset"),
+                gr.update(visible=perturbed),
+            ]
+
+        mode.change(
+            on_mode,
+            mode,
+            [perturbing, radius, step, between, offsets, spread],
+            queue=False,
+            api_visibility="private",
+            show_progress="hidden",
+        )
+        return {
+            "mode": mode,
+            "k": k,
+            "radius": radius,
+            "spread": spread,
+            "step": step,
+            "to_seed": to_seed,
+            "stops": stops,
+            "offset": offset,
+        }
+
+    return _build("neighbourhood", "Explore", models, info, own)
+
+
+def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | None, own: Any) -> StudyForm:
+    first = models[0]
+    with gr.Column(elem_classes="da-form"):
+        prompt = fields.prompt_field(page)
+        owned = own()
+        model = fields.model_field(page, models)
+        with gr.Row(elem_classes="da-fields da-seed"):
+            seed, dice = fields.seed_fields(page)
+        seed_mode = gr.Radio(
+            list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
+        )
+        sampling = fields.sampling_fields(page, first, info)
+        lanes = gr.Dropdown(
+            lane_choices(models, first.id, info),
+            value=[],
+            multiselect=True,
+            max_choices=MOST_LANES,
+            label="Compare with",
+            info="A lane for each choice, everything else the same.",
+            elem_id=f"{page}-lanes",
+        )
+        with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
+            more = fields.more_fields(page, first, info)
+            exact = gr.Checkbox(
+                False,
+                label="One by one",
+                info="No shared batches: slower, and bit-equal to single runs.",
+                elem_id=f"{page}-exact",
+            )
+        run, stop = fields.action_buttons(page, verb)
+    return StudyForm(model, prompt, seed, sampling, more, lanes, exact, seed_mode, dice, run, stop, owned)
+
+
+def lane_choices(models: Sequence[ModelEntry], model: str, info: ModelInfo | None) -> list[tuple[str, str]]:
+    """Return what a lane may differ in, as label and "field=value"."""
+    schedulers = info.schedulers[1:] if info else ()
+    return [
+        *((f"Scheduler: {name}", f"scheduler={name}") for name in schedulers),
+        *((f"Guidance: {method.label}", f"guidance_method={name}") for name, method in METHODS.items()),
+        *((f"Model: {entry.name}", f"model={entry.id}") for entry in models if entry.id != model),
+    ]
+
+
+def to_lanes(chosen: Sequence[str] | None) -> list[dict[str, str]]:
+    """Read "field=value" choices. Raises `InvalidParams` for what is none."""
+    lanes = []
+    for choice in chosen or ():
+        field, equals, value = str(choice).partition("=")
+        if not equals or not value:
+            raise InvalidParams(
+                f"The lane {choice!r} cannot be read: write field=value, such as scheduler=euler.",
+                field="lanes",
+            )
+        lanes.append({field: value})
+    return lanes
+
+
+def own_value(name: str, spec: Mapping[str, Any]) -> Any:
+    """Return what a field of an operation shows for a stored study."""
+    value = spec[name]
+    if name != "values":
+        return value
+    return ", ".join(_written(spec["field"], each) for each in value)
+
+
+def _written(field: str, value: Any) -> str:
+    if value is None:
+        return "plain" if field == "guidance_method" else "own"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def whole(value: Any) -> Any:
+    """A whole number of a form as an int; anything else as it is, to be refused by name."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,186 @@
+"""A study as the page shows it: events in, a plain JSON value out.
+
+The value only ever grows while a study runs, because Gradio sends the difference to the last one:
+
+    request    changes with every study
+    status     idle, waiting, loading, running, complete, stopped or failed
+    message    what is being done, while loading
+    ahead      how many runs come first, while waiting
+    study      what was asked: id, operation, title, created, spec, lanes, columns, rows, cells
+    cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error
+    lanes      by key: status, message
+    error      {field, message} or null
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import DiffAtlasError
+from diffatlas.library.study import Cell, Study
+from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
+from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.run_data import rounded
+from diffatlas.ui.components.run_view import FORM_FIELDS
+
+IDLE: dict[str, Any] = {
+    "request": "",
+    "status": "idle",
+    "message": "",
+    "ahead": 0,
+    "study": None,
+    "cells": {},
+    "lanes": {},
+    "error": None,
+}
+
+
+class StudyView:
+    """Collects the events of one study. Each method returns the value to show now."""
+
+    def __init__(self, visitor: str, value: dict[str, Any] | None = None) -> None:
+        self._visitor = visitor
+        self._value = {**(value or IDLE), "request": uuid.uuid4().hex[:8], "error": None}
+
+    @property
+    def status(self) -> str:
+        """The status shown last."""
+        return self._value["status"]
+
+    def waiting(self, ahead: int) -> dict[str, Any]:
+        """Other runs come first."""
+        return self._set(status="waiting", ahead=ahead)
+
+    def loading(self, message: str) -> dict[str, Any]:
+        """The model is being made ready."""
+        return self._set(status="loading", message=message)
+
+    def failed(self, error: DiffAtlasError) -> dict[str, Any]:
+        """The study could not begin, or go on; what is finished stays."""
+        field = FORM_FIELDS.get(error.field, error.field)
+        return self._set(status="failed", error={"field": field, "message": error.message})
+
+    def value(self) -> dict[str, Any]:
+        """Return what to show now, as a new value: Gradio compares it with the one before."""
+        return {**self._value, "cells": dict(self._value["cells"]), "lanes": dict(self._value["lanes"])}
+
+    def add(self, event: StudyEvent) -> None:
+        """Take in one event."""
+        if isinstance(event, StudyChanged):
+            self._take(event.study)
+        elif isinstance(event, CellBegan):
+            self._cell(event.key, status="running", run=event.run_id, total=event.total, step=0, error=None)
+        elif isinstance(event, CellStep):
+            changes: dict[str, Any] = {"step": event.index + 1, "total": event.total}
+            if event.preview is not None:
+                changes["preview"] = preview_uri(event.preview)
+            self._cell(event.key, **changes)
+        elif isinstance(event, CellEnded):
+            image = None if event.image is None else image_url(event.image, self._visitor)
+            thumb = {} if event.image is None else {"preview": preview_uri(event.image)}
+            self._cell(event.key, **outcome(event.cell), image=image, **thumb)
+        elif isinstance(event, LaneChanged):
+            lanes = {**self._value["lanes"], event.key: {"status": event.status, "message": event.message}}
+            self._set(lanes=lanes)
+
+    def _take(self, study: Study) -> None:
+        known = self._value["cells"]
+        cells = {cell.key: {**BLANK, **known.get(cell.key, {}), **outcome(cell)} for cell in study.cells}
+        lanes = {lane.key: self._value["lanes"].get(lane.key, NO_LANE) for lane in study.lanes}
+        status = "running" if study.status == "waiting" else study.status
+        self._set(status=status, study=study_fields(study), cells=cells, lanes=lanes, message="")
+
+    def _cell(self, key: str, **changes: Any) -> None:
+        cells = self._value["cells"]
+        self._set(cells={**cells, key: {**cells.get(key, BLANK), **changes}})
+
+    def _set(self, **changes: Any) -> dict[str, Any]:
+        self._value = {**self._value, **changes}
+        return self._value
+
+
+BLANK: dict[str, Any] = {
+    "status": "waiting",
+    "step": 0,
+    "total": None,
+    "preview": None,
+    "image": None,
+    "run": None,
+    "cached": False,
+    "batched": False,
+    "seconds": None,
+    "error": None,
+}
+NO_LANE = {"status": "waiting", "message": ""}
+
+
+def outcome(cell: Cell) -> dict[str, Any]:
+    """Return what became of a cell."""
+    return {
+        "status": cell.status,
+        "run": cell.run_id,
+        "cached": cell.cached,
+        "batched": cell.batched,
+        "seconds": None if cell.seconds is None else rounded(cell.seconds),
+        "error": None
+        if cell.error is None
+        else {"message": cell.error.get("message"), "code": cell.error.get("code")},
+    }
+
+
+def study_fields(study: Study) -> dict[str, Any]:
+    """Return what was asked of a study: its lanes, columns and rows, and each cell's parameters."""
+    first = study.lanes[0].key
+    columns = {
+        cell.column: {
+            "column": cell.column,
+            "value": cell.value,
+            "label": cell.label,
+            "caption": cell.caption,
+        }
+        for cell in reversed(study.in_lane(first))
+    }
+    rows = {cell.row: {"row": cell.row, "seed": cell.params.seed} for cell in reversed(study.in_lane(first))}
+    return {
+        "id": study.id,
+        "operation": study.operation,
+        "title": study.title,
+        "created": study.created,
+        "spec": dict(study.spec),
+        "lanes": [
+            {
+                "key": lane.key,
+                "name": lane.name,
+                "backend": lane.backend,
+                "changes": dict(lane.changes),
+            }
+            for lane in study.lanes
+        ],
+        "columns": [columns[at] for at in sorted(columns)],
+        "rows": [rows[at] for at in sorted(rows)],
+        "cells": [
+            {
+                "key": cell.key,
+                "lane": cell.lane,
+                "row": cell.row,
+                "column": cell.column,
+                "label": cell.label,
+                "caption": cell.caption,
+                "params": cell.params.to_dict(),
+            }
+            for cell in study.cells
+        ],
+    }
+
+
+def stored_value(study: Study, images: Mapping[str, np.ndarray], visitor: str) -> dict[str, Any]:
+    """Return a stored study as a live one would show it at its end; ``images`` are pixels by cell."""
+    view = StudyView(visitor)
+    view.add(StudyChanged(study))
+    for key, pixels in images.items():
+        view.add(CellEnded(key, study.cell(key), pixels))
+    return {**view.value(), "request": f"stored-{study.id}"}

@@ -1,0 +1,260 @@
+"""What the pages of studies ask of the server. Each visitor reaches the studies and runs of their own library only."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.export.study_kinds import STUDY_KINDS, export_study, study_file_name
+from diffatlas.library import Library
+from diffatlas.library.study import Cell, Study
+from diffatlas.operations.features import encoder_for_study, names_for
+from diffatlas.operations.measure_neighbourhood import measure_neighbourhood
+from diffatlas.operations.measure_sweep import measure_sweep
+from diffatlas.operations.projections import Projections
+from diffatlas.ui.components import step_data
+from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.study_view import stored_value
+from diffatlas.ui.layers import Layer, Layers
+from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.private_files import private_url
+from diffatlas.ui.run_services import RunServices
+
+#: Studies whose measures are kept.
+KEPT = 64
+#: Studies in the list of earlier ones.
+LISTED = 100
+
+
+class StudyRuns:
+    """The runs that a visitor reaches on these pages: those of their library."""
+
+    def __init__(self, libraries: Libraries) -> None:
+        self._libraries = libraries
+
+    def library(self, visitor: str) -> Library:
+        """Return the visitor's library."""
+        return self._libraries.of(visitor)
+
+    def find(self, visitor: str, run_id: Any) -> Layer:
+        """Return a run as a layer without a colour, named by what was asked. Raises `RunNotFound`."""
+        info = self.library(visitor).open(run_id if isinstance(run_id, str) else "").info
+        return Layer(
+            info.id, info.name or f"{info.prompt}, guidance {info.guidance_scale:g}, seed {info.seed}"
+        )
+
+
+class StudyServices(RunServices):
+    """The server's side of a page of studies. ``functions`` are what the browser may call."""
+
+    def __init__(
+        self,
+        libraries: Libraries,
+        layers: Layers,
+        backend: Any,
+        model_names: dict[str, str],
+        projections: Projections,
+        running: Running,
+    ) -> None:
+        super().__init__(StudyRuns(libraries), backend, model_names, projections)
+        self._libraries = libraries
+        self._layers = layers
+        self._running = running
+        self._measured: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
+
+    @property
+    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+        """What the browser may call, by name."""
+        own = {
+            "studies": self.studies,
+            "study": self.study,
+            "rename_study": self.rename_study,
+            "forget_study": self.forget_study,
+            "measures": self.measures,
+            "umap_map": self.umap_map,
+            "study_export": self.study_export,
+            "to_layers": self.to_layers,
+            "image_detail": self.image_detail,
+            "stop_lane": self.stop_lane,
+        }
+        return {**own, **super().calls}
+
+    def studies(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the studies of one operation, the newest first."""
+        library = self._libraries.of(visitor)
+        infos = library.studies.list(str(asked.get("operation") or "") or None)[:LISTED]
+        return {
+            "studies": [
+                {
+                    "id": info.id,
+                    "title": info.title,
+                    "created": info.created,
+                    "status": info.status,
+                    "cells": info.cells,
+                    "done": info.done,
+                    "thumb": self._thumb(library, info.id),
+                }
+                for info in infos
+            ]
+        }
+
+    def study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return a stored study as the live one was shown."""
+        library, study = self._open(visitor, asked)
+        return stored_value(study, images_of(study, library), visitor)
+
+    def rename_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Give a study another title."""
+        library, study = self._open(visitor, asked)
+        library.studies.rename(study.id, asked.get("title"))
+        return self.studies(visitor, {"operation": study.operation})
+
+    def forget_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Delete a study; its runs stay in the library."""
+        self._libraries.of(visitor).studies.delete(str(asked.get("id") or ""))
+        return {"done": True}
+
+    def measures(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what can be measured of a study's finished cells."""
+        library, study = self._open(visitor, asked)
+        return self._measure(library, study)
+
+    def umap_map(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return a lane's cells embedded by UMAP in two dimensions, or that this is being computed."""
+        library, study = self._open(visitor, asked)
+        lane, of = asked.get("lane"), asked.get("of")
+        lanes = self._measure(library, study)["lanes"]
+        if lane not in lanes or of not in ("latent", "image"):
+            raise InvalidParams("There is no such map: choose a lane, and latents or images.")
+        matrix = lanes[lane].get("matrices", {}).get(of)
+        if matrix is None:
+            raise InvalidParams("This lane has too little for a map.")
+        coords = self._projections.map_of(np.array(matrix))
+        if coords is None:
+            words = "UMAP is being computed. The first time takes up to a minute."
+            return {"pending": True, "coords": None, "message": words}
+        return {"pending": False, "coords": coords.tolist(), "message": None}
+
+    def study_export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Write a file of a study where the browser can fetch it, and return its address."""
+        library, study = self._open(visitor, asked)
+        kind = asked.get("kind")
+        if kind not in STUDY_KINDS:
+            raise InvalidParams(
+                f"There is no export of the kind {kind!r}: choose one of {', '.join(STUDY_KINDS)}."
+            )
+        data = export_study(kind, study, images_of(study, library), self._measure(library, study))
+        name = study_file_name(kind, study)
+        return {"url": private_url(visitor, data, name), "name": name}
+
+    def to_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Make runs of cells locked layers of the Trajectory page."""
+        library, study = self._open(visitor, asked)
+        wanted = asked.get("ids")
+        cells = [cell for cell in study.cells if isinstance(wanted, list) and cell.run_id in wanted]
+        if not cells:
+            raise InvalidParams("No cell with a path is chosen: choose one that is complete.")
+        for cell in cells:
+            self._layers.open(visitor, cell.run_id, f"{cell.label} · {cell.params.prompt}")
+            library.touch(cell.run_id)
+        return {"layers": [cell.run_id for cell in cells]}
+
+    def image_detail(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return a cell's image with its histogram and statistics, for a cell that has no run."""
+        library, study = self._open(visitor, asked)
+        pixels = images_of(study, library, only=asked.get("cell")).get(asked.get("cell"))
+        if pixels is None:
+            raise InvalidParams("This cell has no image.")
+        return {"image": image_url(pixels, visitor), **step_data.measured(pixels)}
+
+    def stop_lane(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Stop one lane of a study that runs."""
+        stops = self._running.of(visitor, asked.get("id"))
+        if stops is None:
+            raise InvalidParams("This study is not running.")
+        stops.lane(str(asked.get("lane"))).set()
+        return {"done": True}
+
+    def _open(self, visitor: str, asked: dict[str, Any]) -> tuple[Library, Study]:
+        library = self._libraries.of(visitor)
+        return library, library.studies.open(str(asked.get("id") or ""))
+
+    def _measure(self, library: Library, study: Study) -> dict[str, Any]:
+        encoder = encoder_for_study(self._backend, study)
+        facts = (library.folder, study.id, encoder and encoder.name)
+        key = (*facts, *((cell.key, cell.status, cell.run_id) for cell in study.cells))
+        with self._lock:
+            if key in self._measured:
+                return self._measured[key]
+        if study.operation == "sweep":
+            found = measure_sweep(study, library, encoder).to_dict()
+        else:
+            found = measure_neighbourhood(study, library, encoder, names_for(study)).to_dict()
+        with self._lock:
+            self._measured[key] = found
+            while len(self._measured) > KEPT:
+                self._measured.popitem(last=False)
+        return found
+
+    def _thumb(self, library: Library, study_id: str) -> str | None:
+        try:
+            study = library.studies.open(study_id)
+            for cell in study.cells:
+                picture = image_of(study, cell, library)
+                if picture is not None:
+                    return preview_uri(picture)
+        except DiffAtlasError:
+            pass
+        return None
+
+
+class Running:
+    """The studies that run now, so that a lane of one can be stopped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stops: dict[tuple[str, str], Any] = {}
+
+    def begin(self, visitor: str, study_id: str, stops: Any) -> None:
+        """A study begins. Raises `InvalidParams` where it runs already."""
+        with self._lock:
+            if (visitor, study_id) in self._stops:
+                raise InvalidParams("This study is running: wait until it has ended, or stop it.")
+            self._stops[visitor, study_id] = stops
+
+    def end(self, visitor: str, study_id: str) -> None:
+        """It has ended."""
+        with self._lock:
+            self._stops.pop((visitor, study_id), None)
+
+    def of(self, visitor: str, study_id: Any) -> Any:
+        """Return the stop signals of a study that runs, or None."""
+        with self._lock:
+            return self._stops.get((visitor, study_id))
+
+
+def images_of(study: Study, library: Library, only: Any = None) -> dict[str, np.ndarray]:
+    """Return the final images of a study's cells, (H, W, 3) uint8, by key; those that cannot be read are left out."""
+    found = {}
+    for cell in study.cells:
+        if only is None or cell.key == only:
+            picture = image_of(study, cell, library)
+            if picture is not None:
+                found[cell.key] = picture
+    return found
+
+
+def image_of(study: Study, cell: Cell, library: Library) -> np.ndarray | None:
+    """Return the final image of one cell, or None where there is none to read."""
+    try:
+        if cell.run_id is not None and cell.status == "complete":
+            images = library.open(cell.run_id).images()
+            return images[0] if images else None
+        return library.studies.image(study.id, cell.key) if cell.image else None
+    except DiffAtlasError:
+        return None

@@ -1,0 +1,76 @@
+"""What the pages of studies share: running, retrying and opening, and a form that follows the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
+from diffatlas.registry import list_models
+from diffatlas.ui import links
+from diffatlas.ui.components import form as forms
+from diffatlas.ui.components.form import query_of
+from diffatlas.ui.components.study_form import StudyForm, lane_choices, own_value
+from diffatlas.ui.study_runner import StudyRunner
+from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wiring import MAX_WAITING, PRIVATE, model_followers, model_updates, wire_form
+
+
+def run_page(
+    runner: StudyRunner, asked: Callable[[], Any], again: bool, seed_mode: str, request: gr.Request
+) -> Generator[dict[str, Any], None, None]:
+    """Run what a form asks, and remember the seed that comes after it."""
+    session = request.session_hash
+    ran = yield from runner.run(visitor_of(request, session), session, asked, reuse=not again)
+    if ran is not None:
+        runner.sessions.note(session, forms.next_seed(seed_mode, ran))
+
+
+def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner) -> None:
+    """Wire a page's form to its model, and its view to retrying and opening studies."""
+
+    def follow(model: str) -> list[Any]:
+        choices = lane_choices(list_models("local"), model, model_info(model))
+        return [*model_updates(model), gr.update(choices=choices, value=[])]
+
+    filled = [*form.asked, form.lanes, *form.own.values()]
+    nothing = [gr.skip() for _ in filled]
+
+    def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
+        asked = event._data or {}
+        visitor = visitor_of(request, request.session_hash)
+        if isinstance(asked.get("retry"), list):
+            for value in runner.retry(visitor, request.session_hash, asked.get("id"), asked["retry"]):
+                yield [value, *nothing]
+        elif asked.get("open"):
+            yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked["open"]))]
+        else:
+            yield [gr.skip(), *nothing]
+
+    wire_form(app, form, runner.sessions, [*model_followers(form), form.lanes], follow)
+    # Several at once: another study can be looked at while one runs.
+    island.submit(
+        act, outputs=[island, *filled], trigger_mode="multiple", concurrency_limit=MAX_WAITING, **PRIVATE
+    )
+
+
+def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:
+    """Return updates of the form by what a stored study asked: its request, its lanes, and the operation's own."""
+    if not spec:
+        return [gr.skip() for _ in (*form.asked, form.lanes, *form.own)]
+    info = model_info(spec["base"]["model"])
+    asked, _ = links.fill(query_of(GenerationParams.from_dict(spec["base"])), model_info, "")
+    choices = lane_choices(list_models("local"), spec["base"]["model"], info)
+    offered = {value for _, value in choices}
+    lanes = [f"{field}={value}" for lane in spec["lanes"] for field, value in lane.items()]
+    own = [own_value(name, spec) if name in spec else gr.skip() for name in form.own]
+    return [*asked, gr.update(choices=choices, value=[lane for lane in lanes if lane in offered]), *own]
+
+
+def model_info(model: str) -> ModelInfo | None:
+    """Return what is known of a model without loading it."""
+    return forms.known(shared_local_backend().info, model)

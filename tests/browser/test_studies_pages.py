@@ -1,0 +1,231 @@
+"""The Sweep and the Neighbourhood page, used as a visitor would."""
+
+from __future__ import annotations
+
+import csv
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def study(operation):
+    return f".da-study[data-operation={operation}]"
+
+
+def begin(page, operation, **fields):
+    """Fill a page's fields and press its button."""
+    for field, value in fields.items():
+        page.fill(f"#{operation}-{field} :is(input, textarea)", str(value))
+    page.click(f"#{operation}-run")
+
+
+def wait_for(page, operation, *statuses):
+    states = ", ".join(f"{study(operation)}[data-status={status}]" for status in statuses or ("complete",))
+    page.wait_for_selector(states)
+
+
+def run(page, operation, **fields):
+    """Run a study to its end, and return its id, out of the address that Copy link would copy."""
+    begin(page, operation, **fields)
+    wait_for(page, operation)
+
+
+def view(page, operation, name):
+    page.click(f"{study(operation)} .da-tab[data-view={name}]")
+
+
+def fits(page):
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+
+
+def lane(page, operation, words):
+    """Choose what a further lane differs in."""
+    page.click(f"#{operation}-lanes input")
+    page.keyboard.type(words)
+    page.click(f"#{operation}-lanes [role=option]:has-text('{words}')")
+    page.keyboard.press("Escape")
+
+
+@pytest.fixture(scope="module")
+def swept(chromium, app_url):
+    """A page on which a sweep of three values and two seeds has been made."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.problems = []
+    page.on("pageerror", lambda error: page.problems.append(str(error)))
+    page.goto(f"{app_url}?page=sweep")
+    page.wait_for_selector(f"{study('sweep')}")
+    run(page, "sweep", prompt="a red circle swept", seed=41, num_inference_steps=5, values="1, 3, 9", seeds=2)
+    yield page
+    context.close()
+
+
+def test_every_cell_has_its_picture_its_caption_and_its_drift(swept):
+    page = swept
+    view(page, "sweep", "grid")
+    grid = page.locator(f"{study('sweep')} .da-contact-cell[data-cell]")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=sweep] .da-cell-numbers:not(:empty)').length >= 4"
+    )
+    assert grid.count() == 6
+    assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 6
+    text = page.inner_text(study("sweep"))
+    assert "diffusers applies it only above 1" in text
+    assert "baseline" in text
+    assert "seed 42" in text
+    assert page.problems == []
+
+
+def test_a_cell_opens_in_the_inspector_with_its_histogram(swept):
+    page = swept
+    view(page, "sweep", "grid")
+    page.click(f"{study('sweep')} [data-cell='a-0-2'] .da-frame")
+    page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
+    words = page.inner_text("dialog.da-inspector[open]")
+    assert "Entropy" in words
+    page.keyboard.press("Escape")
+    page.wait_for_selector("dialog.da-inspector[open]", state="detached")
+
+
+def test_the_paths_of_the_cells_are_drawn_by_the_views_of_the_trajectory_page(swept):
+    page = swept
+    view(page, "sweep", "film")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=sweep] .da-sheet[data-layer]').length === 6"
+    )
+    view(page, "sweep", "pca")
+    page.wait_for_selector(f"{study('sweep')} .da-label-end")
+    view(page, "sweep", "curves")
+    page.wait_for_selector(f"{study('sweep')} .da-panel-curves svg")
+    view(page, "sweep", "drift")
+    page.wait_for_selector(f"{study('sweep')} .da-panel-drift svg")
+    words = page.inner_text(f"{study('sweep')} .da-panel-drift")
+    assert "Mode collapse cannot be told" in words
+    assert "largest change" in words
+    assert page.problems == []
+
+
+def test_a_study_is_taken_away_as_a_table(swept, tmp_path):
+    page = swept
+    with page.expect_download() as download:
+        page.click(f"{study('sweep')} .da-button[data-study-kind=csv]")
+    download.value.save_as(tmp_path / "sweep.csv")
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["value"]) for row in rows] == [1, 3, 9, 1, 3, 9]
+    assert {row["status"] for row in rows} == {"complete"}
+
+
+def test_cells_become_layers_of_the_trajectory_page(swept):
+    page = swept
+    page.click(f"{study('sweep')} button:has-text('Open as layers')")
+    page.wait_for_selector("body[data-page=trajectory]")
+    page.wait_for_function("document.querySelectorAll('.da-layer').length === 6")
+    page.click(".da-nav button[data-page=sweep]")
+
+
+def test_an_earlier_study_is_opened_again_and_fills_the_form(swept):
+    page = swept
+    page.reload()
+    page.wait_for_selector(study("sweep"), state="attached")
+    page.click(f"{study('sweep')} .da-shelf summary")
+    page.click(f"{study('sweep')} .da-shelf-title >> nth=0")
+    view(page, "sweep", "grid")
+    page.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=sweep] .da-contact-cell img').length === 6"
+    )
+    page.wait_for_function(
+        "document.querySelector('#sweep-values input, #sweep-values textarea').value === '1, 3, 9'"
+    )
+    assert page.input_value("#sweep-prompt textarea") == "a red circle swept"
+    assert page.input_value("#sweep-seeds input") == "2"
+
+
+def test_a_link_opens_the_study(swept):
+    page = swept
+    context = page.context
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.click(f"{study('sweep')} .da-copy-link")
+    page.wait_for_selector(f"{study('sweep')} .da-copy-link:has-text('Copied')")
+    address = page.evaluate("navigator.clipboard.readText()")
+    query = parse_qs(urlsplit(address).query)
+    assert query["page"] == ["sweep"]
+    assert query["prompt"] == ["a red circle swept"]
+    other = context.new_page()
+    other.goto(address)
+    other.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=sweep] .da-contact-cell img').length === 6"
+    )
+    other.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_neighbourhood_is_mapped_and_measured(open_page, width):
+    page = open_page(width, "?page=neighbourhood")
+    run(page, "neighbourhood", prompt="a blue square", seed=5, num_inference_steps=4, k=5, radius=0.7)
+    page.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=neighbourhood] .da-contact-cell img').length === 6"
+    )
+    assert fits(page)
+    view(page, "neighbourhood", "map")
+    page.wait_for_function("document.querySelectorAll('.da-scatter-shot').length === 6")
+    assert "basin" in page.inner_text(f"{study('neighbourhood')} .da-panel-map")
+    assert fits(page)
+    view(page, "neighbourhood", "growth")
+    page.wait_for_selector(".da-growth-median")
+    assert fits(page)
+    view(page, "neighbourhood", "matrix")
+    page.wait_for_selector(".da-matrix-map canvas, canvas.da-matrix-map")
+    assert fits(page)
+    assert page.problems == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "field", "value", "words"),
+    [
+        ("sweep", "values", "", "values"),
+        ("sweep", "values", "1, two", "not a number"),
+        ("sweep", "values", ",".join(str(n) for n in range(200)), "32"),
+        ("sweep", "seeds", "0", "seeds"),
+        ("neighbourhood", "k", "0", "1 to"),
+        ("neighbourhood", "radius", "1.5", "0 to 1"),
+    ],
+)
+def test_a_wrong_value_is_told_at_its_field(open_page, operation, field, value, words):
+    page = open_page(query=f"?page={operation}")
+    begin(page, operation, **{field: value})
+    note = page.wait_for_selector(f"#error-{operation}-{field}")
+    assert words in note.inner_text()
+    assert not page.is_visible(f"{study(operation)} .da-contact-cell[data-cell] img")
+
+
+def test_a_lane_that_cannot_run_fails_alone_and_says_why(open_page):
+    page = open_page(query="?page=sweep")
+    page.wait_for_selector(study("sweep"))
+    lane(page, "sweep", "SD-Turbo")
+    begin(page, "sweep", prompt="a green ring", seed=6, num_inference_steps=3, values="2, 4")
+    wait_for(page, "sweep", "complete", "failed")
+    page.wait_for_selector(f"{study('sweep')} .da-lane:has-text('SD-Turbo'):has-text('Retry')")
+    words = page.inner_text(study("sweep"))
+    assert "could not be fetched" in words
+    assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 2
+
+
+def test_stop_keeps_the_cells_that_are_finished(open_page):
+    page = open_page(query="?page=sweep")
+    page.wait_for_selector(study("sweep"))
+    page.click(".da-page-sweep .da-fold button")
+    page.check("#sweep-exact input")
+    begin(page, "sweep", prompt="a cyan star", seed=61, num_inference_steps=40, values="2, 3, 4, 5, 6, 7")
+    page.wait_for_function(
+        "() => document.querySelector('.da-study[data-operation=sweep] .da-status').innerText.includes('1 of 6')"
+        " || document.querySelectorAll('.da-study[data-operation=sweep] .da-contact-cell img').length >= 2"
+    )
+    page.click("#sweep-stop")
+    wait_for(page, "sweep", "stopped")
+    text = page.inner_text(study("sweep"))
+    assert "topped" in text
+    assert page.locator(f"{study('sweep')} .da-contact-cell img").count() < 6
