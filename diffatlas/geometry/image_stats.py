@@ -46,7 +46,6 @@ def statistics(pixels: np.ndarray) -> dict[str, float]:
     counts = np.bincount(_levels(grey).ravel(), minlength=256)
     shares = counts[counts > 0] / grey.size
     x, y = _centroid(grey)
-    high, low = pixels.max(-1).astype(np.float64), pixels.min(-1)
     return {
         "entropy": abs(float((shares * np.log2(shares)).sum())),
         "edge_density": float((sobel(grey / 255) > EDGE).mean()),
@@ -55,8 +54,14 @@ def statistics(pixels: np.ndarray) -> dict[str, float]:
         "centroid_y": y,
         "luma_mean": float(grey.mean() / 255),
         "luma_std": float(grey.std() / 255),
-        "saturation": float(((high - low) / np.maximum(high, 1)).mean()),
+        "saturation": saturation(pixels),
     }
+
+
+def saturation(pixels: np.ndarray) -> float:
+    """Mean saturation in HSV of (H, W, 3) uint8 pixels, (max - min) / max of R, G, B; black counts as 0."""
+    high, low = pixels.max(-1).astype(np.float64), pixels.min(-1)
+    return float(((high - low) / np.maximum(high, 1)).mean())
 
 
 def sobel(values: np.ndarray) -> np.ndarray:

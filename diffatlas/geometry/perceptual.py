@@ -11,7 +11,7 @@ from scipy.fft import dctn
 
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.common_basis import distances_from, gram
-from diffatlas.geometry.image_stats import luma, statistics
+from diffatlas.geometry.image_stats import luma
 
 #: The luma is reduced to a square of this many times the side of the hash before its frequencies are taken.
 OVERSAMPLING = 4
@@ -95,11 +95,6 @@ def distances(items: Sequence[Any], measure: Callable[[Any, Any], float]) -> np.
         for j in range(i + 1, n):
             result[i, j] = result[j, i] = measure(items[i], items[j])
     return result
-
-
-def saturation(pixels: np.ndarray) -> float:
-    """Mean saturation in HSV, 0 to 1: see `diffatlas.geometry.image_stats.statistics`."""
-    return statistics(pixels)["saturation"]
 
 
 def clipped(pixels: np.ndarray) -> Clipped:

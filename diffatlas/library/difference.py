@@ -15,7 +15,9 @@ from diffatlas.geometry import path as geometry
 from diffatlas.library.stored import StoredRun
 
 #: Parts of a provenance that tell runs apart and not environments, or that follow from its other parts.
-_NOT_ENVIRONMENT = frozenset({"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout"})
+_NOT_ENVIRONMENT = frozenset(
+    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch"}
+)
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ class Library:
         self._index = Index(self.folder)
         self._tidied = False
 
-    def record(self, events: Iterable[Event]) -> Generator[Event, None, None]:
-        """Yield ``events`` unchanged, each after it is on disk.
+    def record(self, events: Iterable[Event], kind: str = "trace") -> Generator[Event, None, None]:
+        """Yield ``events`` unchanged, each after it is on disk. ``kind`` is the operation that makes the run.
 
         Closing this generator closes ``events`` too and marks the run as "stopped". When the run has ended, `evict`
         makes room for the next one.
@@ -73,7 +73,7 @@ class Library:
             return folder
 
         try:
-            with closing(_record(events, folder_for)) as recorded:
+            with closing(_record(events, folder_for, kind)) as recorded:
                 for event in recorded:
                     if isinstance(event, Started):
                         self._index.update(event.run_id)
@@ -364,14 +364,16 @@ def record_into(folder: Path, events: Iterable[Event]) -> Generator[Event, None,
     return _record(events, lambda _: folder)
 
 
-def _record(events: Iterable[Event], folder_for: Callable[[Started], Path]) -> Generator[Event, None, None]:
+def _record(
+    events: Iterable[Event], folder_for: Callable[[Started], Path], kind: str = "trace"
+) -> Generator[Event, None, None]:
     with ExitStack() as stack:
         if hasattr(events, "close"):
             stack.enter_context(closing(events))
         writer: RunWriter | None = None
         for event in events:
             if isinstance(event, Started):
-                writer = stack.enter_context(RunWriter(folder_for(event)))
+                writer = stack.enter_context(RunWriter(folder_for(event), kind))
             if writer is not None:
                 writer.write(event)
             yield event

@@ -30,8 +30,9 @@ class RunWriter:
     nothing: its run reads as "partial".
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, kind: str = "trace") -> None:
         self.folder = Path(folder)
+        self._kind = kind
         self._manifest: dict[str, Any] | None = None
         self._lines: io.TextIOBase | None = None
         self._steps = 0
@@ -140,6 +141,8 @@ class RunWriter:
         }
         if key := event.provenance.get("key"):
             self._manifest["key"] = key
+        if self._kind != "trace":
+            self._manifest["kind"] = self._kind
         self._write_manifest(self._manifest)
 
     def _step(self, step: Step) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.errors import NonFiniteLatents
-from diffatlas.geometry import compare, drift, perceptual
+from diffatlas.geometry import compare, drift, image_stats, perceptual
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.agreement import FEWEST, rank_correlation
 from diffatlas.operations.measure import (
@@ -229,7 +229,7 @@ def _measure_group(
             mean(angles or ()),
             None if path is None else float(measures.path_length(path[:, None])[0]),
             None if path is None else float(measures.straightness(path[:, None])[0]),
-            None if cell.pixels is None else perceptual.saturation(cell.pixels),
+            None if cell.pixels is None else image_stats.saturation(cell.pixels),
             None if cell.pixels is None else perceptual.clipped(cell.pixels).share,
             None if cell.final is None else float(np.abs(cell.final).max()),
         )

@@ -118,9 +118,7 @@ def _perturbed(anchor: int, k: int, radius: float, spread: str, step: int) -> li
         shown = f"{r:.3g}"
         cosine = math.sqrt((1 - r) * (1 + r))
         start = "x_T" if step == 0 else f"The noise that is left after {_steps(step)}"
-        caption = (
-            f"{start}, turned by radius {shown} towards other noise: about cosine {cosine:.3f} to the anchor's."
-        )
+        caption = f"{start}, turned by radius {shown} towards other noise: about cosine {cosine:.3f} to the anchor's."
         columns.append((r, f"{i} · r {shown}", caption, {"noise": Noise("perturb", seed, r, step)}))
     return columns
 

@@ -233,12 +233,15 @@ class LaneRun:
 
     def _events(self, backend: Backend, unit: Sequence[Cell]) -> Generator[tuple[int, Event], None, None]:
         library, stop, reuse = self._board.library, self._stop, self._reuse
+        kind = self._board.study.operation
         if self._batches(backend):
             # Also of one cell: a run that came out of a batch before will do.
             params = [cell.params for cell in unit]
-            yield from tracing.stream_batch(params, self._capture, backend, library, stop, reuse)
+            yield from tracing.stream_batch(params, self._capture, backend, library, stop, reuse, kind)
             return
-        with closing(tracing.stream(unit[0].params, self._capture, backend, library, stop, reuse)) as events:
+        with closing(
+            tracing.stream(unit[0].params, self._capture, backend, library, stop, reuse, kind)
+        ) as events:
             for event in events:
                 yield 0, event
 

@@ -37,16 +37,19 @@ def stream(
     library: Library | None = None,
     stop: threading.Event | None = None,
     reuse: bool = True,
+    kind: str = "trace",
 ) -> Generator[Event, None, None]:
     """Yield the events of one run, recording them into ``library`` as they arrive where one is given.
 
     A complete run of the same request in ``library`` (`diffatlas.operations.cache`) is served instead of
     running it again: no model is loaded, nothing is recorded, and `Started.cached_from` names that run.
-    ``reuse=False`` runs in any case.
+    ``reuse=False`` runs in any case. ``kind`` is the operation that the run is recorded as part of.
 
     Errors arrive as `Failed` events; see `diffatlas.backends.base.Backend.trace` for how to end a run early.
     """
-    return _stream(params, capture or Capture(), backend or shared_local_backend(), library, stop, reuse)
+    return _stream(
+        params, capture or Capture(), backend or shared_local_backend(), library, stop, reuse, kind
+    )
 
 
 def stream_batch(
@@ -56,6 +59,7 @@ def stream_batch(
     library: Library | None = None,
     stop: threading.Event | None = None,
     reuse: bool = True,
+    kind: str = "trace",
 ) -> Generator[tuple[int, Event], None, None]:
     """Yield (position in ``cells``, event) of several runs that share one pipeline call.
 
@@ -74,7 +78,7 @@ def stream_batch(
     check_cells(cells)
     if not isinstance(backend, BatchBackend):
         raise CapabilityError(f"The backend {backend.name!r} runs no batches: run the cells one by one.")
-    return _stream_batch(cells, capture or Capture(), backend, library, stop, reuse)
+    return _stream_batch(cells, capture or Capture(), backend, library, stop, reuse, kind)
 
 
 def trace(
@@ -102,6 +106,7 @@ def _stream(
     library: Library | None,
     stop: threading.Event | None,
     reuse: bool,
+    kind: str,
 ) -> Generator[Event, None, None]:
     if library is not None and reuse and not (stop is not None and stop.is_set()):
         stored = cache.lookup(library, backend, params, capture)
@@ -109,7 +114,7 @@ def _stream(
             yield from cache.replayed(stored, capture)
             return
     events = cache.keyed(backend.trace(params, capture, stop))
-    yield from library.record(events) if library is not None else events
+    yield from library.record(events, kind) if library is not None else events
 
 
 def _stream_batch(
@@ -119,6 +124,7 @@ def _stream_batch(
     library: Library | None,
     stop: threading.Event | None,
     reuse: bool,
+    kind: str,
 ) -> Generator[tuple[int, Event], None, None]:
     stored = {}
     if library is not None and reuse and not (stop is not None and stop.is_set()):
@@ -131,7 +137,9 @@ def _stream_batch(
     rest = [i for i in range(len(cells)) if i not in stored]
     alone = rest if len(rest) == 1 else []
     if len(rest) > 1:
-        with closing(_recorded(backend.trace_batch([cells[i] for i in rest], capture, stop), library)) as run:
+        with closing(
+            _recorded(backend.trace_batch([cells[i] for i in rest], capture, stop), library, kind)
+        ) as run:
             for position, event in run:
                 if isinstance(event, Failed) and event.field == "batch":
                     # Before its start: nothing of it has been seen.
@@ -139,13 +147,13 @@ def _stream_batch(
                 else:
                     yield rest[position], event
     for i in alone:
-        with closing(_stream(cells[i], capture, backend, library, stop, reuse=False)) as events:
+        with closing(_stream(cells[i], capture, backend, library, stop, False, kind)) as events:
             for event in events:
                 yield i, event
 
 
 def _recorded(
-    events: Generator[tuple[int, Event], None, None], library: Library | None
+    events: Generator[tuple[int, Event], None, None], library: Library | None, kind: str
 ) -> Generator[tuple[int, Event], None, None]:
     """Yield the events of several runs, each after it is on disk as part of its own run."""
     with ExitStack() as stack:
@@ -153,17 +161,17 @@ def _recorded(
         recorders: dict[int, _Recorder] = {}
         for position, event in events:
             if position not in recorders:
-                recorders[position] = stack.enter_context(_Recorder(library))
+                recorders[position] = stack.enter_context(_Recorder(library, kind))
             yield position, recorders[position].take(event)
 
 
 class _Recorder:
     """Passes the events of one run, as they come, through the generators that read from a stream."""
 
-    def __init__(self, library: Library | None) -> None:
+    def __init__(self, library: Library | None, kind: str) -> None:
         self._waiting: deque[Event | Exception] = deque()
         keyed = cache.keyed(self._arriving())
-        self._events = library.record(keyed) if library is not None else keyed
+        self._events = library.record(keyed, kind) if library is not None else keyed
 
     def __enter__(self) -> _Recorder:
         return self

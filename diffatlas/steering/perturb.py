@@ -1,6 +1,7 @@
 """A denoiser made worse on purpose: self-attention that looks at each place alone, or blocks that are skipped.
 
-Which layers: of a UNet, the middle block's transformer; of a transformer, the block in the middle for attention (as
+Which layers: of a UNet, the transformers of the middle block and of levels as coarse as that of Stable Diffusion (8 x 8
+places), which a small UNet has more of; of a transformer, the block in the middle for attention (as
 diffusers' pipelines do for Stable Diffusion 3 and PixArt), and for skipping the blocks at the depth of 7, 8 and 9 of
 24, as Stability AI recommends for Stable Diffusion 3.5. They are found by what they are made of, not by their class.
 """
@@ -18,6 +19,9 @@ from diffatlas.errors import CapabilityError
 STACKS = ("transformer_blocks", "blocks", "layers", "single_transformer_blocks")
 #: A block's self-attention, in the order in which it is looked for.
 SELF_ATTENTION = ("attn1", "self_attn", "attn", "attention")
+#: The side of the coarsest map of Stable Diffusion, whose middle block is what the paper perturbs. A smaller UNet does
+#: at levels of this size what the large one does in its middle.
+FEW = 8
 #: A block's input that it returns, changed.
 _HIDDEN = ("hidden_states", "x")
 
@@ -163,8 +167,24 @@ def _is_stack(value: Any, torch: Any) -> bool:
 
 
 def _unet_blocks(denoiser: Any) -> list[Any]:
-    middle = denoiser.mid_block
-    return [m for m in middle.modules() if hasattr(m, "attn1") and hasattr(m, "ff")] if middle else []
+    """Return the transformer blocks of the middle, and of each level that works at few places as well."""
+    parts = [denoiser.mid_block, *_small_levels(denoiser)]
+    return [m for part in parts if part for m in part.modules() if hasattr(m, "attn1") and hasattr(m, "ff")]
+
+
+def _small_levels(denoiser: Any) -> list[Any]:
+    """Return the blocks on the way down and up that work at `FEW` places a side or fewer, by the native size."""
+    side = getattr(denoiser.config, "sample_size", None)
+    if not isinstance(side, int):
+        return []
+    small, coming_up = [], []
+    for block in denoiser.down_blocks:
+        small += [block] if side <= FEW else []
+        coming_up.append(side)
+        side = side // 2 if getattr(block, "downsamplers", None) else side
+    return small + [
+        block for block, side in zip(denoiser.up_blocks, reversed(coming_up), strict=True) if side <= FEW
+    ]
 
 
 def depths(count: int, method: str) -> list[int]:

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage
 
 from diffatlas.errors import InvalidParams
-from diffatlas.geometry.image_stats import luma
+from diffatlas.geometry.image_stats import luma, saturation
 from diffatlas.geometry.perceptual import (
     clipped,
     distances,
@@ -15,7 +15,6 @@ from diffatlas.geometry.perceptual import (
     image_distance,
     image_distances,
     phash,
-    saturation,
 )
 
 RNG = np.random.default_rng(0)

@@ -94,7 +94,8 @@ def test_perturbed_attention_is_that_of_diffusers_pipelines(
 
     for pipe, cls, layers in (
         (sd_pipe, StableDiffusionPAGPipeline, ["mid"]),
-        (sdxl_pipe, StableDiffusionXLPAGPipeline, ["mid"]),
+        # Of this small one, a level beside the middle works at 8 x 8 places too.
+        (sdxl_pipe, StableDiffusionXLPAGPipeline, ["mid", "down_blocks.1", "up_blocks.0"]),
         (pixart_pipe, PixArtSigmaPAGPipeline, ["blocks.1"]),
     ):
         parts = {name: copy.deepcopy(part) for name, part in pipe.components.items()}
@@ -221,3 +222,22 @@ def test_no_warning_that_guiders_are_experimental(sd_pipe: Any) -> None:
         log.removeHandler(handler)
     assert not any("experimental" in message for message in seen)
     assert not log.disabled
+
+
+def test_of_a_unet_the_levels_as_coarse_as_that_of_stable_diffusion_are_perturbed() -> None:
+    from diffusers import UNet2DConditionModel
+
+    from diffatlas.steering.perturb import _unet_blocks
+
+    kinds = ("CrossAttnDownBlock2D",) * 4, ("CrossAttnUpBlock2D",) * 4
+    unet = UNet2DConditionModel(
+        sample_size=32, down_block_types=kinds[0], up_block_types=kinds[1], block_out_channels=(8,) * 4,
+        layers_per_block=1, cross_attention_dim=8, attention_head_dim=2, norm_num_groups=4,
+    )  # fmt: skip
+    names = {id(module): name for name, module in unet.named_modules()}
+    places = {".".join(names[id(block)].split(".")[:2]) for block in _unet_blocks(unet)}
+    # Sides 32, 16, 8, 4 on the way down, 4 in the middle, 4, 8, 16, 32 on the way up.
+    assert places == {"mid_block.attentions", "down_blocks.2", "down_blocks.3", "up_blocks.0", "up_blocks.1"}
+    unet.register_to_config(sample_size=64)
+    unet.down_blocks[3].attentions = unet.up_blocks[0].attentions = None
+    assert {names[id(block)].split(".")[0] for block in _unet_blocks(unet)} == {"mid_block"}

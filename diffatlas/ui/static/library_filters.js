@@ -5,6 +5,7 @@ import { statusText } from "./library_text.js";
 
 const PAUSE = 200; // ms of no typing before it is asked
 const STATUSES = ["complete", "stopped", "failed", "running", "partial", "damaged"];
+const KINDS = [["trace", "trajectory"], ["sweep", "sweep"], ["neighbourhood", "neighbourhood"]];
 const SORTS = [
   ["created", true, "Newest first"],
   ["created", false, "Oldest first"],
@@ -21,6 +22,7 @@ const SORTS = [
 export function createFilters(root, { onChange, onView, modelName }) {
   const text = el("input", { type: "search", class: "da-input da-search", placeholder: "Search prompts, names, notes, tags", "aria-label": "Search the Library", maxlength: 200, autocomplete: "off", spellcheck: "false" });
   const model = select("da-filter-model", [["", "any"]]);
+  const kind = select("da-filter-kind", [["", "any"], ...KINDS]);
   const status = select("da-filter-status", [["", "any"], ...STATUSES.map((name) => [name, statusText(name)])]);
   const tag = select("da-filter-tag", [["", "any"]]);
   const locked = select("da-filter-locked", [["", "any"], ["yes", "locked"], ["no", "not locked"]]);
@@ -35,6 +37,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     "div",
     { class: "da-filters", id: "da-filters" },
     field("Model", model),
+    field("Made by", kind),
     field("Status", status),
     field("Tag", tag),
     field("Lock", locked),
@@ -70,7 +73,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     clearTimeout(timer);
     changed();
   });
-  for (const control of [model, status, tag, locked, sort, since, until]) control.addEventListener("change", changed);
+  for (const control of [model, kind, status, tag, locked, sort, since, until]) control.addEventListener("change", changed);
 
   function changed() {
     const next = JSON.stringify(query());
@@ -86,7 +89,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     unfold.textContent = count ? `Filters (${count})` : "Filters";
   }
 
-  const narrowed = () => [model, status, tag, locked, since, until].filter((control) => control.value).length;
+  const narrowed = () => [model, kind, status, tag, locked, since, until].filter((control) => control.value).length;
 
   /** What `find` is asked, but for limit and offset. */
   function query() {
@@ -94,6 +97,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     return {
       text: text.value.trim(),
       model: model.value || null,
+      kind: kind.value || null,
       status: status.value || null,
       tag: tag.value || null,
       since: moment(since.value, 0),
@@ -105,7 +109,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
   }
 
   function clear() {
-    for (const control of [text, model, status, tag, locked, since, until]) control.value = "";
+    for (const control of [text, model, kind, status, tag, locked, since, until]) control.value = "";
     clearTimeout(timer);
     text.focus();
     changed();
