@@ -11,6 +11,7 @@ for most, (B, tokens, channels) for packed ones (FLUX and its kin).
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -67,6 +68,12 @@ class Step:
     #: x0 of another prediction m of the same shape is ``x0_pred + x0_gain * (m - noise_pred)``: exact where the
     #: scheduler neither clips nor thresholds x0. None where x0 was not captured.
     x0_gain: float | None = None
+    #: What each place of the image attends to, by "<kind>:<layer>"; None at steps where it was not captured. Shares of
+    #: a query's attention, float16. "cross": (B, tokens, rows, columns). "self": (B, rows, columns, rows, columns),
+    #: the place that looks first, then the one that is looked at, places averaged to the cells of a grid. By head, an
+    #: axis of heads follows B; with both halves of guidance, an axis of (cond, uncond) comes before it, or of (cond)
+    #: alone where no guidance ran. `diffatlas.capture.attention_maps` defines them.
+    attention: Mapping[str, np.ndarray] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,8 @@ class Failed:
 
 
 Event = Started | Step | Image | Finished | Failed
+#: Before the name of a map of attention, among the tensors of a blob.
+_ATTENTION = "attention/"
 _KINDS: dict[str, type] = {e.kind: e for e in (Started, Step, Image, Finished, Failed)}
 
 
@@ -119,7 +128,11 @@ def to_bytes(event: Event) -> bytes:
     rest: dict[str, Any] = {"kind": event.kind}
     for f in fields(event):
         value = getattr(event, f.name)
-        if isinstance(value, np.ndarray):
+        if f.name == "attention":
+            # Steps without it are as they were before it could be captured.
+            maps = value or {}
+            arrays |= {_ATTENTION + key: np.ascontiguousarray(array) for key, array in maps.items()}
+        elif isinstance(value, np.ndarray):
             arrays[f.name] = np.ascontiguousarray(value)
         elif isinstance(value, GenerationParams):
             rest[f.name] = value.to_dict()
@@ -138,6 +151,10 @@ def from_bytes(blob: bytes) -> Event:
         cls = _KINDS[rest.pop("kind")]
         if "params" in rest:
             rest["params"] = GenerationParams.from_dict(rest["params"])
-        return cls(**rest, **load(blob))
+        arrays = load(blob)
+        attention = {name: arrays.pop(name) for name in [*arrays] if name.startswith(_ATTENTION)}
+        if attention:
+            rest["attention"] = {name.removeprefix(_ATTENTION): array for name, array in attention.items()}
+        return cls(**rest, **arrays)
     except Exception as error:
         raise ValueError("These bytes are not a Diffusion Atlas event.") from error

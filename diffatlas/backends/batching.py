@@ -202,8 +202,7 @@ class _Batch:
         states = self._paths[i] if i < len(self._paths) else []
         return [float(path.cosine(x, states[-1])[0]) for x in states[1:]]
 
-    @staticmethod
-    def _own(step: events.Step, i: int) -> events.Step:
+    def _own(self, step: events.Step, i: int) -> events.Step:
         """Return sample ``i`` of a step, with a batch axis of 1."""
 
         def part(array: np.ndarray | None) -> np.ndarray | None:
@@ -217,7 +216,15 @@ class _Batch:
             uncond_pred=part(step.uncond_pred),
             x0_pred=part(step.x0_pred),
             preview=part(step.preview),
+            attention=self._own_attention(step, i),
         )
+
+    def _own_attention(self, step: events.Step, i: int) -> dict[str, np.ndarray] | None:
+        if step.attention is None:
+            return None
+        both = self._capture.attention_halves == "both"
+        row = (slice(None), slice(i, i + 1)) if both else (slice(i, i + 1),)
+        return {name: np.ascontiguousarray(maps[row]) for name, maps in step.attention.items()}
 
     def _thinned(self, step: events.Step) -> events.Step:
         """Leave out what is only there for the metrics."""

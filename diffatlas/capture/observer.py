@@ -12,6 +12,8 @@ import numpy as np
 
 from diffatlas.capture import guidance, preview, schedule
 from diffatlas.capture.arrays import to_numpy
+from diffatlas.capture.attention import AttentionRecorder
+from diffatlas.capture.attention_prompt import prompts_seen, text_of
 from diffatlas.capture.calls import (
     DENOISERS,
     denoisers,
@@ -32,6 +34,8 @@ from diffatlas.run import with_cosine_to_end
 if TYPE_CHECKING:
     import torch
 
+    from diffatlas.capture.attention_trace import AttentionTrace
+
 
 @dataclass
 class Trace:
@@ -48,11 +52,22 @@ class Trace:
     cosine_to_end: list[float] = field(default_factory=list)
     #: What makes pictures of the stored latents without the pipeline: ``latent_rgb``, the fitted linear map
     #: ({"weight": (C, 3), "bias": (3,)}, where previews are on), and for packed latents ``latent_grid`` and
-    #: ``latent_layout`` (`diffatlas.capture.latent_grid.describe_packing`). Entries of a run's provenance.
+    #: ``latent_layout`` (`diffatlas.capture.latent_grid.describe_packing`). And ``attention``: the layers whose
+    #: attention is read (`AttentionRecorder.describe`). Entries of a run's provenance.
     latent_provenance: dict[str, Any] = field(default_factory=dict)
     #: Whether the first of two predictions is the conditional one, and its sign, where whoever changes the guided
     #: prediction has seen the pipeline's own (`diffatlas.capture.guidance.cond_first`). Else it is found here.
     order: tuple[bool, float] | None = None
+
+    @property
+    def attention(self) -> AttentionTrace:
+        """What was captured of the attention, as maps of tokens and words, and their measures.
+
+        Raises `CapabilityError` where no attention was captured.
+        """
+        from diffatlas.capture.attention_trace import AttentionTrace
+
+        return AttentionTrace.of(self)
 
 
 @contextmanager
@@ -80,8 +95,11 @@ def observe(
     `Step.uncond_pred` have the form of `Step.noise_pred`: a learned variance is left out, and the sign is
     the scheduler's where a pipeline negates its model. `Step.x0_pred` is float32.
 
-    Raises `CapabilityError` where the pipeline has no such parts, and inside the pipeline call where the
-    scheduler's noise levels are not known, or x0 or a preview is asked of what allows none.
+    Attention is read at its own call, on the thread that entered the context, which must be that of the pipeline.
+
+    Raises `CapabilityError` where the pipeline has no such parts or no attention layer that is asked for, and inside
+    the pipeline call where the scheduler's noise levels are not known, or x0, a preview or attention is asked of what
+    allows none.
     """
     capture = Capture() if capture is None else capture
     observed = denoisers(pipe)
@@ -91,11 +109,15 @@ def observe(
             f"{type(pipe).__name__} has no denoiser and scheduler of the kind that can be observed:"
             f" one of {', '.join(DENOISERS)} and a scheduler with a step are needed."
         )
-    recorder = _Recorder(pipe, capture, on_start, on_step)
+    attention = None if capture.attention == "off" else AttentionRecorder(capture, observed)
+    recorder = _Recorder(pipe, capture, on_start, on_step, attention)
     with ExitStack() as stack:
         for denoiser in observed:
             hook = denoiser.register_forward_hook(recorder.after_denoiser, with_kwargs=True)
             stack.callback(hook.remove)
+        if attention is not None:
+            stack.enter_context(attention.watching(recorder.coming_step))
+            stack.enter_context(prompts_seen(pipe, recorder.see_prompt))
         stack.enter_context(step_wrapped(scheduler, recorder.around_step))
         stack.callback(recorder.finish)
         yield recorder.trace
@@ -110,8 +132,12 @@ class _Recorder:
         capture: Capture,
         on_start: Callable[[Trace], None] | None,
         on_step: Callable[[Step], None] | None,
+        attention: AttentionRecorder | None = None,
     ) -> None:
         self.trace = Trace()
+        self._attention = attention
+        #: What the pipeline has encoded since the last run began; a negative prompt follows the prompt.
+        self._prompts: list[Any] = []
         self._pipe = pipe
         self._capture = capture
         self._on_start = on_start
@@ -137,7 +163,9 @@ class _Recorder:
         """Forward hook: keep the raw prediction of a denoiser call."""
         if self._before_first_step:
             self._grid = token_grid(kwargs)
-        if self._capture.predictions or self._capture.metrics:
+        # Which half is the conditional one is told from them.
+        needs_order = self._attention is not None and self.trace.order is None and self._order is None
+        if self._capture.predictions or self._capture.metrics or needs_order:
             prediction = first_tensor(output)
             if prediction is not None:
                 # A pipeline may go on to write into it.
@@ -166,6 +194,16 @@ class _Recorder:
             self.trace.cosine_to_end[:] = cosines
             self.trace.steps[:] = with_cosine_to_end(tuple(self.trace.steps), cosines)
 
+    def see_prompt(self, prompt: Any) -> None:
+        """The pipeline encodes a prompt."""
+        self._prompts.append(prompt)
+
+    def coming_step(self) -> tuple[int, int | None, bool]:
+        """Return the index of the coming step, the number of steps where it is known, and whether it begins a run."""
+        if self._before_first_step:
+            return 0, None, True
+        return len(self.trace.steps), self.trace.total_steps, False
+
     @property
     def _before_first_step(self) -> bool:
         return len(self.trace.steps) in (0, self.trace.total_steps)
@@ -184,6 +222,8 @@ class _Recorder:
             trace.latent_provenance |= describe_packing(self._pipe, sample, self._grid)
         elif sample.ndim == 3 and self._grid is not None and math.prod(self._grid) == sample.shape[1]:
             trace.latent_provenance["latent_grid"] = list(self._grid)
+        if self._attention is not None:
+            trace.latent_provenance["attention"] = self._describe_attention()
         self._path.append(trace.initial_latents[:1])
         if self._on_start is not None:
             self._on_start(trace)
@@ -227,10 +267,24 @@ class _Recorder:
             metrics=metrics,
             preview=self._preview(scheduler, x0_pred) if capture.wants_preview(index, total) else None,
             x0_gain=x0_gain if capture.x0 else None,
+            attention=self._take_attention(len(latents)),
         )
         trace.steps.append(step)
         if self._on_step is not None:
             self._on_step(step)
+
+    def _describe_attention(self) -> dict[str, Any]:
+        described = self._attention.describe()
+        lengths = [layer["tokens"] for layer in described["layers"] if layer["kind"] == "cross"]
+        prompts, self._prompts = self._prompts, []
+        text = text_of(self._pipe, prompts[0], lengths[0]) if prompts and lengths else None
+        return described if text is None else described | {"text": text}
+
+    def _take_attention(self, batch: int) -> dict[str, np.ndarray] | None:
+        if self._attention is None:
+            return None
+        order = self.trace.order or self._order
+        return self._attention.take(batch, None if order is None else order[0])
 
     def _split(self, guided: np.ndarray | None, batch: int) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return (cond, uncond) from the denoiser's outputs since the last step, or (None, None)."""

@@ -7,6 +7,7 @@
       steps.jsonl                a line per step: index, timestep, sigma, metrics, x0_gain
       initial.safetensors        initial_latents
       steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred
+      steps/step_0003.attention.safetensors   a map for each layer, "<kind>:<layer>"; where it was captured
       previews/step_0003_00.png  one per image of the batch
       images/image_00.png        the final images
       marks.json                 name, tags, note, locked: what a person said of the run (`marks`); optional
@@ -93,6 +94,11 @@ def is_run_id(value: str) -> bool:
 def step_file(folder: Path, index: int) -> Path:
     """Return the path of a step's tensors."""
     return folder / "steps" / f"step_{index:04d}.safetensors"
+
+
+def attention_file(folder: Path, index: int) -> Path:
+    """Return the path of a step's maps of attention."""
+    return folder / "steps" / f"step_{index:04d}.attention.safetensors"
 
 
 def preview_file(folder: Path, index: int, image: int) -> Path:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ def read_run(folder: Path) -> Run:
     """Read a whole run, arrays bit-exact. Raises `DamagedRun` saying what cannot be read."""
     manifest = read_manifest(folder)
     with reading(folder):
+        lines = [parse_line(folder, i, line) for i, line in enumerate(lines_of(folder))]
         steps = tuple(
-            read_step(folder, parse_line(folder, i, line)) for i, line in enumerate(lines_of(folder))
+            replace(read_step(folder, line), attention=read_attention(folder, line) or None) for line in lines
         )
         return Run(
             id=manifest["id"],
@@ -190,13 +191,14 @@ def parse_line(folder: Path, number: int, line: bytes) -> dict[str, Any]:
             "x0_gain": maybe_number(data.get("x0_gain")),
             "arrays": list(data["arrays"]),
             "previews": int(data["previews"]),
+            "attention": [str(name) for name in data.get("attention", ())],
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedRun(f"{folder.name}/{layout.STEPS} is damaged at line {number + 1}.") from error
 
 
 def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
-    """Read the arrays of the step that ``line`` (`parse_line`) lists."""
+    """Read the arrays of the step that ``line`` (`parse_line`) lists, but for its attention."""
     index = line["index"]
     arrays = read_tensors(layout.step_file(folder, index)) if line["arrays"] else {}
     if sorted(arrays) != line["arrays"]:
@@ -210,6 +212,24 @@ def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
         x0_gain=line["x0_gain"],
         **arrays,
     )
+
+
+def read_attention(
+    folder: Path, line: Mapping[str, Any], names: Iterable[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Read the maps of attention of the step that ``line`` lists; of ``names`` alone where they are given."""
+    listed = line["attention"]
+    wanted = listed if names is None else list(names)
+    if not wanted:
+        return {}
+    from safetensors import safe_open
+
+    with safe_open(layout.attention_file(folder, line["index"]), framework="numpy") as file:
+        if sorted(file.keys()) != listed:
+            raise DamagedRun(
+                f"The run in {folder.name} is damaged: step {line['index']} lacks some of its attention."
+            )
+        return {name: file.get_tensor(name) for name in wanted}
 
 
 def read_preview(folder: Path, line: Mapping[str, Any]) -> np.ndarray | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,8 @@ class StoredRun:
         """Return the scalars of every step, as `Step` spells them, without reading an array.
 
         Keys: ``index``, ``timestep``, ``sigma``, ``metrics`` (floats; ``cosine_to_end`` among them once the
-        run has ended), ``x0_gain``, ``arrays`` (names of the stored arrays) and ``previews`` (their number).
+        run has ended), ``x0_gain``, ``arrays`` (names of the stored arrays), ``previews`` (their number) and
+        ``attention`` (names of its maps, "<kind>:<layer>").
         """
         with reader.reading(self.folder):
             # The manifest first: where it has the cosines, every line is on disk.
@@ -139,13 +141,34 @@ class StoredRun:
             return np.stack(states)
 
     def step(self, index: int) -> Step:
-        """Return step ``index`` (0-based) with all its arrays. Raises `InvalidParams` for one it does not have."""
+        """Return step ``index`` (0-based) with its arrays, but for its attention, which `attention` reads.
+
+        Raises `InvalidParams` for one it does not have.
+        """
         with reader.reading(self.folder):
             cosines = reader.cosines_to_end(self.manifest)
             line = self._line(index)
             if cosines:
                 line["metrics"]["cosine_to_end"] = cosines[index]
             return reader.read_step(self.folder, line)
+
+    def attention(self, index: int, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Return the maps of attention of step ``index`` as `Step.attention` has them; {} where it has none.
+
+        names: "<kind>:<layer>" of those to read; the others are not read from the disk. None for all.
+
+        Raises `InvalidParams` for a step or a map that the run does not have.
+        """
+        names = None if names is None else list(names)
+        with reader.reading(self.folder):
+            line = self._line(index)
+            if missing := sorted(set(names or ()) - set(line["attention"])):
+                raise InvalidParams(
+                    f"Step {index} of the run {self.id} has no attention {missing[0]!r}: it has"
+                    f" {', '.join(line['attention']) or 'none'}.",
+                    field="names",
+                )
+            return reader.read_attention(self.folder, line, names)
 
     def preview(self, index: int) -> np.ndarray | None:
         """Return the stored preview of step ``index``, (B, H, W, 3) uint8, or None.

@@ -150,6 +150,8 @@ class RunWriter:
         arrays = {name: array for name, array in arrays.items() if array is not None}
         if arrays:
             self._tensors(layout.step_file(self.folder, step.index), arrays)
+        if step.attention:
+            self._tensors(layout.attention_file(self.folder, step.index), dict(step.attention))
         for image, pixels in enumerate(step.preview if step.preview is not None else ()):
             self._picture(layout.preview_file(self.folder, step.index, image), pixels)
         line = {
@@ -161,6 +163,8 @@ class RunWriter:
             "arrays": sorted(arrays),
             "previews": 0 if step.preview is None else len(step.preview),
         }
+        if step.attention:
+            line["attention"] = sorted(step.attention)
         # One write and one flush: a kill leaves whole lines and at most one cut short.
         self._lines.write(layout.dumps(line) + "\n")
         self._lines.flush()

@@ -15,7 +15,10 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from diffatlas.backends.base import BatchBackend, IdentifiedBackend
+from diffatlas.capture.attention_layers import matches
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
@@ -118,6 +121,8 @@ def is_whole(stored: StoredRun) -> bool:
             pictures += [layout.preview_file(folder, index, i) for i in range(line["previews"])]
             if line["arrays"]:
                 tensors[layout.step_file(folder, index)] = line["arrays"]
+            if line["attention"]:
+                tensors[layout.attention_file(folder, index)] = line["attention"]
         for path, names in tensors.items():
             # Opening checks that the file is as long as its header says.
             with safe_open(path, framework="numpy") as file:
@@ -150,11 +155,14 @@ def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None
             cached_from=stored.id,
         )
         cosines = []
+        kept = _kept_attention(stored, capture)
         for index in range(stored.step_count):
             step = stored.step(index)
+            if kept and capture.wants_attention(index, stored.total_steps):
+                step = replace(step, attention=stored.attention(index, kept[index]) or None)
             if capture.metrics:
                 cosines.append(step.metrics["cosine_to_end"])
-            yield thinned(step, capture, stored.total_steps)
+            yield thinned(step, capture, stored.total_steps, _halves(stored.capture))
         for index, pixels in enumerate(stored.images()):
             yield Image(index=index, pixels=pixels)
         yield Finished("complete", stored.seconds, cosines)
@@ -162,11 +170,15 @@ def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None
         yield Failed(code=error.code, message=error.message, field=error.field)
 
 
-def thinned(step: Step, capture: Capture, total_steps: int) -> Step:
+def thinned(step: Step, capture: Capture, total_steps: int, halves: str = "cond") -> Step:
     """Return a stored step as a live one with ``capture`` would be.
 
-    ``cosine_to_end`` goes: in a stream it comes with `Finished`.
+    ``cosine_to_end`` goes: in a stream it comes with `Finished`. Of attention the steps that are not asked for go,
+    and the unconditional half where ``halves``, as they are stored, are both. Its layers are for who reads them.
     """
+    attention = step.attention if capture.wants_attention(step.index, total_steps) else None
+    if attention and halves == "both" and capture.attention_halves == "cond":
+        attention = {name: np.ascontiguousarray(maps[0]) for name, maps in attention.items()}
     predictions = capture.predictions
     metrics = {name: value for name, value in step.metrics.items() if name != "cosine_to_end"}
     return replace(
@@ -179,12 +191,42 @@ def thinned(step: Step, capture: Capture, total_steps: int) -> Step:
         x0_gain=step.x0_gain if capture.x0 else None,
         metrics=metrics if capture.metrics else {},
         preview=step.preview if capture.wants_preview(step.index, total_steps) else None,
+        attention=attention,
     )
 
 
 def _thinned_provenance(provenance: Mapping[str, Any], capture: Capture) -> dict[str, Any]:
-    left_out = _OF_PREVIEWS if capture.previews == "off" else ()
-    return {name: value for name, value in provenance.items() if name not in left_out}
+    left_out = set(_OF_PREVIEWS) if capture.previews == "off" else set()
+    if capture.attention == "off":
+        left_out.add("attention")
+    kept = {name: value for name, value in provenance.items() if name not in left_out}
+    if "attention" in kept:
+        described = kept["attention"]
+        layers = [layer for layer in described["layers"] if _is_asked_for(layer, capture)]
+        # The tokens name the keys of cross-attention.
+        left_out = () if "cross" in capture.attention_kinds else ("text",)
+        kept["attention"] = {n: v for n, v in described.items() if n not in left_out} | {"layers": layers}
+    return kept
+
+
+def _halves(capture: Mapping[str, Any]) -> str:
+    return capture.get("attention_halves", "cond")
+
+
+def _kept_attention(stored: StoredRun, capture: Capture) -> list[list[str]]:
+    """Return the names of the maps of each stored step that ``capture`` asks for; nothing where it asks for none."""
+    if capture.attention == "off":
+        return []
+    described = stored.provenance["attention"]["layers"]
+    asked = {f"{layer['kind']}:{layer['name']}" for layer in described if _is_asked_for(layer, capture)}
+    return [[name for name in line["attention"] if name in asked] for line in stored.step_lines()]
+
+
+def _is_asked_for(layer: Mapping[str, Any], capture: Capture) -> bool:
+    """Whether a layer, as provenance describes it, is one that ``capture`` asks for; the stored run's covers it."""
+    return layer["kind"] in capture.attention_kinds and matches(
+        layer["name"], layer["block"], capture.attention_layers
+    )
 
 
 def _of_key(library: Library, key: str) -> Iterator[StoredRun]:

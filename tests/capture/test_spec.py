@@ -42,7 +42,7 @@ def test_each_array_that_is_asked_for_must_be_there(name):
 def test_a_capture_comes_back_from_its_dict():
     capture = Capture(x0=False, previews=3, preview_decoder="vae", preview_size=64)
     assert Capture.from_dict(capture.to_dict()) == capture
-    with pytest.raises(InvalidParams, match="'attention'"):
-        Capture.from_dict({"attention": "cross"})
+    with pytest.raises(InvalidParams, match="'gradients'"):
+        Capture.from_dict({"gradients": "all"})
     with pytest.raises(InvalidParams, match="previews"):
         Capture.from_dict({"previews": "some"})

@@ -1,0 +1,106 @@
+"""The attention layers of a denoiser, found by what they are made of, and which of them are asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+#: Where a name says which part of a UNet it belongs to, in the order in which the parts run.
+PARTS = ("down", "mid", "up")
+_BLOCK = re.compile(r"(?P<stack>(?:.*\.)?\w*(?:blocks|layers))\.(?P<index>\d+)\.")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One attention layer.
+
+    block: "down", "mid" or "up" of a UNet; of a transformer, the place of its block in the whole depth, from 0; None
+        where neither can be told.
+    """
+
+    name: str
+    module: Any
+    block: str | int | None
+
+
+def attention_layers(denoisers: Sequence[Any]) -> list[Layer]:
+    """Return the attention layers in the order in which they run.
+
+    An attention layer has ``heads`` and a ``processor``, as those of diffusers have. Names are those of
+    ``named_modules``; of a second denoiser, with its number before them ("2.blocks.0.attn").
+    """
+    layers = []
+    for number, denoiser in enumerate(denoisers, start=1):
+        before = "" if number == 1 else f"{number}."
+        named = [(name, m) for name, m in denoiser.named_modules() if _is_attention(m)]
+        if hasattr(denoiser, "mid_block"):
+            found = [Layer(before + name, m, _part(name)) for name, m in named]
+            layers += sorted(found, key=lambda layer: PARTS.index(layer.block) if layer.block else len(PARTS))
+        else:
+            depths = _depths([name for name, _ in named])
+            layers += [Layer(before + name, m, depths.get(_block(name))) for name, m in named]
+    return layers
+
+
+def chosen_layers(layers: Sequence[Layer], patterns: Sequence[str] | None, most: int | None) -> list[Layer]:
+    """Return the layers that `Capture.attention_layers` and `Capture.attention_max_layers` ask for.
+
+    most: of each kind, that is of the layers that have the same name in their block ("attn1").
+    """
+    found = [layer for layer in layers if matches(layer.name, layer.block, patterns)]
+    if most is None:
+        return found
+    kinds: dict[str, list[Layer]] = {}
+    for layer in found:
+        kinds.setdefault(layer.name.rpartition(".")[2], []).append(layer)
+    kept = {layer.name for kind in kinds.values() for layer in spread(kind, most)}
+    return [layer for layer in found if layer.name in kept]
+
+
+def matches(name: str, block: str | int | None, patterns: Sequence[str] | None) -> bool:
+    """Whether a layer is one of ``patterns`` (`Capture.attention_layers`); None asks for all.
+
+    A pattern is a part ("mid"), the place of a block ("blocks.3"), a glob over the name, or the beginning of a name
+    up to a dot ("down_blocks.1").
+    """
+    if patterns is None:
+        return True
+    return any(
+        pattern == block
+        or (isinstance(block, int) and pattern == f"blocks.{block}")
+        or fnmatchcase(name, pattern)
+        or fnmatchcase(name, f"{pattern}.*")
+        for pattern in patterns
+    )
+
+
+def spread(items: Sequence[Any], most: int) -> list[Any]:
+    """Return at most so many of the items, evenly over their whole length; the first and last where there are two."""
+    if len(items) <= most:
+        return list(items)
+    if most == 1:
+        return [items[len(items) // 2]]
+    return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
+
+
+def _is_attention(module: Any) -> bool:
+    return isinstance(getattr(module, "heads", None), int) and hasattr(module, "processor")
+
+
+def _part(name: str) -> str | None:
+    return next((part for part in PARTS if name.startswith(f"{part}_block")), None)
+
+
+def _block(name: str) -> str | None:
+    """Return what a layer's name says of its block: "transformer_blocks.3"."""
+    found = _BLOCK.match(name)
+    return found and f"{found['stack']}.{found['index']}"
+
+
+def _depths(names: Sequence[str]) -> dict[str | None, int]:
+    """Return the place of each block that has a layer, one stack after the other."""
+    blocks = list(dict.fromkeys(block for name in names if (block := _block(name)) is not None))
+    return {block: i for i, block in enumerate(blocks)}
