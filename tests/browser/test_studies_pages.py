@@ -212,6 +212,11 @@ def test_a_lane_that_cannot_run_fails_alone_and_says_why(open_page):
     words = page.inner_text(study("sweep"))
     assert "could not be fetched" in words
     assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 2
+    page.click(f"{study('sweep')} .da-lane:has-text('SD-Turbo') button:has-text('Retry')")
+    wait_for(page, "sweep", "loading", "running", "waiting")
+    wait_for(page, "sweep", "complete", "failed")
+    page.wait_for_selector(f"{study('sweep')} .da-lane:has-text('SD-Turbo'):has-text('Retry')")
+    assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 2
 
 
 def test_stop_keeps_the_cells_that_are_finished(open_page):
