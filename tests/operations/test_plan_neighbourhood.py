@@ -8,7 +8,7 @@ import pytest
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.noise import derived_seeds
 from diffatlas.library.studies import Studies
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
+from diffatlas.operations.plan_neighbourhood import other_anchor, plan_neighbourhood
 from diffatlas.params import MAX_SEED, GenerationParams, Noise
 
 BASE = GenerationParams(prompt="a red circle", seed=40, num_inference_steps=20)
@@ -167,3 +167,22 @@ def test_what_the_mode_does_not_use_is_not_looked_at():
 
 def test_whole_numbers_of_a_form_may_be_floats():
     assert len(plan(k=3.0, step=2.0).cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "other"}, "model"),
+        ({"height": 96}, "height"),
+        ({"noise": Noise("perturb", 1, 0.2)}, "its seed alone"),
+        ({"seed": BASE.seed}, "seed"),
+    ],
+)
+def test_two_runs_between_which_there_is_no_way(changes, words):
+    with pytest.raises(InvalidParams, match=words) as caught:
+        other_anchor(BASE, BASE.replace(**({"seed": 9} | changes)))
+    assert caught.value.field == "to_seed"
+
+
+def test_the_other_end_is_the_seed_of_the_other_run():
+    assert other_anchor(BASE, BASE.replace(seed=9, prompt="another")) == 9
