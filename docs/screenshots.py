@@ -1,4 +1,4 @@
-"""Take the pictures of `docs/trajectory.md` and `docs/library.md` from the real app, on the embedded model.
+"""Take the pictures of the pages in `docs` from the real app, on the embedded model.
 
 Run from the project's root (it needs the ``test`` extra and a Chromium)::
 
@@ -40,6 +40,37 @@ def show(page: Page, view: str) -> None:
     page.evaluate("scrollTo(0, 0)")
 
 
+def studies(page: Page, address: str) -> None:
+    """Make a sweep with a lane beside it, and a neighbourhood, and take pictures of both."""
+    for operation, fields, lane, views in (
+        (
+            "sweep",
+            {"values": "1, 3, 6, 9, 12", "prompt": "a red circle and a blue square"},
+            "euler_a",
+            ["drift"],
+        ),
+        ("neighbourhood", {"k": "12", "radius": "0.9", "prompt": "two shapes"}, None, ["map", "growth"]),
+    ):
+        page.goto(f"{address}?__theme=light&page={operation}")
+        island = f".da-study[data-operation={operation}]"
+        page.wait_for_selector(island)
+        for field, value in fields.items():
+            page.fill(f"#{operation}-{field} :is(input, textarea)", value)
+        if lane:
+            page.click(f"#{operation}-lanes input")
+            page.keyboard.type(lane)
+            page.click(f"#{operation}-lanes [role=option]:has-text('{lane}')")
+            page.keyboard.press("Escape")
+        page.click(f"#{operation}-run")
+        page.wait_for_selector(f"{island}[data-status=complete]")
+        page.wait_for_selector(f"{island} .da-cell-numbers:not(:empty)")
+        page.evaluate("scrollTo(0, 0)")
+        keep(page, operation)
+        for view in views:
+            page.click(f"{island} .da-tab[data-view={view}]")
+            keep(page, f"{operation}-{view}")
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -78,6 +109,7 @@ def main() -> None:
         page.wait_for_selector(".da-deep canvas")
         page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
         keep(page, "deep-dive")
+        studies(page, address)
         page.goto(f"{address}?__theme=light&page=library")
         page.wait_for_selector(".da-run-shot img")
         keep(page, "library")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.export import measured, report_parts
 from diffatlas.export.measured import METRICS, TOTALS
 from diffatlas.export.named import Named, plain
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
-from diffatlas.export.report_text import SUBSTITUTE, formula, lacking, markup, register_fonts
+from diffatlas.export.report_text import SUBSTITUTE, lacking, markup, register_fonts, term_words
 from diffatlas.glossary import TERMS, Term
 
 if TYPE_CHECKING:
@@ -33,31 +33,39 @@ def pdf(runs: Sequence[Named]) -> bytes:
     Of a batch it shows the first image. Text may hold anything: it is escaped, and a character that no font of
     the report has is drawn as "¤", which a note beneath it explains.
     """
+    title = f"{TITLE}: {', '.join(plain(entry.name) for entry in runs)}"
+
+    def story(styles: dict[str, ParagraphStyle], width: float) -> list[Flowable]:
+        pages = _front(runs, styles)
+        for number, entry in enumerate(runs):
+            pages += _layer(entry, number, styles, width)
+        return pages + _glossary(runs, styles)
+
+    return document(title, story)
+
+
+def document(title: str, story: Callable[[dict[str, ParagraphStyle], float], list[Flowable]]) -> bytes:
+    """Return a PDF of A4 pages. ``story(styles, width)`` makes what is on them, ``width`` in points."""
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import SimpleDocTemplate
 
     register_fonts()
     file = io.BytesIO()
-    document = SimpleDocTemplate(
+    pages = SimpleDocTemplate(
         file,
         pagesize=A4,
         leftMargin=MARGIN,
         rightMargin=MARGIN,
         topMargin=MARGIN,
         bottomMargin=MARGIN,
-        title=f"{TITLE}: {', '.join(plain(entry.name) for entry in runs)}"[:200],
+        title=title[:200],
         author="Diffusion Atlas",
         creator="Diffusion Atlas",
         invariant=1,
     )
-    document.afterFlowable = lambda flowable: bookmark(document.canv, flowable)
-    width = document.width - 12  # a frame keeps 6 points on each side
-    styles = all_styles()
-    story = _front(runs, styles)
-    for number, entry in enumerate(runs):
-        story += _layer(entry, number, styles, width)
-    story += _glossary(runs, styles)
-    document.build(story, canvasmaker=numbered_canvas())
+    pages.afterFlowable = lambda flowable: _bookmark(pages.canv, flowable)
+    width = pages.width - 12  # a frame keeps 6 points on each side
+    pages.build(story(_styles(), width), canvasmaker=_numbered_canvas())
     return file.getvalue()
 
 
@@ -140,18 +148,11 @@ def _glossary(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[
 
     heading = Paragraph("Glossary", styles["layer"])
     heading.bookmark = ("glossary", "Glossary")
-    entries = []
-    for entry in used_terms(runs):
-        words = f"<b>{markup(entry.name)}</b> &nbsp;{markup(entry.text)}"
-        if entry.formula:
-            words += f' <font color="{BURGUNDY}"><i>{formula(entry.formula)}</i></font>'
-        if entry.source:
-            words += f' <font color="{MUTED}" size="7">{markup(entry.source)}</font>'
-        entries.append(Paragraph(words, styles["term"]))
+    entries = [Paragraph(term_words(entry, BURGUNDY, MUTED), styles["term"]) for entry in used_terms(runs)]
     return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
 
 
-def bookmark(canvas: Canvas, flowable: Any) -> None:
+def _bookmark(canvas: Canvas, flowable: Any) -> None:
     """Enter a flowable that has a ``bookmark`` (key, words) into the outline."""
     if found := getattr(flowable, "bookmark", None):
         key, words = found
@@ -159,7 +160,7 @@ def bookmark(canvas: Canvas, flowable: Any) -> None:
         canvas.addOutlineEntry(words, key, 0)
 
 
-def all_styles() -> dict[str, ParagraphStyle]:
+def _styles() -> dict[str, ParagraphStyle]:
     """Return the report's styles of text, by name."""
     from reportlab.lib.colors import HexColor
     from reportlab.lib.styles import ParagraphStyle
@@ -187,7 +188,7 @@ def all_styles() -> dict[str, ParagraphStyle]:
     return {entry.name: entry for entry in found}
 
 
-def numbered_canvas() -> type[Canvas]:
+def _numbered_canvas() -> type[Canvas]:
     """Return a canvas that holds its pages back until their number is known, and prints it at their foot."""
     from reportlab.lib.colors import HexColor
     from reportlab.pdfgen.canvas import Canvas

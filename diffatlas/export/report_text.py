@@ -15,6 +15,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from diffatlas.export.named import plain
+from diffatlas.glossary import Term
 
 SUBSTITUTE = "¤"
 VERA = "Vera"
@@ -30,6 +31,16 @@ def markup(text: object) -> str:
 def formula(text: str) -> str:
     """Return one of the glossary's formulas as markup, its indices ("x_k", "x_(k-1)") lowered."""
     return re.sub(r"_(?:\(([^)]*)\)|(\w+))", r'<sub size="6.5">\1\2</sub>', markup(text))
+
+
+def term_words(entry: Term, colour: str, muted: str) -> str:
+    """Return a term of the glossary as markup: its name, what it means, its formula and its source."""
+    words = f"<b>{markup(entry.name)}</b> &nbsp;{markup(entry.text)}"
+    if entry.formula:
+        words += f' <font color="{colour}"><i>{formula(entry.formula)}</i></font>'
+    if entry.source:
+        words += f' <font color="{muted}" size="7">{markup(entry.source)}</font>'
+    return words
 
 
 def lacking(text: object) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,10 +9,10 @@ import numpy as np
 
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import plain
-from diffatlas.export.report import MARGIN, all_styles, bookmark, numbered_canvas
+from diffatlas.export.report import document
 from diffatlas.export.report_curves import GOLD
 from diffatlas.export.report_parts import tight
-from diffatlas.export.report_text import markup, register_fonts
+from diffatlas.export.report_text import markup
 from diffatlas.export.study_charts import grid
 from diffatlas.export.study_figures import (
     drift_charts,
@@ -55,39 +54,23 @@ def pdf(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
 
     images: pixels (H, W, 3) uint8 by cell key. measures: as `study_numbers` says; what is missing of them is left out.
     """
-    from reportlab.lib.pagesizes import A4
-    from reportlab.platypus import Paragraph, SimpleDocTemplate
+    from reportlab.platypus import Paragraph
 
-    register_fonts()
-    file = io.BytesIO()
     title = TITLES.get(study.operation, "Study")
-    document = SimpleDocTemplate(
-        file,
-        pagesize=A4,
-        leftMargin=MARGIN,
-        rightMargin=MARGIN,
-        topMargin=MARGIN,
-        bottomMargin=MARGIN,
-        title=f"{title}: {plain(study.title)}"[:200],
-        author="Diffusion Atlas",
-        creator="Diffusion Atlas",
-        invariant=1,
-    )
-    document.afterFlowable = lambda flowable: bookmark(document.canv, flowable)
-    width = document.width - 12  # a frame keeps 6 points on each side
-    styles = all_styles()
-    story = _front(study, title, styles, width)
-    for place, lane in enumerate(study.lanes):
-        story += _lane(study, lane, place, images, measures, styles, width)
-    if measures.get("note"):
-        story.append(Paragraph(markup(measures["note"]), styles["text"]))
-    if study.operation == "sweep":
-        story += _drift(study, measures, styles, width)
-    story += _sentences("Agreement of the lanes", measures.get("agreement"), styles)
-    story += numbers_table(study, measures, styles, width)
-    story += definitions_pages(study, measures, styles)
-    document.build(story, canvasmaker=numbered_canvas())
-    return file.getvalue()
+
+    def story(styles: dict[str, ParagraphStyle], width: float) -> list[Flowable]:
+        pages = _front(study, title, styles, width)
+        for place, lane in enumerate(study.lanes):
+            pages += _lane(study, lane, place, images, measures, styles, width)
+        if measures.get("note"):
+            pages.append(Paragraph(markup(measures["note"]), styles["text"]))
+        if study.operation == "sweep":
+            pages += _drift(study, measures, styles, width)
+        pages += _sentences("Agreement of the lanes", measures.get("agreement"), styles)
+        pages += numbers_table(study, measures, styles, width)
+        return pages + definitions_pages(study, measures, styles)
+
+    return document(f"{title}: {plain(study.title)}", story)
 
 
 def _front(study: Study, title: str, styles: Mapping[str, ParagraphStyle], width: float) -> list[Flowable]:

@@ -10,7 +10,7 @@ import numpy as np
 from diffatlas.export.lettering import fit
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, SHEET
 from diffatlas.export.report_parts import picture, tight
-from diffatlas.export.report_text import formula, markup
+from diffatlas.export.report_text import markup, term_words
 from diffatlas.export.study_numbers import base_column, cell_numbers, distances, number_names
 from diffatlas.glossary import TERMS
 from diffatlas.library.study import Cell, Study
@@ -223,12 +223,7 @@ def definitions_pages(
     if not any(cell.params.negative_prompt for cell in study.cells):
         used -= {"negative_prompt"}
     for entry in (entry for entry in TERMS if entry.key in used):
-        words = f"<b>{markup(entry.name)}</b> &nbsp;{markup(entry.text)}"
-        if entry.formula:
-            words += f' <font color="{BURGUNDY}"><i>{formula(entry.formula)}</i></font>'
-        if entry.source:
-            words += f' <font color="{MUTED}" size="7">{markup(entry.source)}</font>'
-        entries.append(Paragraph(words, styles["term"]))
+        entries.append(Paragraph(term_words(entry, BURGUNDY, MUTED), styles["term"]))
     return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
 
 

@@ -102,6 +102,28 @@ def plan_neighbourhood(
     return lay_out("neighbourhood", title, spec, lanes_of(base, lanes), 1, len(columns), make, field)
 
 
+def other_anchor(first: GenerationParams, second: GenerationParams) -> int:
+    """Return ``to_seed`` of the way from the noise of one run to that of another; all else is the first one's.
+
+    Raises `InvalidParams` where there is no such way: the runs are of different models or sizes, or of noise that is
+    not a seed's alone.
+    """
+    for name in ("model", "width", "height"):
+        a, b = getattr(first, name), getattr(second, name)
+        if a != b:
+            raise InvalidParams(
+                f"These runs differ in {name} ({a} and {b}), so there is no way between their noise: choose two that"
+                " do not.",
+                field="to_seed",
+            )
+    if first.noise is not None or second.noise is not None:
+        raise InvalidParams(
+            "The noise of one of these runs is not that of its seed alone: choose runs that start from a seed.",
+            field="to_seed",
+        )
+    return _other_seed(first.seed, second.seed)
+
+
 #: Value, label, caption, and what is set of the parameters.
 _Column = tuple[Any, str, str, dict[str, Any]]
 
@@ -118,7 +140,7 @@ def _perturbed(anchor: int, k: int, radius: float, spread: str, step: int) -> li
         shown = f"{r:.3g}"
         cosine = math.sqrt((1 - r) * (1 + r))
         start = "x_T" if step == 0 else f"The noise that is left after {_steps(step)}"
-        caption = f"{start}, turned by radius {shown} towards other noise: about cosine {cosine:.3f} to the anchor's."
+        caption = f"{start}, turned by radius {shown}: about cosine {cosine:.3f} to the anchor's."
         columns.append((r, f"{i} · r {shown}", caption, {"noise": Noise("perturb", seed, r, step)}))
     return columns
 

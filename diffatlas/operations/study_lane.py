@@ -297,8 +297,7 @@ class LaneRun:
             return _Again(cells, max(waits))
         codes = {error.code for error in again.values()}
         if codes != {OutOfMemory.code}:
-            fits = all(error.field != "batch" for error in again.values())
-            return _Again(cells, None, 1, "" if fits else "This pipeline takes one cell at a time.")
+            return _Again(cells, None, 1)
         words = "one cell at a time" if size < 4 else f"{size // 2} cells at a time"
         note = f"A batch of {size} did not fit into memory: {words} from there on."
         return _Again(cells, None, size // 2, note)

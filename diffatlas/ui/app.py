@@ -58,8 +58,8 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         header()
         form = trajectory_page(app, layers, turns, projections)
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
-        neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
-        library_page(LibraryServices(libraries, layers, backend, names, turns), form)
+        around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
+        library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
         footer()
     return app
 

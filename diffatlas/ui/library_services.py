@@ -17,6 +17,7 @@ from diffatlas.export.kinds import KINDS, export, file_name
 from diffatlas.export.named import Named
 from diffatlas.library import Library, RunInfo
 from diffatlas.library.difference import difference
+from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
 from diffatlas.ui.components import form as forms
@@ -63,6 +64,7 @@ class LibraryServices:
             "details": self.details,
             "difference": self.difference,
             "open": self.open,
+            "explore": self.explore,
             "replay": self.replay,
             "replay_state": self.replay_state,
             "export": self.export,
@@ -177,6 +179,15 @@ class LibraryServices:
             self._layers.open(visitor, run, info.name or info.prompt)
             library.touch(run)
         return {"layers": ids}
+
+    def explore(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what the Neighbourhood page asks around one run, or between two."""
+        library = self._libraries.of(visitor)
+        first, *others = (library.open(run).params for run in _several(asked))
+        if len(others) > 1:
+            raise InvalidParams("Choose one run to explore around, or two to explore between.")
+        own = {"mode": "slerp", "to_seed": other_anchor(first, others[0])} if others else {"mode": "perturb"}
+        return {"query": forms.query_of(first), "own": own}
 
     def query_of(self, visitor: str, ids: Any) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""

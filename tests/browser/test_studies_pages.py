@@ -6,6 +6,7 @@ import csv
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import visiting
 
 pytestmark = pytest.mark.browser
 
@@ -212,6 +213,11 @@ def test_a_lane_that_cannot_run_fails_alone_and_says_why(open_page):
     words = page.inner_text(study("sweep"))
     assert "could not be fetched" in words
     assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 2
+    page.click(f"{study('sweep')} .da-lane:has-text('SD-Turbo') button:has-text('Retry')")
+    wait_for(page, "sweep", "loading", "running", "waiting")
+    wait_for(page, "sweep", "complete", "failed")
+    page.wait_for_selector(f"{study('sweep')} .da-lane:has-text('SD-Turbo'):has-text('Retry')")
+    assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 2
 
 
 def test_stop_keeps_the_cells_that_are_finished(open_page):
@@ -229,3 +235,26 @@ def test_stop_keeps_the_cells_that_are_finished(open_page):
     text = page.inner_text(study("sweep"))
     assert "topped" in text
     assert page.locator(f"{study('sweep')} .da-contact-cell img").count() < 6
+
+
+def test_two_runs_of_the_library_fill_the_way_between_them(open_page):
+    page = open_page()
+    for seed in (81, 82):
+        visiting.run(page, prompt="a magenta ring for the way", seed=seed, num_inference_steps=2)
+    page.click(".da-nav button[data-page=library]")
+    page.fill(".da-search", "ring for the way")
+    page.wait_for_function("document.querySelectorAll('.da-run').length === 2")
+    page.click(".da-select-all")
+    page.click(".da-act-explore")
+    page.wait_for_selector("body[data-page=neighbourhood]")
+    page.wait_for_selector("#neighbourhood-to_seed input:visible")
+    page.wait_for_function(
+        "document.querySelector('#neighbourhood-prompt textarea').value.includes('for the way')"
+    )
+    ends = {page.input_value(f"#neighbourhood-{field} input") for field in ("seed", "to_seed")}
+    assert ends == {"81", "82"}
+    run(page, "neighbourhood", stops=3)
+    page.wait_for_function(
+        "() => document.querySelectorAll('.da-study[data-operation=neighbourhood] .da-contact-cell img').length === 3"
+    )
+    assert page.problems == []

@@ -65,7 +65,7 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
 def test_presets_say_what_to_look_for_until_another_prompt_is_typed(open_page):
     page = open_page()
     page.get_by_role("button", name="Counting").click()
-    hint = page.locator(".da-form > .da-hint")
+    hint = page.locator(".da-page-trajectory .da-form > .da-hint")
     page.wait_for_function("document.querySelector('.da-hint').innerText.includes('Count the blobs')")
     assert page.input_value("#field-prompt textarea") == "three green squares"
     page.press("#field-prompt textarea", "End")
@@ -136,12 +136,12 @@ def test_prompt_is_text_and_never_markup(open_page):
 def test_seed_modes(open_page):
     page = open_page()
     seed = page.locator("#field-seed input")
-    page.get_by_label("+1", exact=True).check()
+    page.locator(".da-page-trajectory").get_by_label("+1", exact=True).check()
     run(page, seed=41, num_inference_steps=1)
     wait_for_end(page, "complete")
     assert numbers(page)["seed"] == "41"
     page.wait_for_function("document.querySelector('#field-seed input').value == '42'")
-    page.get_by_label("Shuffle", exact=True).check()
+    page.locator(".da-page-trajectory").get_by_label("Shuffle", exact=True).check()
     page.click("#field-run")
     page.wait_for_function("document.querySelector('#field-seed input').value != '42'")
     assert numbers(page)["seed"] == "42"
@@ -195,8 +195,12 @@ def test_no_sideways_scroll(open_page, theme, width):
     page.click(".da-tab[data-view=film]")
     page.click(".da-frame[data-step='1'] >> nth=0")
     page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
-    assert page.evaluate("document.querySelector('.da-inspector').scrollWidth <= window.innerWidth")
-    for selector in (".da-inspector-list dt", ".da-inspector-list dd", ".da-bars-readout"):
+    assert page.evaluate("document.querySelector('.da-inspector[open]').scrollWidth <= window.innerWidth")
+    for selector in (
+        "[open] .da-inspector-list dt",
+        "[open] .da-inspector-list dd",
+        "[open] .da-bars-readout",
+    ):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 
 

@@ -113,7 +113,7 @@ def test_nobody_sees_the_layers_of_another(open_page):
 
 def test_several_runs_in_sequence_lock_all_but_the_last(open_page):
     page = open_page()
-    page.get_by_label("+1", exact=True).check()
+    page.locator(".da-page-trajectory").get_by_label("+1", exact=True).check()
     for field, value in {"seed": 100, "num_inference_steps": 2, "runs": 3}.items():
         fill(page, field, value)
     page.click("#field-run")
@@ -173,20 +173,22 @@ def test_inspector_plays_the_steps_and_shows_what_belongs_to_each(open_page):
     page = open_page()
     run(page, prompt="a red circle", seed=5, num_inference_steps=6)
     page.click(".da-frame[data-step='3']")
-    title = page.locator(".da-inspector-title")
+    title = page.locator("[open] .da-inspector-title")
     page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
     assert title.inner_text() == "Step 4 of 6"
-    page.wait_for_function("document.querySelectorAll('.da-inspector .da-inspector-list dt').length > 15")
+    page.wait_for_function("document.querySelectorAll('[open] .da-inspector-list dt').length > 15")
     assert page.locator(".da-bars-area").count() == 4
     pictures = page.evaluate(
-        """() => [...document.querySelectorAll('.da-inspector-row img, .da-inspector-pictures img')]
+        """() => [...document.querySelectorAll('[open] .da-inspector-row img, [open] .da-inspector-pictures img')]
              .map(image => image.currentSrc)"""
-    ) or page.evaluate("() => [...document.querySelectorAll('.da-inspector img')].map(image => image.src)")
+    ) or page.evaluate(
+        "() => [...document.querySelectorAll('[open].da-inspector img')].map(image => image.src)"
+    )
     assert len(set(pictures)) >= 4, "x_t, x0 and the two estimates are four pictures"
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.da-inspector-title').innerText === 'Step 5 of 6'")
+    page.wait_for_function("document.querySelector('[open] .da-inspector-title').innerText === 'Step 5 of 6'")
 
-    page.locator(".da-inspector select").first.select_option(index=0)
+    page.locator("[open].da-inspector select").first.select_option(index=0)
     page.get_by_role("button", name="Play").click()
     seen = set()
     for _ in range(150):
@@ -216,15 +218,15 @@ def test_histogram_of_a_frame_opens_larger(open_page):
         """() => { const box = document.querySelector('.da-bars-area').ownerSVGElement.getBoundingClientRect();
                    return box.width > 300 && box.top < innerHeight && box.bottom > 0; }"""
     )
-    assert page.inner_text(".da-inspector-title") == "Step 2 of 3"
+    assert page.inner_text("[open] .da-inspector-title") == "Step 2 of 3"
 
 
 def test_without_guidance_the_estimates_say_so(open_page):
     page = open_page()
     run(page, guidance_scale=1, num_inference_steps=2)
     page.click(".da-frame[data-step='1']")
-    page.wait_for_function("document.querySelectorAll('.da-inspector-absent').length == 2")
-    assert set(page.locator(".da-inspector-absent").all_inner_texts()) == {"no guidance at this scale"}
+    page.wait_for_function("document.querySelectorAll('[open] .da-inspector-absent').length == 2")
+    assert set(page.locator("[open] .da-inspector-absent").all_inner_texts()) == {"no guidance at this scale"}
 
 
 def test_two_locked_layers_are_compared(open_page):
@@ -312,7 +314,7 @@ def test_a_thumbnail_and_a_point_of_the_path_open_their_step(open_page):
     for above in (18, 45):
         page.mouse.click(box["x"] + box["width"] / 2, box["y"] - above)
         page.wait_for_selector("dialog.da-inspector[open]")
-        assert page.inner_text(".da-inspector-title") == "Step 5 of 5"
+        assert page.inner_text("[open] .da-inspector-title") == "Step 5 of 5"
         page.keyboard.press("Escape")
         page.wait_for_selector("dialog.da-inspector[open]", state="detached")
 

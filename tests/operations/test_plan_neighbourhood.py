@@ -8,7 +8,7 @@ import pytest
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.noise import derived_seeds
 from diffatlas.library.studies import Studies
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
+from diffatlas.operations.plan_neighbourhood import other_anchor, plan_neighbourhood
 from diffatlas.params import MAX_SEED, GenerationParams, Noise
 
 BASE = GenerationParams(prompt="a red circle", seed=40, num_inference_steps=20)
@@ -57,7 +57,7 @@ def test_noise_may_be_perturbed_at_a_later_step():
 def test_captions_tell_the_cosine():
     caption = plan(k=1, radius=0.6).cells[1].caption
     # sqrt(1 - 0.36)
-    assert "about 0.800" in caption
+    assert "about cosine 0.800" in caption
 
 
 def test_a_path_goes_from_one_plain_anchor_to_the_other():
@@ -167,3 +167,22 @@ def test_what_the_mode_does_not_use_is_not_looked_at():
 
 def test_whole_numbers_of_a_form_may_be_floats():
     assert len(plan(k=3.0, step=2.0).cells) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": "other"}, "model"),
+        ({"height": 96}, "height"),
+        ({"noise": Noise("perturb", 1, 0.2)}, "its seed alone"),
+        ({"seed": BASE.seed}, "seed"),
+    ],
+)
+def test_two_runs_between_which_there_is_no_way(changes, words):
+    with pytest.raises(InvalidParams, match=words) as caught:
+        other_anchor(BASE, BASE.replace(**({"seed": 9} | changes)))
+    assert caught.value.field == "to_seed"
+
+
+def test_the_other_end_is_the_seed_of_the_other_run():
+    assert other_anchor(BASE, BASE.replace(seed=9, prompt="another")) == 9

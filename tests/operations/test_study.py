@@ -552,7 +552,7 @@ def test_a_cell_that_is_known_to_be_wrong_stays_out_of_the_batch(library):
     assert statuses(study) == ["complete", "failed", "complete"]
 
 
-def test_a_pipeline_without_batches_is_asked_once(library):
+def test_the_cells_of_a_pipeline_without_batches_run_one_by_one(library):
     class Single(BatchingBackend):
         def trace_batch(self, cells, capture=None, stop=None):
             self.batches.append(len(cells))
@@ -561,8 +561,9 @@ def test_a_pipeline_without_batches_is_asked_once(library):
 
     backend = Single()
     _, study = play(seeds([*range(12)]), backend, library)
-    assert backend.batches == [6]
+    assert backend.batches == [6, 6]
     assert set(statuses(study)) == {"complete"}
+    assert not any(cell.batched for cell in study.cells)
 
 
 def test_a_stored_run_that_cannot_be_read_is_not_deleted(library, monkeypatch):

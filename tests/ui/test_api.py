@@ -112,7 +112,23 @@ def test_failure_is_a_value_and_not_an_exception(client, change, words):
     assert words in last["error"]["message"]
 
 
-def test_only_the_trace_is_public(client):
+def test_a_sweep_and_a_neighbourhood_by_a_script(client, library):
+    asked = {"prompt": "a blue square", "steps": 3, "seed": 9}
+    swept = client.predict(**asked, values="1, 5", api_name="/sweep")
+    assert swept["status"] == "complete"
+    runs = [library.load(cell["run"]) for _, cell in sorted(swept["cells"].items())]
+    assert [run.params.guidance_scale for run in runs] == [1, 5]
+    near = client.predict(**asked, k=1, radius=0.3, api_name="/neighbourhood")
+    cells = {key: library.load(cell["run"]) for key, cell in near["cells"].items()}
+    assert cells["a-0-0"].params.noise is None
+    assert cells["a-0-1"].params.noise.amount == 0.3
+    found = library.search(kind="neighbourhood")
+    assert {info.id for info in found.runs} >= {cells["a-0-1"].id}
+    failed = client.predict(**asked, values="1, 1", api_name="/sweep")
+    assert failed["error"]["field"] == "values"
+
+
+def test_only_runs_are_public(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(public) == {"/trace"}
+    assert set(public) == {"/trace", "/sweep", "/neighbourhood"}
     assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == list(INPUTS)

@@ -138,6 +138,16 @@ def test_opened_runs_are_locked_layers(room):
     assert {layer.id for layer in layers if layer.locked} >= set(room.ids[:2])
 
 
+def test_one_run_is_explored_around_and_two_between(room):
+    around = room.ask("explore", ids=room.ids[1:2])
+    assert around["own"] == {"mode": "perturb"}
+    assert (around["query"]["prompt"], around["query"]["seed"]) == ("a blue star", "1")
+    between = room.ask("explore", ids=[room.ids[2], room.ids[0]])
+    assert between["own"] == {"mode": "slerp", "to_seed": 0}
+    assert between["query"]["seed"] == "2"
+    assert "two to explore between" in room.ask("explore", ids=room.ids)["error"]["message"]
+
+
 def test_a_replay_on_the_same_machine_is_identical(room):
     told = wait(room, "replay_state", room.ask("replay", id=room.ids[1])["job"])
     assert told["report"]["verdict"] == "identical", told

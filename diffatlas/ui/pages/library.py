@@ -12,24 +12,39 @@ from diffatlas.registry import list_models
 from diffatlas.ui import links
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form
+from diffatlas.ui.components.study_form import StudyForm
 from diffatlas.ui.components.viewer import LibraryView
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.visitors import visitor_of
 
 
-def library_page(services: LibraryServices, form: Form) -> None:
-    """Draw the page in the Blocks that is being built. A run that is opened from it fills ``form``."""
+def library_page(services: LibraryServices, form: Form, around: StudyForm) -> None:
+    """Draw the page in the Blocks that is being built.
+
+    A run that is opened from it fills ``form``; one that is to be explored fills that of neighbourhoods, ``around``.
+    """
     with gr.Column(elem_classes="da-page-library"):
         view = LibraryView(services.functions, elem_id="library")
 
     def restore(event: gr.EventData, request: gr.Request) -> list[Any]:
+        asked, visitor = event._data or {}, visitor_of(request) or ""
+        opened: dict[str, str] = {}
+        near: dict[str, Any] = {"query": {}, "own": {}}
         try:
-            asked = services.query_of(visitor_of(request) or "", (event._data or {}).get("ids"))
+            if asked.get("explore"):
+                near = services.explore(visitor, {"ids": asked["explore"]})
+            else:
+                opened = services.query_of(visitor, asked.get("ids"))
         except DiffAtlasError:
-            asked = {}  # the page has said why already
-        backend = shared_local_backend()
-        return links.fill(asked, lambda model: forms.known(backend.info, model), list_models("local")[0].id)[
-            0
-        ]
+            pass  # the page has said why already
+        own = [near["own"].get(name, gr.skip()) for name in around.own]
+        return [*_filled(opened), *_filled(near["query"]), *own]
 
-    view.submit(restore, outputs=form.asked, api_visibility="private", show_progress="hidden")
+    outputs = [*form.asked, *around.asked, *around.own.values()]
+    view.submit(restore, outputs=outputs, api_visibility="private", show_progress="hidden")
+
+
+def _filled(query: dict[str, str]) -> list[Any]:
+    """Return updates of a form's request."""
+    info = shared_local_backend().info
+    return links.fill(query, lambda model: forms.known(info, model), list_models("local")[0].id)[0]

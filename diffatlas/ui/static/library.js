@@ -47,7 +47,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   element.querySelector(".da-mount").replaceChildren(parts.root);
   const filters = createFilters(parts.filters, { onChange: () => find(), onView: changeView, modelName });
   const cards = createCards(parts.cards, { onOpen: openDetails, onPick: pick, onLock: lock, modelName });
-  const actions = createActions(parts.root, { server, kinds, acts: { open: openSelected, compare, dataset: () => dataset.open([...selected.keys()]), trash: trashSelected, none } });
+  const actions = createActions(parts.root, { server, kinds, acts: { open: openSelected, compare, explore: exploreSelected, dataset: () => dataset.open([...selected.keys()]), trash: trashSelected, none } });
   const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, trash: (ids, event) => trash(ids, event), step } });
   const difference = createDifference({ server, modelName, onOpen: openIds });
   const dataset = createDataset({ server, onImported: () => refresh() });
@@ -196,6 +196,19 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     openRun(ids);
     onSubmit({ ids });
     stale = true;
+  }
+
+  /** Go to the Neighbourhood page, its form filled for what is selected. */
+  async function exploreSelected() {
+    const explore = [...selected.keys()];
+    try {
+      await ask(server, "explore", { ids: explore });
+    } catch (error) {
+      complain(error);
+      return;
+    }
+    showPage("neighbourhood");
+    onSubmit({ explore });
   }
 
   function openSelected() {

@@ -3,6 +3,7 @@
 
 import { ask } from "./ask.js";
 import { createProjector } from "./projector.js";
+import { remember, remembered } from "./remember.js";
 import { BUSY, SPACES } from "./state.js";
 
 const INK = "var(--da-ink)";
@@ -213,21 +214,4 @@ function foreseen(infos, { action, id, name, visible }) {
   if (action === "delete") return infos.filter((info) => info.id !== id);
   const changes = { rename: { name }, show: { visible } }[action] ?? {};
   return infos.map((info) => (info.id === id ? { ...info, ...changes } : info));
-}
-
-function remember(name, text) {
-  try {
-    sessionStorage.setItem(`diffatlas-${name}`, text);
-  } catch {
-    // A browser that keeps nothing begins anew at each visit.
-  }
-}
-
-function remembered(name, allowed, otherwise) {
-  try {
-    const text = sessionStorage.getItem(`diffatlas-${name}`);
-    return text === null || (allowed && !allowed.includes(text)) ? otherwise : text;
-  } catch {
-    return otherwise;
-  }
 }

@@ -35,7 +35,7 @@ const VIEWS = {
   sweep: [["grid", "Grid"], ...PATHS, ["drift", "Drift"]],
   neighbourhood: [["grid", "Grid"], ["map", "Map"], ["growth", "Growth"], ["matrix", "Distances"], ...PATHS],
 };
-const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: "model", seed: "seed", num_inference_steps: "steps", guidance_scale: "guidance", size: "size", scheduler: "scheduler" };
+const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: "model", seed: "seed", num_inference_steps: "steps", guidance_scale: "guidance", size: "size", scheduler: "scheduler", guidance_method: "guidance_method", exact: "exact", lanes: "lane", field: "sweep", mode: "neighbourhood", radius: "radius", to_seed: "slerp", offset: "seed_offset" };
 
 /** Mount the page in `element`.
  *

@@ -3,6 +3,7 @@
 
 import { ask } from "./ask.js";
 import { createProjector } from "./projector.js";
+import { remember, remembered } from "./remember.js";
 import { SPACES } from "./state.js";
 import { columnColour, counted, isBusy, nameOf, told } from "./study_words.js";
 
@@ -323,21 +324,4 @@ function measurable({ study, cells }) {
 function copied(value) {
   const cells = Object.fromEntries(Object.entries(value.cells ?? {}).map(([key, cell]) => [key, { ...cell }]));
   return { ...value, cells, lanes: { ...value.lanes } };
-}
-
-function remember(name, text) {
-  try {
-    sessionStorage.setItem(`diffatlas-${name}`, text);
-  } catch {
-    // A browser that keeps nothing begins anew at each visit.
-  }
-}
-
-function remembered(name, allowed, otherwise) {
-  try {
-    const text = sessionStorage.getItem(`diffatlas-${name}`);
-    return text === null || (allowed && !allowed.includes(text)) ? otherwise : text;
-  } catch {
-    return otherwise;
-  }
 }

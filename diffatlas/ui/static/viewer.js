@@ -29,6 +29,7 @@ const FIELD_TERMS = {
   "field-size": "size",
   "field-scheduler": "scheduler",
   "field-previews": "previews",
+  "field-guidance_method": "guidance_method",
 };
 
 /** Mount the viewer in `element`.
