@@ -126,6 +126,15 @@ def _check(folder: Path, run_ids: Sequence[str], per: str, licence: str) -> None
         raise InvalidParams(f"{folder} exists already: choose a folder that is new or empty.", field="folder")
 
 
+def _drop_attention(manifest: dict[str, Any]) -> bool:
+    """Have a manifest say nothing of attention maps, which a dataset leaves out; return whether it did."""
+    captured = manifest.get("capture") or {}
+    said = [name for name in captured if name.startswith("attention")]
+    for name in said:
+        del captured[name]
+    return (manifest.get("provenance") or {}).pop("attention", None) is not None or bool(said)
+
+
 def _opened(library: Library, run_id: str) -> Exported:
     stored = library.open(run_id)
     status = stored.status
@@ -134,14 +143,19 @@ def _opened(library: Library, run_id: str) -> Exported:
     with reader.reading(stored.folder):
         text = (stored.folder / layout.MANIFEST).read_text(encoding="utf-8")
         manifest = json.loads(text)
-        if manifest.pop("writer", None) is not None:
-            # Of a process that is gone; another machine may have one of its number.
+        # The writer is a process that is gone; another machine may have one of its number.
+        if (manifest.pop("writer", None) is not None) | _drop_attention(manifest):
             text = layout.dumps(manifest, indent=1)
         marks = read_marks(stored.folder)
         noted = stored.folder / layout.MARKS
         marks_text = noted.read_text(encoding="utf-8") if noted.is_file() else None
         lines = stored.step_lines()
         texts = [line.decode() for line in reader.lines_of(stored.folder)][: len(lines)]
+        for at, line in enumerate(lines):
+            if line["attention"]:
+                line["attention"] = []
+                told = json.loads(texts[at])
+                texts[at] = layout.dumps({name: told[name] for name in told if name != "attention"})
     return Exported(stored, manifest, text, marks, marks_text, lines, texts)
 
 

@@ -145,7 +145,7 @@ def _body(
         _LOAD_RUN if per == "run" else _LOAD_STEP,
         "## Open it in Diffusion Atlas",
         "```bash\ndiffatlas dataset import PATH_OR_USER/NAME\n```\n\nThe runs come back bit for bit: latents, "
-        "predictions, pictures, numbers, parameters and marks.",
+        "predictions, pictures, numbers, parameters and marks. Attention maps, where a run has them, are left out.",
         "## Columns",
         _COLUMNS[per],
         "## Runs",

@@ -202,3 +202,20 @@ def test_a_run_that_is_being_written_shows_its_attention(tmp_path: Path) -> None
             assert_same(replace(step, attention=stored.attention(step.index)), step)
         writer.write(Image(0, run.images[0]))
         writer.write(Finished("complete", 0.1, [0.0, 0.5, 1.0]))
+
+
+def test_a_dataset_leaves_attention_out_and_says_nothing_of_it(tmp_path):
+    import json
+
+    from diffatlas import GenerationParams
+    from diffatlas.operations.trace import trace
+
+    mine, yours = Library(tmp_path / "mine"), Library(tmp_path / "yours")
+    params = GenerationParams(prompt="a red circle", num_inference_steps=2)
+    run = trace(params, Capture(attention="cross"), library=mine)
+    mine.export_dataset(tmp_path / "dataset", [run.id])
+    [imported] = yours.import_dataset(tmp_path / "dataset")
+    stored = yours.open(imported)
+    assert stored.attention(0) == {}
+    assert "attention" not in json.dumps(stored.manifest)
+    np.testing.assert_array_equal(stored.step(1).latents, run.steps[1].latents)
