@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +191,7 @@ class LaneRun:
         if not _one_at_a_time(backend):
             return self._play(backend, unit, last)
         words = "Waits for its turn: lanes on one pipeline go one after another."
-        waits = lambda: self._say("waiting", words)  # noqa: E731
+        waits = partial(self._say, "waiting", words)
         with self._turns.turn(self.key, self._stop.is_set, waits) as held:
             return self._play(backend, unit, last) if held else (None, None)
 

@@ -145,6 +145,16 @@ def test_an_earlier_study_is_opened_again_and_fills_the_form(swept):
     assert page.input_value("#sweep-seeds input") == "2"
 
 
+def test_an_earlier_study_is_renamed(swept):
+    page = swept
+    page.click(f"{study('sweep')} .da-shelf-rename >> nth=0")
+    page.fill(f"{study('sweep')} .da-name-input", "Red <b>circles</b>")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{study('sweep')} .da-shelf-title:has-text('Red <b>circles</b>')")
+    page.click(f"{study('sweep')} .da-shelf-delete >> nth=0")
+    assert page.inner_text(f"{study('sweep')} .da-shelf-delete >> nth=0") == "Sure?"
+
+
 def test_a_link_opens_the_study(swept):
     page = swept
     context = page.context

@@ -44,8 +44,8 @@ def test_layers_are_locked_renamed_kept_over_a_reload_and_laid_over_each_other(o
     assert page.locator(".da-layer-name").evaluate("node => getComputedStyle(node).fontStyle") == "italic"
     lock(page)
     page.click(".da-rename")
-    page.fill(".da-layer-input", "the first <b>one</b>")
-    page.press(".da-layer-input", "Enter")
+    page.fill(".da-name-input", "the first <b>one</b>")
+    page.press(".da-name-input", "Enter")
     page.wait_for_function("document.querySelector('.da-layer-name')?.innerText === 'the first <b>one</b>'")
     run(page, prompt="a red star", seed=4, num_inference_steps=6)
     assert len(names(page)) == 2

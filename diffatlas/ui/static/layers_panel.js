@@ -1,12 +1,12 @@
 // The list of layers: which is shown, which is kept, and which one's image and numbers are read.
 
 import { el } from "./dom.js";
+import { createRename, twice } from "./in_place.js";
 import { padlock } from "./padlock.js";
 import { sentence } from "./state.js";
 import { term, withTerms } from "./tips.js";
 
 const MOST = 80; // characters of a name
-const SURE_FOR = 3000; // ms in which a second click counts
 
 /** Create the list in `root`. `onActivate(id)`; `onEdit({action, id, name, visible})`. */
 export function createLayersPanel(root, { onActivate, onEdit }) {
@@ -47,14 +47,15 @@ export function createLayersPanel(root, { onActivate, onEdit }) {
 
 function createRow(id, { onActivate, onEdit }) {
   let layer = null;
-  let input = null;
   const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
   const swatch = el("span", { class: "da-layer-swatch", "aria-hidden": "true" });
-  const name = el("button", { type: "button", class: "da-layer-name", onclick: () => onActivate(id), ondblclick: rename });
+  const name = el("button", { type: "button", class: "da-layer-name", onclick: () => onActivate(id), ondblclick: () => rename() });
+  const toField = createRename(name, { label: "Name of the layer", most: MOST, read: () => layer.name, onName: (next) => onEdit({ action: "rename", id, name: next }) });
+  const rename = () => layer.live || toField();
   const what = el("p", { class: "da-layer-what" });
   const share = el("span", {});
   const captured = el("p", { class: "da-layer-what", hidden: "" }, term("captured", "captured"), " ", share);
-  const renaming = button("da-rename", "Rename", rename);
+  const renaming = button("da-rename", "Rename", () => rename());
   const show = button("da-show", "", () => onEdit({ action: "show", id, visible: !layer.visible }));
   const lock = el("button", { type: "button", class: "da-lock", onclick: () => layer.locked || onEdit({ action: "lock", id }) });
   const remove = button("da-delete", "Delete");
@@ -97,31 +98,6 @@ function createRow(id, { onActivate, onEdit }) {
     sure.label(`Delete ${layer.name}`);
   }
 
-  function rename() {
-    if (input || layer.live) return;
-    input = el("input", { type: "text", class: "da-layer-input", maxlength: MOST, "aria-label": "Name of the layer" });
-    input.value = layer.name;
-    const close = (save) => {
-      if (!input) return;
-      const typed = input.value.trim();
-      const focused = document.activeElement === input;
-      const old = input;
-      input = null;
-      old.replaceWith(name);
-      if (focused) name.focus();
-      if (save && typed && typed !== layer.name) onEdit({ action: "rename", id, name: typed });
-    };
-    input.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Enter") close(true);
-      if (event.key === "Escape") close(false);
-    });
-    input.addEventListener("blur", () => close(true));
-    name.replaceWith(input);
-    input.focus();
-    input.select();
-  }
-
   return { node, update };
 }
 
@@ -150,35 +126,4 @@ const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
-}
-
-// A button that asks once more; `needed()` says whether it does.
-function twice(button, text, question, act, needed = () => true) {
-  let timer = 0;
-  let label = null;
-  function calm() {
-    clearTimeout(timer);
-    timer = 0;
-    say(button, text);
-    button.classList.remove("da-sure");
-    if (label) button.setAttribute("aria-label", label);
-  }
-  button.addEventListener("click", () => {
-    if (timer || !needed()) {
-      calm();
-      act();
-      return;
-    }
-    say(button, question);
-    button.classList.add("da-sure");
-    button.removeAttribute("aria-label");
-    timer = setTimeout(calm, SURE_FOR);
-  });
-  return {
-    calm,
-    label(next) {
-      label = next;
-      if (!timer) button.setAttribute("aria-label", label);
-    },
-  };
 }

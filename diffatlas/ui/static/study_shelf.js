@@ -2,10 +2,10 @@
 
 import { ask } from "./ask.js";
 import { el } from "./dom.js";
+import { createRename, twice } from "./in_place.js";
 import { plural, whenText } from "./library_text.js";
 
 const MOST = 120; // characters of a title
-const SURE_FOR = 3000; // ms in which a second press counts
 
 /** Create the shelf in `details`. `onOpen(id)`, `onRenamed(id, title)` and `onForgotten(id)` are told. */
 export function createShelf(details, { server, operation, onOpen, onRenamed, onForgotten }) {
@@ -100,56 +100,14 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
 
 function createLine(id, { onOpen, rename, forget }) {
   let study = null;
-  let input = null;
-  let timer = 0;
   const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
   const thumb = el("span", { class: "da-shelf-thumb", "aria-hidden": "true" });
   const title = el("button", { type: "button", class: "da-shelf-title", dir: "auto", onclick: () => onOpen(id) });
   const facts = el("p", { class: "da-shelf-facts" });
-  const naming = button("da-shelf-rename", "Rename", edit);
-  const remove = button("da-shelf-delete", "Delete", () => {
-    if (!timer) {
-      remove.textContent = "Sure?";
-      remove.classList.add("da-sure");
-      timer = setTimeout(calm, SURE_FOR);
-      return;
-    }
-    calm();
-    forget(id);
-  });
+  const naming = button("da-shelf-rename", "Rename", createRename(title, { label: "Title of the study", most: MOST, read: () => study.title, onName: (next) => rename(id, next) }));
+  const remove = button("da-shelf-delete", "Delete");
+  const sure = twice(remove, "Delete", "Sure?", () => forget(id));
   const node = el("li", { class: "da-shelf-line", "data-id": id }, thumb, el("div", { class: "da-shelf-text" }, title, facts), el("div", { class: "da-shelf-acts" }, naming, remove));
-
-  function calm() {
-    clearTimeout(timer);
-    timer = 0;
-    remove.textContent = "Delete";
-    remove.classList.remove("da-sure");
-  }
-
-  function edit() {
-    if (input) return;
-    input = el("input", { type: "text", class: "da-shelf-input", maxlength: MOST, "aria-label": "Title of the study" });
-    input.value = study.title;
-    const close = (save) => {
-      if (!input) return;
-      const typed = input.value.trim();
-      const focused = document.activeElement === input;
-      const old = input;
-      input = null;
-      old.replaceWith(title);
-      if (focused) title.focus();
-      if (save && typed && typed !== study.title) rename(id, typed);
-    };
-    input.addEventListener("keydown", (event) => {
-      event.stopPropagation();
-      if (event.key === "Enter") close(true);
-      if (event.key === "Escape") close(false);
-    });
-    input.addEventListener("blur", () => close(true));
-    title.replaceWith(input);
-    input.focus();
-    input.select();
-  }
 
   function update(next, shown) {
     if (next.thumb !== study?.thumb || !study) thumb.replaceChildren(...(next.thumb ? [el("img", { src: next.thumb, alt: "", loading: "lazy" })] : []));
@@ -157,6 +115,7 @@ function createLine(id, { onOpen, rename, forget }) {
     say(title, study.title);
     title.setAttribute("aria-label", `Open ${study.title}`);
     naming.setAttribute("aria-label", `Rename ${study.title}`);
+    sure.label(`Delete ${study.title}`);
     node.classList.toggle("da-active", shown);
     const done = study.done === study.cells ? plural(study.cells, "cell") : `${study.done} of ${plural(study.cells, "cell")}`;
     say(facts, [done, study.status === "complete" ? null : study.status, whenText(study.created), shown ? "in sight" : null].filter(Boolean).join(" · "));
