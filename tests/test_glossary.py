@@ -13,7 +13,9 @@ step_length cosine_to_start cosine_to_end cosine_to_previous distance_to_end gui
 cond uncond latents path_length chord straightness curvature dimensions_95 pca explained_variance umap common_basis
 captured film layer lock parting dtw procrustes angle distance channel_change spatial_change histogram luma entropy
 edge_density high_frequency centroid saturation device seconds study lane baseline drift collapse basin radius slerp
-growth_slope silhouette jump agreement rank_correlation rand_index guidance_method
+growth_slope silhouette jump agreement rank_correlation rand_index guidance_method token cross_attention self_attention
+word_map daam activation attention_entropy self_attention_entropy attention_kl spike attention_js box_share binding head
+half
 """.split()  # noqa: SIM905
 
 

@@ -167,6 +167,23 @@ class AttentionTrace:
             half=half or self.half,
         )
 
+    def within(self, layers: str | Iterable[str] | None) -> AttentionTrace:
+        """Return the same with these layers alone; those of a kind that has none of them stay. None for all.
+
+        Raises `InvalidParams` for layers that there are not.
+        """
+        if layers is None:
+            return self
+        wanted = (layers,) if isinstance(layers, str) else tuple(layers)
+        kept = {x.key for x in self.layers if any(_is_called(x, name) for name in wanted)}
+        if not kept:
+            there = ", ".join(x.name for x in self.layers)
+            raise InvalidParams(
+                f"No layer is called {' or '.join(wanted)!r}. There are: {there}.", field="layers"
+            )
+        kinds = {key.partition(":")[0] for key in kept}
+        return replace(self, layers=tuple(x for x in self.layers if x.key in kept or x.kind not in kinds))
+
     @property
     def cross_layers(self) -> tuple[LayerInfo, ...]:
         """The layers of cross-attention to the tokens."""

@@ -142,6 +142,15 @@ def binding(
     return Binding(attention.steps, (bound[0], bound[1]))
 
 
+def named_words(table: Sequence[Token]) -> list[tuple[str, int]]:
+    """Return (word, which of equal ones) of every word of a prompt that names a colour or a shape, in order."""
+    text = {t.word: t.word_text or "" for t in table if t.word is not None}
+    order = [text[i] for i in sorted(text)]
+    folded = [word.casefold() for word in order]
+    known = (*COLORS, *SHAPES)
+    return [(word, folded[:k].count(folded[k])) for k, word in enumerate(order) if _named(word) in known]
+
+
 def _pairs(table: Sequence[Token]) -> list[tuple[str, int, str]]:
     """(colour, which of equal colour words, shape) wherever a colour word is followed by a shape."""
     text = {t.word: _named(t.word_text or "") for t in table if t.word is not None}
