@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Numbers of one chunk of logits: what stays in a core's cache, and what keeps a GPU busy.
 CPU_CHUNK, GPU_CHUNK = 2**18, 2**24
+#: Sums of exponentials below this have lost digits to underflow, whose limit in float32 is about 1e-38.
+TINY = 1e-28
 
 
 @dataclass(frozen=True)
@@ -62,50 +65,50 @@ def maps_of(
     import torch
 
     heads, _, width = query.shape
-    query = query[:, part.queries]
-    places, keys = query.shape[1], key.shape[1]
-    per_key = heads // key.shape[0]
-    scale = 1 / math.sqrt(width) if scale is None else scale
+    keys = key.shape[1]
     cell = 1 if part.image is None else part.cell
     sizes, order = _sizes(part.grid, cell), _order(part.grid, cell, query.device)
+    query = query[:, part.queries]
+    places = query.shape[1]
     if mask is not None:
         mask = mask.expand(heads, mask.shape[-2], keys)
         mask = mask[:, part.queries] if mask.shape[1] > 1 else mask
     # The keys of the image by their place in a cell, then by cell: summing over cells is then adding whole rows.
     regrouped = mask is None and cell > 1 and _is_even(part)
-    text = part.text
     if regrouped:
         key = key[:, _by_place(part, keys, key.device)]
+    query = query.float() * (1 / math.sqrt(width) if scale is None else scale)
+    query = query if order is None else query[:, order]
+    room = _Room(query)
+    exponentials = _Exponentials.of(
+        query, key.float().repeat_interleave(heads // len(key), 0), mask, order, room
+    )
     cross = own = None
     if part.text is not None:
         tokens = len(range(keys)[part.text])
         cross = query.new_empty((tokens, places), dtype=torch.float16)
     if part.image is not None:
         own = query.new_empty((len(sizes), len(sizes)), dtype=torch.float16)
-    keys_t = [k.float().t() for k in key]
     for first, last, start, stop in _chunks(part.grid, cell, keys, query.is_cuda):
-        rows = slice(start, stop) if order is None else order[start:stop]
         total = None
-        for h in range(heads):
-            logits = (query[h, rows].float() * scale) @ keys_t[h // per_key]
-            if mask is not None:
-                few = mask[h, rows] if mask.shape[1] > 1 else mask[h]
-                logits = (
-                    logits.masked_fill_(~few, -torch.inf) if few.dtype == torch.bool else logits + few.float()
-                )
-            shares = torch.softmax(logits, -1)
-            if mask is not None:
-                shares.nan_to_num_(0.0)
+        for some in _head_groups(heads, (stop - start) * keys, query.is_cuda):
+            weights, sums = exponentials(some, slice(start, stop))
             if regrouped:
-                shares = _add_places(shares, part, keep_rest=text is not None)
-            total = shares if total is None else total.add_(shares)
-        total = total.div_(heads)
+                weights = _add_places(weights, part, room)
+            # Shares of each query's whole attention, summed over the heads.
+            for weight, inverse in zip(weights, sums.reciprocal_(), strict=True):
+                if total is None:
+                    total = torch.mul(weight, inverse, out=room("total", weight.shape))
+                else:
+                    total.addcmul_(weight, inverse)
+        total.div_(heads)
         if regrouped:
             by_cell, of_text = total.split([len(sizes), total.shape[1] - len(sizes)], dim=1)
         else:
             by_cell = None if part.image is None else _pool_keys(total[:, part.image], part)
-            of_text = None if text is None else total[:, text]
+            of_text = None if part.text is None else total[:, part.text]
         if cross is not None:
+            rows = slice(start, stop) if order is None else order[start:stop]
             cross[:, rows] = of_text.t().to(torch.float16)
         if own is not None:
             pooled = _pool_queries(by_cell, sizes[first:last], part)
@@ -117,6 +120,89 @@ def maps_of(
         if own is None
         else own.reshape(rows_of_cells, columns_of_cells, rows_of_cells, columns_of_cells),
     )
+
+
+class _Room:
+    """What every chunk is computed in: memory that is asked for once, since fresh pages cost as much as a pass."""
+
+    def __init__(self, like: torch.Tensor) -> None:
+        self._like = like
+        self._rooms: dict[str, torch.Tensor] = {}
+
+    def __call__(self, name: str, shape: Sequence[int]) -> torch.Tensor:
+        """Return a tensor of this shape; what an earlier one of this name held is overwritten."""
+        size = math.prod(shape)
+        if name not in self._rooms or self._rooms[name].numel() < size:
+            self._rooms[name] = self._like.new_empty(size)
+        return self._rooms[name][:size].view(shape)
+
+
+@dataclass(frozen=True)
+class _Exponentials:
+    """exp(Q K^T - shift) of some heads and queries, and its sums over the keys.
+
+    A softmax does not change where all logits of a query are shifted alike. Mostly the shift is the largest logit; on
+    a CPU, where each pass over the numbers costs, it is a bound of it that needs no pass: |q| times the largest |k|
+    (Cauchy-Schwarz), keys taken from their mean. It is one more column of Q and one more row of K^T, so that the
+    product is shifted already. Where the bound is so far off that everything vanishes the largest logit is taken.
+    """
+
+    query: torch.Tensor
+    keys_t: torch.Tensor
+    mask: torch.Tensor | None
+    order: torch.Tensor | None
+    bounded: bool
+    room: _Room
+
+    @classmethod
+    def of(
+        cls,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        mask: torch.Tensor | None,
+        order: torch.Tensor | None,
+        room: _Room,
+    ) -> _Exponentials:
+        """query: (heads, S, D), scaled; key: (heads, M, D); mask: (heads, S or 1, M), in the order before ``order``."""
+        import torch
+
+        if query.is_cuda or mask is not None:
+            return cls(query, key.transpose(1, 2), mask, order, False, room)
+        key = key - key.mean(1, keepdim=True)
+        bound = query.norm(dim=-1) * key.norm(dim=-1).amax(-1, keepdim=True)
+        query = torch.cat([query, -bound[..., None]], -1)
+        ones = key.new_ones((len(key), 1, key.shape[1]))
+        return cls(query, torch.cat([key.transpose(1, 2), ones], 1), None, order, True, room)
+
+    def __call__(self, heads: slice, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return (heads, queries, keys) and (heads, queries, 1). The first is overwritten by the next call."""
+        import torch
+
+        query, keys_t = self.query[heads, rows], self.keys_t[heads]
+        logits = torch.bmm(query, keys_t, out=self.room("logits", (*query.shape[:2], keys_t.shape[2])))
+        if self.bounded:
+            sums = logits.exp_().sum(-1, keepdim=True)
+            # Not true of NaN either.
+            if float(sums.min()) > TINY:
+                return logits, sums
+            logits = torch.bmm(query[..., :-1], keys_t[:, :-1], out=logits)
+        if self.mask is not None:
+            logits = self._masked(logits, heads, rows)
+        largest = logits.amax(-1, keepdim=True)
+        # A query that may look nowhere has no largest logit; its weights are 0, and so are its shares.
+        largest.nan_to_num_(neginf=0.0)
+        sums = logits.sub_(largest).exp_().sum(-1, keepdim=True)
+        return logits, sums.masked_fill_(sums == 0, 1.0)
+
+    def _masked(self, logits: torch.Tensor, heads: slice, rows: slice) -> torch.Tensor:
+        import torch
+
+        few = self.mask[heads]
+        if few.shape[1] > 1:
+            few = few[:, rows] if self.order is None else few[:, self.order[rows]]
+        if few.dtype == torch.bool:
+            return logits.masked_fill_(~few, -torch.inf)
+        return logits.add_(few.float())
 
 
 @functools.lru_cache(maxsize=64)
@@ -165,21 +251,25 @@ def _by_place(part: Part, keys: int, device: torch.device) -> torch.Tensor:
     return torch.cat([image, index[: part.image.start], index[part.image.stop :]])
 
 
-def _add_places(shares: torch.Tensor, part: Part, keep_rest: bool) -> torch.Tensor:
-    """Return (queries, cells): the sum over the places of each cell, of keys in the order of `_by_place`.
+def _head_groups(heads: int, numbers: int, gpu: bool) -> list[slice]:
+    """Return slices of heads that together fit one chunk; ``numbers``: what one head takes."""
+    several = max(1, (GPU_CHUNK if gpu else CPU_CHUNK) // numbers)
+    return [slice(h, min(h + several, heads)) for h in range(0, heads, several)]
 
-    keep_rest: whether the keys that are not of the image follow as they are.
-    """
+
+def _add_places(weights: torch.Tensor, part: Part, room: _Room) -> torch.Tensor:
+    """Return (heads, queries, cells + rest): the sum over the places of each cell, of keys in the order of `_by_place`;
+    the keys that are not of the image follow as they are."""
     import torch
 
     cells, count = part.cells[0] * part.cells[1], part.cell**2
-    rest = shares.shape[1] - cells * count if keep_rest else 0
-    out = shares.new_empty((len(shares), cells + rest))
-    sums = torch.add(shares[:, :cells], shares[:, cells : 2 * cells], out=out[:, :cells])
+    rest = weights.shape[-1] - cells * count
+    out = room("cells", (*weights.shape[:-1], cells + rest))
+    sums = torch.add(weights[..., :cells], weights[..., cells : 2 * cells], out=out[..., :cells])
     for i in range(2, count):
-        sums += shares[:, i * cells : (i + 1) * cells]
+        sums += weights[..., i * cells : (i + 1) * cells]
     if rest:
-        out[:, cells:] = shares[:, cells * count :]
+        out[..., cells:] = weights[..., cells * count :]
     return out
 
 

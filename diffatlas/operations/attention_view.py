@@ -15,7 +15,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.library import StoredRun
-from diffatlas.operations.attention import COMMON, AttentionTrace, Measures, attention_of
+from diffatlas.operations.attention import COMMON, AttentionTrace, Divergence, Measures, attention_of, js
 
 #: Longest side of the maps of a single layer; those of several together have `COMMON`.
 SINGLE = 64
@@ -88,6 +88,15 @@ class Readings:
             return maps, maps.nbytes
 
         return self._get(("daam", *_of(stored), look), read)
+
+    def divergence(self, a: StoredRun, b: StoredRun, look: Look) -> Divergence:
+        """Return how the attention of two runs differs (`diffatlas.operations.attention.js`), both looked at so."""
+
+        def read() -> tuple[Divergence, int]:
+            found = js(self.trace(a, look), self.trace(b, look))
+            return found, found.values.nbytes
+
+        return self._get(("divergence", *_of(a), *_of(b), look), read)
 
     def _get(self, key: Hashable, read: Callable[[], tuple[Any, int]]) -> Any:
         with self._lock:

@@ -20,11 +20,13 @@ from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.settings import settings
+from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components.header import footer, header
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries, is_shared
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
+from diffatlas.ui.pages.attention import attention_page
 from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.neighbourhood import neighbourhood_page
 from diffatlas.ui.pages.sweep import sweep_page
@@ -59,6 +61,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         form = trajectory_page(app, layers, turns, projections)
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
+        attention_page(app, libraries, AttentionServices(libraries, backend, names), turns)
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
         footer()
     return app

@@ -26,6 +26,7 @@ from diffatlas.ui.components import step_data
 from diffatlas.ui.components.change_maps import change_maps
 from diffatlas.ui.components.run_data import floats, rounded, stored_fields
 from diffatlas.ui.layers import Layer
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 
 #: Runs whose data is kept as JSON, in bytes.
@@ -47,6 +48,24 @@ class Reach(Protocol):
     def find(self, visitor: str, run_id: Any) -> Layer:
         """Return a run's name and colour. Raises `RunNotFound` where the visitor does not reach it."""
         ...
+
+
+class LibraryRuns:
+    """All runs of a visitor's library: what they reach on the pages of studies and of attention."""
+
+    def __init__(self, libraries: Libraries) -> None:
+        self._libraries = libraries
+
+    def library(self, visitor: str) -> Library:
+        """Return the visitor's library."""
+        return self._libraries.of(visitor)
+
+    def find(self, visitor: str, run_id: Any) -> Layer:
+        """Return a run as a layer without a colour, named by what was asked. Raises `RunNotFound`."""
+        info = self.library(visitor).open(run_id if isinstance(run_id, str) else "").info
+        return Layer(
+            info.id, info.name or f"{info.prompt}, guidance {info.guidance_scale:g}, seed {info.seed}"
+        )
 
 
 class RunServices:

@@ -20,33 +20,15 @@ from diffatlas.operations.projections import Projections
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.study_view import stored_value
-from diffatlas.ui.layers import Layer, Layers
+from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
-from diffatlas.ui.run_services import RunServices
+from diffatlas.ui.run_services import LibraryRuns, RunServices
 
 #: Studies whose measures are kept.
 KEPT = 64
 #: Studies in the list of earlier ones.
 LISTED = 100
-
-
-class StudyRuns:
-    """The runs that a visitor reaches on these pages: those of their library."""
-
-    def __init__(self, libraries: Libraries) -> None:
-        self._libraries = libraries
-
-    def library(self, visitor: str) -> Library:
-        """Return the visitor's library."""
-        return self._libraries.of(visitor)
-
-    def find(self, visitor: str, run_id: Any) -> Layer:
-        """Return a run as a layer without a colour, named by what was asked. Raises `RunNotFound`."""
-        info = self.library(visitor).open(run_id if isinstance(run_id, str) else "").info
-        return Layer(
-            info.id, info.name or f"{info.prompt}, guidance {info.guidance_scale:g}, seed {info.seed}"
-        )
 
 
 class StudyServices(RunServices):
@@ -61,7 +43,7 @@ class StudyServices(RunServices):
         projections: Projections,
         running: Running,
     ) -> None:
-        super().__init__(StudyRuns(libraries), backend, model_names, projections)
+        super().__init__(LibraryRuns(libraries), backend, model_names, projections)
         self._libraries = libraries
         self._layers = layers
         self._running = running

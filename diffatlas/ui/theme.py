@@ -19,6 +19,7 @@ SHEETS = (
     "deep.css",
     "study.css",
     "study_views.css",
+    "attention.css",
     "library.css",
 )
 

@@ -14,6 +14,7 @@ _HEADER = """
     <button type="button" data-page="trajectory" aria-current="page">Trajectory</button>
     <button type="button" data-page="sweep">Sweep</button>
     <button type="button" data-page="neighbourhood">Neighbourhood</button>
+    <button type="button" data-page="attention">Attention</button>
     <button type="button" data-page="library">Library</button>
   </nav>
   <button type="button" class="da-plain da-ink-switch"></button>

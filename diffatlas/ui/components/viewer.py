@@ -72,6 +72,14 @@ class Viewer(Island):
         super().__init__("viewer.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
 
 
+class AttentionIsland(Island):
+    """Shows what the words of a prompt look at; its value is that of `run_view`, the run in progress."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        glossary = {term.key: asdict(term) for term in TERMS}
+        super().__init__("attention.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+
+
 class LibraryView(Island):
     """Shows the runs of a library."""
 

@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
 from collections.abc import Generator
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from diffatlas.errors import BackendFailure, DiffAtlasError
-from diffatlas.events import Started, Step
 from diffatlas.operations.projections import Projections
-from diffatlas.operations.trace import shared_local_backend, stream
+from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
-from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.components.viewer import Viewer
 from diffatlas.ui.layers import Layers
+from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.services import Services
-from diffatlas.ui.sessions import Sessions, Turns
+from diffatlas.ui.sessions import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import model_followers, model_updates, wire_form, wire_run
-
-log = logging.getLogger("diffatlas")
-
-#: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
-FRAME_SECONDS = 0.04
 
 
 def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
@@ -40,8 +29,11 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
-    sessions = Sessions()
     services = Services(layers, backend, names, projections)
+    shelf = Shelf(
+        layers.library, layers.begin, layers.lock, lambda visitor: services.list_layers(visitor, {})["layers"]
+    )
+    live = LiveRuns(backend, names, turns, shelf)
 
     with gr.Row(elem_classes=["da-page", "da-page-trajectory"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
@@ -86,80 +78,19 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
             guidance_options: the method's options, such as eta=0.5, norm=10.
         """
-        stop = sessions.begin(request.session_hash)
-        visitor = visitor_of(request, request.session_hash)
-        view = RunView((prompt or "").strip(), names.get(model, model), visitor)
-        following = None
-        try:
-            asked = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*asked, guidance_method, guidance_options)
-            capture = forms.to_capture(previews, preview_decoder)
-            count = forms.to_runs(runs, seed_mode)
-            for number in range(1, count + 1):
-                batch = (number, count) if count > 1 else None
-                view = RunView(params.prompt, names.get(model, model), visitor, batch)
-                yield from one_run(view, params, capture, stop, visitor, not again)
-                if view.status not in ("complete", "stopped"):
-                    break
-                following = forms.next_seed(seed_mode, params.seed)
-                if view.status == "stopped":
-                    break
-                if number < count:
-                    layers.lock(visitor, view.run_id)
-                    yield view.ended(services.list_layers(visitor, {})["layers"])
-                    params = replace(params, seed=following).validate()
-        except DiffAtlasError as error:
-            yield view.failed(error)
-        except Exception:
-            log.exception("The view of a run failed.")
-            yield view.failed(BackendFailure("The app could not show this run; its log says why."))
-        finally:
-            sessions.end(request.session_hash, stop, following)
 
-    def one_run(
-        view: RunView, params: Any, capture: Any, stop: threading.Event, visitor: str, reuse: bool
-    ) -> Generator[dict[str, Any], None, None]:
-        """Wait for a turn, run, and yield what to show; the run is the visitor's temporary layer."""
-        ticket = turns.join()
-        events: Generator[Any, None, None] | None = None
-        try:
-            while (ahead := turns.ahead(ticket)) and not stop.is_set():
-                yield view.waiting(ahead)
-                turns.wait(1.0)
-            yield view.loading("Loading the model…")
-            events = stream(params, capture, backend, layers.library(visitor), stop, reuse)
-            sent = 0.0
-            for event in events:
-                if isinstance(event, Started):
-                    layers.begin(visitor, event.run_id, params.prompt)
-                view.add(event)
-                if not isinstance(event, Step) or time.monotonic() - sent >= FRAME_SECONDS:
-                    yield view.value()
-                    sent = time.monotonic()
-            events = None
-            yield view.ended(services.list_layers(visitor, {})["layers"])
-        finally:
-            if events is None:
-                turns.leave(ticket)
-            else:
-                # The tab was closed. This runs on the server's event loop, so the wait for the step in
-                # progress is left to a thread.
-                stop.set()
-                threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
+        def asked() -> Asked:
+            base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+            params = forms.to_params(*base, guidance_method, guidance_options)
+            capture = forms.to_capture(previews, preview_decoder)
+            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
+
+        yield from live.stream(prompt, model, asked, request)
 
     def forget(request: gr.Request) -> None:
         if not visitor_of(request):
             layers.forget(visitor_of(request, request.session_hash))
 
-    wire_run(form, trace, viewer, sessions, "trace")
-    wire_form(app, form, sessions, model_followers(form), model_updates, forget, warns=True)
+    wire_run(form, trace, viewer, live.sessions, "trace")
+    wire_form(app, form, live.sessions, model_followers(form), model_updates, forget, warns=True)
     return form
-
-
-def _close(events: Generator[Any, None, None], turns: Turns, ticket: int) -> None:
-    try:
-        events.close()
-    except Exception:
-        log.exception("A run whose page was closed did not end cleanly.")
-    finally:
-        turns.leave(ticket)

@@ -4,14 +4,15 @@
 
 import { el } from "./dom.js";
 
-export const PAGES = ["trajectory", "sweep", "neighbourhood", "library"];
+export const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "library"];
 // A field of the forms of all pages.
-const onEveryForm = (name) => ["field", "sweep", "neighbourhood"].map((page) => `#${page}-${name}`).join(", ");
+const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
 export const HIDEABLE = {
   library: '.da-nav [data-page="library"], .da-page-library',
   sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
   neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
+  attention: '.da-nav [data-page="attention"], .da-page-attention',
   export: ".da-section-exports",
   compare: ".da-section-compare",
   layers: ".da-section-layers",
@@ -28,13 +29,14 @@ export const HIDEABLE = {
   curves: '.da-tab[data-view="curves"]',
   links: ".da-copy-link",
 };
-const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "export", "compare", "deep", "presets", "more"];
+const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
 const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
 const TITLES = {
   trajectory: "Diffusion Atlas",
   sweep: "Guidance Sweep · Diffusion Atlas",
   neighbourhood: "Latent Neighbourhood · Diffusion Atlas",
+  attention: "Attention · Diffusion Atlas",
   library: "Library · Diffusion Atlas",
 };
 const MOST_PROMPTS = 40;
@@ -68,15 +70,22 @@ export const currentPage = () => page;
 /** Whether `hide=` in the address, or a workshop, takes this away. */
 export const isHidden = (name) => hidden.includes(name);
 
-/** What the address asks to be opened: the id of a run, or null. */
+/** What the address asks to be opened as a layer or in the Library: the id of a run, or null. */
 export function linkedRun() {
-  return new URLSearchParams(location.search).get("run");
+  const query = new URLSearchParams(location.search);
+  return query.get("page") === "attention" ? null : query.get("run");
 }
 
 /** What the address asks to be opened on the page `operation`: the id of a study, or null. */
 export function linkedStudy(operation) {
   const query = new URLSearchParams(location.search);
   return query.get("page") === operation ? query.get("study") : null;
+}
+
+/** What the address asks the Attention page to open: the id of a run, or null. */
+export function linkedAttention() {
+  const query = new URLSearchParams(location.search);
+  return query.get("page") === "attention" ? query.get("run") : null;
 }
 
 /** Go to a page; the Back button comes back. `run` is named in the address. */
@@ -97,6 +106,12 @@ export function openRun(ids) {
   showPage("trajectory", { run: all.length === 1 ? all[0] : null });
 }
 
+/** Show the attention of a run on the Attention page. */
+export function openAttention(id) {
+  showPage("attention", { run: id });
+  window.dispatchEvent(new CustomEvent("da-attention", { detail: { id } }));
+}
+
 /** The address of a run: it opens the run where that is kept, and fills the form with its settings everywhere.
  *
  * `run` has id, prompt, negative_prompt, model, seed, num_inference_steps (or total_steps), guidance_scale, width,
@@ -104,6 +119,11 @@ export function openRun(ids) {
  */
 export function linkTo(run) {
   return addressOf([["page", "trajectory"], ["run", run.id], ...settingsOf(run)]);
+}
+
+/** The address of a run's attention. */
+export function linkToAttention(run) {
+  return addressOf([["page", "attention"], ["run", run.id], ...settingsOf(run)]);
 }
 
 /** The address of a study: it opens the study where that is kept. `params` are those of one of its runs. */
@@ -144,7 +164,7 @@ export function copyLinkButton(getRun, className = "da-plain", address = linkTo)
     timer = setTimeout(() => (button.textContent = "Copy link"), 2000);
   });
   button.setAttribute("aria-live", "polite");
-  const what = address === linkTo ? "run" : "study";
+  const what = address === linkToStudy ? "study" : "run";
   button.title = `Copy an address that opens this ${what}, or fills the form with its settings where the ${what} is not kept`;
   return button;
 }

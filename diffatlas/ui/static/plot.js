@@ -37,8 +37,9 @@ export function createPlot(metric, on) {
   }
 
   /**
-   * Draw `rows`, one a layer: {values, along: x of each value, colour or null, loose, running}, over the x axis
-   * {low, high, ticks: [[x, text]], label}. Returns false where the plot has no room yet.
+   * Draw `rows`, one a layer: {values, along: x of each value, colour or null, loose, running, peaks: indices of values
+   * that stand out}, over the x axis {low, high, ticks: [[x, text]], label}. Returns false where the plot has no room
+   * yet.
    */
   function draw(rows, range) {
     const width = frame.clientWidth;
@@ -80,6 +81,9 @@ export function createPlot(metric, on) {
         return svg("text", { class: "da-tick", x: x(at), y: HEIGHT - MARGIN.bottom + 13, "text-anchor": anchor }, text);
       }),
       svg("text", { class: "da-axis", x: MARGIN.left + inner.w / 2, y: HEIGHT - 3, "text-anchor": "middle" }, range.label),
+      ...rows.flatMap(({ peaks = [], values, along, colour }) =>
+        peaks.map((k) => coloured(svg("circle", { class: "da-peak", cx: x(along[k]), cy: y(values[k]), r: 5 }), colour)),
+      ),
     );
     lines.replaceChildren(...rows.map((row) => curve(row, x, y)));
     chart.setAttribute("width", width);

@@ -1,0 +1,338 @@
+"""What the Attention page asks of the server. Each visitor reaches the runs of their own library only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
+from diffatlas.geometry.attention import spikes
+from diffatlas.library import RunInfo, StoredRun
+from diffatlas.operations.attention import AttentionTrace
+from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
+from diffatlas.operations.attention_view import Look, Readings, word_map
+from diffatlas.shapes.detect import Detection
+from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.run_data import floats, rounded
+from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.run_services import LibraryRuns, RunServices
+
+#: Runs in the list of those with attention.
+LISTED = 60
+#: Words that one answer has maps of.
+MOST_WORDS = 200
+#: The model whose pictures the detector knows.
+KNOWN_MODEL = "shapes"
+
+
+class AttentionServices(RunServices):
+    """The server's side of the Attention page. ``functions`` are what the browser may call."""
+
+    def __init__(self, libraries: Libraries, backend: Any, model_names: dict[str, str]) -> None:
+        super().__init__(LibraryRuns(libraries), backend, model_names)
+        self._libraries = libraries
+        self._readings = Readings()
+
+    @property
+    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+        """What the browser may call, by name."""
+        own = {
+            "attention_runs": self.attention_runs,
+            "attention": self.attention,
+            "word_maps": self.word_maps,
+            "words_at": self.words_at,
+            "daam": self.daam,
+            "looks_at": self.looks_at,
+            "objects": self.objects,
+            "bindings": self.bindings,
+            "divergence": self.divergence,
+            "picture": self.picture,
+        }
+        return {**own, **super().calls}
+
+    def attention_runs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the runs that hold attention, the newest first."""
+        library = self._libraries.of(visitor)
+        found = library.search(attention=True, limit=LISTED)
+        return {"runs": [self._row(library.open(info.id), info) for info in found.runs], "total": found.total}
+
+    def attention(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return what was captured of a run's attention, and its measures as it is looked at."""
+        stored, look = self._stored(visitor, asked), _look(asked)
+        whole = self._readings.trace(stored, Look())
+        trace = self._readings.trace(stored, look)
+        measures = self._readings.measures(stored, look)
+        cross = bool(trace.cross_layers)
+        kl = [rounded(v) for v in measures.kl.mean(1)] if cross else None
+        return {
+            "run": {**stored.params.to_dict(), "id": stored.id, "model_name": self._name_of(stored)},
+            "title": stored.info.name or stored.params.prompt,
+            "status": stored.status,
+            "tokens": [token.to_dict() for token in trace.tokens],
+            "layers": [
+                {"name": x.name, "kind": x.kind, "block": x.block, "heads": x.heads, "grid": list(x.grid)}
+                for x in whole.layers
+            ],
+            "steps": _steps(stored, trace, look),
+            "per_head": whole.per_head,
+            "halves": _has_both(whole),
+            "images": stored.params.num_images_per_prompt,
+            "image": _final(stored, look, visitor),
+            "entropy": [rounded(v) for v in measures.entropy.mean(1)] if cross else None,
+            "most_entropy": rounded(math.log(max(len(trace.tokens), 2))),
+            "self_entropy": [rounded(v) for v in measures.self_entropy.mean(1)]
+            if trace.self_layers
+            else None,
+            "kl": kl,
+            "spikes": [trace.steps[k] for k in spikes(kl)] if kl else [],
+            "activation": floats(measures.activation) if cross else None,
+        }
+
+    def word_maps(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the map of some tokens, taken as one word, by step."""
+        maps = self._readings.maps(self._stored(visitor, asked), _look(asked))
+        return _maps(word_map(maps, _tokens(asked.get("tokens"))))
+
+    def words_at(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the maps of several words at one step; a word is a list of tokens."""
+        stored, look, words = self._stored(visitor, asked), _look(asked), asked.get("words")
+        if not isinstance(words, list) or not 0 < len(words) <= MOST_WORDS:
+            raise InvalidParams(f"Give from 1 to {MOST_WORDS} words, each a list of tokens.", field="words")
+        at = _position(self._readings.trace(stored, look), asked.get("step"))
+        maps = self._readings.maps(stored, look)[at]
+        return _maps(np.stack([word_map(maps, _tokens(word)) for word in words]))
+
+    def daam(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return DAAM's map of some tokens over the whole run."""
+        maps = self._readings.daam(self._stored(visitor, asked), _look({**asked, "layers": None}))
+        return _maps(word_map(maps, _tokens(asked.get("tokens")))[None])
+
+    def looks_at(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return where a place of the image looks at a step; 1 is the mean over the picture."""
+        trace = self._readings.trace(self._stored(visitor, asked), _look(asked))
+        at = _position(trace, asked.get("step"))
+        place = asked.get("place")
+        if (
+            not isinstance(place, list)
+            or len(place) != 2
+            or not all(isinstance(v, (int, float)) for v in place)
+        ):
+            raise InvalidParams("Give a place as [x, y], each from 0 to 1.", field="place")
+        return _maps(trace.looks_at(trace.steps[at], (place[0], place[1]))[None])
+
+    def objects(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return how much of each word's map lies on the object it names, and the binding of two colours."""
+        stored, look = self._stored(visitor, asked), _look(asked)
+        trace, image = self._readings.trace(stored, look), _detectable(stored, look)
+        height, width = image.shape[:2]
+        words = []
+        for word, nth in named_words(trace.tokens):
+            found = word_overlap(trace, image, word, nth)
+            words.append(
+                {
+                    "word": word,
+                    "nth": nth,
+                    "found": [_object(d, width, height) for d in found.found],
+                    "share": [rounded(v) for v in found.share],
+                    "uniform": rounded(found.uniform),
+                    "iou": [rounded(v) for v in found.iou],
+                }
+            )
+        bound, why = _binding(trace, image)
+        return {
+            "words": words,
+            "binding": bound and _binding_fields(bound, width, height),
+            "why": why,
+            "steps": list(trace.steps),
+        }
+
+    def bindings(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the binding of several runs, to see what those that fail have in common."""
+        look, rows = _look({**asked, "layers": None}), []
+        for run_id in self._ids(visitor, asked)[:LISTED]:
+            stored = self._reach.library(visitor).open(run_id)
+            row = {"id": run_id, "seed": stored.params.seed, "steps": [], "values": None, "holds": None}
+            try:
+                trace = self._readings.trace(stored, look)
+                bound, why = _binding(trace, _detectable(stored, look))
+            except DiffAtlasError as error:
+                bound, why = None, error.message
+            if bound:
+                values = [rounded(v) for v in bound.values]
+                row |= {"steps": list(bound.steps), "values": values, "holds": bound.holds}
+            rows.append({**row, "why": why})
+        return {"runs": rows}
+
+    def divergence(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return how the attention of two runs differs, by step and token."""
+        a, b = (self._stored(visitor, {"id": asked.get(side)}) for side in ("a", "b"))
+        if a.id == b.id:
+            raise InvalidParams("These are the same run: choose another one.")
+        found = self._readings.divergence(a, b, _look(asked))
+        return {
+            "steps": list(found.steps),
+            "tokens": [[x.index, y.index] for x, y in found.tokens],
+            "values": floats(found.values),
+            "by_step": [rounded(v) for v in found.by_step],
+        }
+
+    def picture(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the preview of a step at its full size; null where the step has none."""
+        stored, look = self._stored(visitor, asked), _look(asked)
+        preview = stored.preview(_whole(asked.get("step"), "step"))
+        return {
+            "picture": None if preview is None else image_url(preview[_image(look, len(preview))], visitor)
+        }
+
+    def _row(self, stored: StoredRun, info: RunInfo) -> dict[str, Any]:
+        images = stored.images()
+        return {
+            "id": info.id,
+            "title": info.name or info.prompt,
+            "prompt": info.prompt,
+            "seed": info.seed,
+            "guidance": info.guidance_scale,
+            "steps": info.steps,
+            "model_name": self._names.get(info.model, info.model),
+            "attention": info.attention,
+            "created": info.created,
+            "thumb": preview_uri(images[0]) if images else None,
+        }
+
+    def _name_of(self, stored: StoredRun) -> str:
+        return self._names.get(stored.params.model, stored.params.model)
+
+
+def _look(asked: dict[str, Any]) -> Look:
+    """Read a look. Raises `InvalidParams` for what is none."""
+    layers = asked.get("layers")
+    if layers is not None and not (
+        isinstance(layers, list) and layers and all(isinstance(x, str) for x in layers)
+    ):
+        raise InvalidParams("Give layers as a list of names, or none for all.", field="layers")
+    head = asked.get("head")
+    return Look(
+        layers=None if layers is None else tuple(layers),
+        head=None if head is None else _whole(head, "head"),
+        half=str(asked.get("half") or "cond"),
+        image=_whole(asked.get("image") or 0, "image"),
+    )
+
+
+def _whole(value: Any, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidParams(f"The {name} is {value!r:.80}: give a whole number.", field=name)
+    return value
+
+
+def _tokens(value: Any) -> list[int]:
+    """A list of tokens; `word_map` looks at what is in it."""
+    return value if isinstance(value, list) else []
+
+
+def _position(trace: AttentionTrace, step: Any) -> int:
+    """Where a step stands among the captured ones."""
+    if step not in trace.steps:
+        raise InvalidParams(
+            f"Step {step!r:.80} has no attention: choose one that was captured.", field="step"
+        )
+    return trace.steps.index(step)
+
+
+def _maps(maps: np.ndarray) -> dict[str, Any]:
+    """Maps (N, H, W) on their way to the browser."""
+    return {"rows": maps.shape[1], "columns": maps.shape[2], "values": floats(maps)}
+
+
+def _steps(stored: StoredRun, trace: AttentionTrace, look: Look) -> list[dict[str, Any]]:
+    """The captured steps, with small previews where there are."""
+    lines = {line["index"]: line for line in stored.step_lines()}
+    steps = []
+    for index in trace.steps:
+        preview = stored.preview(index)
+        steps.append(
+            {
+                "index": index,
+                "timestep": rounded(lines[index]["timestep"]),
+                "sigma": rounded(lines[index]["sigma"]),
+                "preview": None if preview is None else preview_uri(preview[_image(look, len(preview))]),
+            }
+        )
+    return steps
+
+
+def _has_both(trace: AttentionTrace) -> bool:
+    """Whether the unconditional half was kept too."""
+    layer = trace.layers[0]
+    read = trace.at(half="uncond")
+    try:
+        (read.token_maps if layer.kind == "cross" else read.self_maps)(trace.steps[0], layer.key)
+    except (CapabilityError, InvalidParams):
+        return False
+    return True
+
+
+def _image(look: Look, count: int) -> int:
+    if not 0 <= look.image < count:
+        raise InvalidParams(
+            f"The batch has {count} images, from 0, so there is no image {look.image}.", field="image"
+        )
+    return look.image
+
+
+def _final(stored: StoredRun, look: Look, visitor: str) -> str | None:
+    images = stored.images()
+    return image_url(images[_image(look, len(images))], visitor) if images else None
+
+
+def _detectable(stored: StoredRun, look: Look) -> np.ndarray:
+    """The final image. Raises `CapabilityError` where the detector would not know what it sees."""
+    if stored.params.model != KNOWN_MODEL:
+        raise CapabilityError(
+            "Objects are found in the pictures of the embedded model only, whose world the detector knows exactly."
+        )
+    images = stored.images()
+    if not images:
+        raise CapabilityError("This run has no finished image, in which objects could be found.")
+    return images[_image(look, len(images))]
+
+
+def _binding(trace: AttentionTrace, image: np.ndarray) -> tuple[Binding | None, str | None]:
+    """Return the binding of a run, or why it has none."""
+    try:
+        bound = binding(trace, image)
+    except InvalidParams as error:
+        return None, error.message
+    return (
+        bound,
+        None if bound else "The image does not show both objects, so there is no binding to measure.",
+    )
+
+
+def _binding_fields(bound: Binding, width: int, height: int) -> dict[str, Any]:
+    return {
+        "holds": bound.holds,
+        "values": [rounded(v) for v in bound.values],
+        "words": [
+            {
+                "word": w.word,
+                "nth": w.nth,
+                "shape": w.shape,
+                "holds": w.holds,
+                "own": _object(w.own, width, height),
+                "other": _object(w.other, width, height),
+                "values": [rounded(v) for v in w.values],
+            }
+            for w in bound.words
+        ],
+    }
+
+
+def _object(found: Detection, width: int, height: int) -> dict[str, Any]:
+    """A detected object; its box in shares of the picture's sides."""
+    left, top, right, bottom = found.box
+    box = [rounded(v) for v in (left / width, top / height, right / width, bottom / height)]
+    return {"color": found.color, "shape": found.shape, "box": box}

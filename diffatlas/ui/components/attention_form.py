@@ -1,0 +1,158 @@
+"""The form of the Attention page: a request, and what to capture of its attention."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.capture.spec import Capture
+from diffatlas.errors import InvalidParams
+from diffatlas.registry import ModelEntry
+from diffatlas.ui.components import fields
+from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of, to_capture
+
+PAGE = "attention"
+KINDS = (("Words and places", "all"), ("Words only", "cross"), ("Places only", "self"))
+HEADS = (("Averaged", "mean"), ("Each", "each"))
+HALVES = (("For the prompt", "cond"), ("Both", "both"))
+#: From this size of pictures on, attention between places is left out at first: it takes most of the disk.
+LARGE = 256
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What is captured of attention."""
+
+    kind: gr.Dropdown
+    heads: gr.Radio
+    halves: gr.Radio
+    every: gr.Number
+    most_layers: gr.Number
+    layers: gr.Textbox
+
+    @property
+    def fields(self) -> list[gr.components.Component]:
+        """In the order of `to_watching`."""
+        return [self.kind, self.heads, self.halves, self.every, self.most_layers, self.layers]
+
+
+@dataclass(frozen=True)
+class AttentionForm:
+    """The fields of the Attention page."""
+
+    model: gr.Dropdown
+    prompt: gr.Textbox
+    seed: gr.Number
+    sampling: fields.Sampling
+    more: fields.More
+    watching: Watching
+    runs: gr.Number
+    seed_mode: gr.Radio
+    dice: gr.Button
+    run: gr.Button
+    stop: gr.Button
+
+    @property
+    def asked(self) -> list[gr.components.Component]:
+        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
+        return asked_of(self)
+
+    @property
+    def inputs(self) -> list[gr.components.Component]:
+        """What a run is made of."""
+        more = self.more
+        shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
+        return [*self.asked, *shown, *self.watching.fields]
+
+    @property
+    def submits(self) -> list[Any]:
+        """The events that start a run."""
+        return [*submits_of(self), self.runs.submit]
+
+
+def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:
+    """Draw the form for the first of ``models``; ``info`` is what is known of it."""
+    first = models[0]
+    with gr.Column(elem_classes="da-form"):
+        prompt = fields.prompt_field(PAGE)
+        model = fields.model_field(PAGE, models)
+        with gr.Row(elem_classes="da-fields da-seed"):
+            seed, dice = fields.seed_fields(PAGE)
+            runs = gr.Number(1, label="Runs", info="In a row.", elem_id=f"{PAGE}-runs", min_width=60, scale=0)
+        seed_mode = gr.Radio(
+            list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
+        )
+        sampling = fields.sampling_fields(PAGE, first, info)
+        kind = gr.Dropdown(
+            list(KINDS),
+            value=kind_for(first),
+            label="Capture",
+            info="What looks at what. Places take most of the disk.",
+            elem_id=f"{PAGE}-attention",
+        )
+        with gr.Accordion(
+            "More: layers, heads, negative prompt, scheduler", open=False, elem_classes="da-fold"
+        ):
+            watching = _watching_fields(kind)
+            more = fields.more_fields(PAGE, first, info)
+        run, stop = fields.action_buttons(PAGE)
+    return AttentionForm(model, prompt, seed, sampling, more, watching, runs, seed_mode, dice, run, stop)
+
+
+def _watching_fields(kind: gr.Dropdown) -> Watching:
+    heads = gr.Radio(list(HEADS), value="mean", label="Heads", info="Each takes their number as often.")
+    halves = gr.Radio(list(HALVES), value="cond", label="Halves of guidance", info="Which passes are kept.")
+    with gr.Row(elem_classes="da-fields da-pair-fields"):
+        every = gr.Number(
+            1, label="Every", info="Nth step.", elem_id=f"{PAGE}-attention_every", min_width=60, precision=0
+        )
+        most = gr.Number(
+            None,
+            label="Layers",
+            info="At most.",
+            elem_id=f"{PAGE}-attention_max_layers",
+            min_width=60,
+            precision=0,
+        )
+    layers = gr.Textbox(
+        "",
+        label="Which layers",
+        info="All if empty; parts or names with commas, such as mid, up_blocks.1.*",
+        max_length=400,
+        elem_id=f"{PAGE}-attention_layers",
+    )
+    return Watching(kind, heads, halves, every, most, layers)
+
+
+def kind_for(entry: ModelEntry) -> str:
+    """Return what of attention to capture at first for a model."""
+    return "all" if (entry.size or 512) < LARGE else "cross"
+
+
+def to_watching(
+    previews: str,
+    preview_decoder: str,
+    kind: str,
+    heads: str,
+    halves: str,
+    every: float | None,
+    most_layers: float | None,
+    layers: str | None,
+) -> Capture:
+    """Return what to capture. Raises `InvalidParams` naming the field that is wrong."""
+    names = tuple(name for name in re.split(r"[,\s]+", layers or "") if name)
+    if kind == "off":
+        raise InvalidParams("This page shows attention: choose what to capture of it.", field="attention")
+    return replace(
+        to_capture(previews, preview_decoder),
+        attention=kind,
+        attention_heads=heads,
+        attention_halves=halves,
+        attention_every=1 if every is None else int(every),
+        attention_max_layers=int(most_layers) if most_layers else None,
+        attention_layers=names or None,
+    )

@@ -1,0 +1,96 @@
+"""The Attention page: what each word of a prompt looks at, step by step, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.operations.trace import shared_local_backend
+from diffatlas.registry import find_model, list_models
+from diffatlas.ui.attention_services import AttentionServices
+from diffatlas.ui.components import form as forms
+from diffatlas.ui.components.attention_form import PAGE, build_attention_form, kind_for, to_watching
+from diffatlas.ui.components.viewer import AttentionIsland
+from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.sessions import Turns
+from diffatlas.ui.wiring import model_followers, model_updates, wire_form, wire_run
+
+
+def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns) -> None:
+    """Draw the page inside ``app``. Runs take ``turns`` with the other pages', and go to the visitor's library."""
+    models = list_models("local")
+    names = {entry.id: entry.name for entry in models}
+    backend = shared_local_backend()
+    live = LiveRuns(backend, names, turns, Shelf(libraries.of))
+    with gr.Row(elem_classes=["da-page", f"da-page-{PAGE}"]):
+        with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
+            form = build_attention_form(models, forms.known(backend.info, models[0].id))
+        with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
+            island = AttentionIsland(services.functions, elem_id=PAGE)
+
+    def attention(
+        model: str,
+        prompt: str,
+        negative_prompt: str,
+        seed: float,
+        steps: float,
+        guidance: float,
+        size: str,
+        scheduler: str,
+        guidance_method: str,
+        guidance_options: str,
+        previews: str,
+        preview_decoder: str,
+        runs: float,
+        seed_mode: str,
+        again: bool,
+        kind: str,
+        heads: str,
+        halves: str,
+        every: float,
+        most_layers: float,
+        layers: str,
+        request: gr.Request,
+    ) -> Generator[dict[str, Any], None, None]:
+        """Run a prompt with its attention captured, once or several times, and stream the steps.
+
+        Args:
+            model: an id of the model list.
+            prompt: what the image should show.
+            negative_prompt: what guidance pushes away from.
+            seed: a whole number; of several runs, that of the first.
+            steps: number of denoising steps.
+            guidance: guidance scale; at most 1 turns guidance off.
+            size: width x height in pixels, such as 64x64.
+            scheduler: a scheduler's name; empty for the model's own.
+            guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
+            guidance_options: the method's options, such as eta=0.5, norm=10.
+            previews: every, off, or the number of steps from one preview to the next.
+            preview_decoder: linear or vae.
+            runs: how many runs, one after another.
+            seed_mode: what becomes of the seed after a run: keep, next or shuffle.
+            again: whether to run even where the library has the same run already.
+            kind: cross (to words), self (to places) or all.
+            heads: mean, or each.
+            halves: cond (the pass for the prompt), or both.
+            every: every Nth step is captured, the first and the last always.
+            most_layers: at most so many layers of each kind, spread over the depth; empty for all.
+            layers: names, parts or globs, with commas; empty for all.
+        """
+
+        def asked() -> Asked:
+            base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+            params = forms.to_params(*base, guidance_method, guidance_options)
+            capture = to_watching(previews, preview_decoder, kind, heads, halves, every, most_layers, layers)
+            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
+
+        yield from live.stream(prompt, model, asked, request)
+
+    def follow(chosen: str) -> list[Any]:
+        return [*model_updates(chosen), kind_for(find_model(chosen))]
+
+    wire_run(form, attention, island, live.sessions, PAGE)
+    wire_form(app, form, live.sessions, [*model_followers(form), form.watching.kind], follow)
