@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from diffatlas.errors import InvalidParams
-from diffatlas.library.format import RunInfo
+from diffatlas.library.format import ATTENTION, RunInfo
 
 #: Sort key -> what it sorts by. A run without a name sorts by its prompt, as it is shown.
 SORTS = {
@@ -69,6 +69,7 @@ def query(
     tags: Iterable[str] = (),
     locked: bool | None = None,
     key: str | None = None,
+    attention: bool | str | None = None,
 ) -> Query:
     """Return the conditions of a search; see `diffatlas.library.store.Library.search`.
 
@@ -84,6 +85,7 @@ def query(
         asked.add("moment < ?", _moment(until, "until"))
     if locked is not None:
         asked.add("locked = ?", int(bool(locked)))
+    _add_attention(asked, attention)
     for tag in [tags] if isinstance(tags, str) else tags:
         asked.add("id IN (SELECT id FROM tagged WHERE tag = ?)", storable(tag, "tags"))
     _add_text(asked, text, full_text)
@@ -127,6 +129,21 @@ def storable(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise InvalidParams(f"To look for {name}, give text, not {value!r:.40}.", field=name)
     return value.encode("utf-8", "replace").decode()
+
+
+def _add_attention(asked: Query, attention: bool | str | None) -> None:
+    if attention is None:
+        return
+    if isinstance(attention, bool):
+        asked.add("attention <> ''" if attention else "attention = ''")
+    elif attention in ATTENTION:
+        asked.add("attention IN (?, 'all')", attention)
+    else:
+        known = ", ".join(repr(kind) for kind in ATTENTION)
+        raise InvalidParams(
+            f"Runs cannot be looked for by attention {attention!r:.40}: give True, False or one of {known}.",
+            field="attention",
+        )
 
 
 def _add_text(asked: Query, text: str, full_text: bool) -> None:

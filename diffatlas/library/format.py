@@ -38,6 +38,9 @@ MARKS = "marks.json"
 STEPS = "steps.jsonl"
 INITIAL = "initial.safetensors"
 
+#: What of attention a run's capture may ask for, besides none.
+ATTENTION = ("cross", "self", "all")
+
 #: The arrays of a `Step` that are stored as tensors.
 STEP_ARRAYS = ("latents", "noise_pred", "cond_pred", "uncond_pred", "x0_pred")
 
@@ -84,6 +87,8 @@ class RunInfo:
     used: str = ""
     #: What decides its result, as one hash; None for a run that was recorded without.
     key: str | None = None
+    #: What of attention was captured: one of `ATTENTION`, "" for none.
+    attention: str = ""
 
 
 def is_run_id(value: str) -> bool:

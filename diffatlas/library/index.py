@@ -33,7 +33,7 @@ T = TypeVar("T")
 FILE = ".index.sqlite"
 LOCK = ".lock.sqlite"
 #: Raised by one whenever a table changes.
-VERSION = 1
+VERSION = 2
 BUSY_SECONDS = 20
 #: What SQLite says of a file that is none of its own, or whose tables are not as they should be.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)

@@ -82,6 +82,7 @@ def info_of(folder: Path, manifest: Mapping[str, Any]) -> RunInfo:
         height=_whole(params.get("height")),
         used=timestamp(datetime.fromtimestamp((folder / layout.MANIFEST).stat().st_mtime, UTC)),
         key=None if key is None else _text(key),
+        attention=_attention_of(manifest),
         **marks,
     )
 
@@ -95,6 +96,13 @@ def _marks_of(folder: Path) -> tuple[dict[str, Any], str | None]:
         return asdict(read_marks(folder)), None
     except DamagedRun as error:
         return {"locked": True}, str(error)
+
+
+def _attention_of(manifest: Mapping[str, Any]) -> str:
+    kind = manifest.get("capture", {}).get("attention", "off")
+    if kind not in ("off", *layout.ATTENTION):
+        raise ValueError(f"{kind!r:.80} is no kind of attention")
+    return "" if kind == "off" else kind
 
 
 def _size_of(folder: Path) -> int:

@@ -140,6 +140,7 @@ class Library:
         tags: Iterable[str] = (),
         locked: bool | None = None,
         key: str | None = None,
+        attention: bool | str | None = None,
         sort: str = "created",
         descending: bool = True,
         limit: int | None = 100,
@@ -151,6 +152,8 @@ class Library:
         since, until: ISO 8601 or `datetime`, UTC where they do not say; a day in ``until`` is part of it.
         tags: a run must have all of them.
         key: the cache key of a result.
+        attention: True for runs with attention, False for those without; "cross" or "self" for those that captured
+            this kind, "all" for those that captured both.
         sort: "created", "name" (or the prompt of a run without one), "prompt", "model", "seed", "steps", "bytes" or
             "used".
         limit: None for all.
@@ -174,6 +177,7 @@ class Library:
             tags=tags,
             locked=locked,
             key=key,
+            attention=attention,
         )
 
     def models(self) -> Sequence[str]:

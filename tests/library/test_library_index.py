@@ -168,6 +168,40 @@ def test_filters(library: Library) -> None:
     assert library.tags() == ["x", "y"]
 
 
+def test_runs_are_found_by_their_attention(library: Library) -> None:
+    captured = {60: "cross", 61: "self", 62: "all", 63: "off"}
+    made_with = {
+        library.save(made(number, capture={"latents": True, "attention": kind})): kind
+        for number, kind in captured.items()
+    }
+    told = {info.id: info.attention for info in library.list()}
+    assert {run: told[run] or "off" for run in made_with} == made_with
+    assert library.list() == folders(library)
+
+    def found(asked: bool | str | None) -> list[str]:
+        return [made_with.get(run, "-") for run in ids(library.search(attention=asked, limit=None))]
+
+    assert found(True) == ["all", "self", "cross"]
+    assert found("cross") == ["all", "cross"]
+    assert found("self") == ["all", "self"]
+    assert found("all") == ["all"]
+    assert found(False) == ["off", *"-" * 30]
+    assert found(None) == ["off", "all", "self", "cross", *"-" * 30]
+    assert library.search(model="sdxl", attention=True).total == 0
+
+
+def test_an_index_from_before_attention_is_made_again(library: Library) -> None:
+    run_id = library.save(made(60, capture={"attention": "cross"}))
+    library.list()
+    with sqlite3.connect(library.folder / ".index.sqlite") as db:
+        db.execute('ALTER TABLE runs DROP COLUMN "attention"')
+        db.execute(f"PRAGMA user_version = {2 + index.has_full_text()}")
+    db.close()
+    assert ids(Library(library.folder).search(attention="cross")) == [run_id]
+    # It was not damaged, only older.
+    assert not list(library.folder.glob(".index.sqlite.damaged"))
+
+
 @pytest.mark.parametrize("descending", [True, False])
 @pytest.mark.parametrize("sort", ["created", "name", "prompt", "model", "seed", "steps", "bytes", "used"])
 def test_sorts_and_pages(library: Library, sort: str, descending: bool) -> None:
@@ -200,6 +234,9 @@ def test_sorts_and_pages(library: Library, sort: str, descending: bool) -> None:
         {"tags": [None]},
         {"text": "a" * 1001},
         {"text": None},
+        {"attention": "off"},
+        {"attention": ["cross"]},
+        {"attention": 1},
     ],
 )
 def test_nonsense_is_refused(library: Library, asked: dict) -> None:
@@ -258,6 +295,8 @@ def test_changes_are_noticed_without_asking(library: Library) -> None:
         ("params.prompt=[1]", "damaged"),
         ('steps="many"', "damaged"),
         ("created=null", "damaged"),
+        ('capture="x"', "damaged"),
+        ('capture={"attention": "some"}', "damaged"),
     ],
 )
 def test_a_run_damaged_by_hand_is_listed_as_such(library: Library, content: str, says: str) -> None:
