@@ -1,4 +1,5 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library` and `cli_study` add.
+"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library`, `cli_attention` and
+`cli_study` add.
 
 Exit codes: 0 done; 1 a replay that came out different; 2 an error, one line on stderr (steps that had arrived are
 kept); 130 Ctrl-C.
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas import cli_library, cli_study
+from diffatlas import cli_attention, cli_library, cli_study
 from diffatlas import cli_request as ask
 from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 # Commands beside those of this module; `dataset` is a group of its own.
 app.add_typer(cli_library.commands)
+app.add_typer(cli_attention.commands)
 app.add_typer(cli_study.commands)
 app.add_typer(cli_library.datasets, name="dataset")
 
@@ -59,6 +61,13 @@ def trace(
         str, typer.Option(help="linear (nearly free) or vae (the real decoder).")
     ] = "linear",
     preview_size: Annotated[int | None, typer.Option(help="Longest side of a preview in pixels.")] = None,
+    attention: ask.Attention = "off",
+    attention_layers: ask.AttentionLayers = None,
+    attention_max_layers: ask.AttentionMaxLayers = None,
+    attention_every: ask.AttentionEvery = None,
+    attention_heads: ask.AttentionHeads = None,
+    attention_halves: ask.AttentionHalves = None,
+    attention_resolution: ask.AttentionResolution = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write the run to. Default: a new run in the library.")
     ] = None,
@@ -89,7 +98,18 @@ def trace(
         guidance_option,
     )
     params = params.replace(num_images_per_prompt=images).validate()
-    capture = replace(ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size)
+    watched = ask.attention(
+        attention,
+        attention_layers,
+        attention_max_layers,
+        attention_every,
+        attention_heads,
+        attention_halves,
+        attention_resolution,
+    )
+    capture = replace(
+        ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size, **watched
+    )
 
     from diffatlas.backends import open_backend
     from diffatlas.library.store import Library, record_into

@@ -35,6 +35,10 @@ def runs(
     ] = "",
     model: Annotated[str | None, typer.Option(help="Runs of this model only.")] = None,
     tag: Annotated[list[str] | None, typer.Option(help="Runs with this tag only; may be repeated.")] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help="any, cross, self or all: runs with this attention only; none: those without."),
+    ] = None,
     sort: Annotated[
         str, typer.Option(help="created, name, prompt, model, seed, steps, bytes or used.")
     ] = "created",
@@ -52,6 +56,7 @@ def runs(
             looked_for,
             model=model,
             tags=tag or (),
+            attention=_attention(attention),
             sort=sort,
             descending=sort not in _ASCENDING,
             limit=limit,
@@ -67,10 +72,13 @@ def runs(
             info.name,
             ", ".join(info.tags),
             "locked" if info.locked else "",
+            info.attention,
         )
         for info in found
     ]
-    print_table(("Run", "Status", "Steps", "Model", "Seed", "Prompt", "Name", "Tags", "Kept"), rows)
+    print_table(
+        ("Run", "Status", "Steps", "Model", "Seed", "Prompt", "Name", "Tags", "Kept", "Attention"), rows
+    )
 
 
 @commands.command()
@@ -237,6 +245,18 @@ def push_dataset(
     with showing_progress() as progress:
         address = push(folder, to, token=None, private=not public, progress=progress)
     print(address)
+
+
+def _attention(asked: str | None) -> bool | str | None:
+    """Return what a search asks of attention."""
+    from diffatlas.library.format import ATTENTION
+
+    if asked is not None and asked not in (*ATTENTION, "any", "none"):
+        raise InvalidParams(
+            f"Runs cannot be looked for by attention {asked!r}: give any, {', '.join(ATTENTION)} or none.",
+            field="attention",
+        )
+    return {"any": True, "none": False}.get(asked, asked)
 
 
 def _rows(pairs: dict[str, tuple[Any, Any]]) -> list[tuple[str, str, str]]:

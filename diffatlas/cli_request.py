@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,6 +42,26 @@ GuidanceOptions = Annotated[
     ),
 ]
 Previews = Annotated[str, typer.Option(help="off, every, or N for every Nth step.")]
+Attention = Annotated[
+    str, typer.Option(help="off, cross (what each word looks at), self (places at each other) or all.")
+]
+AttentionLayers = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="GLOB", help="Layers of it, such as mid or 'up_blocks.1.*'; may be repeated. Default: all."
+    ),
+]
+AttentionMaxLayers = Annotated[
+    int | None, typer.Option(help="At most so many layers of each kind, spread over the depth. Default: all.")
+]
+AttentionEvery = Annotated[int | None, typer.Option(help="Every Nth step of it. Default: every step.")]
+AttentionHeads = Annotated[str | None, typer.Option(help="mean over the heads, or each. Default: mean.")]
+AttentionHalves = Annotated[
+    str | None, typer.Option(help="cond (the pass for the prompt), or both of guidance. Default: cond.")
+]
+AttentionResolution = Annotated[
+    int | None, typer.Option(help="Longest side of the grid of self-attention. Default: 32.")
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")]
 IgnoreMemory = Annotated[bool, typer.Option(help="Load the model even where it is expected not to fit.")]
@@ -106,6 +126,37 @@ def method_options(pairs: Sequence[str]) -> dict[str, float] | None:
                 field="guidance_options",
             ) from None
     return found or None
+
+
+def attention(
+    kind: str,
+    layers: Sequence[str] | None,
+    max_layers: int | None,
+    every: int | None,
+    heads: str | None,
+    halves: str | None,
+    resolution: int | None,
+) -> dict[str, Any]:
+    """Return the fields of `Capture` that the options for attention ask for.
+
+    Raises `InvalidParams` where they say how to capture attention that is off.
+    """
+    asked = {
+        "attention_layers": tuple(layers) if layers else None,
+        "attention_max_layers": max_layers,
+        "attention_every": every,
+        "attention_heads": heads,
+        "attention_halves": halves,
+        "attention_resolution": resolution,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    if kind == "off" and given:
+        name = next(iter(given))
+        raise InvalidParams(
+            f"--{name.replace('_', '-')} is given, but attention is off: add --attention cross, self or all.",
+            field=name,
+        )
+    return {"attention": kind, **given}
 
 
 def capture(previews: str) -> Capture:

@@ -62,6 +62,40 @@ def test_trace_without_out_goes_to_the_library(model, library, capsys):
     assert info.id in capsys.readouterr().out
 
 
+def test_attention_is_captured_as_asked(model, tmp_path):
+    out = tmp_path / "run"
+    how = ["--attention-layers", "mid", "--attention-layers", "up_blocks.*", "--attention-max-layers", "1"]
+    how += ["--attention-every", "2", "--attention-heads", "each", "--attention-halves", "both"]
+    assert trace(model, "--out", str(out), "--attention", "all", "--attention-resolution", "4", *how) == 0
+    run = read_run(out)
+    assert {name: value for name, value in run.capture.items() if name.startswith("attention")} == {
+        "attention": "all",
+        "attention_layers": ["mid", "up_blocks.*"],
+        "attention_max_layers": 1,
+        "attention_every": 2,
+        "attention_heads": "each",
+        "attention_halves": "both",
+        "attention_resolution": 4,
+    }
+    assert [bool(step.attention) for step in run.steps] == [True, False, True]
+    assert {key.partition(":")[0] for key in run.steps[0].attention} == {"cross", "self"}
+
+
+def test_the_library_answers_with_attention_only_where_it_has_it(model, capsys):
+    def made(*more):
+        assert trace(model, "--previews", "off", *more) == 0
+        return capsys.readouterr().out.strip().rpartition("/")[2]
+
+    plain = made()
+    watched = made("--attention", "cross")
+    assert watched != plain
+    assert made("--attention", "cross") == watched
+    assert made("--attention", "cross", "--attention-layers", "mid") == watched
+    assert made() in (plain, watched)
+    assert len(Library().list()) == 2
+    assert made("--attention", "all") not in (plain, watched)
+
+
 def test_out_is_not_overwritten_unasked(model, tmp_path, capsys):
     out = tmp_path / "run"
     assert trace(model, "--out", str(out)) == 0
@@ -92,6 +126,11 @@ def test_out_is_not_overwritten_unasked(model, tmp_path, capsys):
         (["trace", "x", "--width", "63"], "multiple of 4"),
         (["trace", "x", "--scheduler", "flow_euler"], "those that fit are ddim"),
         (["trace", "x", "--previews", "some"], "previews"),
+        (["trace", "x", "--attention", "some"], "'off', 'cross', 'self', 'all'"),
+        (["trace", "x", "--attention", "cross", "--attention-every", "0"], "attention_every"),
+        (["trace", "x", "--attention", "cross", "--attention-heads", "two"], "'mean', 'each'"),
+        (["trace", "x", "--attention-every", "2"], "--attention-every is given, but attention is off"),
+        (["trace", "x", "--attention", "off", "--attention-layers", "mid"], "add --attention cross"),
         (["trace", "x", "--nonsense"], "--nonsense"),
         (["paint"], "paint"),
     ],

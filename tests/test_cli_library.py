@@ -76,9 +76,30 @@ def test_runs_are_listed_and_found(library: Library, ids: list[str], capsys) -> 
     assert listed("--sort", "seed", "--limit", "2") == ids[:2]
     assert listed("--sort", "name")[-1] == ids[1]
     assert listed("--model", "sdxl") == []
+    library.save(made(5, capture={"attention": "cross"}))
+    library.save(made(6, capture={"attention": "all"}))
+    five, six = made(5).id, made(6).id
+    assert listed("--attention", "any") == listed("--attention", "cross") == [six, five]
+    assert listed("--attention", "self") == [six]
+    assert listed("--attention", "none") == ids[::-1]
+    assert cli.run(["runs", "--attention", "some"]) == 2
+    assert "any, cross, self, all or none" in capsys.readouterr().err
+    assert cli.run(["runs", "--attention", "self"]) == 0
+    assert table(capsys)[0][-1] == "all"
     assert cli.run(["runs", "zebra"]) == 0
     (row,) = table(capsys)
-    assert row == [ids[1], "complete", "2/2", "shapes", "1", "a clock 1", "Zebra", "paper, draft", "locked"]
+    assert row == [
+        ids[1],
+        "complete",
+        "2/2",
+        "shapes",
+        "1",
+        "a clock 1",
+        "Zebra",
+        "paper, draft",
+        "locked",
+        "",
+    ]
 
 
 def test_marking(library: Library, ids: list[str], capsys) -> None:

@@ -34,10 +34,12 @@ ALLOWED |= {
     "export": _BELOW - {"backends", "operations"},
     "ui": _BELOW | {"bench", "export"},
     "cli_output": {"errors", "events"},
+    "cli_attention": _BELOW | {"cli_output"},
     "cli_library": _BELOW | {"bench", "export", "cli_output"},
     "cli_request": _BELOW,
     "cli_study": _BELOW | {"export", "cli_output", "cli_request"},
-    "cli": _BELOW | {"bench", "export", "ui", "cli_library", "cli_output", "cli_request", "cli_study"},
+    "cli": _BELOW
+    | {"bench", "export", "ui", "cli_attention", "cli_library", "cli_output", "cli_request", "cli_study"},
     # Lazily, for the public names.
     "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
 }

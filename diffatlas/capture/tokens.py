@@ -106,10 +106,25 @@ def token_table(pipe: Any, prompt: str, length: int | None = None) -> list[Token
 def find_word(table: Sequence[Token], word: str, nth: int = 0) -> list[int]:
     """Return the token indices of a word, of all encoders, in order.
 
-    word: one word of the prompt or several in a row ("red circle"); capitals do not matter. nth: which of equal
-    ones, from 0.
+    word: as for `find_words`. nth: which of equal ones, from 0.
 
     Raises `InvalidParams`, naming the words that there are.
+    """
+    places = find_words(table, word)
+    if not 0 <= nth < len(places):
+        raise InvalidParams(
+            f"The prompt has {word!r} {len(places)} times, so nth is from 0 to {len(places) - 1}, not {nth}.",
+            field="nth",
+        )
+    return places[nth]
+
+
+def find_words(table: Sequence[Token], word: str) -> list[list[int]]:
+    """Return the token indices of a word at each place where the prompt has it, of all encoders, in order.
+
+    word: one word of the prompt or several in a row ("red circle"); capitals do not matter.
+
+    Raises `InvalidParams`, naming the words that there are, where it has none.
     """
     known = {t.word: t.word_text or "" for t in table if t.word is not None}
     order = sorted(known)
@@ -119,13 +134,8 @@ def find_word(table: Sequence[Token], word: str, nth: int = 0) -> list[int]:
     if not starts:
         there = ", ".join(known[i] for i in order) or "none that could be matched with tokens"
         raise InvalidParams(f"The prompt has no word {word!r}. Its words are: {there}.", field="word")
-    if not 0 <= nth < len(starts):
-        raise InvalidParams(
-            f"The prompt has {word!r} {len(starts)} times, so nth is from 0 to {len(starts) - 1}, not {nth}.",
-            field="nth",
-        )
-    chosen = set(order[starts[nth] : starts[nth] + len(wanted)])
-    return [t.index for t in table if t.word in chosen]
+    chosen = [set(order[start : start + len(wanted)]) for start in starts]
+    return [[t.index for t in table if t.word in each] for each in chosen]
 
 
 @dataclass(frozen=True)
