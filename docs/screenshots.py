@@ -71,6 +71,31 @@ def studies(page: Page, address: str) -> None:
             keep(page, f"{operation}-{view}")
 
 
+def attention(page: Page, address: str) -> None:
+    """Run a prompt with three seeds on the Attention page, and take pictures of its views."""
+    page.goto(f"{address}?__theme=light&page=attention")
+    page.wait_for_selector("#attention-prompt textarea")
+    for field, value in (("prompt", "a red circle and a blue square"), ("runs", "3"), ("guidance_scale", "1")):
+        page.fill(f"#attention-{field} :is(textarea, input)", value)
+    page.click(".da-page-attention label:has-text('+1')")
+    page.click("#attention-run")
+    page.wait_for_function(
+        """document.querySelector('.da-attention').dataset.status === 'complete'
+            && document.querySelectorAll('.da-attention-run').length === 3"""
+    )
+    page.click(".da-attention-frame >> nth=11")
+    page.evaluate("scrollTo(0, 0)")
+    keep(page, "attention")
+    for view in ("curves", "places", "objects", "compare"):
+        page.click(f"#da-attention-tab-{view}")
+        if view == "compare":
+            page.click(".da-attention-run .da-plain:has-text('Compare'):visible")
+        page.wait_for_timeout(2000)
+        panel = page.locator(f"#da-attention-panel-{view}")
+        shot = Image.open(io.BytesIO(panel.screenshot())).convert("RGB")
+        shot.save(IMAGES / f"attention-{view}.webp", quality=82, method=6)
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -110,6 +135,7 @@ def main() -> None:
         page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
         keep(page, "deep-dive")
         studies(page, address)
+        attention(page, address)
         page.goto(f"{address}?__theme=light&page=library")
         page.wait_for_selector(".da-run-shot img")
         keep(page, "library")

@@ -2,23 +2,57 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.attention import resample
 
-#: Colours of the map from its least to its most, RGB: near-black, burgundy, gold, ivory; each lighter than the last.
-RAMP = np.array(
-    [(16, 12, 20), (92, 20, 44), (168, 48, 48), (214, 138, 48), (250, 240, 206)], dtype=np.float64
+#: Colours of a map from its least to its most: ink, burgundy, gold, ivory; those of the app (``static/ramp.js``).
+STOPS = ("#1a1613", "#5e2230", "#b0503a", "#dcae4c", "#fdf7e3")
+#: Linear RGB to the cone responses of OKLab, and their cube roots to lightness and two opponent colours
+#: (Ottosson 2020, https://bottosson.github.io/posts/oklab).
+_TO_CONES = np.array(
+    [
+        (0.4122214708, 0.5363325363, 0.0514459929),
+        (0.2119034982, 0.6806995451, 0.1073969566),
+        (0.0883024619, 0.2817188376, 0.6299787005),
+    ]
+)
+_TO_LAB = np.array(
+    [
+        (0.2104542553, 0.793617785, -0.0040720468),
+        (1.9779984951, -2.428592205, 0.4505937099),
+        (0.0259040371, 0.7827717662, -0.808675766),
+    ]
 )
 
 
 def colours(values: np.ndarray) -> np.ndarray:
-    """Return the colours of values in [0, 1] by `RAMP`: (...) to (..., 3), uint8. NaN counts as 0."""
+    """Return the colours of values in [0, 1] by `ramp`: (...) to (..., 3), uint8. NaN counts as 0."""
     values = np.clip(np.nan_to_num(np.asarray(values, dtype=np.float64)), 0.0, 1.0)
-    stops = np.linspace(0, 1, len(RAMP))
-    channels = [np.interp(values, stops, RAMP[:, c]) for c in range(3)]
-    return np.stack(channels, -1).round().astype(np.uint8)
+    table = ramp()
+    return table[np.floor(values * (len(table) - 1) + 0.5).astype(int)]
+
+
+@functools.cache
+def ramp() -> np.ndarray:
+    """Return 256 colours through `STOPS`, (256, 3) uint8, whose lightness rises evenly: interpolated in OKLab.
+
+    Where each stop lies follows from its lightness, so the ramp reads the same on light and on dark ground, and
+    without colour vision.
+    """
+    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in STOPS]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    lab = np.cbrt(linear @ _TO_CONES.T) @ _TO_LAB.T
+    places = (lab[:, 0] - lab[0, 0]) / (lab[-1, 0] - lab[0, 0])
+    at = np.linspace(0, 1, 256)
+    between = np.stack([np.interp(at, places, lab[:, c]) for c in range(3)], -1)
+    cones = (between @ np.linalg.inv(_TO_LAB).T) ** 3
+    linear = np.clip(cones @ np.linalg.inv(_TO_CONES).T, 0.0, 1.0)
+    rgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.floor(255 * rgb + 0.5).astype(np.uint8)
 
 
 def stretched(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diffatlas.geometry.attention import resample
+from diffatlas.geometry.overlay import colours
 from diffatlas.library import Library
 from diffatlas.operations.attention import attention_of
 
@@ -100,20 +101,23 @@ def test_several_words_are_chosen_together(looked):
     page.click(".da-words-specials")
 
 
-def test_the_browser_enlarges_maps_as_python_does(looked):
+def test_the_browser_enlarges_and_colours_maps_as_python_does(looked):
     page, _ = looked
-    rng = np.random.default_rng(0)
-    small = rng.random((5, 7), np.float32)
+    small = np.random.default_rng(0).random((5, 7), np.float32)
     module = next(address for address in page.requested if "attention_picture.js" in address)
     found = page.evaluate(
         """async ([module, text]) => {
             const { resample } = await import(module);
+            const { colourOf } = await import(module.replace("attention_picture", "ramp"));
             const values = new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-            return Array.from(resample(values, 5, 7, 40, 56));
+            const steps = Array.from({ length: 1001 }, (_, k) => colourOf(k / 1000));
+            return [Array.from(resample(values, 5, 7, 40, 56)), steps];
         }""",
         [module, base64.b64encode(small.tobytes()).decode()],
     )
-    np.testing.assert_allclose(np.reshape(found, (40, 56)), resample(small, (40, 56)), atol=1e-6)
+    np.testing.assert_allclose(np.reshape(found[0], (40, 56)), resample(small, (40, 56)), atol=1e-6)
+    # One level of difference: the two languages round a hair's breadth apart.
+    np.testing.assert_allclose(found[1], colours(np.linspace(0, 1, 1001)).astype(int), atol=1)
 
 
 def test_the_film_plays_to_its_end(looked):
