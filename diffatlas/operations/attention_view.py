@@ -69,11 +69,7 @@ class Readings:
 
         def read() -> tuple[np.ndarray, int]:
             trace = self.trace(stored, look)
-            if not trace.cross_layers:
-                raise CapabilityError(
-                    "This run holds no attention to words: capture it again with attention='cross' or 'all'.",
-                    field="attention",
-                )
+            need_words(trace)
             most = SINGLE if len(trace.cross_layers) == 1 else COMMON
             maps = trace.maps(min(most, max(trace.grid)))
             return maps, maps.nbytes
@@ -109,6 +105,15 @@ class Readings:
             while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
                 self._kept.popitem(last=False)
         return found[0]
+
+
+def need_words(trace: AttentionTrace) -> None:
+    """Raise `CapabilityError` where there is no attention to words."""
+    if not trace.cross_layers:
+        raise CapabilityError(
+            "This run holds no attention to words: capture it again with attention='cross' or 'all'.",
+            field="attention",
+        )
 
 
 def word_map(maps: np.ndarray, tokens: tuple[int, ...] | list[int]) -> np.ndarray:

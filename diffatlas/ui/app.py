@@ -61,7 +61,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         form = trajectory_page(app, layers, turns, projections)
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
-        attention_page(app, libraries, AttentionServices(libraries, backend, names), turns)
+        attention_page(app, libraries, AttentionServices(libraries, layers, backend, names), turns)
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
         footer()
     return app

@@ -13,10 +13,11 @@ from diffatlas.geometry.attention import spikes
 from diffatlas.library import RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
-from diffatlas.operations.attention_view import Look, Readings, word_map
+from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_data import floats, rounded
+from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.run_services import LibraryRuns, RunServices
 
@@ -31,9 +32,12 @@ KNOWN_MODEL = "shapes"
 class AttentionServices(RunServices):
     """The server's side of the Attention page. ``functions`` are what the browser may call."""
 
-    def __init__(self, libraries: Libraries, backend: Any, model_names: dict[str, str]) -> None:
+    def __init__(
+        self, libraries: Libraries, layers: Layers, backend: Any, model_names: dict[str, str]
+    ) -> None:
         super().__init__(LibraryRuns(libraries), backend, model_names)
         self._libraries = libraries
+        self._layers = layers
         self._readings = Readings()
 
     @property
@@ -50,6 +54,7 @@ class AttentionServices(RunServices):
             "bindings": self.bindings,
             "divergence": self.divergence,
             "picture": self.picture,
+            "to_layers": self.to_layers,
         }
         return {**own, **super().calls}
 
@@ -127,6 +132,7 @@ class AttentionServices(RunServices):
         """Return how much of each word's map lies on the object it names, and the binding of two colours."""
         stored, look = self._stored(visitor, asked), _look(asked)
         trace, image = self._readings.trace(stored, look), _detectable(stored, look)
+        need_words(trace)
         height, width = image.shape[:2]
         words = []
         for word, nth in named_words(trace.tokens):
@@ -186,6 +192,13 @@ class AttentionServices(RunServices):
         return {
             "picture": None if preview is None else image_url(preview[_image(look, len(preview))], visitor)
         }
+
+    def to_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Make runs locked layers of the Trajectory page."""
+        ids = self._ids(visitor, asked)
+        for run_id in ids:
+            self._layers.open(visitor, run_id, self._reach.find(visitor, run_id).name)
+        return {"layers": ids}
 
     def _row(self, stored: StoredRun, info: RunInfo) -> dict[str, Any]:
         images = stored.images()

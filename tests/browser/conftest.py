@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,14 @@ PATIENCE = 60_000  # ms; generous, because the machine may be busy
 
 
 @pytest.fixture(scope="session")
-def app_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with served_app(tmp_path_factory.mktemp("app")) as url:
+def app_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the served app keeps what it keeps; its library is ``runs``."""
+    return tmp_path_factory.mktemp("app")
+
+
+@pytest.fixture(scope="session")
+def app_url(app_folder: Path) -> Iterator[str]:
+    with served_app(app_folder) as url:
         yield url
 
 

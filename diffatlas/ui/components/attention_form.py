@@ -13,7 +13,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of, to_capture
+from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of, to_capture, whole
 
 PAGE = "attention"
 KINDS = (("Words and places", "all"), ("Words only", "cross"), ("Places only", "self"))
@@ -94,9 +94,7 @@ def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> At
             info="What looks at what. Places take most of the disk.",
             elem_id=f"{PAGE}-attention",
         )
-        with gr.Accordion(
-            "More: layers, heads, negative prompt, scheduler", open=False, elem_classes="da-fold"
-        ):
+        with gr.Accordion("More: layers, heads, scheduler", open=False, elem_classes="da-fold"):
             watching = _watching_fields(kind)
             more = fields.more_fields(PAGE, first, info)
         run, stop = fields.action_buttons(PAGE)
@@ -145,14 +143,17 @@ def to_watching(
 ) -> Capture:
     """Return what to capture. Raises `InvalidParams` naming the field that is wrong."""
     names = tuple(name for name in re.split(r"[,\s]+", layers or "") if name)
-    if kind == "off":
-        raise InvalidParams("This page shows attention: choose what to capture of it.", field="attention")
+    if kind not in {value for _, value in KINDS}:
+        raise InvalidParams(
+            f"The attention to capture is {kind!r}: choose all, cross (words) or self (places).",
+            field="attention",
+        )
     return replace(
         to_capture(previews, preview_decoder),
         attention=kind,
         attention_heads=heads,
         attention_halves=halves,
-        attention_every=1 if every is None else int(every),
-        attention_max_layers=int(most_layers) if most_layers else None,
+        attention_every=whole(every),
+        attention_max_layers=whole(most_layers),
         attention_layers=names or None,
     )

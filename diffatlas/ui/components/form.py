@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -109,8 +108,8 @@ def to_params(
         model=model,
         prompt=(prompt or "").strip(),
         negative_prompt=(negative_prompt or "").strip(),
-        seed=_whole(seed),
-        num_inference_steps=_whole(steps),
+        seed=whole(seed),
+        num_inference_steps=whole(steps),
         guidance_scale=guidance,
         width=width,
         height=height,
@@ -167,7 +166,7 @@ def to_capture(previews: str, preview_decoder: str, attention: str | None = "off
 
 def to_runs(runs: float | None, seed_mode: str) -> int:
     """Return how many runs to make, one after another. Raises `InvalidParams` where that makes no sense."""
-    count = _whole(runs)
+    count = whole(runs)
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_RUNS:
         raise InvalidParams(
             f"The number of runs is {runs}: give a whole number from 1 to {MAX_RUNS}.", field="runs"
@@ -226,8 +225,6 @@ def known(info_of: Any, model: str) -> ModelInfo | None:
         return None
 
 
-def _whole(value: float | None) -> Any:
-    """A whole number as an int; anything else is left for `validate` to refuse."""
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)
-    return value
+def whole(value: Any) -> Any:
+    """A whole number of a form as an int; anything else as it is, to be refused by name."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -245,8 +245,3 @@ def _written(field: str, value: Any) -> str:
     if value is None:
         return "plain" if field == "guidance_method" else "own"
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def whole(value: Any) -> Any:
-    """A whole number of a form as an int; anything else as it is, to be refused by name."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -10,7 +10,7 @@ import gradio as gr
 from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.study_form import StudyForm, build_neighbourhood_form, to_lanes, whole
+from diffatlas.ui.components.study_form import StudyForm, build_neighbourhood_form, to_lanes
 from diffatlas.ui.components.viewer import StudyIsland
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import StudyServices
@@ -89,13 +89,13 @@ def neighbourhood_page(app: gr.Blocks, services: StudyServices, runner: StudyRun
             study = plan_neighbourhood(
                 params,
                 mode,
-                k=whole(k),
+                k=forms.whole(k),
                 radius=radius,
                 spread=spread,
-                step=whole(step),
-                to_seed=whole(to_seed),
-                stops=whole(stops),
-                offset=whole(offset),
+                step=forms.whole(step),
+                to_seed=forms.whole(to_seed),
+                stops=forms.whole(stops),
+                offset=forms.whole(offset),
                 lanes=to_lanes(lanes),
                 exact=bool(exact),
             )

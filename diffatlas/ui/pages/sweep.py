@@ -10,7 +10,7 @@ import gradio as gr
 from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.study_form import StudyForm, build_sweep_form, to_lanes, whole
+from diffatlas.ui.components.study_form import StudyForm, build_sweep_form, to_lanes
 from diffatlas.ui.components.viewer import StudyIsland
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import StudyServices
@@ -77,7 +77,7 @@ def sweep_page(app: gr.Blocks, services: StudyServices, runner: StudyRunner) -> 
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             params = forms.to_params(*base, guidance_method, guidance_options)
             study = plan_sweep(
-                params, field, values, seeds=whole(seeds), lanes=to_lanes(lanes), exact=bool(exact)
+                params, field, values, seeds=forms.whole(seeds), lanes=to_lanes(lanes), exact=bool(exact)
             )
             return study, forms.to_capture(previews, preview_decoder)
 

@@ -114,6 +114,8 @@ export function mount(element, read, server, props) {
     if (live) drawLive(value);
     if (!parts.shown.hidden) drawRun();
     runs.update(state);
+    parts.acts.hidden = !data || live;
+    parts.runsSection.hidden = !state.runs?.length;
     exports.offer(data ? [state.id] : [], data ? state.id : null, data ? `Exports “${data.title}”.` : "");
     parts.after.hidden = !data;
     say();
@@ -183,7 +185,10 @@ export function mount(element, read, server, props) {
     event.preventDefault();
   });
   window.addEventListener("da-page", inSight);
-  window.addEventListener("da-attention", (event) => open(event.detail.id));
+  window.addEventListener("da-attention", ({ detail: { id, other } }) => {
+    open(id);
+    if (other) compare(other);
+  });
   update();
   inSight();
   return update;
@@ -242,8 +247,8 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
   const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, el("div", { class: "da-picture" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
   const empty = el(
     "div",
-    { class: "da-nothing", hidden: "" },
-    el("p", { class: "da-nothing-head" }, "See what each word looks at."),
+    { class: "da-attention-empty", hidden: "" },
+    el("p", { class: "da-headline" }, "See what each word looks at."),
     el("p", {}, "Type a prompt and press Run. At every step, in every layer, each place of the image reads the words of the prompt with certain weights; here they are laid over the picture that the model has in mind at that step."),
   );
   const reading = el("p", { class: "da-caption" }, "Reading the attention…");
@@ -266,17 +271,19 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
   const exports = el("div", { class: "da-exports" });
   const section = (name, title, child) => el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), child);
   const after = el("div", { hidden: "" }, section("exports", "Export", exports));
+  const acts = el("span", { hidden: "" }, copy, " ", trajectory);
+  const runsSection = section("runs", "Runs with attention", runs.node);
   const root = el(
     "div",
     { class: "da-viewer da-attention" },
-    el("div", { class: "da-attention-head" }, status, el("span", {}, copy, " ", trajectory)),
+    el("div", { class: "da-attention-head" }, status, acts),
     problem,
     live,
     empty,
     reading,
     shown,
-    section("runs", "Runs with attention", runs.node),
+    runsSection,
     after,
   );
-  return { root, status, problem, live, livePrompt, liveImage, empty, reading, shown, panels, exports, after };
+  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, panels, exports, after };
 }

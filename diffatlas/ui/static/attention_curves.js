@@ -27,7 +27,7 @@ export function createAttentionCurves({ onGo }) {
     const named = Object.fromEntries(Object.entries(wanted).map(([name, entry]) => [`${name} ${entry.metric.label}`, entry]));
     plots.update(named, data.steps, at);
     const spikes = data.spikes.map((index) => index + 1);
-    const told = spikes.length ? `Attention moves most at step ${spikes.join(", ")} (ringed).` : "No step stands out from the others (there is no spike).";
+    const told = spikes.length ? `Attention moves most at ${spikes.length > 1 ? "steps" : "step"} ${spikes.join(", ")} (ringed).` : "No step stands out from the others (there is no spike).";
     note.textContent = data.activation ? `${told} Choose a step in a curve to go there.` : "Attention to words was not captured in this run.";
   }
 

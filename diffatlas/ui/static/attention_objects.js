@@ -112,7 +112,7 @@ export function createObjects({ store, onGo, onOpen }) {
     });
     seeds.replaceChildren(...faces);
     const right = rows.filter((row) => row.holds).length;
-    const text = `${right} of ${found.value.runs.length} ${found.value.runs.length === 1 ? "run has" : "runs have"} the colours as asked${rows.length - right ? `, ${rows.length - right} the wrong ones (burgundy)` : ""}. For more, set Runs to 8 and After a run to +1: each comes here.`;
+    const text = `${right} of ${found.value.runs.length} ${found.value.runs.length === 1 ? "run has" : "runs have"} the colours as asked${rows.length - right ? `, ${rows.length - right} the wrong ones (burgundy)` : ""}. For more, set Runs to 8 and After a run to +1: each comes here. Without guidance (1) binding fails more often.`;
     if (seedsNote.textContent !== text) seedsNote.textContent = text;
   }
 

@@ -11,7 +11,7 @@ import { createDetails } from "./library_details.js";
 import { createDifference } from "./library_difference.js";
 import { createFilters } from "./library_filters.js";
 import { bytesText, plural, titleOf, whenText } from "./library_text.js";
-import { currentPage, initPages, isHidden, linkedRun, openRun, showPage } from "./pages.js";
+import { currentPage, initPages, isHidden, linkedRun, openAttention, openRun, showPage } from "./pages.js";
 import { toast } from "./toast.js";
 import { ensureVisitor } from "./visitor.js";
 
@@ -47,8 +47,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   element.querySelector(".da-mount").replaceChildren(parts.root);
   const filters = createFilters(parts.filters, { onChange: () => find(), onView: changeView, modelName });
   const cards = createCards(parts.cards, { onOpen: openDetails, onPick: pick, onLock: lock, modelName });
-  const actions = createActions(parts.root, { server, kinds, acts: { open: openSelected, compare, explore: exploreSelected, dataset: () => dataset.open([...selected.keys()]), trash: trashSelected, none } });
-  const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, trash: (ids, event) => trash(ids, event), step } });
+  const actions = createActions(parts.root, { server, kinds, acts: { open: openSelected, attention: () => openAttention([...selected.keys()]), compare, explore: exploreSelected, dataset: () => dataset.open([...selected.keys()]), trash: trashSelected, none } });
+  const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, attention: (id) => openAttention([id]), trash: (ids, event) => trash(ids, event), step } });
   const difference = createDifference({ server, modelName, onOpen: openIds });
   const dataset = createDataset({ server, onImported: () => refresh() });
   parts.import.addEventListener("click", () => dataset.open([], { shared: found?.mode === "shared" }));

@@ -6,13 +6,14 @@ import { plural } from "./library_text.js";
 
 const SURE_FOR = 3000; // ms in which a second press counts
 
-/** Create the bar in `root`; `acts` are the functions open, compare, explore, dataset, trash(event) and none. */
+/** Create the bar in `root`; `acts` are the functions open, attention, compare, explore, dataset, trash(event) and none. */
 export function createActions(root, { server, kinds, acts }) {
   const count = el("span", { class: "da-actions-count", role: "status" });
   const button = (name, text, act, about = null) => el("button", { type: "button", class: `da-button da-act-${name}`, onclick: act, title: about }, text);
   const open = button("open", "Open in Trajectory", () => acts.open());
   const compare = button("compare", "Compare", () => acts.compare(), "What differs between two runs");
   const explore = button("explore", "Explore around", () => acts.explore(), "The neighbourhood of a run’s noise, or the way between the noise of two");
+  const attention = button("attention", "Attention", () => acts.attention(), "What each word of the prompt looked at; two runs are compared");
   const exporting = button("export", "Export", unfold);
   const dataset = button("dataset", "Dataset…", () => acts.dataset(), "Write a Hugging Face dataset, or push one to the Hub");
   const trash = button("trash", "Delete", remove);
@@ -23,7 +24,7 @@ export function createActions(root, { server, kinds, acts }) {
     "section",
     { class: "da-actions-bar", "aria-label": "Selected runs", hidden: "" },
     files,
-    el("div", { class: "da-actions-row" }, count, open, compare, explore, exporting, dataset, trash, none),
+    el("div", { class: "da-actions-row" }, count, open, attention, compare, explore, exporting, dataset, trash, none),
   );
   exporting.setAttribute("aria-controls", files.id);
   exporting.setAttribute("aria-expanded", "false");
@@ -67,6 +68,8 @@ export function createActions(root, { server, kinds, acts }) {
     if (count.textContent !== text) count.textContent = text;
     compare.disabled = runs.length !== 2;
     explore.disabled = runs.length > 2;
+    attention.hidden = !runs.some((run) => run.attention);
+    attention.disabled = runs.length > 2 || !runs.every((run) => run.attention);
     explore.textContent = runs.length === 2 ? "Explore between" : "Explore around";
     const single = singleKinds(kinds);
     const limit = runs.length > 1 && single ? ` ${single} ${single.includes(" and ") ? "hold" : "holds"} one run only.` : "";

@@ -15,7 +15,7 @@ const MOST_NAME = 80;
 const SMALL = 128; // px: smaller pictures are enlarged pixel by pixel
 const REPLAYABLE = ["complete", "stopped", "partial", "failed"];
 
-/** Create the dialog. `acts` are mark({id, ...}) (a promise of the row), open(ids), trash(ids) and step(id, by). */
+/** Create the dialog. `acts` are mark({id, ...}) (a promise of the row), open(ids), attention(id), trash(ids) and step(id, by). */
 export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   const view = createDialog("da-details");
   const { dialog } = view;
@@ -36,6 +36,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   const said = el("p", { class: "da-details-status" });
   const opening = button("open", "Open in Trajectory", () => attempt(() => acts.open([run.id])));
   opening.classList.add("da-first");
+  const attention = button("attention", "Attention", () => acts.attention(run.id));
   const lock = button("lock", "", () => attempt(() => mark({ locked: !run.locked })));
   const rename = button("rename", "Rename", editName);
   const link = copyLinkButton(() => ({ ...run, ...answer?.params, id: run.id }), "da-button");
@@ -59,7 +60,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
         "div",
         { class: "da-details-beside" },
         said,
-        el("div", { class: "da-details-row" }, opening, lock, rename, link, trash),
+        el("div", { class: "da-details-row" }, opening, attention, lock, rename, link, trash),
         section("tags", "Tags", tags.root),
         section("note", "Note", note.root),
         section("settings", "Settings", params),
@@ -153,6 +154,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     if (!renaming) view.title.textContent = titleOf(run);
     const state = run.status === "complete" ? [] : [run.error ? `${statusText(run.status)}: ${run.error}` : statusText(run.status)];
     said.textContent = [...state, stepsText(run), whenText(run.created), bytesText(run.bytes)].filter(Boolean).join(" · ");
+    attention.hidden = !run.attention;
     lock.replaceChildren(padlock(run.locked), run.locked ? "Unlock" : "Lock");
     lock.setAttribute("aria-label", run.locked ? "Unlock: it may go when space runs out" : "Lock: it stays when space runs out");
     opening.disabled = run.status === "damaged" || run.status === "running";

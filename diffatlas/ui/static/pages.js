@@ -106,10 +106,10 @@ export function openRun(ids) {
   showPage("trajectory", { run: all.length === 1 ? all[0] : null });
 }
 
-/** Show the attention of a run on the Attention page. */
-export function openAttention(id) {
+/** Show the attention of a run on the Attention page, and of a second one beside it. */
+export function openAttention([id, other = null]) {
   showPage("attention", { run: id });
-  window.dispatchEvent(new CustomEvent("da-attention", { detail: { id } }));
+  window.dispatchEvent(new CustomEvent("da-attention", { detail: { id, other } }));
 }
 
 /** The address of a run: it opens the run where that is kept, and fills the form with its settings everywhere.
