@@ -111,10 +111,8 @@ def test_all_layers_are_averaged_and_places_have_their_own_entropy(runs, printed
 
 def test_a_word_that_is_there_twice_is_printed_twice_and_each_half_is_its_own(printed) -> None:
     found = printed("twice", "--word", "red", "--word", "Red Square")
-    words = [
-        head for head in found if head.startswith(("red", "Red")) and head[-1] in ")e" and "sh" not in head
-    ]
-    assert words == ["red (1)", "red (2)", "Red Square"]
+    assert {"red (1)", "red (2)", "Red Square"} < set(found)
+    assert "red" not in found
     assert found["red (1)"] != found["red (2)"]
     other = printed("twice", "--half", "uncond", "--word", "red")
     assert other["Entropy"] != found["Entropy"]

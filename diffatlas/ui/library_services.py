@@ -83,6 +83,7 @@ class LibraryServices:
             str(asked.get("text") or ""),
             tags=(str(asked["tag"]),) if asked.get("tag") else (),
             locked=asked.get("locked"),
+            attention=asked.get("attention"),
             descending=bool(asked.get("descending", True)),
             limit=min(MOST_ROWS, _whole(asked.get("limit", 100), "limit")),
             offset=_whole(asked.get("offset", 0), "offset"),

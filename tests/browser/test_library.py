@@ -27,8 +27,16 @@ def wait_for_runs(page, count):
 
 def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     page = open_page()
+    page.click(".da-page-trajectory .da-fold button")
+    page.click("#field-attention input")
+    page.get_by_role("option", name="What each word looks at").click()
     run(page, prompt="a purple ring on its own", seed=501, num_inference_steps=2)
     library(page, "purple ring on its")
+    assert "attention" in page.inner_text(".da-run-facts")
+    page.select_option(".da-filter-attention", "none")
+    wait_for_runs(page, 0)
+    page.select_option(".da-filter-attention", "captured")
+    wait_for_runs(page, 1)
     page.wait_for_selector(".da-run-shot img")
     page.click(".da-run-open")
     page.click(".da-details-rename")

@@ -21,6 +21,7 @@ INPUTS = {
     "again": False,
     "guidance_method": "",
     "guidance_options": "",
+    "attention": "off",
 }
 
 
@@ -95,6 +96,19 @@ def test_the_same_run_comes_out_of_the_library_unless_it_is_to_run_again(client)
     assert [value["cached"] for value in (first, second, third)] == [False, True, False]
     assert second["run"]["id"] == first["run"]["id"] != third["run"]["id"]
     assert second["steps"] == first["steps"] == third["steps"]
+
+
+def test_attention_is_captured_where_it_is_asked_for(client, library):
+    asked = {**INPUTS, "seed": 41, "steps": 3}
+    watched = client.predict(**{**asked, "attention": "cross"}, api_name="/trace")
+    assert library.open(watched["run"]["id"]).attention(2)
+    assert [info.id for info in library.search(attention="cross").runs] == [watched["run"]["id"]]
+    # It holds what a run without attention would, and not what one with more would.
+    del asked["attention"]
+    plain = client.predict(**asked, api_name="/trace")
+    assert (plain["cached"], plain["run"]["id"]) == (True, watched["run"]["id"])
+    assert plain["steps"] == watched["steps"]
+    assert not client.predict(**asked, attention="all", api_name="/trace")["cached"]
 
 
 @pytest.mark.parametrize(

@@ -49,6 +49,14 @@ def test_previews(previews, meant):
     assert form.to_capture(previews, "linear").previews == meant
 
 
+def test_every_attention_that_is_offered_is_captured():
+    assert form.to_capture("every", "linear").attention == "off"
+    assert form.to_capture("every", "linear", None).attention == "off"
+    for _, attention in fields.ATTENTION:
+        capture = form.to_capture("every", "linear", attention)
+        assert (capture.attention, capture.attention_resolution) == (attention, 32)
+
+
 def test_every_offered_size_and_scheduler_runs():
     """The form must not offer what the model refuses."""
     from diffatlas.backends import model_info

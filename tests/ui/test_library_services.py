@@ -91,6 +91,18 @@ def test_runs_are_found_by_their_words_and_described(room):
     assert room.ask("find", sort="seed", descending=False)["runs"][0]["seed"] == 0
 
 
+def test_runs_with_attention_say_so_and_are_found(room):
+    params = GenerationParams(prompt="a cyan ring", seed=3, num_inference_steps=2, guidance_scale=3)
+    run = collect(stream(params, Capture(attention="cross"), library=room.library)).id
+    assert [(row["id"], row["attention"]) for row in room.ask("find", attention=True)["runs"]] == [
+        (run, "cross")
+    ]
+    assert room.ask("find", attention="cross")["total"] == 1
+    assert room.ask("find", attention="self")["total"] == 0
+    assert {row["attention"] for row in room.ask("find", attention=False)["runs"]} == {""}
+    room.library.delete(run)
+
+
 def test_marks_are_kept_and_found(room):
     run = room.ids[0]
     told = room.ask(
@@ -203,6 +215,7 @@ def test_a_shared_server_reads_no_folder_of_its_own_for_a_visitor(shared_room, s
     ("name", "asked"),
     [
         ("find", {"limit": -1}), ("find", {"limit": "many"}), ("find", {"sort": "'; drop table runs"}),
+        ("find", {"attention": "some"}), ("find", {"attention": []}),
         ("details", {"id": "../.."}), ("details", {"id": None}), ("trash", {"ids": []}), ("trash", {"ids": "all"}),
         ("export", {"kind": "exe", "ids": ["x"]}), ("job", {"job": "x"}), ("dataset", {"ids": ["x"], "per": "pixel"}),
     ],

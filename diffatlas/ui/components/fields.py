@@ -20,6 +20,7 @@ PREVIEWS = (
     ("Every 10th step", "10"),
     ("Off", "off"),
 )
+ATTENTION = (("Off", "off"), ("What each word looks at", "cross"), ("Words and places", "all"))
 DECODERS = (("Linear, nearly free", "linear"), ("Decoded by the VAE", "vae"))
 
 
@@ -167,6 +168,17 @@ def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> More:
         elem_id=f"{page}-again",
     )
     return More(negative, scheduler, method, options, previews, decoder, again)
+
+
+def attention_field(page: str) -> gr.Dropdown:
+    """Draw the choice of what to capture of attention."""
+    return gr.Dropdown(
+        list(ATTENTION),
+        value="off",
+        label="Attention",
+        info="What is captured besides. Places take most of the disk.",
+        elem_id=f"{page}-attention",
+    )
 
 
 def _on_method(name: str) -> Any:

@@ -31,6 +31,7 @@ class Form:
     seed: gr.Number
     sampling: fields.Sampling
     more: fields.More
+    attention: gr.Dropdown
     runs: gr.Number
     seed_mode: gr.Radio
     dice: gr.Button
@@ -47,7 +48,7 @@ class Form:
         """What a run is made of."""
         more = self.more
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*self.asked[:-2], *shown, *self.asked[-2:]]
+        return [*self.asked[:-2], *shown, *self.asked[-2:], self.attention]
 
     @property
     def submits(self) -> list[Any]:
@@ -84,8 +85,9 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
         sampling = fields.sampling_fields(page, first, info)
         with gr.Accordion("More: negative prompt, scheduler, previews", open=False, elem_classes="da-fold"):
             more = fields.more_fields(page, first, info)
+            attention = fields.attention_field(page)
         run, stop = fields.action_buttons(page)
-    return Form(model, prompt, seed, sampling, more, runs, seed_mode, dice, run, stop)
+    return Form(model, prompt, seed, sampling, more, attention, runs, seed_mode, dice, run, stop)
 
 
 def to_params(
@@ -156,10 +158,10 @@ def query_of(params: GenerationParams) -> dict[str, str]:
     return {name: str(value) for name, value in asked.items() if value is not None}
 
 
-def to_capture(previews: str, preview_decoder: str) -> Capture:
-    """Return what to capture for the view: the metrics and previews, and the latents that the path needs."""
+def to_capture(previews: str, preview_decoder: str, attention: str | None = "off") -> Capture:
+    """Return what to capture for the view: the metrics and previews, the latents that the path needs, and attention."""
     every = int(previews) if str(previews).isdigit() else previews
-    return Capture(previews=every, preview_decoder=preview_decoder)
+    return Capture(previews=every, preview_decoder=preview_decoder, attention=attention or "off")
 
 
 def to_runs(runs: float | None, seed_mode: str) -> int:

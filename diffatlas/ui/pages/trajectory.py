@@ -57,6 +57,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         again: bool,
         guidance_method: str,
         guidance_options: str,
+        attention: str,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
@@ -77,12 +78,13 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             again: whether to run even where the library has the same run already.
             guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
             guidance_options: the method's options, such as eta=0.5, norm=10.
+            attention: what to capture of attention: off, cross (what each word looks at) or all (places as well).
         """
 
         def asked() -> Asked:
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             params = forms.to_params(*base, guidance_method, guidance_options)
-            capture = forms.to_capture(previews, preview_decoder)
+            capture = forms.to_capture(previews, preview_decoder, attention)
             return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
 
         yield from live.stream(prompt, model, asked, request)

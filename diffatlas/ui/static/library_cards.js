@@ -84,7 +84,7 @@ function createCard(id, { onOpen, onPick, onLock, modelName }) {
       el("span", { class: "da-run-shot" }, run.thumb ? el("img", { src: run.thumb, alt: "", loading: "lazy", decoding: "async" }) : el("span", {}, run.unpictured ? "" : "no picture")),
       el("span", { class: "da-run-edge" }, el("span", {}, run.seed === null ? "–" : `▸${run.seed}`), el("span", {}, `${run.steps ?? 0}A`)),
     );
-    const parts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), whenText(run.created)];
+    const parts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), run.attention ? "attention" : null, whenText(run.created)];
     facts.replaceChildren(...parts.filter(Boolean).map((part) => el("span", {}, part)));
     const words = [];
     if (run.status !== "complete") words.push(run.error ? `${statusText(run.status)}: ${run.error}` : statusText(run.status));

@@ -1,4 +1,4 @@
-// What is looked for in the Library: text, model, status, tag, dates, lock, order; and grid or list.
+// What is looked for in the Library: text, model, status, tag, lock, attention, dates, order; and grid or list.
 
 import { el } from "./dom.js";
 import { statusText } from "./library_text.js";
@@ -6,6 +6,7 @@ import { statusText } from "./library_text.js";
 const PAUSE = 200; // ms of no typing before it is asked
 const STATUSES = ["complete", "stopped", "failed", "running", "partial", "damaged"];
 const KINDS = [["trace", "trajectory"], ["sweep", "sweep"], ["neighbourhood", "neighbourhood"]];
+const ATTENTION = [["captured", "captured"], ["cross", "of words"], ["self", "of places"], ["none", "none"]];
 const SORTS = [
   ["created", true, "Newest first"],
   ["created", false, "Oldest first"],
@@ -26,6 +27,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
   const status = select("da-filter-status", [["", "any"], ...STATUSES.map((name) => [name, statusText(name)])]);
   const tag = select("da-filter-tag", [["", "any"]]);
   const locked = select("da-filter-locked", [["", "any"], ["yes", "locked"], ["no", "not locked"]]);
+  const attention = select("da-filter-attention", [["", "any"], ...ATTENTION]);
   const sort = select("da-sort", SORTS.map(([, , label], at) => [String(at), label]));
   const since = el("input", { type: "date", class: "da-input da-since" });
   const until = el("input", { type: "date", class: "da-input da-until" });
@@ -41,6 +43,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     field("Status", status),
     field("Tag", tag),
     field("Lock", locked),
+    field("Attention", attention),
     field("From", since),
     field("To", until),
     clearing,
@@ -73,7 +76,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     clearTimeout(timer);
     changed();
   });
-  for (const control of [model, kind, status, tag, locked, sort, since, until]) control.addEventListener("change", changed);
+  for (const control of [model, kind, status, tag, locked, attention, sort, since, until]) control.addEventListener("change", changed);
 
   function changed() {
     const next = JSON.stringify(query());
@@ -89,7 +92,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
     unfold.textContent = count ? `Filters (${count})` : "Filters";
   }
 
-  const narrowed = () => [model, kind, status, tag, locked, since, until].filter((control) => control.value).length;
+  const narrowed = () => [model, kind, status, tag, locked, attention, since, until].filter((control) => control.value).length;
 
   /** What `find` is asked, but for limit and offset. */
   function query() {
@@ -103,13 +106,14 @@ export function createFilters(root, { onChange, onView, modelName }) {
       since: moment(since.value, 0),
       until: moment(until.value, 1),
       locked: { yes: true, no: false }[locked.value] ?? null,
+      attention: { captured: true, none: false }[attention.value] ?? (attention.value || null),
       sort: by,
       descending,
     };
   }
 
   function clear() {
-    for (const control of [text, model, kind, status, tag, locked, since, until]) control.value = "";
+    for (const control of [text, model, kind, status, tag, locked, attention, since, until]) control.value = "";
     clearTimeout(timer);
     text.focus();
     changed();

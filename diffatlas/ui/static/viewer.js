@@ -30,6 +30,7 @@ const FIELD_TERMS = {
   "field-scheduler": "scheduler",
   "field-previews": "previews",
   "field-guidance_method": "guidance_method",
+  "field-attention": "cross_attention",
 };
 
 /** Mount the viewer in `element`.
