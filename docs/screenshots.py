@@ -72,17 +72,22 @@ def studies(page: Page, address: str) -> None:
 
 
 def attention(page: Page, address: str) -> None:
-    """Run a prompt with three seeds on the Attention page, and take pictures of its views."""
+    """Run a prompt without guidance on the Attention page, of whose eight seeds two mix up the colours, and take
+    pictures of the views of one of these."""
     page.goto(f"{address}?__theme=light&page=attention")
     page.wait_for_selector("#attention-prompt textarea")
-    for field, value in (("prompt", "a red circle and a blue square"), ("runs", "3"), ("guidance_scale", "1")):
+    asked = {"prompt": "a blue star and a purple square", "seed": "6", "runs": "8", "guidance_scale": "1"}
+    for field, value in asked.items():
         page.fill(f"#attention-{field} :is(textarea, input)", value)
     page.click(".da-page-attention label:has-text('+1')")
     page.click("#attention-run")
     page.wait_for_function(
         """document.querySelector('.da-attention').dataset.status === 'complete'
-            && document.querySelectorAll('.da-attention-run').length === 3"""
+            && document.querySelectorAll('.da-attention-run').length === 8"""
     )
+    page.click(".da-attention-open[aria-label$='seed 12']")
+    page.wait_for_selector(".da-attention .da-status:has-text('seed 12')")
+    page.click(".da-words .da-word >> text=blue")
     page.click(".da-attention-frame >> nth=11")
     page.evaluate("scrollTo(0, 0)")
     keep(page, "attention")
@@ -90,6 +95,8 @@ def attention(page: Page, address: str) -> None:
         page.click(f"#da-attention-tab-{view}")
         if view == "compare":
             page.click(".da-attention-run .da-plain:has-text('Compare'):visible")
+        if view == "objects":
+            page.wait_for_selector(".da-seed-face >> nth=7")
         page.wait_for_timeout(2000)
         panel = page.locator(f"#da-attention-panel-{view}")
         shot = Image.open(io.BytesIO(panel.screenshot())).convert("RGB")

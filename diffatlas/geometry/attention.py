@@ -10,6 +10,7 @@ Natural logarithms throughout (nats). Inputs may be float16; sums are float32 or
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -290,6 +291,7 @@ def _covered(cells: int, low: float, high: float) -> np.ndarray:
     return np.clip(np.minimum(high, edges + 1) - np.maximum(low, edges), 0.0, 1.0)
 
 
+@functools.lru_cache(maxsize=256)
 def _weights(source: int, target: int, method: str) -> np.ndarray:
     """Return the matrix (target, source) that resamples one axis."""
     if method not in _KERNELS:

@@ -25,7 +25,7 @@ export function createObjects({ store, onGo, onOpen }) {
   const note = el(
     "p",
     { class: "da-caption" },
-    "The boxes are those of the objects that an exact detector finds in the finished image. ",
+    "The boxes are those of the objects that an exact detector finds in the finished image; dashed is the object that a colour word should not look at. ",
     term("box_share", "Share"),
     ": how much of the word’s map lies inside them; the dashed line is the share of a map that is the same everywhere. ",
     term("binding", "Binding"),
@@ -46,17 +46,18 @@ export function createObjects({ store, onGo, onOpen }) {
     absent.textContent = !asked ? "Attention to words was not captured in this run." : (found.error ?? (answer ? "The prompt names no colour and no shape that the detector knows." : "Looking for objects…"));
     if (body.hidden) return;
     const chosen = chosenWord(state, answer.words);
-    drawPicture(state, chosen);
+    drawPicture(state, chosen, answer.binding);
     verdict.textContent = sentence(answer);
     drawTable(state, answer.words, chosen);
     drawPlots(state, answer, chosen);
     drawSeeds(state);
   }
 
-  function drawPicture(state, chosen) {
+  function drawPicture(state, chosen, binding) {
     const { data, maps, at, share, scale } = state;
     const map = maps && { map: maps.maps[at], rows: maps.rows, columns: maps.columns, ...limits(maps, at, scale) };
-    const boxes = chosen.found.map(({ box }) => ({ box, own: true }));
+    const bound = binding?.words.find(({ word, nth }) => word === chosen.word.toLowerCase() && nth === chosen.nth);
+    const boxes = bound ? [{ box: bound.own.box, own: true }, { box: bound.other.box, own: false }] : chosen.found.map(({ box }) => ({ box, own: true }));
     picture.draw({ picture: data.image ?? data.steps.at(-1).preview, share, boxes, ...(map ?? gridOf(data)), label: `The map of ${wordText(state)} at step ${state.step.index + 1} over the finished image, and the boxes of what it names` });
   }
 
@@ -70,7 +71,7 @@ export function createObjects({ store, onGo, onOpen }) {
       return el("tr", { class: word === chosen ? "da-chosen" : null, onclick: () => store.choose(indicesOf(state, word)) }, el("th", { scope: "row" }, pick), ...cells.map((text) => el("td", {}, text)));
     });
     table.replaceChildren(
-      el("thead", {}, el("tr", {}, ...["word", "object found", "share", "if even", "share / even"].map((name) => el("th", { scope: "col" }, name)))),
+      el("thead", {}, el("tr", {}, ...["word", "found", "share", "if even", "ratio"].map((name) => el("th", { scope: "col" }, name)))),
       el("tbody", {}, ...rows),
     );
   }
@@ -92,8 +93,13 @@ export function createObjects({ store, onGo, onOpen }) {
     const same = (runs ?? []).filter((run) => run.prompt === data.run.prompt && run.attention !== "self");
     const found = same.length ? store.want("bindings", { ids: same.map((run) => run.id), head: state.head, half: state.half, image: 0 }) : {};
     const rows = (found.value?.runs ?? []).filter((row) => row.values && row.steps.length === data.steps.length);
-    seedsBox.hidden = !found.value || !found.value.runs.some((row) => row.values !== null || row.id !== id);
-    if (seedsBox.hidden) return;
+    const others = same.some((run) => run.id !== id);
+    // A prompt of one colour, or none, has no binding in any of its runs.
+    seedsBox.hidden = !others || Boolean(found.error) || (found.value && !rows.length);
+    if (!found.value) {
+      seedsNote.textContent = `Reading ${same.length} runs…`;
+      return;
+    }
     const lines = rows.map((row) => ({ values: row.values, colour: row.holds ? RIGHT : OWN, loose: row.id !== id }));
     seedPlots.node.hidden = !lines.length;
     if (lines.length) seedPlots.update({ seeds: { metric: { name: "binding", label: "Binding, mean of the two words" }, rows: lines } }, data.steps, at);
