@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     import torch
 
 #: Numbers of one chunk of logits: what stays in a core's cache, and what keeps a GPU busy.
-CPU_CHUNK, GPU_CHUNK = 2**18, 2**24
+CPU_CHUNK, GPU_CHUNK = 2**19, 2**24
+#: Queries of a chunk: with fewer, a product of matrices is slow.
+FEWEST_ROWS = 32
 #: Sums of exponentials below this have lost digits to underflow, whose limit in float32 is about 1e-38.
 TINY = 1e-28
 
@@ -89,18 +91,20 @@ def maps_of(
         cross = query.new_empty((tokens, places), dtype=torch.float16)
     if part.image is not None:
         own = query.new_empty((len(sizes), len(sizes)), dtype=torch.float16)
-    for first, last, start, stop in _chunks(part.grid, cell, keys, query.is_cuda):
+    most = max(FEWEST_ROWS, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // (heads * keys))
+    for first, last, start, stop in _chunks(part.grid, cell, most):
         total = None
         for some in _head_groups(heads, (stop - start) * keys, query.is_cuda):
             weights, sums = exponentials(some, slice(start, stop))
             if regrouped:
                 weights = _add_places(weights, part, room)
-            # Shares of each query's whole attention, summed over the heads.
-            for weight, inverse in zip(weights, sums.reciprocal_(), strict=True):
-                if total is None:
-                    total = torch.mul(weight, inverse, out=room("total", weight.shape))
-                else:
-                    total.addcmul_(weight, inverse)
+            # Shares of each query's whole attention, weights / sum, summed over the heads: a small product a query.
+            factors, weights = sums.reciprocal_().permute(1, 2, 0), weights.transpose(0, 1)
+            if total is None:
+                total = torch.bmm(factors, weights, out=room("total", (stop - start, 1, weights.shape[2])))
+            else:
+                total.baddbmm_(factors, weights)
+        total = total[:, 0]
         total.div_(heads)
         if regrouped:
             by_cell, of_text = total.split([len(sizes), total.shape[1] - len(sizes)], dim=1)
@@ -223,9 +227,9 @@ def _order(grid: tuple[int, int], cell: int, device: torch.device) -> torch.Tens
 
 
 @functools.lru_cache(maxsize=256)
-def _chunks(grid: tuple[int, int], cell: int, keys: int, gpu: bool) -> tuple[tuple[int, int, int, int], ...]:
-    """Return (first cell, end of cells, first query, end of queries) of each chunk; no cell is cut."""
-    most = max(1, (GPU_CHUNK if gpu else CPU_CHUNK) // keys)
+def _chunks(grid: tuple[int, int], cell: int, most: int) -> tuple[tuple[int, int, int, int], ...]:
+    """Return (first cell, end of cells, first query, end of queries) of each chunk of about ``most`` queries; no cell
+    is cut."""
     chunks, first, start, stop = [], 0, 0, 0
     sizes = _sizes(grid, cell)
     for i, size in enumerate(sizes):
