@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
-from diffatlas.geometry.attention import spikes
+from diffatlas.export.attention_json import described
+from diffatlas.export.wire import floats, rounded
 from diffatlas.library import RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui.components.pictures import image_url, preview_uri
-from diffatlas.ui.components.run_data import floats, rounded
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.run_services import LibraryRuns, RunServices
@@ -69,31 +68,14 @@ class AttentionServices(RunServices):
         stored, look = self._stored(visitor, asked), _look(asked)
         whole = self._readings.trace(stored, Look())
         trace = self._readings.trace(stored, look)
-        measures = self._readings.measures(stored, look)
-        cross = bool(trace.cross_layers)
-        kl = [rounded(v) for v in measures.kl.mean(1)] if cross else None
         return {
+            **described(whole, trace, self._readings.measures(stored, look)),
             "run": {**stored.params.to_dict(), "id": stored.id, "model_name": self._name_of(stored)},
             "title": stored.info.name or stored.params.prompt,
             "status": stored.status,
-            "tokens": [token.to_dict() for token in trace.tokens],
-            "layers": [
-                {"name": x.name, "kind": x.kind, "block": x.block, "heads": x.heads, "grid": list(x.grid)}
-                for x in whole.layers
-            ],
             "steps": _steps(stored, trace, look),
-            "per_head": whole.per_head,
-            "halves": _has_both(whole),
             "images": stored.params.num_images_per_prompt,
             "image": _final(stored, look, visitor),
-            "entropy": [rounded(v) for v in measures.entropy.mean(1)] if cross else None,
-            "most_entropy": rounded(math.log(max(len(trace.tokens), 2))),
-            "self_entropy": [rounded(v) for v in measures.self_entropy.mean(1)]
-            if trace.self_layers
-            else None,
-            "kl": kl,
-            "spikes": [trace.steps[k] for k in spikes(kl)] if kl else [],
-            "activation": floats(measures.activation) if cross else None,
         }
 
     def word_maps(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -275,17 +257,6 @@ def _steps(stored: StoredRun, trace: AttentionTrace, look: Look) -> list[dict[st
             }
         )
     return steps
-
-
-def _has_both(trace: AttentionTrace) -> bool:
-    """Whether the unconditional half was kept too."""
-    layer = trace.layers[0]
-    read = trace.at(half="uncond")
-    try:
-        (read.token_maps if layer.kind == "cross" else read.self_maps)(trace.steps[0], layer.key)
-    except (CapabilityError, InvalidParams):
-        return False
-    return True
 
 
 def _image(look: Look, count: int) -> int:

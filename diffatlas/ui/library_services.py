@@ -15,6 +15,7 @@ from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.export.bundle import zip_folder
 from diffatlas.export.kinds import KINDS, export, file_name
 from diffatlas.export.named import Named
+from diffatlas.export.wire import rounded
 from diffatlas.library import Library, RunInfo
 from diffatlas.library.difference import difference
 from diffatlas.operations.plan_neighbourhood import other_anchor
@@ -22,7 +23,6 @@ from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import image_url, preview_uri
-from diffatlas.ui.components.run_data import rounded
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import SHARED_CAP, Libraries

@@ -18,13 +18,14 @@ from fastapi import Response
 from diffatlas.errors import InvalidParams
 from diffatlas.export.kinds import KINDS, export, file_name
 from diffatlas.export.named import Named
+from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
 from diffatlas.operations.projections import Projections
 from diffatlas.ui.answers import answered
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.change_maps import change_maps
-from diffatlas.ui.components.run_data import floats, rounded, stored_fields
+from diffatlas.ui.components.run_data import stored_fields
 from diffatlas.ui.layers import Layer
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url

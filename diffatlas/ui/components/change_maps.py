@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas.export.wire import floats
 from diffatlas.geometry.change import as_grid, channel_change, spatial_change
-from diffatlas.ui.components.run_data import floats
 
 if TYPE_CHECKING:
     from diffatlas.library.stored import StoredRun

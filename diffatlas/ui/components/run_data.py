@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.events import Started, Step
+from diffatlas.export.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.geometry.projection import dimensions_for
@@ -20,7 +20,6 @@ from diffatlas.ui.components.pictures import image_url, preview_uri
 if TYPE_CHECKING:
     from diffatlas.library.stored import StoredRun
 
-DIGITS = 6
 #: Bins of the small histogram beside a frame, for each of red, green and blue.
 BINS = 16
 
@@ -154,15 +153,3 @@ def live_step(event: Step) -> dict[str, Any]:
     """Return a step of a live run, of the first image of its batch."""
     preview = None if event.preview is None else event.preview[0]
     return step_fields(event.index, event.timestep, event.sigma, event.metrics, preview)
-
-
-def rounded(value: float | None) -> float | None:
-    """Six significant digits are what a curve can show; JSON has no NaN or infinity."""
-    if value is None or not math.isfinite(value):
-        return None
-    return float(f"{value:.{DIGITS}g}")
-
-
-def floats(values: np.ndarray) -> str:
-    """Return numbers as base64 of little-endian float32."""
-    return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()

@@ -30,9 +30,10 @@ import numpy as np
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.projection import LiveFrame
 from diffatlas.ui.components.pictures import image_url
-from diffatlas.ui.components.run_data import METRICS, final_fields, floats, live_step, rounded, run_fields
+from diffatlas.ui.components.run_data import METRICS, final_fields, live_step, run_fields
 
 IDLE: dict[str, Any] = {
     "request": "",

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.export.wire import rounded
 from diffatlas.geometry.image_stats import histogram, statistics
 from diffatlas.glossary import term
 from diffatlas.operations.pictures import step_pictures
 from diffatlas.ui.components.pictures import image_url
-from diffatlas.ui.components.run_data import METRICS, rounded
+from diffatlas.ui.components.run_data import METRICS
 
 if TYPE_CHECKING:
     from diffatlas.geometry.compare import Comparison

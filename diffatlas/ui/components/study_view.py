@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.export.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
 from diffatlas.ui.components.pictures import image_url, preview_uri
-from diffatlas.ui.components.run_data import rounded
 from diffatlas.ui.components.run_view import FORM_FIELDS
 
 IDLE: dict[str, Any] = {

@@ -1,0 +1,49 @@
+"""What was captured of a run's attention and what is measured of it, as the plain JSON that the views draw."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from diffatlas.capture.attention_trace import AttentionTrace, Measures
+from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.export.wire import floats, rounded
+from diffatlas.geometry.attention import spikes
+
+
+def described(whole: AttentionTrace, looked: AttentionTrace, measures: Measures) -> dict[str, Any]:
+    """Return tokens, layers and measures of a run's attention.
+
+    whole: the attention as it was captured. looked: the same as it is looked at. measures: of ``looked``.
+
+    ``entropy``, ``kl`` and ``activation`` are None where no attention to words is looked at, ``self_entropy`` where
+    none between places is. Means over the layers by captured step; ``activation`` is (steps, tokens) by `floats`.
+    """
+    cross = bool(looked.cross_layers)
+    kl = [rounded(v) for v in measures.kl.mean(1)] if cross else None
+    return {
+        "tokens": [token.to_dict() for token in looked.tokens],
+        "layers": [
+            {"name": x.name, "kind": x.kind, "block": x.block, "heads": x.heads, "grid": list(x.grid)}
+            for x in whole.layers
+        ],
+        "per_head": whole.per_head,
+        "halves": _has_both(whole),
+        "entropy": [rounded(v) for v in measures.entropy.mean(1)] if cross else None,
+        "most_entropy": rounded(math.log(max(len(looked.tokens), 2))),
+        "self_entropy": [rounded(v) for v in measures.self_entropy.mean(1)] if looked.self_layers else None,
+        "kl": kl,
+        "spikes": [looked.steps[k] for k in spikes(kl)] if kl else [],
+        "activation": floats(measures.activation) if cross else None,
+    }
+
+
+def _has_both(trace: AttentionTrace) -> bool:
+    """Whether the unconditional half was kept too."""
+    layer = trace.layers[0]
+    read = trace.at(half="uncond")
+    try:
+        (read.token_maps if layer.kind == "cross" else read.self_maps)(trace.steps[0], layer.key)
+    except (CapabilityError, InvalidParams):
+        return False
+    return True
