@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export import arrays, bundle, film, movie, report, tables
+from diffatlas.export import arrays, bundle, film, html_page, movie, report, tables
 from diffatlas.export.named import Named, slug
 
 
@@ -58,6 +58,14 @@ KINDS: dict[str, Kind] = {
         Kind("png", ".png", "PNG", "The film as a picture, at twice the size.", True, film.png),
         Kind("gif", ".gif", "GIF", "The previews of one layer as a loop.", False, _gif),
         Kind("mp4", ".mp4", "MP4", "The previews of one layer as a film clip.", False, _mp4),
+        Kind(
+            "html",
+            ".html",
+            "HTML",
+            "A page of one run, or of two beside each other, that needs no server and no network.",
+            True,
+            html_page.html,
+        ),
         Kind(
             "zip", ".zip", "ZIP", "The runs themselves, whole, as the Library keeps them.", True, bundle.zip
         ),

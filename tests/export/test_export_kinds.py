@@ -15,6 +15,7 @@ HEADS = {
     "png": b"\x89PNG",
     "gif": b"GIF89a",
     "mp4": b"\x00\x00\x00",
+    "html": b"<!doctype html>",
     "zip": b"PK\x03\x04",
 }
 
@@ -58,8 +59,9 @@ def test_runs_that_lack_something_are_exported_too(odd_runs):
             try:
                 data = export(key, [Named(name, run)])
             except CapabilityError:
-                assert key in ("gif", "mp4")
+                assert key in ("gif", "mp4", "html")
                 assert all(step.preview is None for step in run.steps)
+                assert key != "html" or not run.steps
             else:
                 assert is_of(key, data)
 

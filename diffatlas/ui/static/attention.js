@@ -5,21 +5,21 @@ import { createAttentionCompare } from "./attention_compare.js";
 import { createAttentionCurves } from "./attention_curves.js";
 import { createAttentionFilm } from "./attention_film.js";
 import { createWordGrid } from "./attention_grid.js";
-import { createMatrix } from "./attention_heat.js";
 import { createObjects } from "./attention_objects.js";
 import { createPlaces } from "./attention_places.js";
 import { createPlayer } from "./attention_player.js";
 import { createAttentionRuns } from "./attention_runs.js";
 import { createStage } from "./attention_stage.js";
+import { createSteps } from "./attention_steps.js";
 import { createAttentionStore, VIEWS } from "./attention_store.js";
-import { createWords, isChosen, meanOver } from "./attention_words.js";
+import { createWords } from "./attention_words.js";
 import { el, reducedMotion } from "./dom.js";
 import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
-import { initTips, labelFields, term } from "./tips.js";
+import { initTips, labelFields } from "./tips.js";
 import { ensureVisitor } from "./visitor.js";
 
 const NAMES = { words: "Words", steps: "Steps", curves: "Curves", places: "Places", objects: "Objects", compare: "Compare" };
@@ -192,47 +192,6 @@ export function mount(element, read, server, props) {
   update();
   inSight();
   return update;
-}
-
-// Words by steps: the heat map of token activation.
-function createSteps({ store, onGo }) {
-  const title = el("span", {}, term("activation", "Token activation"), " by word and step");
-  const byRow = el("select", { class: "da-select", onchange: () => store.set({}) }, el("option", { value: "" }, "of all words together"), el("option", { value: "row" }, "of each word by itself"));
-  const specials = el("input", { type: "checkbox", onchange: () => store.set({}) });
-  let rows = [];
-  const matrix = createMatrix({
-    title,
-    onChoose: (row, column) => {
-      if (column !== null) onGo(column);
-      if (row !== null) store.choose(rows[row].indices);
-    },
-  });
-  const absent = el("p", { class: "da-caption" });
-  const body = el("div", {}, el("div", { class: "da-attention-controls" }, el("label", { class: "da-field" }, el("span", {}, "Colours"), byRow), el("label", { class: "da-field" }, specials, el("span", {}, "beginning, end and padding too"))), matrix.node);
-  const node = el("div", {}, body, absent);
-  let made = null;
-
-  function update(state) {
-    const { data, at, selected } = state;
-    body.hidden = !data.activation;
-    absent.textContent = data.activation ? "" : "Attention to words was not captured in this run.";
-    if (!data.activation) return;
-    if (made?.data !== data || made.specials !== specials.checked) {
-      rows = state.words.filter((group) => specials.checked || group.kind !== "special");
-      const count = data.tokens.length;
-      const values = new Float32Array(rows.length * data.steps.length);
-      rows.forEach((row, k) => {
-        data.steps.forEach((_, step) => {
-          values[k * data.steps.length + step] = meanOver(data.activation.subarray(step * count, (step + 1) * count), row.indices);
-        });
-      });
-      made = { data, specials: specials.checked, values };
-    }
-    const chosen = { rows: rows.flatMap((row, k) => (isChosen(row, selected) ? [k] : [])), column: at };
-    matrix.update({ rows, columns: data.steps, values: made.values, byRow: byRow.value === "row", chosen, label: `Token activation: ${rows.length} words, ${data.steps.length} steps` });
-  }
-
-  return { node, update };
 }
 
 function write(node, text) {

@@ -9,7 +9,7 @@ import { wordText } from "./attention_stage.js";
 import { isChosen, meanOver } from "./attention_words.js";
 import { el } from "./dom.js";
 import { significant } from "./format.js";
-import { decodeFloats } from "./state.js";
+import { floatsOf } from "./state.js";
 import { term } from "./tips.js";
 
 /** Create the view. */
@@ -46,7 +46,7 @@ export function createAttentionCompare({ store, onGo }) {
     }
     choice.value = other ?? "";
     choice.disabled = !others.length;
-    const found = other ? store.want("divergence", { a: id, b: other, ...store.look() }, (answer) => ({ ...answer, values: decodeFloats(answer.values) })) : {};
+    const found = other ? store.want("divergence", { a: id, b: other, ...store.look() }, (answer) => ({ ...answer, values: floatsOf(answer.values) })) : {};
     const answer = found.value;
     body.hidden = !answer || !beside;
     absent.hidden = !body.hidden;

@@ -39,16 +39,18 @@ export function createStage({ store }) {
     const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     const word = wordText(state);
     const source = full ?? step.preview ?? data.image;
-    picture.draw({ picture: source, share, ...(map ?? gridOf(data)), label: `The map of ${word} at step ${step.index + 1}, over what the model expects to draw` });
-    legend.update(map, state.mapsProblem ?? (data.activation ? null : "Attention to words was not captured in this run; see Places."));
+    const label = data.activation ? `The map of ${word} at step ${step.index + 1}, over what the model expects to draw` : `What the model expects to draw at step ${step.index + 1}`;
+    picture.draw({ picture: source, share, ...(map ?? gridOf(data)), label });
+    legend.update(map, state.mapsProblem ?? (data.activation ? null : "Attention to words was not captured in this run."));
     drawNumbers(word, map);
     drawWhole();
   }
 
   function drawNumbers(word, map) {
     const { data, at, selected, maps } = state;
-    const rows = [["word", word, "word_map"]];
+    const rows = [];
     if (data.activation) {
+      rows.push(["word", word, "word_map"]);
       const count = data.tokens.length;
       const activation = selected.reduce((sum, index) => sum + data.activation[at * count + index], 0) / selected.length;
       rows.push(["activation", significant(activation), "activation"]);
@@ -83,7 +85,7 @@ function rangeText(values) {
 /** The chosen words as text. */
 export function wordText({ words, selected, data }) {
   const chosen = words.filter((group) => isChosen(group, selected)).map((group) => group.text);
-  return chosen.length ? chosen.join(" ") : selected.map((index) => data.tokens[index]?.text ?? index).join(" ");
+  return chosen.length ? chosen.join(" ") : selected.map((index) => data.tokens[index]?.text ?? "").join(" ");
 }
 
 /** The one map of an answer, ready to be drawn. */
@@ -132,6 +134,7 @@ function createControls(store) {
     }
     headField.hidden = !data.per_head;
     halfField.hidden = !data.halves;
+    node.hidden = !data.activation;
     layers.value = state.layers ? JSON.stringify(state.layers) : "";
     head.value = state.head ?? "";
     half.value = state.half;
@@ -142,14 +145,15 @@ function createControls(store) {
   return { node, update };
 }
 
-/** Options of a choice of layers of a kind: all, the parts of the model, each one. The value is a list as JSON. */
+/** Options of a choice of layers of a kind: all, the parts of the model, and each one unless `data.apart` is false. The
+ * value is a list as JSON. */
 export function layerOptions(data, kind) {
   const there = data.layers.filter((layer) => layer.kind === kind);
   const parts = [...new Set(there.map((layer) => layer.block))].filter((block) => block in PARTS);
   return [
     el("option", { value: "" }, there.length === 1 ? "the one there is" : `the mean of all ${there.length}`),
     ...(parts.length > 1 ? parts.map((part) => el("option", { value: JSON.stringify([part]) }, `${PARTS[part]} (${part})`)) : []),
-    ...(there.length > 1 ? there.map((layer) => el("option", { value: JSON.stringify([layer.name]) }, `${shortName(layer.name)} · ${layer.grid.join(" × ")}`)) : []),
+    ...(there.length > 1 && data.apart !== false ? there.map((layer) => el("option", { value: JSON.stringify([layer.name]) }, `${shortName(layer.name)} · ${layer.grid.join(" × ")}`)) : []),
   ];
 }
 

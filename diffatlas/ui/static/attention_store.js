@@ -4,14 +4,15 @@
 import { ask } from "./ask.js";
 import { isChosen, wordsOf } from "./attention_words.js";
 import { remember, remembered } from "./remember.js";
-import { BUSY, decodeFloats } from "./state.js";
+import { BUSY, floatsOf } from "./state.js";
 
 export const VIEWS = ["words", "steps", "curves", "places", "objects", "compare"];
 const MOST_ANSWERS = 240;
 const SCALES = ["run", "step"];
 
-/** Create the store. `onChange()` is called after every change, never while one is being made. */
-export function createAttentionStore({ server, onChange }) {
+/** Create the store. `onChange()` is called after every change, never while one is being made. `views` are those there
+ * are, the first of them shown at first. */
+export function createAttentionStore({ server, onChange, views = VIEWS }) {
   let value = null; // the run in progress, or the last one of this page
   let runs = null; // those with attention, the newest first
   let id = null; // of the run that is looked at
@@ -25,7 +26,7 @@ export function createAttentionStore({ server, onChange }) {
   let ownLayers = null; // the same of self-attention
   let head = null;
   let half = "cond";
-  let view = remembered("attention-view", VIEWS, "words");
+  let view = remembered("attention-view", views, views[0]);
   let scale = remembered("attention-scale", SCALES, "run");
   let share = Number(remembered("attention-share", null, "0.65"));
   let problem = null;
@@ -191,12 +192,12 @@ export function createAttentionStore({ server, onChange }) {
 }
 
 function readDescribed(answer) {
-  return { ...answer, activation: answer.activation === null ? null : decodeFloats(answer.activation) };
+  return { ...answer, activation: answer.activation === null ? null : floatsOf(answer.activation) };
 }
 
 /** Maps of an answer: `maps[k]` is the k-th, rows x columns values; `low` and `high` are those of all together. */
 export function readMaps({ rows, columns, values }) {
-  const all = decodeFloats(values);
+  const all = floatsOf(values);
   const size = rows * columns;
   const maps = Array.from({ length: all.length / size }, (_, k) => all.subarray(k * size, (k + 1) * size));
   return { rows, columns, maps, ...rangeOf(all) };
@@ -222,5 +223,5 @@ export function limits(found, k, scale) {
 function firstWord(tokens) {
   const words = wordsOf(tokens).filter((group) => group.kind === "word");
   const first = words.find((group) => group.text.length > 2) ?? words[0];
-  return first ? first.indices : [Math.min(1, tokens.length - 1)];
+  return first ? first.indices : tokens.slice(0, 1).map((token) => token.index);
 }

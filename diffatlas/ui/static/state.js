@@ -16,6 +16,11 @@ export function decodeFloats(base64) {
   return new Float32Array(decodeBytes(base64).buffer);
 }
 
+/** The same, or numbers that are some already. */
+export function floatsOf(values) {
+  return typeof values === "string" ? decodeFloats(values) : values;
+}
+
 /** Bytes from base64. */
 export function decodeBytes(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));

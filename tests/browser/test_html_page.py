@@ -1,0 +1,150 @@
+"""The page without a server, opened from the disk in Chromium and in Firefox."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from firefox import find_firefox, firefox_page
+
+import diffatlas
+from diffatlas import Capture, GenerationParams
+from diffatlas.capture.attention_compare import js
+from diffatlas.capture.attention_trace import AttentionTrace
+from diffatlas.export.kinds import export
+from diffatlas.export.named import Named
+from diffatlas.run import Run
+
+pytestmark = pytest.mark.browser
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def runs() -> list[Run]:
+    """Two seeds of one prompt."""
+    return [
+        diffatlas.trace(
+            GenerationParams(
+                prompt="a red circle and a blue square",
+                seed=seed,
+                num_inference_steps=STEPS,
+                guidance_scale=3,
+            ),
+            Capture(attention="cross", previews="every"),
+        )
+        for seed in (7, 8)
+    ]
+
+
+@pytest.fixture(scope="module")
+def file(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("html") / "two.html"
+    path.write_bytes(export("html", [Named(f"seed {run.params.seed}", run) for run in runs]))
+    return path
+
+
+@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
+def page(request: Any, chromium: Any, file: Path) -> Iterator[Any]:
+    width, scheme = request.param
+    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    problems, requested = [], []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto(file.as_uri())
+    page.wait_for_selector(".da-offline .da-word")
+    yield page
+    assert problems == []
+    assert {address.split(":")[0] for address in requested} <= {"file", "data", "blob"}
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+    context.close()
+
+
+def shown_step(page: Any) -> str:
+    return page.inner_text(".da-timeline-at").split(" of ")[0]
+
+
+def test_words_timeline_and_scrolling_go_together(page: Any, runs: list[Run]) -> None:
+    trace = AttentionTrace.of(runs[0])
+    page.click(".da-tab[data-view=words]")
+    page.click(".da-words .da-word >> text=blue")
+    page.focus(".da-timeline")
+    page.keyboard.press("Home")
+    page.wait_for_selector(".da-timeline-at:has-text('step 1 of 6')")
+    token = next(t.index for t in trace.tokens if t.word_text == "blue")
+    numbers = page.locator(".da-attention-numbers dd").all_inner_texts()
+    assert numbers[0] == "blue"
+    assert float(numbers[1]) == pytest.approx(trace.activation()[0, token], rel=1e-3)
+    page.wait_for_selector(".da-attention-large canvas:visible")
+    # The column of steps follows the timeline, and the timeline the column.
+    assert page.get_attribute(".da-scroller-step >> nth=0", "aria-current") == "step"
+    page.wait_for_timeout(400)
+    page.evaluate("document.querySelector('.da-scroller').scrollTop = 1e6")
+    page.wait_for_selector(".da-timeline-at:has-text('step 6 of 6')")
+    page.wait_for_timeout(400)
+    page.evaluate(
+        "(box => { box.scrollTop = (box.scrollHeight - box.clientHeight) / 2; })(document.querySelector('.da-scroller'))"
+    )
+    page.wait_for_function("/step [34] of 6/.test(document.querySelector('.da-timeline-at').innerText)")
+    before = shown_step(page)
+    page.wait_for_timeout(400)
+    assert shown_step(page) == before  # nothing scrolls it further
+    page.click(".da-play")
+    page.wait_for_selector(".da-timeline-at:has-text('step 6 of 6')")
+    page.wait_for_function(
+        "document.querySelectorAll('.da-scroller-step')[5].getAttribute('aria-current') === 'step'"
+    )
+
+
+def test_two_runs_their_paths_and_curves(page: Any, runs: list[Run]) -> None:
+    page.click(".da-tab[data-view=compare]")
+    page.wait_for_selector(".da-attention-twin canvas:visible >> nth=1")
+    found = js(*(AttentionTrace.of(run) for run in runs))
+    told = page.inner_text(".da-compare-told")
+    assert float(told.split(": ")[1].split()[0]) == pytest.approx(found.by_step.max(), rel=1e-2)
+    page.click(".da-tab[data-view=path]")
+    assert page.locator(".da-path-line").count() == 2
+    page.click(".da-path-second .da-path-state >> nth=2", force=True)
+    page.wait_for_selector(".da-timeline-at:has-text('step 2 of 6')")
+    assert "da-active" in page.get_attribute(".da-offline-run >> nth=1", "class")
+    page.click(".da-tab[data-view=latents]")
+    norm = page.locator(".da-plot[data-metric=norm] .da-readout > span").all_inner_texts()
+    wanted = [run.steps[1].metrics["norm"] for run in runs]
+    assert [float(text) for text in norm] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_it_opens_in_firefox(file: Path, tmp_path: Path) -> None:
+    path = find_firefox()
+    if path is None:
+        message = "No Firefox was found: install Debian's firefox-esr, or name one in FIREFOX."
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with firefox_page(path, tmp_path) as page:
+        page.goto(file.as_uri())
+        page.wait_for("document.querySelectorAll('.da-word').length === 7")
+        page.wait_for("!document.querySelector('.da-attention-large canvas').hidden")
+        # Colours are drawn: the canvas is not of one colour.
+        assert (
+            page.evaluate(
+                """(() => {
+                const canvas = document.querySelector(".da-attention-large canvas");
+                const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                return new Set(Array.from({ length: data.length / 4 }, (_, k) => data[4 * k])).size;
+            })()"""
+            )
+            > 20
+        )
+        assert page.evaluate("document.querySelector('.da-timeline-at').innerText").startswith("step 6 of 6")
+        page.evaluate("document.querySelector('.da-timeline').focus()")
+        page.press("\ue012")  # the left arrow
+        page.wait_for("document.querySelector('.da-timeline-at').innerText.startsWith('step 5 of 6')")
+        page.wait_for("document.querySelectorAll('.da-attention-twin').length === 2")
+        assert page.problems == []

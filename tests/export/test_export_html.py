@@ -1,0 +1,229 @@
+"""The page without a server: what it holds, how large it is, and that it holds nothing else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import zlib
+
+import numpy as np
+import pytest
+
+from diffatlas.capture.attention_compare import js
+from diffatlas.capture.attention_trace import AttentionTrace
+from diffatlas.capture.tokens import Token
+from diffatlas.errors import InvalidParams
+from diffatlas.events import Step
+from diffatlas.export import html_bundle, html_page
+from diffatlas.export.html_data import kept_tokens, quantised
+from diffatlas.export.kinds import KINDS, export
+from diffatlas.export.named import Named
+from diffatlas.params import GenerationParams
+from diffatlas.run import Run
+
+WORDS = ["a", "red", "circle", "and", "a", "blue", "square"]
+
+
+def table(length: int = 77) -> list[Token]:
+    """CLIP's: the beginning, a token a word, the end, and padding that is spelled like the end."""
+    words = [Token(k + 1, "clip", word, k, False, word) for k, word in enumerate(WORDS)]
+    ends = [Token(i, "clip", "<|endoftext|>", None, True) for i in range(len(words) + 1, length)]
+    return [Token(0, "clip", "<|startoftext|>", None, True), *words, *ends]
+
+
+def run_of(
+    seed: int = 0,
+    *,
+    steps: int = 3,
+    layers: dict[str, tuple[int, str]] | None = None,
+    side: int = 16,
+    pixels: int = 64,
+    prompt: str = "a red circle and a blue square",
+) -> Run:
+    """A run with random latents, pictures and attention; ``layers``: name -> (cells a side, part)."""
+    rng = np.random.default_rng(seed)
+    layers = {"down.0": (8, "down"), "up.0": (16, "up")} if layers is None else layers
+    tokens = table()
+
+    def latents() -> np.ndarray:
+        return rng.normal(size=(1, 4, side, side)).astype(np.float32)
+
+    def picture() -> np.ndarray:
+        # Soft shapes with some grain, about as hard to compress as a photograph.
+        rough = np.kron(rng.random((8, 8, 3)), np.ones((pixels // 8, pixels // 8, 1)))
+        return (235 * rough + 20 * rng.random((pixels, pixels, 3))).astype(np.uint8)
+
+    made = []
+    for index in range(steps):
+        maps = {}
+        for name, (cells, _) in layers.items():
+            weights = np.exp(rng.normal(size=(1, len(tokens), cells, cells)))
+            maps[f"cross:{name}"] = (weights / weights.sum(1, keepdims=True)).astype(np.float16)
+        made.append(
+            Step(
+                index,
+                900.0 - index,
+                1.0 / (index + 1),
+                latents(),
+                preview=picture()[None],
+                attention=maps or None,
+            )
+        )
+    described = [
+        {"name": n, "kind": "cross", "heads": 8, "grid": [c, c], "tokens": len(tokens), "block": part}
+        for n, (c, part) in layers.items()
+    ]
+    return Run(
+        id=f"20260131-120000-{seed:08x}",
+        params=GenerationParams(
+            prompt=prompt, seed=seed, num_inference_steps=steps, width=pixels, height=pixels
+        ),
+        status="complete",
+        created="2026-01-31T12:00:00.000+00:00",
+        initial_latents=latents(),
+        initial_sigma=14.6,
+        total_steps=steps,
+        steps=tuple(made),
+        images=(picture(),),
+        provenance={"attention": {"layers": described, "text": [t.to_dict() for t in tokens]}}
+        if layers
+        else {},
+        capture={"attention": "cross", "attention_heads": "mean"} if layers else {},
+    )
+
+
+def named(run: Run, name: str = "a red circle and a blue square") -> Named:
+    return Named(name, run)
+
+
+def data_of(page: bytes) -> dict:
+    found = re.search(rb'id="data">([^<]*)</script>', page)
+    return json.loads(zlib.decompress(base64.b64decode(found[1])))
+
+
+def floats(text: str) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), "<f4")
+
+
+def opened(maps: dict) -> np.ndarray:
+    """Maps as the page opens them."""
+    levels = np.frombuffer(base64.b64decode(maps["levels"]), np.uint8).reshape(
+        -1, maps["rows"], maps["columns"]
+    )
+    return levels / 255 * floats(maps["scales"])[:, None, None]
+
+
+def test_maps_are_those_of_the_run_to_the_rounding_it_states():
+    run = run_of()
+    (told,) = data_of(export("html", [named(run)]))["runs"]
+    trace = AttentionTrace.of(run)
+    kept = kept_tokens(trace.tokens)
+    assert [trace.tokens[i].text for i in kept] == ["<|startoftext|>", *WORDS, "<|endoftext|>"]
+    for look, layers in (("all", None), ("down", "down"), ("up", "up")):
+        wanted = trace.within(layers).maps(tokens=kept).reshape(-1, *trace.within(layers).grid)
+        found = opened(told["looks"][look]["maps"])
+        most = wanted.reshape(len(wanted), -1).max(1)[:, None, None]
+        assert (np.abs(found - wanted) <= most / 510 + 1e-7).all()
+    activation = floats(told["looks"]["all"]["activation"]).reshape(3, -1)
+    np.testing.assert_allclose(activation, trace.activation()[:, kept], rtol=1e-5)
+    np.testing.assert_allclose(told["looks"]["all"]["kl"][1:], trace.kl()[1:], rtol=1e-5)
+    np.testing.assert_allclose(told["looks"]["down"]["entropy"], trace.entropy()[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(opened(told["daam"]), trace.daam()[kept], atol=trace.daam().max() / 500)
+
+
+def test_an_empty_map_stays_empty():
+    assert not opened(quantised(np.zeros((1, 2, 3)))).any()
+
+
+def test_path_and_divergence_of_two_runs():
+    a, b = run_of(0), run_of(1)
+    data = data_of(export("html", [named(a, "one"), named(b, "two")]))
+    stack = np.concatenate([run.latents.reshape(4, -1) for run in (a, b)]).astype(np.float64)
+    centred = stack - stack.mean(0)
+    singular = np.linalg.svd(centred, compute_uv=False)
+    np.testing.assert_allclose(data["path"]["axes"], (singular**2 / (singular**2).sum())[:2], rtol=1e-5)
+    points = np.concatenate([np.array(run) for run in data["path"]["coords"]])
+    np.testing.assert_allclose(np.linalg.norm(points, axis=0), singular[:2], rtol=1e-5)
+    found = js(AttentionTrace.of(a), AttentionTrace.of(b))
+    told = data["divergence"]
+    np.testing.assert_allclose(told["by_step"], found.by_step, rtol=1e-5)
+    # The ninth pair of what is kept is the ninth token: only padding is left out.
+    np.testing.assert_allclose(floats(told["values"]).reshape(3, -1), found.values[:, :9], rtol=1e-5)
+
+
+def test_runs_that_have_no_common_basis_or_no_attention_say_why():
+    data = data_of(export("html", [named(run_of(0)), named(run_of(1, side=8, layers={}))]))
+    assert data["path"] is None
+    assert "shape" in data["why_no_path"]
+    assert "not captured in both" in data["divergence"]["error"]["message"]
+    assert data["runs"][1]["looks"] == {}
+    assert len(data["runs"][1]["steps"]) == 3
+
+
+def test_the_page_is_of_one_run_or_two():
+    with pytest.raises(InvalidParams, match="one run or two"):
+        export("html", [named(run_of(i)) for i in range(3)])
+    assert KINDS["html"].suffix == ".html"
+
+
+def test_what_a_stranger_typed_ends_no_element():
+    evil = "</script><img src=x onerror=alert(1)></title>"
+    page = export("html", [named(run_of(prompt=evil), evil)])
+    assert b"onerror" not in page.replace(b"&lt;img src=x onerror=alert(1)&gt;", b"")
+    assert page.count(b"</script>") == 3
+    assert data_of(page)["runs"][0]["run"]["prompt"] == evil
+
+
+def test_nothing_is_fetched():
+    page = export("html", [named(run_of())]).decode()
+    assert "default-src 'none'" in page
+    sources = html_bundle.modules("viewer.js").values()
+    style = html_bundle.sheets("page.css", "attention.css", "offline.css")
+    for text in (*sources, style):
+        for address in re.findall(r"""https?://[^\s"')]+""", text):
+            assert address.startswith("http://www.w3.org/"), address
+        assert not re.search(r"\bfetch\(|XMLHttpRequest|WebSocket|gradio_api", text)
+
+
+def test_every_module_that_is_imported_is_there():
+    sources = html_bundle.modules("viewer.js")
+    imports = json.loads(html_bundle.import_map(sources))["imports"]
+    for name, source in sources.items():
+        bare = base64.b64decode(imports[f"da/{name}"].split(",")[1]).decode()
+        assert re.findall(r'from "\./', bare) == [], name
+        for wanted in re.findall(r'from "\./([^"]+)"', source):
+            assert f"da/{wanted}" in imports
+    # Of the app, what draws; never what talks to a server of Gradio.
+    assert not {"pages.js", "exports.js", "visitor.js", "jobs.js"} & set(sources)
+
+
+#: Stable Diffusion's layout at 512 pixels: sixteen layers of cross-attention.
+SD = {
+    **{f"down.{i}": (cells, "down") for i, cells in enumerate((64, 64, 32, 32, 16, 16))},
+    "mid.0": (8, "mid"),
+    **{f"up.{i}": (cells, "up") for i, cells in enumerate((16, 16, 16, 32, 32, 32, 64, 64, 64))},
+}
+
+
+@pytest.mark.slow
+def test_a_run_of_24_steps_stays_under_15_megabytes():
+    runs = [named(run_of(seed, steps=24, layers=SD, side=64, pixels=512)) for seed in range(2)]
+    one, two = export("html", runs[:1]), export("html", runs)
+    assert len(one) < 15e6
+    assert len(two) < 15e6
+    # In full: with the maps of the parts, at 32 cells.
+    for page in (one, two):
+        data = data_of(page)
+        assert set(data["runs"][0]["looks"]) == {"all", "down", "mid", "up"}
+        assert data["cells"] == 32
+
+
+def test_detail_is_given_up_before_the_limit_is():
+    run = named(run_of(steps=4))
+    whole = html_page.html([run])
+    less = html_page.html([run], most_bytes=len(whole) - 1)
+    assert len(less) < len(whole)
+    assert set(data_of(less)["runs"][0]["looks"]) == {"all"}
+    with pytest.raises(InvalidParams, match="MB"):
+        html_page.html([run], most_bytes=1000)
