@@ -10,7 +10,7 @@ import inspect
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from diffatlas.errors import InvalidParams
@@ -41,6 +41,9 @@ class Token:
     word: int | None
     special: bool
     word_text: str | None = None
+    #: Its number in the tokenizer's vocabulary and how that spells it ("red</w>"); None where they are not known.
+    id: int | None = field(default=None, compare=False)
+    raw: str | None = field(default=None, compare=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON types."""
@@ -225,6 +228,8 @@ def _tokens(pipe: Any, encoder: _Encoder, prompt: str, size: int, first: int) ->
                 word=word,
                 special=not inside,
                 word_text=None if word is None else prompt[slice(*own[word])],
+                id=int(ids[position]),
+                raw=str(names[position]),
             )
         )
     return table + [_unknown(first + i, encoder.family) for i in range(len(table), size)]

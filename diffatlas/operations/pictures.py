@@ -7,8 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diffatlas.capture.latent_grid import lay_out
-from diffatlas.capture.preview import LinearMap, resize
+from diffatlas.capture.drawing import linear_drawer
 from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.events import Step
 
@@ -47,7 +46,7 @@ def step_pictures(run: StepReader, index: int, decode: Decode | None = None) -> 
     """
     step = run.step(index)
     scale = np.float32(latent_scale_of(run.provenance.get("scheduler", {}).get("config", {})))
-    draw = decode or _linear(run)
+    draw = decode or linear_drawer(run.provenance, run.capture.get("preview_size"))
     pictures: dict[str, np.ndarray] = {}
     if decode is None and step.preview is not None:
         pictures["x0"] = step.preview[0]
@@ -91,19 +90,3 @@ def _latents(step: Step) -> dict[str, np.ndarray]:
 def _tamed(latents: np.ndarray) -> np.ndarray:
     spread = float(latents.std())
     return latents / np.float32(spread) if spread > 1 else latents
-
-
-def _linear(run: StepReader) -> Callable[[np.ndarray], np.ndarray | None]:
-    """Return what draws by the linear map of the provenance, or None for what it cannot draw."""
-    provenance, size = run.provenance, run.capture.get("preview_size")
-    stored = provenance.get("latent_rgb")
-    linear = LinearMap.from_dict(stored) if stored else None
-
-    def draw(latents: np.ndarray) -> np.ndarray | None:
-        grid = lay_out(latents, provenance) if linear is not None else None
-        if grid is None or grid.shape[1] != len(linear.weight):
-            return None
-        pictures = linear(grid)
-        return pictures if size is None else resize(pictures, size)
-
-    return draw
