@@ -1,8 +1,8 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models``, ``export``, and what `cli_library`, `cli_attention` and
+"""The shell: ``diffatlas trace``, ``app``, ``models``, and what `cli_export`, `cli_library`, `cli_attention` and
 `cli_study` add.
 
-Exit codes: 0 done; 1 a replay that came out different; 2 an error, one line on stderr (steps that had arrived are
-kept); 130 Ctrl-C.
+Exit codes: 0 done; 1 a replay that came out different, or a folder that is not valid; 2 an error, one line on stderr
+(steps that had arrived are kept); 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,16 +16,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas import cli_attention, cli_library, cli_study
+from diffatlas import cli_attention, cli_export, cli_library, cli_study
 from diffatlas import cli_request as ask
 from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from diffatlas.export.named import Named
-    from diffatlas.library import Library
+    pass
 
 app = typer.Typer(
     help="See how a diffusion model makes an image.",
@@ -34,6 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 # Commands beside those of this module; `dataset` is a group of its own.
+app.add_typer(cli_export.commands)
 app.add_typer(cli_library.commands)
 app.add_typer(cli_attention.commands)
 app.add_typer(cli_study.commands)
@@ -172,37 +170,6 @@ def models() -> None:
     print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
 
 
-@app.command()
-def export(
-    run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="Ids of `diffatlas runs`.")],
-    to: Annotated[
-        Path, typer.Option(help="File to write: .csv .json .npz .safetensors .pdf .svg .png .gif .mp4 .zip")
-    ],
-    overwrite: Annotated[bool, typer.Option(help="Replace the file that --to names.")] = False,
-) -> None:
-    """Write runs of the library to one file, whose ending says what: tables, arrays, report, film or movie."""
-    from diffatlas.export.kinds import KINDS
-    from diffatlas.export.kinds import export as exported
-    from diffatlas.library.format import write_atomically
-    from diffatlas.library.store import Library
-
-    kind = next((kind for kind in KINDS.values() if kind.suffix == to.suffix.lower()), None)
-    if kind is None:
-        endings = ", ".join(kind.suffix for kind in KINDS.values())
-        raise InvalidParams(
-            f"The ending of {to.name} names no kind of export: use one of {endings}.", field="to"
-        )
-    if to.exists() and (not overwrite or not to.is_file()):
-        raise InvalidParams(f"{to} exists already: choose another file, or add --overwrite.", field="to")
-    data = exported(kind.key, _named(Library(), list(dict.fromkeys(run_ids))))
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(to, data)
-    except OSError as error:
-        raise InvalidParams(f"{to} cannot be written ({error.strerror}).", field="to") from error
-    print(to)
-
-
 def main() -> None:
     """Run the shell and exit with its code."""
     sys.exit(run(sys.argv[1:]))
@@ -230,23 +197,6 @@ def run(arguments: list[str]) -> int:
         if message:
             print(f"error: {message}", file=sys.stderr)
         return 2
-
-
-def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:
-    """Return runs under their names or prompts, or under their ids where those do not tell them apart."""
-    from diffatlas.export.named import Named
-    from diffatlas.ui.palette import PALETTE
-
-    infos = [library.open(run_id).info for run_id in run_ids]
-    titles = [" ".join((info.name or info.prompt).split())[:80] for info in infos]
-    return [
-        Named(
-            title if title and titles.count(title) == 1 else run_id,
-            library.load(run_id),
-            PALETTE[number % len(PALETTE)],
-        )
-        for number, (run_id, title) in enumerate(zip(run_ids, titles, strict=True))
-    ]
 
 
 def _clear(folder: Path, overwrite: bool) -> None:

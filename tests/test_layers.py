@@ -35,11 +35,22 @@ ALLOWED |= {
     "ui": _BELOW | {"bench", "export"},
     "cli_output": {"errors", "events"},
     "cli_attention": _BELOW | {"cli_output"},
+    "cli_export": _BELOW | {"export", "ui", "cli_output"},
     "cli_library": _BELOW | {"bench", "export", "cli_output"},
     "cli_request": _BELOW,
     "cli_study": _BELOW | {"export", "cli_output", "cli_request"},
     "cli": _BELOW
-    | {"bench", "export", "ui", "cli_attention", "cli_library", "cli_output", "cli_request", "cli_study"},
+    | {
+        "bench",
+        "export",
+        "ui",
+        "cli_attention",
+        "cli_export",
+        "cli_library",
+        "cli_output",
+        "cli_request",
+        "cli_study",
+    },
     # Lazily, for the public names.
     "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
 }

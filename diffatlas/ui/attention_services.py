@@ -179,6 +179,8 @@ class AttentionServices(RunServices):
         """Make runs locked layers of the Trajectory page."""
         ids = self._ids(visitor, asked)
         for run_id in ids:
+            # One without latents, such as a run of another tool, has no path to show there.
+            self._reach.library(visitor).open(run_id).initial_latents()
             self._layers.open(visitor, run_id, self._reach.find(visitor, run_id).name)
         return {"layers": ids}
 

@@ -176,7 +176,10 @@ class LibraryServices:
         library = self._libraries.of(visitor)
         ids = _several(asked)
         for run in ids:
-            info = library.open(run).info
+            stored = library.open(run)
+            # One without latents, such as a run of another tool, has no path to lay over others.
+            stored.initial_latents()
+            info = stored.info
             self._layers.open(visitor, run, info.name or info.prompt)
             library.touch(run)
         return {"layers": ids}

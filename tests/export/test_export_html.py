@@ -9,88 +9,16 @@ import zlib
 
 import numpy as np
 import pytest
+from attended_runs import WORDS, run_of
 
 from diffatlas.capture.attention_compare import js
 from diffatlas.capture.attention_trace import AttentionTrace
-from diffatlas.capture.tokens import Token
 from diffatlas.errors import InvalidParams
-from diffatlas.events import Step
 from diffatlas.export import html_bundle, html_page
 from diffatlas.export.html_data import kept_tokens, quantised
 from diffatlas.export.kinds import KINDS, export
 from diffatlas.export.named import Named
-from diffatlas.params import GenerationParams
 from diffatlas.run import Run
-
-WORDS = ["a", "red", "circle", "and", "a", "blue", "square"]
-
-
-def table(length: int = 77) -> list[Token]:
-    """CLIP's: the beginning, a token a word, the end, and padding that is spelled like the end."""
-    words = [Token(k + 1, "clip", word, k, False, word) for k, word in enumerate(WORDS)]
-    ends = [Token(i, "clip", "<|endoftext|>", None, True) for i in range(len(words) + 1, length)]
-    return [Token(0, "clip", "<|startoftext|>", None, True), *words, *ends]
-
-
-def run_of(
-    seed: int = 0,
-    *,
-    steps: int = 3,
-    layers: dict[str, tuple[int, str]] | None = None,
-    side: int = 16,
-    pixels: int = 64,
-    prompt: str = "a red circle and a blue square",
-) -> Run:
-    """A run with random latents, pictures and attention; ``layers``: name -> (cells a side, part)."""
-    rng = np.random.default_rng(seed)
-    layers = {"down.0": (8, "down"), "up.0": (16, "up")} if layers is None else layers
-    tokens = table()
-
-    def latents() -> np.ndarray:
-        return rng.normal(size=(1, 4, side, side)).astype(np.float32)
-
-    def picture() -> np.ndarray:
-        # Soft shapes with some grain, about as hard to compress as a photograph.
-        rough = np.kron(rng.random((8, 8, 3)), np.ones((pixels // 8, pixels // 8, 1)))
-        return (235 * rough + 20 * rng.random((pixels, pixels, 3))).astype(np.uint8)
-
-    made = []
-    for index in range(steps):
-        maps = {}
-        for name, (cells, _) in layers.items():
-            weights = np.exp(rng.normal(size=(1, len(tokens), cells, cells)))
-            maps[f"cross:{name}"] = (weights / weights.sum(1, keepdims=True)).astype(np.float16)
-        made.append(
-            Step(
-                index,
-                900.0 - index,
-                1.0 / (index + 1),
-                latents(),
-                preview=picture()[None],
-                attention=maps or None,
-            )
-        )
-    described = [
-        {"name": n, "kind": "cross", "heads": 8, "grid": [c, c], "tokens": len(tokens), "block": part}
-        for n, (c, part) in layers.items()
-    ]
-    return Run(
-        id=f"20260131-120000-{seed:08x}",
-        params=GenerationParams(
-            prompt=prompt, seed=seed, num_inference_steps=steps, width=pixels, height=pixels
-        ),
-        status="complete",
-        created="2026-01-31T12:00:00.000+00:00",
-        initial_latents=latents(),
-        initial_sigma=14.6,
-        total_steps=steps,
-        steps=tuple(made),
-        images=(picture(),),
-        provenance={"attention": {"layers": described, "text": [t.to_dict() for t in tokens]}}
-        if layers
-        else {},
-        capture={"attention": "cross", "attention_heads": "mean"} if layers else {},
-    )
 
 
 def named(run: Run, name: str = "a red circle and a blue square") -> Named:
@@ -153,7 +81,7 @@ def test_path_and_divergence_of_two_runs():
 
 
 def test_runs_that_have_no_common_basis_or_no_attention_say_why():
-    data = data_of(export("html", [named(run_of(0)), named(run_of(1, side=8, layers={}))]))
+    data = data_of(export("html", [named(run_of(0)), named(run_of(1, side=8, cross={}))]))
     assert data["path"] is None
     assert "shape" in data["why_no_path"]
     assert "not captured in both" in data["divergence"]["error"]["message"]
@@ -200,15 +128,15 @@ def test_every_module_that_is_imported_is_there():
 
 #: Stable Diffusion's layout at 512 pixels: sixteen layers of cross-attention.
 SD = {
-    **{f"down.{i}": (cells, "down") for i, cells in enumerate((64, 64, 32, 32, 16, 16))},
-    "mid.0": (8, "mid"),
-    **{f"up.{i}": (cells, "up") for i, cells in enumerate((16, 16, 16, 32, 32, 32, 64, 64, 64))},
+    **{f"down.{i}": ((n, n), "down") for i, n in enumerate((64, 64, 32, 32, 16, 16))},
+    "mid.0": ((8, 8), "mid"),
+    **{f"up.{i}": ((n, n), "up") for i, n in enumerate((16, 16, 16, 32, 32, 32, 64, 64, 64))},
 }
 
 
 @pytest.mark.slow
 def test_a_run_of_24_steps_stays_under_15_megabytes():
-    runs = [named(run_of(seed, steps=24, layers=SD, side=64, pixels=512)) for seed in range(2)]
+    runs = [named(run_of(seed, steps=24, cross=SD, side=64, pixels=512)) for seed in range(2)]
     one, two = export("html", runs[:1]), export("html", runs)
     assert len(one) < 15e6
     assert len(two) < 15e6
