@@ -90,7 +90,9 @@ def test_words_timeline_and_scrolling_go_together(page: Any, runs: list[Run]) ->
     page.wait_for_selector(".da-timeline-at:has-text('step 6 of 6')")
     page.wait_for_timeout(400)
     page.evaluate(
-        "(box => { box.scrollTop = (box.scrollHeight - box.clientHeight) / 2; })(document.querySelector('.da-scroller'))"
+        """(box => {
+            box.scrollTop = (box.scrollHeight - box.clientHeight) / 2;
+        })(document.querySelector('.da-scroller'))"""
     )
     page.wait_for_function("/step [34] of 6/.test(document.querySelector('.da-timeline-at').innerText)")
     before = shown_step(page)

@@ -1,0 +1,107 @@
+"""``diffatlas export --format``, ``validate`` and ``import``, as a shell would call them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from attended_runs import run_of
+
+from diffatlas.cli import run as shell
+from diffatlas.library import Library
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch) -> Library:
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+    library = Library(tmp_path / "library")
+    library.save(run_of(0))
+    library.save(run_of(1))
+    return library
+
+
+def ids(library):
+    return sorted(info.id for info in library.list())
+
+
+def test_a_static_folder_is_planned_written_checked_and_imported(library, tmp_path, capsys):
+    (first, _), folder = ids(library), tmp_path / "out"
+    assert shell(["export", first, "--format", "static", "--to", str(folder), "--dry-run"]) == 0
+    planned = capsys.readouterr().out
+    assert not folder.exists()
+    assert shell(["export", first, "--format", "static", "--to", str(folder)]) == 0
+    assert capsys.readouterr().out == planned + f"{folder}\n"
+    total = planned.strip().splitlines()[-1].split("\t")
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    assert total == ["total", str(len(files)), f"{sum(p.stat().st_size for p in files):,}"]
+
+    assert shell(["validate", str(folder), "--strict"]) == 0
+    assert capsys.readouterr().out.startswith("valid: 6 maps")
+    assert shell(["import", str(folder)]) == 0
+    (run_id,) = capsys.readouterr().out.split()
+    assert library.open(run_id).info.attention == "cross"
+    assert shell(["import", str(folder)]) == 0
+    assert "already" in capsys.readouterr().err
+
+    (folder / "images/step_000.png").unlink()
+    assert shell(["validate", str(folder)]) == 1
+    assert "step_000.png" in capsys.readouterr().out
+
+
+def test_bare_nan_is_told_and_counts_when_strict(library, tmp_path, capsys):
+    folder = tmp_path / "out"
+    shell(["export", ids(library)[0], "--format", "static", "--to", str(folder)])
+    path = folder / "metrics.json"
+    path.write_text(path.read_text().replace("null", "NaN", 1))
+    capsys.readouterr()
+    assert shell(["validate", str(folder)]) == 0
+    assert "allowed unless strict" in capsys.readouterr().out
+    assert shell(["validate", str(folder), "--strict"]) == 1
+
+
+def test_a_budget_warns_or_is_enforced(library, tmp_path, capsys):
+    folder, call = tmp_path / "out", ["export", ids(library)[0], "--format", "static", "--max-mb", "0.01"]
+    assert shell([*call, "--to", str(folder), "--enforce"]) == 2
+    assert "over the limit" in capsys.readouterr().err
+    assert not folder.exists()
+    assert shell([*call, "--to", str(folder)]) == 0
+    assert "over the limit" in capsys.readouterr().err
+    assert folder.exists()
+
+
+def test_any_format_can_be_named(library, tmp_path, capsys):
+    assert shell(["export", *ids(library), "--format", "html", "--to", str(tmp_path / "page")]) == 0
+    assert (tmp_path / "page").read_bytes().startswith(b"<!doctype html>")
+    assert shell(["export", ids(library)[0], "--format", "json", "--to", str(tmp_path / "table.txt")]) == 0
+    assert json.loads((tmp_path / "table.txt").read_text())["layers"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--format", "static"], "--to"),
+        (["--format", "doc", "--to", "x"], "no format 'doc'"),
+        (["--to", "x.csv", "--max-layers", "2"], "--format static"),
+        (["--to", "x.csv", "--dry-run"], "--format static"),
+        (["--format", "static", "--to", "x", "--enforce"], "--max-mb"),
+        (["--format", "static", "--to", "x", "--dtype", "int8"], "float16"),
+        (["--format", "static", "--to", "x", "--layers", "nothing"], "There are:"),
+        (["--format", "static", "--to", "/"], "root"),
+        ([], "--to"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_code_2(library, tmp_path, monkeypatch, capsys, arguments, told):
+    monkeypatch.chdir(tmp_path)
+    assert shell(["export", ids(library)[0], *arguments]) == 2
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.strip().splitlines()) == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "library"]
+
+
+def test_several_runs_and_other_folders_are_refused(library, tmp_path, capsys):
+    assert shell(["export", *ids(library), "--format", "static", "--to", str(tmp_path / "x")]) == 2
+    assert "one run, not 2" in capsys.readouterr().err
+    for command in ("validate", "import"):
+        assert shell([command, str(tmp_path / "absent")]) == 2
+        assert len(capsys.readouterr().err.strip().splitlines()) == 1
