@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
 from diffatlas.capture.attention_compare import js
+from diffatlas.capture.attention_layers import PARTS
 from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.capture.tokens import Token
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
@@ -22,8 +23,8 @@ from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.common_basis import common_pca, gram
 from diffatlas.glossary import TERMS
 
-#: Parts of the model of which maps are kept beside those of all layers.
-PARTS = ("down", "mid", "up")
+#: Parts of a transformer, which has no way down and up.
+THIRDS = ("first", "middle", "last")
 #: The curves of the latents.
 CURVES = (
     "norm",
@@ -61,20 +62,45 @@ def page_data(runs: Sequence[Named], detail: Detail) -> dict[str, Any]:
     """Return the page's data as plain JSON types."""
     traces = [_attention(entry) for entry in runs]
     kept = [None if trace is None else kept_tokens(trace.tokens) for trace in traces]
+    parts = [parts_of(trace) if trace and detail.parts else {} for trace in traces]
+    # What one of two runs has not could not be looked at beside the other.
+    shared = [
+        name
+        for name in (*PARTS, *THIRDS)
+        if all(name in own for own, t in zip(parts, traces, strict=True) if t)
+    ]
+    parts = [{name: own[name] for name in shared if name in own} for own in parts]
     path, why_no_path = _paths(runs)
     return {
         "format": "diffusion-atlas/page",
         "version": 1,
         "runs": [
-            _run(entry, trace, tokens, detail)
-            for entry, trace, tokens in zip(runs, traces, kept, strict=True)
+            _run(entry, trace, tokens, own, detail)
+            for entry, trace, tokens, own in zip(runs, traces, kept, parts, strict=True)
         ],
         "path": path,
         "why_no_path": why_no_path,
-        "divergence": _divergence(traces, kept),
+        "divergence": _divergences(traces, kept, parts),
         "glossary": {term.key: asdict(term) for term in TERMS},
         "cells": detail.cells,
     }
+
+
+def parts_of(trace: AttentionTrace) -> dict[str, tuple[str, ...]]:
+    """Return the parts of a model as `AttentionTrace.within` takes them, by name; none where there is one part only.
+
+    Of a UNet the way down, the middle and the way up, of a transformer the thirds of its blocks, those with attention
+    to words.
+    """
+    blocks = {layer.block for layer in trace.cross_layers}
+    named = {part: (part,) for part in PARTS if part in blocks}
+    if len(named) > 1:
+        return named
+    places = sorted(block for block in blocks if isinstance(block, int))
+    if len(places) < len(THIRDS):
+        return {}
+    thirds = zip(THIRDS, np.array_split(places, len(THIRDS)), strict=True)
+    return {name: tuple(f"blocks.{place}" for place in third) for name, third in thirds}
 
 
 def kept_tokens(tokens: Sequence[Token]) -> list[int]:
@@ -128,7 +154,11 @@ def _attention(entry: Named) -> AttentionTrace | None:
 
 
 def _run(
-    entry: Named, trace: AttentionTrace | None, kept: list[int] | None, detail: Detail
+    entry: Named,
+    trace: AttentionTrace | None,
+    kept: list[int] | None,
+    parts: Mapping[str, tuple[str, ...]],
+    detail: Detail,
 ) -> dict[str, Any]:
     run = entry.run
     indices = list(trace.steps) if trace else [step.index for step in run.steps]
@@ -151,11 +181,27 @@ def _run(
             for index in indices
         ],
         "curves": _curves(run),
-        "looks": _looks(trace, kept, detail) if trace else {},
+        "parts": {name: _spelled(layers) for name, layers in parts.items()},
+        "looks": _looks(trace, kept, parts, detail) if trace else {},
         "daam": _daam(trace, kept) if trace and trace.cross_layers else None,
         "kept": len(kept or ()),
-        "tokens": len(trace.tokens) if trace else 0,
+        **_left_out(trace, kept),
     }
+
+
+def _left_out(trace: AttentionTrace | None, kept: list[int] | None) -> dict[str, int]:
+    """How many tokens have no maps: specials, and words of a prompt longer than `MOST_TOKENS`."""
+    there = set(kept or ())
+    left = [token.special for token in (trace.tokens if trace else ()) if token.index not in there]
+    return {"padding_left": sum(left), "words_left": len(left) - sum(left)}
+
+
+def _spelled(layers: tuple[str, ...]) -> str:
+    """A part's layers in words: "down", or "blocks 0 to 6"."""
+    places = [layer.removeprefix("blocks.") for layer in layers]
+    if places[0] == layers[0]:
+        return layers[0]
+    return f"blocks {places[0]} to {places[-1]}" if len(places) > 1 else f"block {places[0]}"
 
 
 def _preview(step: Any, side: int) -> str | None:
@@ -172,13 +218,14 @@ def _curves(run: Any) -> dict[str, Any]:
     }
 
 
-def _looks(trace: AttentionTrace, kept: list[int], detail: Detail) -> dict[str, Any]:
-    """What is shown of all layers, and of each part of the model where it is kept."""
-    parts = {layer.block for layer in trace.cross_layers}
-    wanted: list[str | None] = [None]
-    if detail.parts and len(parts & set(PARTS)) > 1:
-        wanted += [part for part in PARTS if part in parts]
-    return {look or "all": _look(trace, trace.within(look), kept, detail.cells) for look in wanted}
+def _looks(
+    trace: AttentionTrace, kept: list[int], parts: Mapping[str, tuple[str, ...]], detail: Detail
+) -> dict[str, Any]:
+    """What is shown of all layers, and of each part of the model that is kept."""
+    return {
+        name: _look(trace, trace.within(layers), kept, detail.cells)
+        for name, layers in {"all": None, **parts}.items()
+    }
 
 
 def _look(whole: AttentionTrace, trace: AttentionTrace, kept: list[int], cells: int) -> dict[str, Any]:
@@ -220,21 +267,43 @@ def _paths(runs: Sequence[Named]) -> tuple[dict[str, Any] | None, str | None]:
     }, None
 
 
-def _divergence(traces: Sequence[AttentionTrace | None], kept: Sequence[list[int] | None]) -> dict[str, Any]:
-    """How two runs' attention differs, of the tokens that both have and the page keeps; or why that is not known."""
+def _divergences(
+    traces: Sequence[AttentionTrace | None],
+    kept: Sequence[list[int] | None],
+    parts: Sequence[Mapping[str, tuple[str, ...]]],
+) -> dict[str, Any]:
+    """How two runs' attention differs in all layers and in each part; or why that is not known."""
     if len(traces) != 2:
-        return {"error": {"message": "There is one run here, and none beside it."}}
+        return {"all": _unknown("There is one run here, and none beside it.")}
     if any(trace is None or not trace.cross_layers for trace in traces):
-        return {"error": {"message": "Attention to words was not captured in both runs."}}
+        return {
+            "all": _unknown(
+                "Attention to words was not captured in both runs, so how far apart it is cannot be told."
+            )
+        }
+    told = {"all": _divergence(*traces, kept)}
+    for name in parts[0]:
+        told[name] = _divergence(
+            *(trace.within(own[name]) for trace, own in zip(traces, parts, strict=True)), kept
+        )
+    return told
+
+
+def _divergence(a: AttentionTrace, b: AttentionTrace, kept: Sequence[list[int]]) -> dict[str, Any]:
+    """The divergence of the tokens that both have and the page keeps."""
     try:
-        found = js(*traces)
+        found = js(a, b)
     except InvalidParams as error:
-        return {"error": {"message": error.message}}
+        return _unknown(error.message)
     left, right = ({index: at for at, index in enumerate(indices)} for indices in kept)
-    pairs = [k for k, (a, b) in enumerate(found.tokens) if a.index in left and b.index in right]
+    pairs = [k for k, (x, y) in enumerate(found.tokens) if x.index in left and y.index in right]
     return {
         "steps": list(found.steps),
         "tokens": [[left[found.tokens[k][0].index], right[found.tokens[k][1].index]] for k in pairs],
         "values": floats(found.values[:, pairs]),
         "by_step": [rounded(float(v)) for v in found.by_step],
     }
+
+
+def _unknown(why: str) -> dict[str, Any]:
+    return {"error": {"message": why}}

@@ -19,6 +19,8 @@ MOST_BYTES = 15_000_000
 _POLICY = "; ".join(
     (
         "default-src 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
         "script-src 'unsafe-inline' data:",
         "style-src 'unsafe-inline'",
         "img-src data:",
@@ -41,7 +43,9 @@ _PAGE = """<!doctype html>
 <script type="importmap">{imports}</script>
 </head>
 <body>
-<main id="page"><p class="da-offline-wait">Opening…</p></main>
+<main id="page">
+<p class="da-offline-wait">Opening… It needs a browser of 2023 or later that may run the scripts in this file.</p>
+</main>
 <script type="application/octet-stream" id="data">{data}</script>
 <script type="module">import "da/viewer.js";</script>
 </body>

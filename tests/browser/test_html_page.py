@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,14 @@ def test_two_runs_their_paths_and_curves(page: Any, runs: list[Run]) -> None:
     found = js(*(AttentionTrace.of(run) for run in runs))
     told = page.inner_text(".da-compare-told")
     assert float(told.split(": ")[1].split()[0]) == pytest.approx(found.by_step.max(), rel=1e-2)
+    # Of some layers, the maps and the divergence are both theirs.
+    page.select_option(".da-attention-controls select >> nth=0", '["down"]')
+    found = js(*(AttentionTrace.of(run).within("down") for run in runs))
+    page.wait_for_function(
+        "before => document.querySelector('.da-compare-told').innerText !== before", arg=told
+    )
+    told = page.inner_text(".da-compare-told")
+    assert float(told.split(": ")[1].split()[0]) == pytest.approx(found.by_step.max(), rel=1e-2)
     page.click(".da-tab[data-view=path]")
     assert page.locator(".da-path-line").count() == 2
     page.click(".da-path-second .da-path-state >> nth=2", force=True)
@@ -120,6 +129,36 @@ def test_two_runs_their_paths_and_curves(page: Any, runs: list[Run]) -> None:
     norm = page.locator(".da-plot[data-metric=norm] .da-readout > span").all_inner_texts()
     wanted = [run.steps[1].metrics["norm"] for run in runs]
     assert [float(text) for text in norm] == pytest.approx(wanted, rel=1e-3)
+
+
+def test_runs_without_attention_or_latents_show_what_there_is(
+    runs: list[Run], chromium: Any, tmp_path: Path
+) -> None:
+    bare = [
+        replace(
+            run,
+            initial_latents=None,
+            steps=tuple(replace(step, attention=None, latents=None, metrics={}) for step in run.steps),
+        )
+        for run in runs
+    ]
+    for name, shown in (("bare", bare), ("mixed", [bare[0], runs[1]])):
+        (tmp_path / f"{name}.html").write_bytes(export("html", [Named(name, run) for run in shown]))
+        page = chromium.new_page()
+        problems = []
+        page.on("pageerror", lambda error, problems=problems: problems.append(str(error)))
+        page.goto((tmp_path / f"{name}.html").as_uri())
+        # The arrow keys work without anything being chosen first.
+        page.wait_for_selector(".da-timeline-at:has-text('step 6 of 6')")
+        page.keyboard.press("ArrowLeft")
+        page.wait_for_selector(".da-timeline-at:has-text('step 5 of 6')")
+        assert page.locator(".da-attention-twin img:visible").count() == 2
+        assert "not captured in both runs" in page.inner_text(".da-stage")
+        for view in page.eval_on_selector_all(".da-tab", "tabs => tabs.map((tab) => tab.dataset.view)"):
+            page.click(f".da-tab[data-view={view}]")
+            assert page.inner_text(f"#da-offline-{view}").strip() != ""
+        assert problems == []
+        page.close()
 
 
 def test_it_opens_in_firefox(file: Path, tmp_path: Path) -> None:
@@ -145,7 +184,6 @@ def test_it_opens_in_firefox(file: Path, tmp_path: Path) -> None:
             > 20
         )
         assert page.evaluate("document.querySelector('.da-timeline-at').innerText").startswith("step 6 of 6")
-        page.evaluate("document.querySelector('.da-timeline').focus()")
         page.press("\ue012")  # the left arrow
         page.wait_for("document.querySelector('.da-timeline-at').innerText.startsWith('step 5 of 6')")
         page.wait_for("document.querySelectorAll('.da-attention-twin').length === 2")

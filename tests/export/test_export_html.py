@@ -14,7 +14,7 @@ from attended_runs import WORDS, run_of
 from diffatlas.capture.attention_compare import js
 from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.errors import InvalidParams
-from diffatlas.export import html_bundle, html_page
+from diffatlas.export import html_bundle, html_data, html_page
 from diffatlas.export.html_data import kept_tokens, quantised
 from diffatlas.export.kinds import KINDS, export
 from diffatlas.export.named import Named
@@ -60,6 +60,39 @@ def test_maps_are_those_of_the_run_to_the_rounding_it_states():
     np.testing.assert_allclose(opened(told["daam"]), trace.daam()[kept], atol=trace.daam().max() / 500)
 
 
+def blocks(count: int) -> dict:
+    """The layers of a transformer of so many blocks."""
+    return {f"blocks.{i}.attn2": ((6, 4), i) for i in range(count)}
+
+
+def test_a_transformer_is_looked_at_by_thirds_of_its_blocks():
+    run = run_of(cross=blocks(7))
+    (told,) = data_of(export("html", [named(run)]))["runs"]
+    assert told["parts"] == {"first": "blocks 0 to 2", "middle": "blocks 3 to 4", "last": "blocks 5 to 6"}
+    trace = AttentionTrace.of(run)
+    kept = kept_tokens(trace.tokens)
+    wanted = np.mean([trace.maps(layers=f"blocks.{i}", tokens=kept) for i in (3, 4)], axis=0).reshape(
+        -1, 6, 4
+    )
+    np.testing.assert_allclose(opened(told["looks"]["middle"]["maps"]), wanted, atol=wanted.max() / 500)
+
+
+def test_only_parts_that_both_runs_have_are_kept():
+    unlike = data_of(export("html", [named(run_of(0)), named(run_of(1, cross=blocks(3)))]))
+    assert [run["parts"] for run in unlike["runs"]] == [{}, {}]
+    alike = data_of(export("html", [named(run_of(0, cross=blocks(2))), named(run_of(1, cross=blocks(2)))]))
+    assert set(alike["divergence"]) == {"all"}
+    beside_none = data_of(export("html", [named(run_of(0)), named(run_of(1, cross={}))]))
+    assert set(beside_none["runs"][0]["parts"]) == {"down", "up"}
+
+
+def test_what_is_left_out_of_a_long_prompt_is_counted(monkeypatch):
+    monkeypatch.setattr(html_data, "MOST_TOKENS", 6)
+    (told,) = data_of(export("html", [named(run_of())]))["runs"]
+    # Of the beginning, seven words and 69 ends, the beginning and five words are kept.
+    assert (told["kept"], told["words_left"], told["padding_left"]) == (6, 2, 69)
+
+
 def test_an_empty_map_stays_empty():
     assert not opened(quantised(np.zeros((1, 2, 3)))).any()
 
@@ -74,17 +107,21 @@ def test_path_and_divergence_of_two_runs():
     points = np.concatenate([np.array(run) for run in data["path"]["coords"]])
     np.testing.assert_allclose(np.linalg.norm(points, axis=0), singular[:2], rtol=1e-5)
     found = js(AttentionTrace.of(a), AttentionTrace.of(b))
-    told = data["divergence"]
+    told = data["divergence"]["all"]
     np.testing.assert_allclose(told["by_step"], found.by_step, rtol=1e-5)
     # The ninth pair of what is kept is the ninth token: only padding is left out.
     np.testing.assert_allclose(floats(told["values"]).reshape(3, -1), found.values[:, :9], rtol=1e-5)
+    # A part's divergence is that of its layers, as the maps beside it are.
+    down = js(*(AttentionTrace.of(run).within("down") for run in (a, b)))
+    np.testing.assert_allclose(data["divergence"]["down"]["by_step"], down.by_step, rtol=1e-5)
+    assert np.abs(down.by_step - found.by_step).max() > 1e-3
 
 
 def test_runs_that_have_no_common_basis_or_no_attention_say_why():
     data = data_of(export("html", [named(run_of(0)), named(run_of(1, side=8, cross={}))]))
     assert data["path"] is None
     assert "shape" in data["why_no_path"]
-    assert "not captured in both" in data["divergence"]["error"]["message"]
+    assert "not captured in both" in data["divergence"]["all"]["error"]["message"]
     assert data["runs"][1]["looks"] == {}
     assert len(data["runs"][1]["steps"]) == 3
 
@@ -152,6 +189,8 @@ def test_detail_is_given_up_before_the_limit_is():
     whole = html_page.html([run])
     less = html_page.html([run], most_bytes=len(whole) - 1)
     assert len(less) < len(whole)
-    assert set(data_of(less)["runs"][0]["looks"]) == {"all"}
+    (told,) = data_of(less)["runs"]
+    assert set(told["looks"]) == {"all"}
+    assert told["parts"] == {}  # nothing is offered that is not there
     with pytest.raises(InvalidParams, match="MB"):
         html_page.html([run], most_bytes=1000)

@@ -45,7 +45,7 @@ export function createServer(data) {
     attention: async (asked) => {
       const run = runs.get(asked.id);
       const { maps, ...look } = lookOf(asked);
-      return { ...look, apart: false, run: run.run, title: run.title, status: run.status, steps: run.steps, images: 1, image: run.image };
+      return { ...look, apart: false, parts: run.parts, run: run.run, title: run.title, status: run.status, steps: run.steps, images: 1, image: run.image };
     },
     word_maps: async (asked) => {
       const look = lookOf(asked);
@@ -63,8 +63,8 @@ export function createServer(data) {
       return joined([wordAt({ maps }, 0, tokens)], maps);
     },
     picture: async ({ id, step }) => ({ picture: runs.get(id).steps.find((each) => each.index === step)?.preview ?? null }),
-    divergence: async ({ a, b }) => {
-      const found = data.divergence;
+    divergence: async ({ a, b, layers }) => {
+      const found = data.divergence[layers ? layers[0] : "all"] ?? data.divergence.all;
       if (found.error || a === data.runs[0].id) return found;
       return { ...found, tokens: found.tokens.map(([x, y]) => [y, x]), b };
     },

@@ -26,6 +26,7 @@ const CAPTIONS = {
   path: "The way of the {latents|latents} from noise to image ({pca|PCA}).",
   latents: "What is measured of the {latents|latents} after every step.",
   compare: "The same word in two runs, and how far apart their attention is ({attention_js|divergence}).",
+  beside: "Both runs at the same step.",
 };
 const CURVES = [["norm", "Norm"], ["step_length", "Step length"], ["cosine_to_end", "Cosine to end"], ["distance_to_end", "Distance to end"], ["guidance_norm", "Guidance norm"], ["guidance_angle", "Guidance angle", "°"]];
 const COLOURS = ["var(--da-burgundy)", "var(--da-ink)"];
@@ -47,7 +48,7 @@ function show(page, data) {
   const runs = new Map(data.runs.map((run) => [run.id, run]));
   const attended = data.runs.some((run) => run.looks.all);
   const several = data.runs.length > 1;
-  const there = [...(attended ? ["words", "steps", "curves"] : []), "path", "latents", ...(several && attended ? ["compare"] : [])];
+  const there = [...(attended ? ["words", "steps", "curves"] : []), "path", "latents", ...(several ? ["compare"] : [])];
   let state = null;
 
   const store = createAttentionStore({ server: createServer(data), onChange: render, views: there });
@@ -69,7 +70,7 @@ function show(page, data) {
     views: there.map((view) => [view, NAMES[view]]),
     panels: Object.fromEntries(there.map((view) => [view, `da-offline-${view}`])),
     prefix: "da-offline",
-    caption: ({ view }) => CAPTIONS[view],
+    caption: ({ view }) => CAPTIONS[view === "compare" && !attended ? "beside" : view],
     onView: store.show,
   });
   const panels = Object.fromEntries(there.map((view) => [view, el("div", { class: "da-panel", id: `da-offline-${view}`, role: "tabpanel", "aria-labelledby": `da-offline-tab-${view}`, hidden: "" }, views[view].node)]));
@@ -119,15 +120,15 @@ function show(page, data) {
     views[view].update({ ...state, runs: data.runs.map(rowOf) });
   }
 
-  page.addEventListener("keydown", (event) => {
-    if (!state?.data || event.defaultPrevented || event.target.closest("input, textarea, select, [role=tab], [role=application]")) return;
+  document.addEventListener("keydown", (event) => {
+    if (!state?.data || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.target.closest("input, textarea, select, [role=tab], [role=application]")) return;
     if (event.key === "ArrowRight") player.move(1);
     else if (event.key === "ArrowLeft") player.move(-1);
     else return;
     event.preventDefault();
   });
   store.open(data.runs[0].id);
-  if (several && attended) store.show("compare");
+  if (several) store.show("compare");
 }
 
 const rowOf = (run) => ({ id: run.id, title: run.title, seed: run.run.seed, steps: run.steps.length, prompt: run.run.prompt, attention: run.looks.all?.activation ? "cross" : "self" });
@@ -167,6 +168,8 @@ function createPathView({ data, onGo }) {
 // The measures of the latents: a line for each run.
 function createLatents({ data, onGo }) {
   let shown = null;
+  const known = CURVES.filter(([name]) => data.runs.some((run) => run.curves[name].some((value) => value !== null)));
+  if (!known.length) return { node: el("p", { class: "da-caption" }, "The latents were not captured, so nothing is measured of them."), update() {} };
   const plots = createPlots({ onGo: (k) => onGo(nearest(k)) });
   const longest = data.runs.reduce((a, b) => (b.curves.steps.length > a.curves.steps.length ? b : a)).curves.steps;
   const steps = longest.map((number) => ({ index: number - 1 }));
@@ -178,7 +181,6 @@ function createLatents({ data, onGo }) {
 
   function update(state) {
     shown = state;
-    const known = CURVES.filter(([name]) => data.runs.some((run) => run.curves[name].some((value) => value !== null)));
     const plot = ([name, label, unit = ""]) => [name, { metric: { name, label, unit }, rows: data.runs.map((run, k) => ({ values: longest.map((_, at) => run.curves[name][at] ?? null), colour: data.runs.length > 1 ? COLOURS[k] : null, loose: k > 0 })) }];
     plots.update(Object.fromEntries(known.map(plot)), steps, Math.max(0, longest.indexOf(state.step.index + 1)));
   }
@@ -187,11 +189,15 @@ function createLatents({ data, onGo }) {
 }
 
 function footnote({ runs, cells }) {
-  const left = Math.max(...runs.map((run) => run.tokens - run.kept));
+  const most = (name) => Math.max(...runs.map((run) => run[name]));
   const maps = runs.some((run) => run.looks.all?.maps);
   const parts = ["Made with Diffusion Atlas; this file needs no server and fetches nothing."];
   if (maps) parts.push(`Maps are means over the layers, at most ${cells} cells long, rounded to 1/255 of each map’s largest value; all other numbers are those of the run, to six digits.`);
-  if (left > 0) parts.push(`Maps of ${left} padding tokens are left out; they count in entropy and reallocation.`);
+  if (most("padding_left")) parts.push(`Maps of ${most("padding_left")} padding tokens are left out; they count in entropy and reallocation.`);
+  if (most("words_left")) parts.push(`The prompt is long: the last ${most("words_left")} of its tokens are not among the words here.`);
+  for (const { title, run, steps, curves, looks } of runs) {
+    if (looks.all && steps.length < curves.steps.length) parts.push(`Of ${title}, seed ${run.seed}, the ${steps.length} steps with attention are shown, of ${curves.steps.length}.`);
+  }
   return parts.join(" ");
 }
 

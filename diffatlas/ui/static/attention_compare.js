@@ -27,9 +27,10 @@ export function createAttentionCompare({ store, onGo }) {
     if (row !== null) store.choose(rows[row].indices);
   } });
   const note = el("p", { class: "da-caption" }, "Each word’s map is divided by its sum in both runs, so this compares where a word is read, not how much. Words are paired by their text: two prompts that differ in a word are compared in the others.");
-  const body = el("div", {}, el("div", { class: "da-attention-twins" }, ...sides.map((side) => side.node)), told, plots.node, matrix.node, note);
+  const measured = el("div", {}, told, plots.node, matrix.node, note);
+  const twins = el("div", { class: "da-attention-twins" }, ...sides.map((side) => side.node));
   const absent = el("p", { class: "da-caption" });
-  const node = el("div", {}, el("label", { class: "da-field" }, el("span", {}, "Compare with"), choice), absent, body);
+  const node = el("div", {}, el("label", { class: "da-field" }, el("span", {}, "Compare with"), choice), twins, absent, measured);
   let rows = [];
   let positions = [];
   let offered = "";
@@ -48,17 +49,18 @@ export function createAttentionCompare({ store, onGo }) {
     choice.disabled = !others.length;
     const found = other ? store.want("divergence", { a: id, b: other, ...store.look() }, (answer) => ({ ...answer, values: floatsOf(answer.values) })) : {};
     const answer = found.value;
-    body.hidden = !answer || !beside;
-    absent.hidden = !body.hidden;
+    // The pictures are there even where attention cannot be compared.
+    twins.hidden = !beside || !(answer || found.error);
+    measured.hidden = twins.hidden || !answer;
+    absent.hidden = !measured.hidden;
     absent.textContent = found.error ?? state.besideProblem ?? (other ? "Reading both runs…" : others.length ? "Two runs of one prompt, or of two prompts that differ in a word, tell most." : "Run another prompt or seed first, to have something to compare with.");
-    if (body.hidden) return;
-    drawTwins(state, answer);
-    drawDivergence(state, answer);
+    if (!twins.hidden) drawTwins(state, answer?.tokens ?? []);
+    if (!measured.hidden) drawDivergence(state, answer);
   }
 
-  function drawTwins(state, answer) {
+  function drawTwins(state, pairs) {
     const { id, other, data, beside, step, share, selected, scale } = state;
-    const pair = new Map(answer.tokens);
+    const pair = new Map(pairs);
     const theirs = selected.map((index) => pair.get(index)).filter((index) => index !== undefined);
     const runs = [
       { run: data, of: id, tokens: selected, where: step },
@@ -73,8 +75,9 @@ export function createAttentionCompare({ store, onGo }) {
     runs.forEach(({ run, of, tokens, where }, k) => {
       const full = where && store.want("picture", { id: of, step: where.index, image: 0 }).value?.picture;
       const map = shown[k] && { map: shown[k], rows: maps[k].rows, columns: maps[k].columns, low, high };
-      sides[k].picture.draw({ picture: full ?? where?.preview ?? run.image, share, ...(map ?? gridOf(run)), label: `${run.title}: ${wordText(state)} at step ${step.index + 1}` });
-      sides[k].name.textContent = `${run.title} · seed ${run.run.seed}${tokens.length ? "" : " · has not this word"}${where ? "" : " · has not this step"}`;
+      sides[k].picture.draw({ picture: full ?? where?.preview ?? run.image, share, ...(map ?? gridOf(run)), label: `${run.title}: ${map ? wordText(state) : "the picture"} at step ${step.index + 1}` });
+      const lacks = [run.activation && !tokens.length && "has not this word", !where && "has not this step"].filter(Boolean);
+      sides[k].name.textContent = [run.title, `seed ${run.run.seed}`, ...lacks].join(" · ");
     });
   }
 

@@ -56,7 +56,7 @@ export function createWordGrid({ store, onSelect }) {
       button.setAttribute("aria-label", `${group.text}, activation ${significant(activation, 3)}`);
     });
     const each = scale === "run" ? "All maps have one scale of colours" : "Each map has a scale of its own";
-    return say(note, found.error ?? `Step ${step.index + 1}: where each word is read, over what the model expects to draw. ${each}; the number is the word’s activation.`);
+    return say(note, found.error ?? `Step ${step.index + 1}: where each word is read, over ${full || step.preview ? "what the model expects to draw" : "the finished image"}. ${each}; the number is the word’s activation.`);
   }
 
   return { node, update };

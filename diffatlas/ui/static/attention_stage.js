@@ -9,7 +9,7 @@ import { significant } from "./format.js";
 import { gradient } from "./ramp.js";
 import { term } from "./tips.js";
 
-const PARTS = { down: "the way down", mid: "the middle", up: "the way up" };
+const PARTS = { down: "the way down", mid: "the middle", up: "the way up", first: "the first third", middle: "the middle third", last: "the last third" };
 
 /** Create the stage; `store` takes what is chosen. Its parts are `picture` and `side`. */
 export function createStage({ store }) {
@@ -39,7 +39,8 @@ export function createStage({ store }) {
     const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     const word = wordText(state);
     const source = full ?? step.preview ?? data.image;
-    const label = data.activation ? `The map of ${word} at step ${step.index + 1}, over what the model expects to draw` : `What the model expects to draw at step ${step.index + 1}`;
+    const what = full || step.preview ? "what the model expects to draw" : "the finished image";
+    const label = data.activation ? `The map of ${word} at step ${step.index + 1}, over ${what}` : `At step ${step.index + 1}: ${what}`;
     picture.draw({ picture: source, share, ...(map ?? gridOf(data)), label });
     legend.update(map, state.mapsProblem ?? (data.activation ? null : "Attention to words was not captured in this run."));
     drawNumbers(word, map);
@@ -146,13 +147,14 @@ function createControls(store) {
 }
 
 /** Options of a choice of layers of a kind: all, the parts of the model, and each one unless `data.apart` is false. The
- * value is a list as JSON. */
+ * value is a list as JSON. `data.parts`, {name: which layers}, are the parts where not all can be looked at. */
 export function layerOptions(data, kind) {
   const there = data.layers.filter((layer) => layer.kind === kind);
-  const parts = [...new Set(there.map((layer) => layer.block))].filter((block) => block in PARTS);
+  const blocks = [...new Set(there.map((layer) => layer.block))].filter((block) => block in PARTS);
+  const parts = data.parts ? Object.entries(data.parts) : blocks.length > 1 ? blocks.map((block) => [block, block]) : [];
   return [
     el("option", { value: "" }, there.length === 1 ? "the one there is" : `the mean of all ${there.length}`),
-    ...(parts.length > 1 ? parts.map((part) => el("option", { value: JSON.stringify([part]) }, `${PARTS[part]} (${part})`)) : []),
+    ...parts.map(([part, which]) => el("option", { value: JSON.stringify([part]) }, `${PARTS[part]} (${which})`)),
     ...(there.length > 1 && data.apart !== false ? there.map((layer) => el("option", { value: JSON.stringify([layer.name]) }, `${shortName(layer.name)} · ${layer.grid.join(" × ")}`)) : []),
   ];
 }

@@ -145,7 +145,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
       selected = same?.indices ?? firstWord(found.tokens);
       settledFor = id;
     }
-    const named = new Set(found.layers.flatMap((layer) => [layer.name, layer.block]));
+    const named = new Set([...found.layers.flatMap((layer) => [layer.name, layer.block]), ...Object.keys(found.parts ?? {})]);
     const gone = (names) => names?.some((name) => !named.has(name));
     if (gone(layers)) layers = null;
     if (gone(ownLayers)) ownLayers = null;
