@@ -15,6 +15,10 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+import diffatlas
+from diffatlas import Capture, GenerationParams
+from diffatlas.export.kinds import export
+from diffatlas.export.named import Named
 from tests.browser.visiting import lock, run
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
@@ -103,6 +107,27 @@ def attention(page: Page, address: str) -> None:
         shot.save(IMAGES / f"attention-{view}.webp", quality=82, method=6)
 
 
+def without_a_server(page: Page, folder: Path) -> None:
+    """Export two seeds of one prompt as a page, open it from the disk, and take its picture."""
+    prompt = "a blue star and a purple square"
+    runs = [
+        diffatlas.trace(
+            GenerationParams(prompt=prompt, seed=seed, num_inference_steps=24),
+            Capture(attention="cross", previews="every", preview_decoder="vae"),
+        )
+        for seed in (9, 11)
+    ]
+    file = folder / "two.html"
+    file.write_bytes(export("html", [Named(prompt, run) for run in runs]))
+    page.emulate_media(color_scheme="light")
+    page.goto(file.as_uri())
+    page.click(".da-words .da-word >> text=star")
+    page.wait_for_selector(".da-attention-twin canvas:visible >> nth=1")
+    for _ in range(12):
+        page.keyboard.press("ArrowLeft")
+    keep(page, "html", full_page=True)
+
+
 def main() -> None:
     """Take every picture."""
     IMAGES.mkdir(exist_ok=True)
@@ -150,6 +175,7 @@ def main() -> None:
         page.wait_for_selector(".da-layer >> nth=2")
         show(page, "film")
         keep(page, "film-dark")
+        without_a_server(page, Path(folder))
         browser.close()
 
 

@@ -45,14 +45,16 @@ class Detail:
 
     parts: bool = True
     cells: int = 32
-    pixels: int = 256
+    pixels: int = 512
 
 
-#: What is given up first where the page would grow too large: the parts, then the maps' size, then the pictures'.
+#: What is given up first where the page would grow too large: half the pictures' size, the parts, then the maps' size,
+#: then more of the pictures'.
 DETAILS = (
     Detail(),
-    Detail(parts=False),
-    Detail(parts=False, cells=24),
+    Detail(pixels=256),
+    Detail(parts=False, pixels=256),
+    Detail(parts=False, cells=24, pixels=256),
     Detail(parts=False, cells=16, pixels=192),
     Detail(parts=False, cells=16, pixels=96),
 )
