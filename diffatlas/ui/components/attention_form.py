@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import Any
 
 import gradio as gr
 
@@ -13,7 +12,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of, to_capture, whole
+from diffatlas.ui.components.form import Form, begin_form, to_capture, whole
 
 PAGE = "attention"
 KINDS = (("Words and places", "all"), ("Words only", "cross"), ("Places only", "self"))
@@ -25,9 +24,8 @@ LARGE = 256
 
 @dataclass(frozen=True)
 class Watching:
-    """What is captured of attention."""
+    """How attention is captured."""
 
-    kind: gr.Dropdown
     heads: gr.Radio
     halves: gr.Radio
     every: gr.Number
@@ -37,57 +35,29 @@ class Watching:
     @property
     def fields(self) -> list[gr.components.Component]:
         """In the order of `to_watching`."""
-        return [self.kind, self.heads, self.halves, self.every, self.most_layers, self.layers]
+        return [self.heads, self.halves, self.every, self.most_layers, self.layers]
 
 
 @dataclass(frozen=True)
-class AttentionForm:
-    """The fields of the Attention page."""
+class AttentionForm(Form):
+    """The fields of the Attention page: those of a run, and how its attention is captured."""
 
-    model: gr.Dropdown
-    prompt: gr.Textbox
-    seed: gr.Number
-    sampling: fields.Sampling
-    more: fields.More
     watching: Watching
-    runs: gr.Number
-    seed_mode: gr.Radio
-    dice: gr.Button
-    run: gr.Button
-    stop: gr.Button
-
-    @property
-    def asked(self) -> list[gr.components.Component]:
-        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
-        return asked_of(self)
 
     @property
     def inputs(self) -> list[gr.components.Component]:
         """What a run is made of."""
         more = self.more
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*self.asked, *shown, *self.watching.fields]
-
-    @property
-    def submits(self) -> list[Any]:
-        """The events that start a run."""
-        return [*submits_of(self), self.runs.submit]
+        return [*self.asked, *shown, self.attention, *self.watching.fields]
 
 
 def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:
     """Draw the form for the first of ``models``; ``info`` is what is known of it."""
     first = models[0]
     with gr.Column(elem_classes="da-form"):
-        prompt = fields.prompt_field(PAGE)
-        model = fields.model_field(PAGE, models)
-        with gr.Row(elem_classes="da-fields da-seed"):
-            seed, dice = fields.seed_fields(PAGE)
-            runs = gr.Number(1, label="Runs", info="In a row.", elem_id=f"{PAGE}-runs", min_width=60, scale=0)
-        seed_mode = gr.Radio(
-            list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
-        )
-        sampling = fields.sampling_fields(PAGE, first, info)
-        kind = gr.Dropdown(
+        begun = begin_form(PAGE, models, info)
+        attention = gr.Dropdown(
             list(KINDS),
             value=kind_for(first),
             label="Capture",
@@ -95,13 +65,13 @@ def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> At
             elem_id=f"{PAGE}-attention",
         )
         with gr.Accordion("More: layers, heads, scheduler", open=False, elem_classes="da-fold"):
-            watching = _watching_fields(kind)
+            watching = _watching_fields()
             more = fields.more_fields(PAGE, first, info)
         run, stop = fields.action_buttons(PAGE)
-    return AttentionForm(model, prompt, seed, sampling, more, watching, runs, seed_mode, dice, run, stop)
+    return AttentionForm(**begun, more=more, attention=attention, watching=watching, run=run, stop=stop)
 
 
-def _watching_fields(kind: gr.Dropdown) -> Watching:
+def _watching_fields() -> Watching:
     heads = gr.Radio(list(HEADS), value="mean", label="Heads", info="Each takes their number as often.")
     halves = gr.Radio(list(HALVES), value="cond", label="Halves of guidance", info="Which passes are kept.")
     with gr.Row(elem_classes="da-fields da-pair-fields"):
@@ -123,7 +93,7 @@ def _watching_fields(kind: gr.Dropdown) -> Watching:
         max_length=400,
         elem_id=f"{PAGE}-attention_layers",
     )
-    return Watching(kind, heads, halves, every, most, layers)
+    return Watching(heads, halves, every, most, layers)
 
 
 def kind_for(entry: ModelEntry) -> str:

@@ -74,20 +74,34 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
     """Draw the form for the first of ``models``; ``info`` is what is known of it."""
     page, first = "field", models[0]
     with gr.Column(elem_classes="da-form"):
-        prompt = fields.prompt_field(page)
-        model = fields.model_field(page, models)
-        with gr.Row(elem_classes="da-fields da-seed"):
-            seed, dice = fields.seed_fields(page)
-            runs = gr.Number(1, label="Runs", info="In a row.", elem_id="field-runs", min_width=60, scale=0)
-        seed_mode = gr.Radio(
-            list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
-        )
-        sampling = fields.sampling_fields(page, first, info)
+        begun = begin_form(page, models, info)
         with gr.Accordion("More: negative prompt, scheduler, previews", open=False, elem_classes="da-fold"):
             more = fields.more_fields(page, first, info)
             attention = fields.attention_field(page)
         run, stop = fields.action_buttons(page)
-    return Form(model, prompt, seed, sampling, more, attention, runs, seed_mode, dice, run, stop)
+    return Form(**begun, more=more, attention=attention, run=run, stop=stop)
+
+
+def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> dict[str, Any]:
+    """Draw what a form of single runs begins with, and return it by the names of `Form`; inside a column."""
+    prompt = fields.prompt_field(page)
+    model = fields.model_field(page, models)
+    with gr.Row(elem_classes="da-fields da-seed"):
+        seed, dice = fields.seed_fields(page)
+        runs = gr.Number(1, label="Runs", info="In a row.", elem_id=f"{page}-runs", min_width=60, scale=0)
+    seed_mode = gr.Radio(
+        list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
+    )
+    sampling = fields.sampling_fields(page, models[0], info)
+    return {
+        "prompt": prompt,
+        "model": model,
+        "seed": seed,
+        "dice": dice,
+        "runs": runs,
+        "seed_mode": seed_mode,
+        "sampling": sampling,
+    }
 
 
 def to_params(

@@ -93,4 +93,4 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         return [*model_updates(chosen), kind_for(find_model(chosen))]
 
     wire_run(form, attention, island, live.sessions, PAGE)
-    wire_form(app, form, live.sessions, [*model_followers(form), form.watching.kind], follow)
+    wire_form(app, form, live.sessions, [*model_followers(form), form.attention], follow)
