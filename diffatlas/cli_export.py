@@ -26,7 +26,9 @@ def export(
     run_ids: Annotated[list[str], typer.Argument(metavar="RUN_ID...", help="Ids of `diffatlas runs`.")],
     to: Annotated[
         Path | None,
-        typer.Option(help="File to write, whose ending says what; with --format static a folder."),
+        typer.Option(
+            help="File to write, whose ending says what; with --format static a folder. Default: one here."
+        ),
     ] = None,
     kind: Annotated[
         str | None,
@@ -94,12 +96,12 @@ def export(
 def _export_file(
     library: Library, ids: Sequence[str], to: Path | None, kind: str | None, overwrite: bool
 ) -> None:
-    from diffatlas.export.kinds import KINDS
+    from diffatlas.export.kinds import KINDS, file_name
     from diffatlas.export.kinds import export as exported
     from diffatlas.library.format import write_atomically
 
-    if to is None:
-        raise InvalidParams("Name the file to write with --to.", field="to")
+    if to is None and kind is None:
+        raise InvalidParams("Name the file to write with --to, or what to write with --format.", field="to")
     if kind is not None and kind not in KINDS:
         raise InvalidParams(
             f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}.", field="format"
@@ -111,9 +113,11 @@ def _export_file(
             f"The ending of {to.name} names no kind of export: use one of {endings}, or say --format.",
             field="to",
         )
+    runs = _named(library, ids)
+    to = to or Path(file_name(found.key, runs))
     if to.exists() and (not overwrite or not to.is_file()):
         raise InvalidParams(f"{to} exists already: choose another file, or add --overwrite.", field="to")
-    data = exported(found.key, _named(library, ids))
+    data = exported(found.key, runs)
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(to, data)
@@ -138,10 +142,9 @@ def _export_static(
         raise InvalidParams(f"A static folder holds one run, not {len(ids)}: name one.", field="run_ids")
     if enforce and max_mb is None:
         raise InvalidParams("--enforce needs a limit: add --max-mb.", field="max_mb")
-    if to is None and not dry_run:
-        raise InvalidParams("Name the folder to write with --to.", field="to")
     keep = [library.folder]
-    if to is not None:
+    to = to or Path(f"diffatlas-{ids[0]}")
+    if not dry_run:
         check_target(to, overwrite, keep)
     planned = plan(library.load(ids[0]), Options(**asked))
     _print_plan(planned)

@@ -69,6 +69,22 @@ def test_a_budget_warns_or_is_enforced(library, tmp_path, capsys):
     assert folder.exists()
 
 
+def test_without_a_name_it_is_written_where_one_is(library, tmp_path, monkeypatch, capsys):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    first = ids(library)[0]
+    for kind, name in (
+        ("html", "diffatlas-a-red-circle-and-a-blue-square.html"),
+        ("static", f"diffatlas-{first}"),
+    ):
+        assert shell(["export", first, "--format", kind]) == 0
+        assert capsys.readouterr().out.strip().endswith(name)
+        assert (here / name).exists()
+        assert shell(["export", first, "--format", kind]) == 2
+        assert "--overwrite" in capsys.readouterr().err
+
+
 def test_any_format_can_be_named(library, tmp_path, capsys):
     assert shell(["export", *ids(library), "--format", "html", "--to", str(tmp_path / "page")]) == 0
     assert (tmp_path / "page").read_bytes().startswith(b"<!doctype html>")
@@ -79,7 +95,6 @@ def test_any_format_can_be_named(library, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--format", "static"], "--to"),
         (["--format", "doc", "--to", "x"], "no format 'doc'"),
         (["--to", "x.csv", "--max-layers", "2"], "--format static"),
         (["--to", "x.csv", "--dry-run"], "--format static"),
