@@ -1,6 +1,7 @@
 // The Attention page: what each word of the prompt looks at, step by step, layer by layer. The run in progress is a
 // value that grows (see run_view.py); of a run that has ended, what is looked at is asked for.
 
+import { ask } from "./ask.js";
 import { createAttentionCompare } from "./attention_compare.js";
 import { createAttentionCurves } from "./attention_curves.js";
 import { createAttentionFilm } from "./attention_film.js";
@@ -20,6 +21,7 @@ import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttentio
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
+import { toast } from "./toast.js";
 import { ensureVisitor } from "./visitor.js";
 
 const NAMES = { words: "Words", steps: "Steps", curves: "Curves", places: "Places", objects: "Objects", compare: "Compare" };
@@ -89,12 +91,12 @@ export function mount(element, read, server, props) {
   }
 
   async function toTrajectory() {
-    const { id, data } = state;
+    const { id } = state;
     try {
-      await server.to_layers({ ids: [id] });
+      await ask(server, "to_layers", { ids: [id] });
       openRun([id]);
     } catch (error) {
-      write(parts.problem, `${data.title} could not be opened there; try again.`);
+      toast(error.message);
     }
   }
 
@@ -125,6 +127,8 @@ export function mount(element, read, server, props) {
   function drawRun() {
     const { data, at } = state;
     const count = data.tokens.length;
+    for (const note of parts.ofWords) note.hidden = !data.activation;
+    words.node.hidden = !data.activation;
     const weights = data.activation?.subarray(at * count, (at + 1) * count) ?? null;
     words.update({ tokens: data.tokens, selected: state.selected, weights });
     stage.update(state);
@@ -214,15 +218,19 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
   const panels = Object.fromEntries(
     VIEWS.map((view) => [view, el("div", { class: "da-panel", id: `da-attention-panel-${view}`, role: "tabpanel", "aria-labelledby": `da-attention-tab-${view}`, hidden: "" }, views[view].node)]),
   );
+  const ofWords = [
+    el("p", { class: "da-caption" }, "Choose a word; several with Ctrl or Shift. The bar under it is how much it is read at this step."),
+    el("p", { class: "da-caption" }, "The word’s map over what the model expects to draw, at every captured step. Ringed numbers are spikes."),
+  ];
   const shown = el(
     "div",
     { hidden: "" },
     words.node,
-    el("p", { class: "da-caption" }, "Choose a word; several with Ctrl or Shift. The bar under it is how much it is read at this step."),
+    ofWords[0],
     el("div", { class: "da-attention-pair" }, stage.node, stage.side),
     player.node,
     film.node,
-    el("p", { class: "da-caption" }, "The word’s map over what the model expects to draw, at every captured step. Ringed numbers are spikes."),
+    ofWords[1],
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, ...Object.values(panels)),
@@ -244,5 +252,5 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
     runsSection,
     after,
   );
-  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, panels, exports, after };
+  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, ofWords, panels, exports, after };
 }

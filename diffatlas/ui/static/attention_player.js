@@ -54,7 +54,9 @@ export function createPlayer({ onGo }) {
     slider.value = next.at;
     play.disabled = slider.disabled = last() < 1;
     const step = next.step;
-    const text = step ? `step ${step.index + 1} of ${next.data.run.num_inference_steps} · t ${short(step.timestep)} · σ ${significant(step.sigma, 3)}` : "";
+    // Some schedulers take more steps than were asked.
+    const total = step ? Math.max(next.data.run.num_inference_steps, next.data.steps.at(-1).index + 1) : 0;
+    const text = step ? `step ${step.index + 1} of ${total} · t ${short(step.timestep)} · σ ${significant(step.sigma, 3)}` : "";
     if (told.textContent !== text) told.textContent = text;
     slider.setAttribute("aria-valuetext", text);
   }

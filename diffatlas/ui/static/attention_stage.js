@@ -123,15 +123,15 @@ function createControls(store) {
   const headField = field(term("head", "Head"), head);
   const halfField = field(term("half", "Half"), half);
   const node = el("div", { class: "da-attention-controls" }, field("Layers", layers), headField, halfField, field("Colours", scale), field("Strength", strength));
-  let offered = null;
+  let offered = "";
 
   function update(state) {
     const { data } = state;
-    if (offered !== data) {
-      offered = data;
+    const key = JSON.stringify([state.id, state.layers]);
+    if (offered !== key) {
+      offered = key;
       layers.replaceChildren(...layerOptions(data, "cross"));
-      const most = Math.max(0, ...data.layers.filter((layer) => layer.kind === "cross").map((layer) => layer.heads));
-      head.replaceChildren(el("option", { value: "" }, "mean of all"), ...Array.from({ length: most }, (_, k) => el("option", { value: k }, `head ${k}`)));
+      head.replaceChildren(el("option", { value: "" }, "mean of all"), ...Array.from({ length: headsOf(state) }, (_, k) => el("option", { value: k }, `head ${k}`)));
     }
     headField.hidden = !data.per_head;
     halfField.hidden = !data.halves;
@@ -144,6 +144,12 @@ function createControls(store) {
   }
 
   return { node, update };
+}
+
+// The heads that every layer has that is looked at.
+function headsOf({ data, layers }) {
+  const there = data.layers.filter((layer) => layer.kind === "cross" && (!layers || layers.includes(layer.name) || layers.includes(layer.block)));
+  return there.length ? Math.min(...there.map((layer) => layer.heads)) : 0;
 }
 
 /** Options of a choice of layers of a kind: all, the parts of the model, and each one unless `data.apart` is false. The

@@ -32,6 +32,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
   let problem = null;
   let shownRequest = null; // request of the live run that was opened at its end
   let queued = false;
+  let drawn = { id: null, data: null }; // what was described last
   const answers = new Map(); // what was asked, as text -> {value} or {error} or {}
 
   function changed() {
@@ -98,12 +99,12 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
     changed();
   }
 
-  const data = () => (id ? described(id).value : null);
-
   /** What is drawn; see the fields. */
   function state() {
     const told = described(id);
-    const found = told.value ?? null;
+    if (told.value) drawn = { id, data: told.value };
+    // Another look at the same run: what was drawn last stays until it is here.
+    const found = drawn.id === id ? drawn.data : null;
     if (found) settle(found);
     const last = found ? found.steps.length - 1 : 0;
     const position = found ? Math.min(at ?? last, last) : 0;
@@ -162,7 +163,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
     look,
     choose(indices) {
       selected = [...indices].sort((a, b) => a - b);
-      const group = wordsOf(data()?.tokens ?? []).find((each) => isChosen(each, selected));
+      const group = wordsOf(drawn.data?.tokens ?? []).find((each) => isChosen(each, selected));
       chosenText = group?.text.toLowerCase() ?? null;
       changed();
     },
@@ -176,7 +177,11 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
       changed();
     },
     set(changes) {
-      if ("layers" in changes) layers = changes.layers;
+      if ("layers" in changes) {
+        layers = changes.layers;
+        // Other layers may have fewer heads.
+        head = null;
+      }
       if ("ownLayers" in changes) ownLayers = changes.ownLayers;
       if ("head" in changes) head = changes.head;
       if ("half" in changes) half = changes.half;
