@@ -207,7 +207,7 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const livePrompt = el("p", { class: "da-headline" });
   const liveImage = el("img", { alt: "The latest preview", hidden: "" });
-  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, el("div", { class: "da-picture" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
+  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, el("div", { class: "da-attention-latest" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
   const empty = el(
     "div",
     { class: "da-attention-empty", hidden: "" },
