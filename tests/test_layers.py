@@ -22,7 +22,7 @@ ALLOWED = {
     "registry": {"errors", "settings"},
     "capture": BASE | {"geometry"},
     "shapes": BASE | {"geometry"},
-    "lab2d": BASE | {"geometry"},
+    "lab2d": {"errors"},
     "library": BASE | {"geometry", "settings"},
     "steering": BASE | {"geometry", "capture"},
     "backends": BASE | {"geometry", "settings", "registry", "capture", "steering", "__init__"},

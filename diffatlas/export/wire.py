@@ -21,3 +21,9 @@ def rounded(value: float | None) -> float | None:
 def floats(values: np.ndarray) -> str:
     """Return numbers as base64 of little-endian float32."""
     return base64.b64encode(np.ascontiguousarray(values, dtype="<f4").tobytes()).decode()
+
+
+def shorts(values: np.ndarray, extent: float) -> str:
+    """Return numbers within +-extent as base64 of little-endian int16, `extent` being 32767; others are clipped."""
+    scaled = np.nan_to_num(np.clip(values / extent, -1, 1)) * 32767
+    return base64.b64encode(scaled.round().astype("<i2").tobytes()).decode()

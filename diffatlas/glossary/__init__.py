@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from diffatlas.glossary import attention, runs, studies
+from diffatlas.glossary import attention, lab, runs, studies
 from diffatlas.glossary.entry import Term
 
 __all__ = ["SECTIONS", "TERMS", "Term", "markdown", "term"]
@@ -14,6 +14,7 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
     *runs.SECTIONS,
     *studies.SECTIONS,
     *attention.SECTIONS,
+    *lab.SECTIONS,
 )
 TERMS: tuple[Term, ...] = tuple(term for _, terms in SECTIONS for term in terms)
 _BY_KEY = {term.key: term for term in TERMS}

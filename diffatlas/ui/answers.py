@@ -19,7 +19,7 @@ NO_COOKIE = "This browser keeps no cookies, which tell what is yours: allow them
 def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[..., Any]:
     """Return ``call(visitor, asked)`` as a function for a component's ``server_functions``, of this name.
 
-    An error comes back as ``{"error": {"message": ...}}``.
+    An error comes back as ``{"error": {"message": ..., "field": the name of what is at fault, or None}}``.
     """
 
     def served(asked: Any, request: gr.Request) -> Any:
@@ -29,7 +29,7 @@ def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[
                 raise InvalidParams(NO_COOKIE)
             return call(visitor, asked if isinstance(asked, dict) else {})
         except DiffAtlasError as error:
-            return {"error": {"message": error.message}}
+            return {"error": {"message": error.message, "field": error.field}}
         except Exception:
             log.exception("The page asked for %s, which failed.", name)
             return {"error": {"message": "The app could not do this; its log says why."}}

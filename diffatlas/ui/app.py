@@ -22,11 +22,13 @@ from diffatlas.registry import list_models
 from diffatlas.settings import settings
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components.header import footer, header
+from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries, is_shared
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
 from diffatlas.ui.pages.attention import attention_page
+from diffatlas.ui.pages.lab import lab_page
 from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.neighbourhood import neighbourhood_page
 from diffatlas.ui.pages.sweep import sweep_page
@@ -62,6 +64,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
         attention_page(app, libraries, AttentionServices(libraries, layers, backend, names), turns)
+        lab_page(LabServices())
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
         footer()
     return app

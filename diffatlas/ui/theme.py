@@ -20,6 +20,7 @@ SHEETS = (
     "study.css",
     "study_views.css",
     "attention.css",
+    "lab.css",
     "library.css",
 )
 

@@ -15,6 +15,7 @@ _HEADER = """
     <button type="button" data-page="sweep">Sweep</button>
     <button type="button" data-page="neighbourhood">Neighbourhood</button>
     <button type="button" data-page="attention">Attention</button>
+    <button type="button" data-page="lab">2D Lab</button>
     <button type="button" data-page="library">Library</button>
   </nav>
   <button type="button" class="da-plain da-ink-switch"></button>

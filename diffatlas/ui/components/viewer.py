@@ -80,6 +80,14 @@ class AttentionIsland(Island):
         super().__init__("attention.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
 
 
+class LabIsland(Island):
+    """The 2D Lab; it has no value, and asks for everything."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        glossary = {term.key: asdict(term) for term in TERMS}
+        super().__init__("lab.js", {}, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+
+
 class LibraryView(Island):
     """Shows the runs of a library."""
 

@@ -4,7 +4,7 @@
 
 import { el } from "./dom.js";
 
-export const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "library"];
+export const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
 // A field of the forms of all pages.
 const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
@@ -13,6 +13,7 @@ export const HIDEABLE = {
   sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
   neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
   attention: '.da-nav [data-page="attention"], .da-page-attention',
+  lab: '.da-nav [data-page="lab"], .da-page-lab',
   export: ".da-section-exports",
   compare: ".da-section-compare",
   layers: ".da-section-layers",
@@ -29,7 +30,7 @@ export const HIDEABLE = {
   curves: '.da-tab[data-view="curves"]',
   links: ".da-copy-link",
 };
-const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "export", "compare", "deep", "presets", "more"];
+const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "lab", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
 const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
 const TITLES = {
@@ -37,6 +38,7 @@ const TITLES = {
   sweep: "Guidance Sweep · Diffusion Atlas",
   neighbourhood: "Latent Neighbourhood · Diffusion Atlas",
   attention: "Attention · Diffusion Atlas",
+  lab: "2D Lab · Diffusion Atlas",
   library: "Library · Diffusion Atlas",
 };
 const MOST_PROMPTS = 40;

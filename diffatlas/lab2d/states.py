@@ -1,0 +1,167 @@
+"""A lab in a file: target, recipe, weights and what was looked at, as JSON. Opened again it goes on to the bit."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import InvalidParams
+from diffatlas.lab2d.mixtures import Gaussians, Target
+from diffatlas.lab2d.targets import PRESETS, drawn, preset
+from diffatlas.lab2d.training import Recipe, Trainer
+
+FORMAT, VERSION = "diffatlas-lab", 1
+MOST_BYTES = 16_000_000
+PRETRAINED = Path(__file__).parent / "pretrained"
+_WEIGHTS = ("average", "last", "moments", "early")
+
+
+def target_json(target: Target) -> dict[str, Any]:
+    """Return what makes a target again."""
+    if target.name in PRESETS:
+        return {"preset": target.name}
+    assert isinstance(target.parts, Gaussians)
+    return {
+        "name": target.name,
+        "points": target.parts.means.tolist(),
+        "labels": target.labels.tolist(),
+        "classes": list(target.classes),
+        "jitter": float(np.sqrt(target.parts.covariances[0, 0, 0])),
+    }
+
+
+def target_of(value: Any) -> Target:
+    """Return the target that `target_json` describes. Raises `InvalidParams`."""
+    if not isinstance(value, dict):
+        raise InvalidParams("A target is an object: a preset's name, or points.", field="target")
+    if "preset" in value:
+        return preset(value["preset"] if isinstance(value["preset"], str) else "")
+    classes = value.get("classes")
+    names = tuple(str(name)[:40] for name in classes) if isinstance(classes, list) and classes else None
+    try:
+        points = np.array(value.get("points"), float)
+        labels = None if value.get("labels") is None else np.array(value["labels"], int)
+        jitter = float(value.get("jitter", 0.06))
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidParams("The points of this target are not numbers.", field="target") from None
+    if labels is not None and labels.size and names and not 0 <= labels.min() <= labels.max() < len(names):
+        raise InvalidParams("A point has a class that the target does not name.", field="target")
+    return drawn(points, labels, jitter=jitter, name=str(value.get("name") or "drawing")[:60], classes=names)
+
+
+def to_json(trainer: Trainer, view: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return a lab as a JSON object. view: what was looked at and how, kept as it is."""
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "target": target_json(trainer.target),
+        "recipe": asdict(trainer.recipe),
+        "step": trainer.step,
+        "weights": {
+            "average": _pack(trainer.average),
+            "last": _pack(trainer.vector),
+            "moments": _pack(trainer.moments),
+            "early": None if trainer.early is None else _pack(trainer.early),
+        },
+        "losses": _pack(np.array(trainer.losses, np.float32)),
+        "view": view or {},
+    }
+
+
+def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
+    """Return (trainer, view) of `to_json`. Raises `InvalidParams` with what is wrong.
+
+    A file may hold the averaged weights only: training then goes on from these with fresh moments.
+    """
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise InvalidParams(
+            "This is not a lab: choose a .json file that the 2D Lab has saved.", field="state"
+        )
+    if value.get("version") != VERSION:
+        raise InvalidParams(
+            f"This lab is of version {value.get('version')}; this program reads {VERSION}.", field="state"
+        )
+    trainer = Trainer(target_of(value.get("target")), Recipe.of(value.get("recipe")))
+    step, weights = value.get("step"), value.get("weights")
+    if (
+        not isinstance(step, int)
+        or isinstance(step, bool)
+        or not 0 <= step <= 10**7
+        or not isinstance(weights, dict)
+    ):
+        raise InvalidParams("This lab has no step or no weights.", field="state")
+    size = trainer.shape.parameters
+    parts = {
+        name: _unpack(weights[name], 2 * size if name == "moments" else size)
+        for name in _WEIGHTS
+        if weights.get(name) is not None
+    }
+    if "average" not in parts:
+        raise InvalidParams("This lab has no weights.", field="state")
+    trainer.average[:] = parts["average"]
+    trainer.vector[:] = parts.get("last", parts["average"])
+    if "moments" in parts:
+        trainer.moments[:] = parts["moments"].reshape(2, size)
+    trainer.early = parts.get("early")
+    trainer.step = step
+    losses = value.get("losses")
+    trainer.losses = _unpack(losses).astype(float).tolist() if losses else []
+    view = value.get("view")
+    return trainer, view if isinstance(view, dict) else {}
+
+
+def read(path: str | Path) -> tuple[Trainer, dict[str, Any]]:
+    """Open a lab's file. Raises `InvalidParams`."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidParams(f"{path} cannot be read: {error.strerror}.", field="state") from error
+    return parse(data)
+
+
+def parse(data: bytes | str) -> tuple[Trainer, dict[str, Any]]:
+    """Open a lab from the text of its file. Raises `InvalidParams`."""
+    if len(data) > MOST_BYTES:
+        raise InvalidParams(f"A lab's file is at most {MOST_BYTES // 10**6} MB.", field="state")
+    try:
+        return from_json(json.loads(data))
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, InvalidParams):
+            raise
+        raise InvalidParams(
+            "This file is not JSON: choose one that the 2D Lab has saved.", field="state"
+        ) from None
+
+
+def write(path: str | Path, trainer: Trainer, view: dict[str, Any] | None = None) -> None:
+    """Save a lab, replacing the file at once."""
+    path = Path(path)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(to_json(trainer, view)), encoding="utf-8")
+    temporary.replace(path)
+
+
+def pretrained(name: str) -> Trainer:
+    """Return a preset's trained start. Raises `InvalidParams` for an unknown name."""
+    preset(name)
+    return read(PRETRAINED / f"{name}.json")[0]
+
+
+def _pack(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
+
+
+def _unpack(text: Any, size: int | None = None) -> np.ndarray:
+    try:
+        values = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
+    except (binascii.Error, TypeError, ValueError):
+        raise InvalidParams("The weights of this lab cannot be read.", field="state") from None
+    if (size is not None and values.size != size) or not np.isfinite(values).all():
+        raise InvalidParams("The weights of this lab do not fit its recipe.", field="state")
+    return values.copy()

@@ -1,0 +1,239 @@
+"""The labs of the visitors: each a target with a network, and a thread while it trains."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import InvalidParams
+from diffatlas.lab2d.floors import loss_floor
+from diffatlas.lab2d.mixtures import Target, draw, points_target
+from diffatlas.lab2d.samplers import Frames
+from diffatlas.lab2d.studies import Point, Yardstick, noise_floor, yardstick
+from diffatlas.lab2d.training import Learned, Recipe, Trainer
+from diffatlas.ui.sessions import Turns
+
+log = logging.getLogger("diffatlas")
+
+#: Labs that are remembered, over all visitors; the ones unused longest go first.
+REMEMBERED = 200
+#: Steps between two looks at the stop signal, and the losses that are shown as one.
+SLICE = 10
+#: A training that nobody has asked about in so many seconds ends: its page is closed.
+ABANDONED = 30.0
+#: Trainings at once; each takes one processor.
+PLACES = max(1, os.cpu_count() or 1)
+
+#: Measurements of a target against itself.
+FLOORS = 6
+
+_threads = threading.Lock()
+_single = False
+
+
+def one_thread() -> None:
+    """Keep NumPy's matrix products of this process on one thread each: these are too small to be shared out."""
+    global _single
+    with _threads:
+        if not _single:
+            from threadpoolctl import threadpool_limits
+
+            threadpool_limits(1, user_api="blas")
+            _single = True
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The sampling that was shown last. labels: (n,), or None without classes; label: the one class, if there is."""
+
+    frames: Frames
+    labels: np.ndarray | None
+    label: int | None
+
+
+class Lab:
+    """A target, a recipe and a network, and the thread that trains it. Safe to use from any thread."""
+
+    def __init__(self, visitor: str, trainer: Trainer, origin: str) -> None:
+        one_thread()
+        self.id = uuid.uuid4().hex
+        self.visitor = visitor
+        self.trainer = trainer
+        #: "scratch", "pretrained" or "file": where the weights began.
+        self.origin = origin
+        self.shown: Shown | None = None
+        self.status = "idle"
+        self.ahead = 0
+        self.problem = ""
+        self.rate = 0.0
+        self._sticks: dict[int | None, Yardstick] = {}
+        self._floors: dict[tuple[int | None, int], list[Point]] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._seen = time.monotonic()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def target(self) -> Target:
+        """What is to be learned."""
+        return self.trainer.target
+
+    def stick(self, label: int | None = None) -> Yardstick:
+        """Return entropy and median distance of the target, or of one class of it."""
+        if label not in self._sticks:
+            self._sticks[label] = yardstick(self.aim(label))
+        return self._sticks[label]
+
+    def aim(self, label: int | None) -> Target:
+        """Return the target, or one class of it."""
+        return self.target if label is None else self.target.only(label)
+
+    def floors(self, label: int | None, n: int) -> list[Point]:
+        """Return measurements of the target against itself with ``n`` points, made once."""
+        if (label, n) not in self._floors:
+            self._floors[label, n] = list(noise_floor(self.aim(label), n, FLOORS, self.stick(label)))
+        return self._floors[label, n]
+
+    @cached_property
+    def floor(self) -> float:
+        """The least loss that this recipe can reach on what it trains on."""
+        recipe = self.trainer.recipe
+        return loss_floor(self.trainer.source, self.trainer.schedule, recipe.objective, recipe.label_drop)
+
+    def learned(self) -> Learned:
+        """Return the model of the averaged weights as they are now."""
+        with self._lock:
+            return self.trainer.learned()
+
+    def weak(self) -> Learned | None:
+        """Return the model as it was early in its training, where that was kept."""
+        with self._lock:
+            return None if self.trainer.early is None else self.trainer.learned(self.trainer.early)
+
+    def empirical(self, n: int) -> Target:
+        """Return a training set as a target: the trainer's own, or ``n`` points drawn as one would be."""
+        if self.trainer.recipe.train_points:
+            return self.trainer.source
+        points, labels = draw(self.target, n, np.random.default_rng([self.trainer.recipe.seed, 2]))
+        return points_target(self.target.name, points, labels, self.target.classes)
+
+    def locked(self) -> threading.Lock:
+        """The lock under which the trainer changes."""
+        return self._lock
+
+    def train(self, steps: int, turns: Turns) -> None:
+        """Train on for ``steps`` steps, in a thread."""
+        if self._thread is not None and self._thread.is_alive():
+            raise InvalidParams("This network is being trained already: stop it first.")
+        self._stop.clear()
+        self.status, self.problem, self._seen = "waiting", "", time.monotonic()
+        self._thread = threading.Thread(
+            target=self._train, args=(self.trainer.step + steps, turns), name="diffatlas-lab", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self, wait: bool = False) -> None:
+        """End the training within a few steps."""
+        self._stop.set()
+        if wait and self._thread is not None:
+            self._thread.join(5)
+
+    @property
+    def training(self) -> bool:
+        """Whether it is in training, or waits for a place."""
+        return self.status in ("waiting", "training")
+
+    def watch(self, since: int) -> dict[str, Any]:
+        """Return where the training stands, and the losses from block ``since`` on, each the mean of `SLICE` steps."""
+        self._seen = time.monotonic()
+        with self._lock:
+            losses = self.trainer.losses
+            whole = len(losses) // SLICE
+            blocks = np.array(losses[since * SLICE : whole * SLICE]).reshape(-1, SLICE).mean(axis=1)
+            # Of a pretrained start the losses are not kept: its curve begins where its training goes on.
+            first = self.trainer.step - len(losses)
+        return {
+            "status": self.status,
+            "step": self.trainer.step,
+            "ahead": self.ahead,
+            "rate": self.rate,
+            "problem": self.problem,
+            "block": SLICE,
+            "since": since,
+            "first": first,
+            "losses": [float(f"{value:.6g}") for value in blocks],
+        }
+
+    def _train(self, goal: int, turns: Turns) -> None:
+        ticket = turns.join()
+        try:
+            while (ahead := turns.ahead(ticket)) >= PLACES and not self._ended():
+                self.ahead = ahead - PLACES + 1
+                turns.wait(0.5)
+            self.ahead, self.status = 0, "training"
+            began, first = time.monotonic(), self.trainer.step
+            while self.trainer.step < goal and not self._ended():
+                with self._lock:
+                    self.trainer.run(min(SLICE, goal - self.trainer.step))
+                    loss = self.trainer.losses[-1]
+                self.rate = (self.trainer.step - first) / (time.monotonic() - began)
+                if not math.isfinite(loss):
+                    self.problem = (
+                        "The training diverged: choose a lower learning rate, and train from scratch."
+                    )
+                    break
+                time.sleep(0)
+            self.status = "trained" if self.trainer.step >= goal else "stopped"
+        except Exception:
+            log.exception("A training of the lab failed.")
+            self.status, self.problem = "stopped", "The training failed; the app’s log says why."
+        finally:
+            turns.leave(ticket)
+
+    def _ended(self) -> bool:
+        return self._stop.is_set() or time.monotonic() - self._seen > ABANDONED
+
+
+class Labs:
+    """The labs of all visitors. A visitor reaches their own only."""
+
+    def __init__(self) -> None:
+        self.turns = Turns()
+        self._lock = threading.Lock()
+        self._labs: OrderedDict[str, Lab] = OrderedDict()
+
+    def add(self, lab: Lab, instead: str | None = None) -> Lab:
+        """Remember a lab, instead of another of the same visitor where one is named."""
+        with self._lock:
+            old = self._labs.get(instead or "")
+            if old is not None and old.visitor == lab.visitor:
+                old.stop()
+                del self._labs[old.id]
+            self._labs[lab.id] = lab
+            while len(self._labs) > REMEMBERED:
+                self._labs.popitem(last=False)[1].stop()
+        return lab
+
+    def find(self, visitor: str, name: Any) -> Lab:
+        """Return a lab. Raises `InvalidParams` where the visitor has none of this name."""
+        with self._lock:
+            lab = self._labs.get(name) if isinstance(name, str) else None
+            if lab is None or lab.visitor != visitor:
+                raise InvalidParams("This lab is no longer kept: choose its target again.")
+            self._labs.move_to_end(lab.id)
+            return lab
+
+
+def fresh(visitor: str, target: Target, recipe: Recipe) -> Lab:
+    """Return a lab with a network that knows nothing yet."""
+    return Lab(visitor, Trainer(target, recipe), "scratch")

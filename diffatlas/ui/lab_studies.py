@@ -1,0 +1,249 @@
+"""The longer questions of the 2D Lab, each a job whose state grows as it is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.export.wire import floats, rounded, shorts
+from diffatlas.lab2d.denoisers import exact
+from diffatlas.lab2d.fields import density, grid
+from diffatlas.lab2d.floors import excess
+from diffatlas.lab2d.likelihood import LOW, log_likelihood
+from diffatlas.lab2d.metrics import measure
+from diffatlas.lab2d.mixtures import draw, log_density
+from diffatlas.lab2d.samplers import SAMPLERS, Plan
+from diffatlas.lab2d.studies import (
+    STEP_COUNTS,
+    Point,
+    error_budget,
+    memorisation,
+    memory_recipe,
+    quality,
+)
+from diffatlas.lab2d.targets import EXTENT
+from diffatlas.lab2d.training import Trainer
+from diffatlas.ui.jobs import Job, Jobs, Progress
+from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
+from diffatlas.ui.lab_sessions import Lab, Labs, Shown
+
+#: Cells a side of a model's density, and the steps of its ODE.
+CELLS, DENSITY_STEPS = 48, 64
+#: Points over which the divergence of two densities is averaged.
+DIVERGENCE_POINTS = 1000
+MEMORY_SIZES = (5, 20, 100, 500, 2000, 5000)
+BINS = 24
+
+
+class LabStudies:
+    """``calls`` are what the browser may call."""
+
+    def __init__(self, labs: Labs) -> None:
+        self._labs = labs
+        self._jobs = Jobs()
+
+    @property
+    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+        """The functions, under the names by which the browser calls them."""
+        return {
+            "lab_quality": self.quality,
+            "lab_budget": self.budget,
+            "lab_memory": self.memory,
+            "lab_excess": self.excess,
+            "lab_model_density": self.model_density,
+            "lab_job": self.job,
+            "lab_job_stop": self.stop_job,
+        }
+
+    def job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return where a job stands."""
+        state = self._jobs.find(visitor, asked.get("job")).state
+        return {k: v for k, v in state.items() if v is not None or k == "progress"}
+
+    def stop_job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """End a job; what it has measured stays."""
+        self._jobs.find(visitor, asked.get("job")).stop.set()
+        return {}
+
+    def quality(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Start measuring samplers at 4, 8, 16, 32, 64 and 128 steps, and the noise floor."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        what = field_of(asked, lab)
+        names = asked.get("samplers")
+        known = [name for name in SAMPLERS if name != "ddpm"]
+        if not isinstance(names, list) or not names or any(name not in known for name in names):
+            raise InvalidParams(f"Choose samplers among {', '.join(known)}.", field="samplers")
+        base = plan_of(asked)
+        plans = [
+            replace(base, sampler=name, steps=steps).validate()
+            for steps in STEP_COUNTS
+            for name in dict.fromkeys(names)
+        ]
+        for plan in plans:
+            check_paired(lab, plan, what)
+        n, repeats = whole(asked, "n", 2000, 50, 4000), whole(asked, "repeats", 3, 1, 10)
+
+        def work(job: Job, progress: Progress) -> dict[str, Any]:
+            stick = lab.stick(what.label)
+            floors = [_row(point) for point in lab.floors(what.label, n)]
+            rows: list[dict[str, Any]] = []
+            total = len(plans) * repeats
+            progress(progress=0.0, partial={"floor": floors, "rows": rows})
+            found = quality(
+                bind(lab, what), lab.target, lab.trainer.schedule, plans, n, repeats, stick, what.label
+            )
+            for point in found:
+                rows = [*rows, _row(point)]
+                progress(progress=len(rows) / total, partial={"floor": floors, "rows": rows})
+                if job.stop.is_set():
+                    break
+            return {"floor": floors, "rows": rows, "n": n}
+
+        return {"job": self._jobs.start(visitor, work)}
+
+    def budget(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Start splitting a sampler's error into that of its steps and that of its field."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        what, plan = replace(field_of(asked, lab), which="learned"), plan_of(asked)
+        if lab.trainer.recipe.pairing == "ot":
+            raise CapabilityError(
+                "With paired noise the learned flow is another than the exact one of unpaired noise, though both end "
+                "at the target: their ends cannot be compared point by point."
+            )
+        n = whole(asked, "n", 500, 20, 2000)
+
+        def work(job: Job, progress: Progress) -> dict[str, Any]:
+            learned, truth = bind(lab, what), bind(lab, what, "exact")
+            found = error_budget(learned, truth, lab.target, lab.trainer.schedule, plan, n)
+            lists = {
+                name: [rounded(float(v)) for v in values]
+                for name, values in asdict(found).items()
+                if name != "model"
+            }
+            return {**lists, "model": rounded(found.model), "sampler": plan.sampler, "n": n}
+
+        return {"job": self._jobs.start(visitor, work)}
+
+    def memory(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Start training networks on 5 to 5,000 points each, and counting the copies that they make."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        steps = whole(asked, "train_steps", 2000, 100, 20_000)
+        sizes = asked.get("sizes", list(MEMORY_SIZES))
+        if not isinstance(sizes, list) or not 1 <= len(sizes) <= 8:
+            raise InvalidParams("Choose one to eight sizes of a training set.", field="sizes")
+        sizes = [whole({"sizes": size}, "sizes", 5, 2, 5000) for size in sizes]
+
+        def work(job: Job, progress: Progress) -> dict[str, Any]:
+            rows: list[dict[str, Any]] = []
+            for number, size in enumerate(sizes):
+                trainer = Trainer(lab.target, memory_recipe(lab.trainer.recipe, size, steps))
+                while trainer.step < steps and not job.stop.is_set():
+                    trainer.run(min(50, steps - trainer.step))
+                    share = (number + trainer.step / steps) / len(sizes)
+                    progress(progress=share, message=f"Training on {size:,} points…", partial={"rows": rows})
+                if job.stop.is_set():
+                    break
+                rows = [*rows, _memory_row(trainer)]
+                progress(progress=(number + 1) / len(sizes), partial={"rows": rows})
+            return {"rows": rows, "train_steps": steps}
+
+        return {"job": self._jobs.start(visitor, work)}
+
+    def excess(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the loss's floor and what lies above it by noise level, with the class and without."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        model, schedule = lab.learned(), lab.trainer.schedule
+        if lab.trainer.recipe.pairing == "ot":
+            raise CapabilityError(
+                "With paired noise the loss has another floor, without a closed form: train with independent pairing."
+            )
+        answer: dict[str, Any] = {"loss_floor": rounded(lab.floor), "drop": lab.trainer.recipe.label_drop}
+        for name, conditional in (("class", True), ("null", False)):
+            found = excess(model, lab.target, schedule, conditional)
+            answer[name] = {
+                "floor": [rounded(float(v)) for v in found.floor],
+                "excess": [rounded(float(v)) for v in found.excess],
+                "relative": rounded(found.relative),
+            }
+            answer["levels"] = found.levels.tolist()
+            answer["sigmas"] = [rounded(float(v)) for v in found.sigmas]
+        return answer
+
+    def model_density(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Start computing the density of the learned model, and its divergence from the target's."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        what = field_of(asked, lab)
+        model = lab.learned()
+
+        def work(job: Job, progress: Progress) -> dict[str, Any]:
+            places = grid(CELLS)
+            given = None if what.label is None else np.full(len(places), what.label)
+            values = np.exp(log_likelihood(model, model.divergence, places, given, DENSITY_STEPS))
+            progress(progress=0.6, message="Comparing with the target…")
+            x, _ = draw(lab.aim(what.label), DIVERGENCE_POINTS, np.random.default_rng(3))
+            some = None if what.label is None else np.full(len(x), what.label)
+            gap = log_density(lab.target, x, LOW, some) - log_likelihood(model, model.divergence, x, some)
+            truth = density(lab.target, LOW, 1.0, what.label, CELLS).ravel()
+            top = float(truth.max())
+            return {
+                "cells": CELLS,
+                "top": rounded(top),
+                "model": shorts(values / (2 * top), 1.0),
+                "exact": shorts(truth / (2 * top), 1.0),
+                "mass": rounded(float(values.sum()) * (2 * EXTENT / (CELLS - 1)) ** 2),
+                "divergence": rounded(float(gap.mean())),
+                "spread": rounded(float(gap.std() / math.sqrt(len(gap)))),
+            }
+
+        return {"job": self._jobs.start(visitor, work)}
+
+
+def measured(lab: Lab, shown: Shown) -> dict[str, Any]:
+    """Return the measures of a sampling, and what chance explains: mean + 2 sd of the target against itself."""
+    n = shown.frames.points.shape[1]
+    floors, stick = lab.floors(shown.label, n), lab.stick(shown.label)
+    fresh, _ = draw(lab.aim(shown.label), n, np.random.default_rng(23))
+    found = asdict(measure(lab.aim(shown.label), shown.frames.points[-1], fresh, stick.entropy, stick.median))
+    ranges = {name: [getattr(point.measures, name) for point in floors] for name in found}
+    return {
+        "measures": {name: rounded(value) for name, value in found.items()},
+        "chance": {name: rounded(float(np.mean(v) + 2 * np.std(v, ddof=1))) for name, v in ranges.items()},
+    }
+
+
+def _row(point: Point) -> dict[str, Any]:
+    return {
+        "sampler": point.sampler,
+        "steps": point.steps,
+        "calls": point.calls,
+        "repeat": point.repeat,
+        **{name: rounded(value) for name, value in asdict(point.measures).items()},
+    }
+
+
+def _memory_row(trainer: Trainer) -> dict[str, Any]:
+    """What one size of the training set shows. The histograms have `BINS` bins of log10 distance from -3 to 1."""
+    found = memorisation(trainer, Plan("heun", 24))
+    edges = np.linspace(-3, 1, BINS + 1)
+    histograms = {
+        name: (np.histogram(np.clip(np.log10(np.maximum(d, 1e-9)), -3, 1), edges)[0] / len(d))
+        .round(4)
+        .tolist()
+        for name, d in found.nearest.items()
+    }
+    return {
+        "n": found.n,
+        "copies": {name: rounded(value) for name, value in found.copies.items()},
+        "median": {name: rounded(float(np.median(d))) for name, d in found.nearest.items()},
+        "histograms": histograms,
+        "points": floats(found.points[:500]),
+        "samples": floats(found.samples),
+        "loss": rounded(float(np.mean(trainer.losses[-200:]))),
+        "excess": rounded(excess(trainer.learned(), trainer.target, trainer.schedule, True).relative),
+        "heart": rounded(excess(exact(trainer.source), trainer.target, trainer.schedule, True).relative),
+    }
