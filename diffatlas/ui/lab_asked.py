@@ -120,7 +120,10 @@ def denoiser_of(lab: Lab, which: str, points: int) -> Denoiser:
 
 
 def bind(lab: Lab, field: Field, which: str | None = None) -> Binder:
-    """Return ``classes (n,) -> denoiser`` for a field; ``which`` instead of the field's own."""
+    """Return ``classes (n,) -> denoiser`` for a field; ``which`` instead of the field's own.
+
+    The classes are those that points would have of their own; where the field asks for one class, all have that.
+    """
     which = which or field.which
     denoise = denoiser_of(lab, which, field.empirical)
     if field.classes == "none":
@@ -130,7 +133,7 @@ def bind(lab: Lab, field: Field, which: str | None = None) -> Binder:
         weak = _weak(lab, which, field)
 
     def of(labels: np.ndarray) -> Bound:
-        return guided(denoise, labels, field.weight, field.interval, weak)
+        return guided(denoise, field.labels(labels), field.weight, field.interval, weak)
 
     return of
 

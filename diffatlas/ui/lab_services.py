@@ -104,10 +104,13 @@ class LabServices:
                 if len(given["table"]) > MOST_TEXT:
                     raise InvalidParams("A table is at most 2 MB.", field="target")
                 points, labels, classes = read_table(given["table"])
+                count = len(points)
                 target = drawn(points, labels, jitter=JITTER, name="table", classes=classes)
             else:
                 target = states.target_of(given)
+                count = len(given["points"]) if isinstance(given.get("points"), list) else 0
             lab = fresh(visitor, target, Recipe.of(asked.get("recipe") or {}))
+            lab.given = count
         self._labs.add(lab, asked.get("instead"))
         return _described(lab)
 
@@ -142,8 +145,7 @@ class LabServices:
             bound = bind(lab, Field("learned", "all", 0.0, "cfg", None, 5))(labels)
             points = final(sample(bound, LIVE_PLAN, lab.trainer.schedule, noise, rng))
             answer["samples"] = {"points": shorts(points, FAR), "labels": labels.tolist()}
-        if answer["status"] not in ("waiting", "idle") and asked.get("floor"):
-            answer["floor"] = rounded(lab.floor)
+        answer["floor"] = rounded(answer["floor"])
         return answer
 
     def sample(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -298,6 +300,7 @@ def _described(lab: Lab) -> dict[str, Any]:
         "name": target.name,
         "classes": list(target.classes),
         "components": len(target.weights),
+        "given": lab.given,
         "recipe": asdict(trainer.recipe),
         "parameters": trainer.shape.parameters,
         "step": trainer.step,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
+import sys
 import threading
 import time
 import uuid
@@ -34,6 +36,8 @@ ABANDONED = 30.0
 #: Trainings at once; each takes one processor.
 PLACES = max(1, os.cpu_count() or 1)
 
+#: Steps after which a training stops for a moment to work out its floor: first there is something to see.
+FLOOR_AFTER = 300
 #: Measurements of a target against itself.
 FLOORS = 6
 
@@ -50,6 +54,13 @@ def one_thread() -> None:
 
             threadpool_limits(1, user_api="blas")
             _single = True
+
+
+def give_way() -> None:
+    """Let the calling thread come after others: where page and server share a few processors, the page comes first."""
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
 @dataclass(frozen=True)
@@ -71,6 +82,8 @@ class Lab:
         self.trainer = trainer
         #: "scratch", "pretrained" or "file": where the weights began.
         self.origin = origin
+        #: Points of a drawing or a table, before they were thinned out.
+        self.given = 0
         self.shown: Shown | None = None
         self.status = "idle"
         self.ahead = 0
@@ -105,9 +118,11 @@ class Lab:
         return self._floors[label, n]
 
     @cached_property
-    def floor(self) -> float:
-        """The least loss that this recipe can reach on what it trains on."""
+    def floor(self) -> float | None:
+        """The least loss that this recipe can reach on what it trains on; None where that has no closed form."""
         recipe = self.trainer.recipe
+        if recipe.pairing == "ot":
+            return None
         return loss_floor(self.trainer.source, self.trainer.schedule, recipe.objective, recipe.label_drop)
 
     def learned(self) -> Learned:
@@ -171,10 +186,13 @@ class Lab:
             "block": SLICE,
             "since": since,
             "first": first,
+            # Known once the training has begun, which works it out.
+            "floor": self.__dict__.get("floor"),
             "losses": [float(f"{value:.6g}") for value in blocks],
         }
 
     def _train(self, goal: int, turns: Turns) -> None:
+        give_way()
         ticket = turns.join()
         try:
             while (ahead := turns.ahead(ticket)) >= PLACES and not self._ended():
@@ -192,7 +210,10 @@ class Lab:
                         "The training diverged: choose a lower learning rate, and train from scratch."
                     )
                     break
+                if self.trainer.step - first >= FLOOR_AFTER:
+                    _ = self.floor
                 time.sleep(0)
+            _ = self.floor
             self.status = "trained" if self.trainer.step >= goal else "stopped"
         except Exception:
             log.exception("A training of the lab failed.")

@@ -49,6 +49,7 @@ export function mount(element, read, server, props) {
   let moving = false;
   let awaited = null;
   let noted = null;
+  let start = START; // of the path
   let layers = { points: true, exact: false, cloud: false, mesh: false, path: false };
 
   const store = createLabStore({ server, onChange: render });
@@ -93,6 +94,8 @@ export function mount(element, read, server, props) {
     if (!kept) return;
     if (kept.sampling && typeof kept.sampling === "object") sampling.set(kept.sampling);
     if (VIEWS.some(([name]) => name === kept.view)) show(kept.view);
+    if (kept.field && typeof kept.field === "object") views.field.set(kept.field);
+    if (Array.isArray(kept.start) && kept.start.length === 2 && kept.start.every(Number.isFinite)) start = kept.start;
     if (kept.layers && typeof kept.layers === "object") setLayers(Object.fromEntries(LAYERS.map(([name]) => [name, kept.layers[name] === true])));
     await sample();
   }
@@ -157,7 +160,7 @@ export function mount(element, read, server, props) {
     if (quiet) awaited = "quiet";
     const frames = await store.sample(sampling.asked());
     if (frames) {
-      if (layers.path) store.paths(store.get().path?.start ?? START, frames.asked);
+      if (layers.path) store.paths(start, frames.asked);
       if (layers.exact) store.densities(frames.asked);
       if (view === "field") views.field.update(store.get());
       measures.measure(frames);
@@ -165,7 +168,8 @@ export function mount(element, read, server, props) {
     return frames;
   }
 
-  async function moveStart(start, done) {
+  async function moveStart(to, done) {
+    start = to;
     const { path, frames } = store.get();
     if (!frames) return;
     if (path) store.set({ path: { ...path, start } });
@@ -180,14 +184,14 @@ export function mount(element, read, server, props) {
     for (const [name, box] of Object.entries(parts.boxes)) box.checked = layers[name];
     const { frames, density, path } = store.get();
     if (frames && layers.exact && !density) store.densities(frames.asked);
-    if (frames && layers.path && !path) store.paths(START, frames.asked);
+    if (frames && layers.path && !path) store.paths(start, frames.asked);
     render();
   }
 
   // Files
 
   async function save() {
-    const { url, name } = await store.call("lab_save", { view: { sampling: sampling.asked(), view, layers } });
+    const { url, name } = await store.call("lab_save", { view: { sampling: sampling.asked(), field: views.field.asked(), start: store.get().path?.start ?? null, view, layers } });
     download(url, name);
   }
 
@@ -217,8 +221,8 @@ export function mount(element, read, server, props) {
     sampling.update(state);
     brush.update(state);
     if (state.problem) {
-      const { field, message } = state.problem;
-      const told = training.blame(field, message) || sampling.blame(field, message);
+      const { field, message, form } = state.problem;
+      const told = (form === "sampling" ? sampling : training).blame(field, message);
       parts.problem.hidden = told;
       parts.problem.textContent = message;
     } else parts.problem.hidden = true;
@@ -333,6 +337,11 @@ export function mount(element, read, server, props) {
     await pick(store.get().presets.some(({ name }) => name === wanted) ? wanted : FIRST);
   }
 
+  parts.root.addEventListener("keydown", (event) => {
+    if (event.key !== " " || event.target.closest("button, input, select, textarea, summary, [role=tab]")) return;
+    event.preventDefault();
+    player.toggle();
+  });
   window.addEventListener("da-page", inSight);
   render();
   inSight();

@@ -31,7 +31,8 @@ export function createCanvas({ label, height = null, ...attributes }) {
       [canvas.width, canvas.height] = size;
       canvas.style.height = `${high}px`;
     }
-    const context = canvas.getContext("2d");
+    // Kept in main memory: drawings this small gain nothing on a graphics card, and lose much where that is emulated.
+    const context = canvas.getContext("2d", { willReadFrequently: true });
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     const colours = inks();
     context.fillStyle = colours.sheet;

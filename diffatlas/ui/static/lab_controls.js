@@ -95,7 +95,8 @@ export function createTraining({ onTrain, onContinue, onStop, onPretrained }) {
       for (const [name, value] of Object.entries(lab.recipe)) if (!(lab.origin === "pretrained" && name === "steps")) fields.set(name, value);
     }
     const origin = { scratch: "", pretrained: "Pretrained weights. ", file: "Weights from a file. " }[lab?.origin] ?? "";
-    about.textContent = lab ? `${origin}${lab.parameters.toLocaleString("en")} parameters. Settings count when training begins from scratch.` : "";
+    const thinned = lab && lab.given > lab.components ? `Of ${lab.given.toLocaleString("en")} points, ${lab.components.toLocaleString("en")} were kept, evenly. ` : "";
+    about.textContent = lab ? `${thinned}${origin}${lab.parameters.toLocaleString("en")} parameters. Settings count when training begins from scratch.` : "";
   }
 
   return { node, update, recipe: fields.values, set: fields.set, blame: fields.blame, clear: fields.clear };

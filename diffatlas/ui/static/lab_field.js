@@ -115,6 +115,11 @@ export function createFieldView({ store, sampling }) {
     return [head, ...Array.from(apart, (value, k) => [-extent + ((k % side) * 2 * extent) / (side - 1), -extent + (Math.floor(k / side) * 2 * extent) / (side - 1), ...["learned", "exact", "empirical"].flatMap((name) => [maps[name][2 * k], maps[name][2 * k + 1]]), value])];
   }
 
+  function set(values) {
+    for (const [name, value] of Object.entries(values)) if (name in fields.nodes) fields.set(name, value);
+    return refresh();
+  }
+
   function update(state) {
     const names = JSON.stringify([state.lab?.lab, state.lab?.classes]);
     if (names !== asked) {
@@ -136,7 +141,7 @@ export function createFieldView({ store, sampling }) {
     }
   }
 
-  return { node: framed.node, update, set: (values) => (Object.entries(values).forEach(([name, value]) => fields.set(name, value)), refresh()), data: () => data, refresh };
+  return { node: framed.node, update, asked: fields.values, set, data: () => data, refresh };
 }
 
 function arrows(context, map, side, [px, py], extent, room, longest, colour) {

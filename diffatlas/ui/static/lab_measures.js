@@ -26,7 +26,7 @@ export function createMeasures({ store }) {
         }),
         el("tr", {}, el("th", { scope: "row" }, "modes covered"), el("td", {}, `${Math.round(100 * got.measures.covered)} %`), el("td", {}, "")),
       );
-      about.textContent = `${frames.n.toLocaleString("en")} points, ${frames.calls.toLocaleString("en")} evaluations in ${significant(frames.seconds, 2)} s. Chance: the target against itself, mean and two standard deviations; burgundy is beyond it.`;
+      about.textContent = `${frames.n.toLocaleString("en")} points, ${frames.calls.toLocaleString("en")} ${frames.asked.weight ? "guided " : ""}evaluations in ${significant(frames.seconds, 2)} s. Chance: the target against itself, mean and two standard deviations; burgundy is beyond it.`;
       update(store.get());
     } catch {
       // Another sampling or another lab has taken its place.

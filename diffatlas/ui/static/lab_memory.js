@@ -68,7 +68,7 @@ export function createMemoryView({ store }) {
   function paint() {
     const colours = inks();
     const by = (name) => rows.map((row) => [row.n, row.copies[name]]);
-    chart.update({ x: { label: "training points", log: true, low: 4, high: 6500, ticks: [5, 20, 100, 500, 2000, 5000] }, y: { label: "copies", low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] }, lines: rows.length ? [{ colour: colours.burgundy, marks: true, points: by("learned") }, { colour: colours.gold, dashed: true, points: by("empirical") }, { colour: colours.muted, dashed: true, marks: true, points: by("fresh") }] : [], empty: "One network is trained for each size: about three seconds each." });
+    chart.update({ x: { label: "training points", log: true, low: 4, high: 6500, ticks: [5, 20, 100, 500, 5000] }, y: { label: "copies", low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] }, lines: rows.length ? [{ colour: colours.burgundy, marks: true, points: by("learned") }, { colour: colours.gold, dashed: true, points: by("empirical") }, { colour: colours.muted, dashed: true, marks: true, points: by("fresh") }] : [], empty: "One network is trained for each size: about three seconds each." });
     picks.replaceChildren(...rows.map((row, k) => el("button", { type: "button", class: "da-lab-pick", "aria-pressed": String(k === at), onclick: () => ((at = k), paint()) }, row.n.toLocaleString("en"))));
     const row = rows[at];
     const bins = row?.histograms.learned.length ?? 0;

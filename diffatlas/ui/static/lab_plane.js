@@ -71,7 +71,9 @@ export function createPlane({ palette, onStart, onDraw }) {
     lines(context, [[-9, 0, 9, 0], [0, -9, 0, 9]].flat(), to);
     if (state.drawing) return paintDrawing(context, to, inks, state.drawing, palette);
     if (state.live) {
-      return drawPoints(context, state.live.points, to, (k) => palette[state.live.labels[k] % palette.length], 2.2);
+      drawPoints(context, state.live.points, to, (k) => palette[state.live.labels[k] % palette.length], 2.2);
+      if (layers.cloud) paintCloud(context, state.live.points, state.extent, to, inks);
+      return null;
     }
     const { frames } = state;
     if (!frames) return null;
@@ -89,12 +91,7 @@ export function createPlane({ palette, onStart, onDraw }) {
       const radius = frames.n > 2500 ? 1.3 : 2;
       drawPoints(context, points, to, labels ? (j) => palette[labels[j] % palette.length] : () => inks.ink, radius, layers.mesh || layers.path ? 0.4 : 0.75);
     }
-    if (layers.cloud) {
-      context.strokeStyle = inks.burgundy;
-      context.lineWidth = 1.4;
-      const map = smooth(points, CLOUD_CELLS, state.extent);
-      for (const level of LEVELS) lines(context, contour(map, CLOUD_CELLS, level, state.extent), to);
-    }
+    if (layers.cloud) paintCloud(context, points, state.extent, to, inks);
     if (layers.path && state.path) paintPaths(context, state.path, position, to, inks);
     return null;
   }
@@ -110,6 +107,13 @@ function paintDrawing(context, to, inks, { points, labels }, palette) {
   context.textAlign = "center";
   context.fillText("Draw here: every dot becomes part of the target.", to[0](0), to[1](0.15));
   context.textAlign = "left";
+}
+
+function paintCloud(context, points, extent, to, inks) {
+  context.strokeStyle = inks.burgundy;
+  context.lineWidth = 1.4;
+  const map = smooth(points, CLOUD_CELLS, extent);
+  for (const level of LEVELS) lines(context, contour(map, CLOUD_CELLS, level, extent), to);
 }
 
 function paintMesh(context, points, to, inks) {

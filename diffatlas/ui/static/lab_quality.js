@@ -27,10 +27,11 @@ export function createQualityView({ store, palette, sampling }) {
     {
       measure: { label: "Measure", kind: "select", options: MEASURES, value: "mmd2" },
       axis: { label: "Against", kind: "select", options: [["steps", "steps"], ["calls", "evaluations"]], value: "steps" },
+      scale: { label: "Scale", kind: "select", options: [["log", "logarithmic"], ["linear", "linear"]], value: "log" },
       n: { label: "Points", kind: "select", options: [["200", "200 (quick, noisy)"], ["2000", "2,000"]], value: "2000" },
       repeats: { label: "Repeats", kind: "number", min: 1, max: 10, step: 1, value: 3 },
     },
-    (_, name) => ["measure", "axis"].includes(name) && paint(),
+    (_, name) => ["measure", "axis", "scale"].includes(name) && paint(),
   );
   const run = el("button", { type: "button", class: "da-button da-lab-measure", onclick: () => measure() }, "Measure");
   const stop = el("button", { type: "button", class: "da-button", onclick: () => job && store.call("lab_job_stop", { job }), hidden: "" }, "Stop");
@@ -42,7 +43,7 @@ export function createQualityView({ store, palette, sampling }) {
   const framed = figure({
     name: "quality",
     body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(boxes.nodes)), el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(fields.nodes)), el("div", { class: "da-lab-buttons" }, run, stop), status, problem, chart.node, legend, table),
-    about: "Mean over the repeats, each with fresh noise, classes and target points; bars are one standard deviation. The gold band is the {noise_floor|noise floor}: the target measured against itself with as many points, mean and two standard deviations. Which sampler wins at few steps depends on the grid of noise levels too: Heun and DPM++ take Karras’s between σ 0.02 and 80, DDIM the model’s schedule.",
+    about: "Mean over the repeats, each with fresh noise, classes and target points; bars are one standard deviation. The gold band is the {noise_floor|noise floor}: the target measured against itself with as many points, mean and two standard deviations; on the logarithmic scale what is smaller lies at the foot. Which sampler wins at few steps depends on the grid of noise levels too: Heun and DPM++ take Karras’s between σ 0.02 and 80, DDIM the model’s schedule.",
     png: () => [chart.canvas],
     csv: () => (data ? [["sampler", "steps", "evaluations", "repeat", ...MEASURES.map(([name]) => name)], ...[...data.floor, ...data.rows].map((row) => [row.sampler, row.steps, row.calls, row.repeat, ...MEASURES.map(([name]) => row[name])])] : []),
   });
@@ -96,13 +97,18 @@ export function createQualityView({ store, palette, sampling }) {
   }
 
   function paint() {
-    const { measure: name, axis } = fields.values();
+    const { measure: name, axis, scale } = fields.values();
     const floors = data?.floor.map((row) => row[name]) ?? [];
     const band = floors.length > 1 ? bandOf(floors) : null;
     const samplers = [...new Set(data?.rows.map(({ sampler }) => sampler) ?? [])];
     const lines = samplers.map((sampler) => ({ name: sampler, colour: colourOf(sampler), marks: true, bars: true, points: summary(name, sampler).map(([steps, calls, mean, sd]) => [axis === "steps" ? steps : calls, mean, sd]) }));
+    // On the logarithmic scale the axis begins below what the noise floor lets be seen.
+    const seen = lines.flatMap(({ points }) => points.map(([, value]) => value)).filter((value) => value > 0);
+    const foot = Math.min(band && band.high > 0 ? band.high / 3 : Infinity, ...seen.filter((value) => !band || value > band.high));
+    const log = scale === "log" && name !== "covered" && Number.isFinite(foot);
+    if (log) for (const line of lines) for (const point of line.points) point[1] = Math.max(point[1], foot);
     const ticks = axis === "steps" ? STEPS : [4, 8, 16, 32, 64, 128, 256];
-    chart.update({ x: { label: axis === "steps" ? "steps" : "evaluations of the field", log: true, low: 3.5, high: axis === "steps" ? 146 : 290, ticks }, y: { label: name }, lines, bands: band ? [band] : [], empty: "Press Measure: each sampler runs with 4, 8, 16, 32, 64 and 128 steps." });
+    chart.update({ x: { label: axis === "steps" ? "steps" : "evaluations of the field", log: true, low: 3.5, high: axis === "steps" ? 146 : 290, ticks }, y: log ? { label: name, log, low: foot } : { label: name }, lines, bands: band ? [band] : [], empty: "Press Measure: each sampler runs with 4, 8, 16, 32, 64 and 128 steps." });
     legend.replaceChildren(...samplers.map((sampler) => el("span", { class: "da-lab-key", style: `--da-layer: ${colourOf(sampler)}` }, SHORT[sampler])), ...(band ? [el("span", { class: "da-lab-key da-lab-key-floor" }, "noise floor")] : []));
     table.hidden = !samplers.length;
     table.replaceChildren(

@@ -17,7 +17,7 @@ export function createLabStore({ server, onChange }) {
     extent: 2.5,
     lab: null, // as lab_services describes it, with target.points decoded
     busy: "", // what is being waited for
-    problem: null, // {message, field}
+    problem: null, // {message, field, form}
     status: "idle",
     step: 0,
     rate: 0,
@@ -46,8 +46,9 @@ export function createLabStore({ server, onChange }) {
     return ask(server, name, { lab: state.lab?.lab, ...asked });
   }
 
-  function fail(error) {
-    set({ busy: "", problem: { message: error.message, field: error.field ?? null } });
+  // `form` is the one whose field may be at fault: "network" or "sampling".
+  function fail(error, form = "network") {
+    set({ busy: "", problem: { message: error.message, field: error.field ?? null, form } });
   }
 
   async function load() {
@@ -117,7 +118,7 @@ export function createLabStore({ server, onChange }) {
       const samples = performance.now() - clouds > SAMPLES_EVERY;
       let seen = null;
       try {
-        seen = await call("lab_watch", { since, samples, floor: state.floor === null });
+        seen = await call("lab_watch", { since, samples });
         missed = 0;
       } catch (error) {
         if (error.field !== undefined || ++missed > 20) return fail(error);
@@ -136,7 +137,7 @@ export function createLabStore({ server, onChange }) {
           losses: [...state.losses, ...more],
           floor: seen.floor ?? state.floor,
           live: ended ? null : seen.samples ? { points: decodeShorts(seen.samples.points, state.far), labels: seen.samples.labels } : state.live,
-          problem: seen.problem ? { message: seen.problem, field: "learning_rate" } : state.problem,
+          problem: seen.problem ? { message: seen.problem, field: "learning_rate", form: "network" } : state.problem,
           revision: ended ? state.revision + 1 : state.revision,
         });
         if (ended) return !seen.problem;
@@ -157,7 +158,7 @@ export function createLabStore({ server, onChange }) {
       set({ frames, busy: "", live: null, density: null });
       return frames;
     } catch (error) {
-      if (mine === asking) fail(error);
+      if (mine === asking) fail(error, "sampling");
       return null;
     }
   }
@@ -168,7 +169,7 @@ export function createLabStore({ server, onChange }) {
       const got = await call("lab_paths", { ...asked, start });
       if (state.frames === before) set({ path: { start, learned: decodeShorts(got.learned, state.far), exact: decodeShorts(got.exact, state.far) } });
     } catch (error) {
-      fail(error);
+      fail(error, "sampling");
     }
   }
 
@@ -181,7 +182,7 @@ export function createLabStore({ server, onChange }) {
       const size = got.cells * got.cells;
       if (state.frames === frames) set({ density: { cells: got.cells, maps: frames.sigmas.map((_, k) => all.subarray(k * size, (k + 1) * size)) } });
     } catch (error) {
-      fail(error);
+      fail(error, "sampling");
     }
   }
 

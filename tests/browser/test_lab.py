@@ -1,0 +1,311 @@
+"""The 2D Lab in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.browser
+
+INKS = """(canvas) => {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+  const seen = new Set();
+  for (let k = 0; k < data.length; k += 4) seen.add((data[k] << 16) | (data[k + 1] << 8) | data[k + 2]);
+  return seen.size;
+}"""
+
+
+def open_lab(open_page: Any, width: int = 1280, more: str = "") -> Any:
+    page = open_page(width, "?page=lab" + more)
+    sampled(page)
+    return page
+
+
+def lab(page: Any) -> Any:
+    """The lab: fields of the same name are on other pages too."""
+    return page.locator(".da-lab")
+
+
+def sampled(page: Any) -> None:
+    """Wait until samples are shown and measured."""
+    page.wait_for_selector(".da-lab-measures:not([hidden])")
+
+
+def status(page: Any) -> str:
+    return page.locator(".da-lab .da-status").inner_text()
+
+
+def train_briefly(page: Any, steps: int = 300) -> None:
+    lab(page).get_by_label("Steps", exact=True).first.fill(str(steps))
+    lab(page).get_by_role("button", name="Train from scratch").click()
+    page.wait_for_function(
+        f"document.querySelector('.da-lab .da-status').textContent.includes('{steps} steps trained')"
+    )
+    sampled(page)
+
+
+def saved(page: Any, act: Any) -> Path:
+    with page.expect_download() as download:
+        act()
+    return download.value.path()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_opens_with_a_trained_network_and_its_samples(open_page, width):
+    page = open_lab(open_page, width)
+    assert status(page).startswith("Moons · 20,000 steps trained")
+    for canvas in page.locator(
+        ".da-lab-stage canvas, .da-lab-targets canvas, #da-lab-panel-field canvas"
+    ).all():
+        assert canvas.evaluate(INKS) > 2
+    assert page.locator(".da-lab-measures td").first.inner_text()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert not page.problems
+    assert not [
+        url
+        for url in page.requested
+        if not url.startswith(("http://127.0.0.1", "http://localhost", "blob:", "data:"))
+    ]
+
+
+def test_a_link_opens_a_target(open_page):
+    page = open_lab(open_page, more="&target=rings")
+    assert status(page).startswith("Rings")
+
+
+def test_training_is_watched_stopped_and_continued(open_page):
+    page = open_lab(open_page)
+    page.click("#da-lab-tab-training")
+    lab(page).get_by_role("button", name="Train from scratch").click()
+    page.wait_for_function("/step [1-9]/.test(document.querySelector('.da-lab .da-status').textContent)")
+    page.wait_for_function("/floor 0\\.6/.test(document.querySelector('.da-lab .da-status').textContent)")
+    page.locator(".da-lab-section").get_by_role("button", name="Stop").click()
+    page.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.includes('steps trained')"
+    )
+    sampled(page)
+    before = int(status(page).split(" · ")[1].split()[0].replace(",", ""))
+    lab(page).get_by_label("Steps", exact=True).first.fill("100")
+    lab(page).get_by_role("button", name="Continue").click()
+    page.wait_for_function(
+        f"document.querySelector('.da-lab .da-status').textContent.includes('{before + 100:,} steps trained')"
+    )
+    assert page.locator("#da-lab-panel-training canvas").first.evaluate(INKS) > 3
+    page.wait_for_selector("text=Over all levels the")
+    rows = list(
+        csv.reader(saved(page, lambda: lab(page).get_by_role("button", name="CSV of Loss").click()).open())
+    )
+    assert rows[0] == ["step", "loss", "floor"]
+    assert int(rows[-1][0]) == before + 100 - (before + 100) % 10
+
+
+def test_a_drawing_becomes_a_target_that_is_learned(open_page):
+    page = open_lab(open_page)
+    lab(page).get_by_role("button", name="Draw your own").click()
+    page.wait_for_timeout(600)  # the page scrolls to the plane
+    box = page.locator(".da-lab-stage canvas").first.bounding_box()
+    for label, radius in ((0, 0.32), (2, 0.12)):
+        page.locator(".da-lab-swatch").nth(label).click()
+        for k in range(24):
+            angle = 2 * math.pi * k / 23
+            page.mouse.move(
+                box["x"] + box["width"] * (0.5 + radius * math.cos(angle)),
+                box["y"] + box["height"] * (0.5 + radius * math.sin(angle)),
+            )
+            if k == 0:
+                page.mouse.down()
+        page.mouse.up()
+    points = int(page.locator(".da-lab-brush .da-timeline-at").inner_text().split()[0])
+    assert points >= 90
+    lab(page).get_by_role("button", name="Undo stroke").click()
+    assert int(page.locator(".da-lab-brush .da-timeline-at").inner_text().split()[0]) < points
+    lab(page).get_by_role("button", name="Use as target").click()
+    page.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.includes('not trained yet')"
+    )
+    sampled(page)
+    train_briefly(page)
+    assert status(page).startswith("Your drawing · 300 steps trained")
+    rows = list(
+        csv.reader(
+            saved(
+                page, lambda: lab(page).get_by_role("button", name="CSV of From noise to points").click()
+            ).open()
+        )
+    )
+    assert len(rows) == 1001
+    lengths = sorted(math.hypot(float(x), float(y)) for x, y, _ in rows[1:])
+    assert 1.2 < lengths[500] < 2.0  # the ring had a radius of 0.32 of 5
+
+
+def test_a_table_is_uploaded_and_a_wrong_one_refused(open_page, tmp_path):
+    page = open_lab(open_page)
+    table = tmp_path / "points.csv"
+    table.write_text("x,y\n1,2\n3,oops\n")
+    with page.expect_file_chooser() as chooser:
+        lab(page).get_by_role("button", name="Upload a table").click()
+    chooser.value.set_files(table)
+    page.wait_for_selector("text=Line 3 of the table has no two numbers")
+    table.write_text("x,y,kind\n" + "".join(f"{k % 7},{k % 5},{'ab'[k % 2]}\n" for k in range(70)))
+    with page.expect_file_chooser() as chooser:
+        lab(page).get_by_role("button", name="Upload a table").click()
+    chooser.value.set_files(table)
+    page.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.startsWith('Your table')"
+    )
+    sampled(page)
+    assert lab(page).get_by_label("Class", exact=True).first.locator("option").all_inner_texts()[2:] == [
+        "class a",
+        "class b",
+    ]
+
+
+def test_the_field_follows_its_slider_and_its_file_has_its_numbers(open_page):
+    page = open_lab(open_page)
+    numbers = page.locator("#da-lab-panel-field .da-lab-numbers dd")
+    numbers.first.wait_for()
+    before = numbers.first.inner_text()
+    lab(page).get_by_role("slider", name="Noise, t").fill("800")
+    page.wait_for_function(
+        f"document.querySelector('#da-lab-panel-field .da-lab-numbers dd').textContent !== {json.dumps(before)}"
+    )
+    told = float(numbers.first.inner_text().split(" %")[0])
+    rows = list(
+        csv.DictReader(
+            saved(
+                page, lambda: page.locator("#da-lab-panel-field").get_by_role("button", name="CSV").click()
+            ).open()
+        )
+    )
+    assert len(rows) == 256
+    apart = sum(
+        (float(r["learned_x"]) - float(r["exact_x"])) ** 2
+        + (float(r["learned_y"]) - float(r["exact_y"])) ** 2
+        for r in rows
+    )
+    size = sum(float(r["exact_x"]) ** 2 + float(r["exact_y"]) ** 2 for r in rows)
+    assert told == pytest.approx(100 * math.sqrt(apart / size), rel=0.01)
+
+
+def test_a_path_is_moved_by_hand_and_by_keys_and_time_is_dragged(open_page):
+    page = open_lab(open_page)
+    for name in ("Path", "Mesh", "Exact density", "Density of the points"):
+        lab(page).get_by_role("checkbox", name=name, exact=True).check()
+    plane = page.locator(".da-lab-stage canvas").first
+    plane.scroll_into_view_if_needed()
+    page.wait_for_timeout(4000)  # the first playing has ended, and the layers are there
+    look = lambda: plane.evaluate("(canvas) => canvas.toDataURL().length + canvas.toDataURL().slice(-4000)")  # noqa: E731
+    before = look()
+    plane.focus()
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_timeout(500)
+    moved = look()
+    assert moved != before
+    box = plane.bounding_box()
+    page.mouse.move(box["x"] + box["width"] * 0.2, box["y"] + box["height"] * 0.8)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.25, box["y"] + box["height"] * 0.7, steps=3)
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    assert look() != moved
+    lab(page).get_by_label("Time, from noise to points").fill("0")
+    assert page.locator(".da-lab .da-timeline-at").last.inner_text().startswith("step 0 of 18")
+    assert not page.problems
+
+
+def test_quality_is_measured_and_drawn_against_steps_or_evaluations(open_page):
+    page = open_lab(open_page)
+    page.click("#da-lab-tab-quality")
+    lab(page).get_by_label("Points", exact=True).last.select_option("200")
+    lab(page).get_by_label("Repeats").fill("2")
+    lab(page).get_by_role("button", name="Measure", exact=True).click()
+    page.wait_for_selector("text=24 samplings of 200 points")
+    cells = page.locator("#da-lab-panel-quality tbody td").all_inner_texts()
+    assert len(cells) == 12
+    assert "–" not in cells
+    chart = page.locator("#da-lab-panel-quality canvas")
+    by_steps = chart.evaluate("(canvas) => canvas.toDataURL()")
+    lab(page).get_by_label("Against", exact=True).select_option("calls")
+    assert chart.evaluate("(canvas) => canvas.toDataURL()") != by_steps
+    rows = list(
+        csv.DictReader(
+            saved(
+                page, lambda: page.locator("#da-lab-panel-quality").get_by_role("button", name="CSV").click()
+            ).open()
+        )
+    )
+    assert sum(row["sampler"] == "heun" for row in rows) == 12
+    png = saved(page, lambda: page.locator("#da-lab-panel-quality").get_by_role("button", name="PNG").click())
+    assert png.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_saved_lab_opens_for_somebody_else_as_it_was(open_page, tmp_path):
+    page = open_lab(open_page)
+    train_briefly(page, 200)
+    lab(page).get_by_label("Sampler", exact=True).select_option("ddim")
+    page.wait_for_timeout(400)
+    sampled(page)
+    page.click("#da-lab-tab-density")
+    kept = tmp_path / "lab.json"
+    kept.write_bytes(
+        saved(page, lambda: lab(page).get_by_role("button", name="Save this lab").click()).read_bytes()
+    )
+    samples = saved(
+        page, lambda: lab(page).get_by_role("button", name="CSV of From noise to points").click()
+    ).read_text()
+    film = saved(page, lambda: lab(page).get_by_role("button", name="GIF of From noise to points").click())
+    assert film.read_bytes()[:3] == b"GIF"
+
+    other = open_lab(open_page)
+    with other.expect_file_chooser() as chooser:
+        lab(other).get_by_role("button", name="Open a lab").click()
+    chooser.value.set_files(kept)
+    other.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.includes('200 steps trained')"
+    )
+    sampled(other)
+    assert lab(other).get_by_label("Sampler", exact=True).input_value() == "ddim"
+    assert other.locator("#da-lab-tab-density").get_attribute("aria-selected") == "true"
+    again = saved(
+        other, lambda: lab(other).get_by_role("button", name="CSV of From noise to points").click()
+    ).read_text()
+    assert list(csv.reader(io.StringIO(again))) == list(csv.reader(io.StringIO(samples)))
+
+
+def test_a_wrong_setting_is_told_at_its_field(open_page):
+    page = open_lab(open_page)
+    lab(page).get_by_text("More settings").click()
+    lab(page).get_by_label("Learning rate").fill("9")
+    lab(page).get_by_role("button", name="Train from scratch").click()
+    page.wait_for_selector(".da-field-problem:not([hidden])")
+    assert (
+        "learning_rate is a number from 1e-05 to 0.05"
+        in page.locator(".da-field-problem:visible").inner_text()
+    )
+    lab(page).get_by_label("Steps", exact=True).nth(1).fill("1")
+    page.keyboard.press("Tab")
+    page.wait_for_selector("text=This sampler takes 2 to 1000 steps")
+
+
+def test_a_lesson_asks_and_then_shows(open_page):
+    page = open_lab(open_page)
+    lab(page).get_by_text("Lessons (7)").click()
+    page.locator('[data-lesson="guidance"]').click()
+    card = page.locator(".da-lab-lesson")
+    card.get_by_role("button", name="Next", exact=True).click()
+    card.locator(".da-lab-choices button").first.click()
+    page.wait_for_function(
+        "document.querySelector('.da-lab-lesson-shown').textContent.startsWith('Its spread goes from')"
+    )
+    words = card.locator(".da-lab-lesson-shown").inner_text().split()
+    assert float(words[6].rstrip(",")) < 0.8 * float(words[4])
+    assert card.locator(".da-right").inner_text().startswith("It shrinks")
+    card.get_by_role("button", name="Leave the lesson").click()
+    assert card.is_hidden()
+    assert not page.problems
