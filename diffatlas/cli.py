@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas import cli_attention, cli_export, cli_library, cli_study
+from diffatlas import cli_attention, cli_export, cli_lab, cli_library, cli_study
 from diffatlas import cli_request as ask
 from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -36,6 +36,7 @@ app.add_typer(cli_library.commands)
 app.add_typer(cli_attention.commands)
 app.add_typer(cli_study.commands)
 app.add_typer(cli_library.datasets, name="dataset")
+app.add_typer(cli_lab.commands, name="lab")
 
 
 @app.command()

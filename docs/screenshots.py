@@ -75,6 +75,34 @@ def studies(page: Page, address: str) -> None:
             keep(page, f"{operation}-{view}")
 
 
+def lab(page: Page, address: str) -> None:
+    """Take pictures of the 2D Lab: a path and the density in mid flight, quality, and a lesson."""
+    page.goto(f"{address}?__theme=light&page=lab")
+    page.wait_for_selector(".da-lab-measures:not([hidden])")
+    island = page.locator(".da-lab")
+    for name in ("Exact density", "Path"):
+        island.get_by_role("checkbox", name=name, exact=True).check()
+    page.wait_for_timeout(4000)
+    island.get_by_label("Time, from noise to points").fill("13")
+    keep(page, "lab2d")
+    page.click("#da-lab-tab-quality")
+    island.get_by_role("button", name="Measure", exact=True).click()
+    page.wait_for_selector("text=36 samplings of 2,000 points")
+    page.locator("#da-lab-panel-quality").scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('#da-lab-tab-quality').scrollIntoView()")
+    keep(page, "lab2d-quality")
+    page.evaluate("scrollTo(0, 0)")
+    page.click(".da-lab-lesson-menu > summary")
+    page.click("[data-lesson=guidance]")
+    page.wait_for_selector(".da-lab-lesson .da-lab-buttons .da-button:not(:disabled)")
+    island.get_by_role("button", name="Next", exact=True).click()
+    page.click(".da-lab-choices button:nth-child(2)")
+    page.wait_for_selector(".da-right")
+    page.wait_for_timeout(2000)
+    page.evaluate("scrollTo(0, 0)")
+    keep(page, "lab2d-lesson")
+
+
 def attention(page: Page, address: str) -> None:
     """Run a prompt without guidance on the Attention page, of whose eight seeds two mix up the colours, and take
     pictures of the views of one of these."""
@@ -168,6 +196,7 @@ def main() -> None:
         keep(page, "deep-dive")
         studies(page, address)
         attention(page, address)
+        lab(page, address)
         page.goto(f"{address}?__theme=light&page=library")
         page.wait_for_selector(".da-run-shot img")
         keep(page, "library")

@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -61,6 +62,23 @@ def give_way() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+
+
+@contextlib.contextmanager
+def place(turns: Turns, ended: Callable[[], bool], tell: Callable[[int], None]) -> Iterator[None]:
+    """Wait for one of `PLACES` at which to work, and keep it; ``tell`` is told how many are ahead until then.
+
+    It is also given once ``ended()`` is true, for the work to find out itself.
+    """
+    give_way()
+    ticket = turns.join()
+    try:
+        while (ahead := turns.ahead(ticket)) >= PLACES and not ended():
+            tell(ahead - PLACES + 1)
+            turns.wait(0.5)
+        yield
+    finally:
+        turns.leave(ticket)
 
 
 @dataclass(frozen=True)
@@ -192,34 +210,29 @@ class Lab:
         }
 
     def _train(self, goal: int, turns: Turns) -> None:
-        give_way()
-        ticket = turns.join()
         try:
-            while (ahead := turns.ahead(ticket)) >= PLACES and not self._ended():
-                self.ahead = ahead - PLACES + 1
-                turns.wait(0.5)
-            self.ahead, self.status = 0, "training"
-            began, first = time.monotonic(), self.trainer.step
-            while self.trainer.step < goal and not self._ended():
-                with self._lock:
-                    self.trainer.run(min(SLICE, goal - self.trainer.step))
-                    loss = self.trainer.losses[-1]
-                self.rate = (self.trainer.step - first) / (time.monotonic() - began)
-                if not math.isfinite(loss):
-                    self.problem = (
-                        "The training diverged: choose a lower learning rate, and train from scratch."
-                    )
-                    break
-                if self.trainer.step - first >= FLOOR_AFTER:
-                    _ = self.floor
-                time.sleep(0)
-            _ = self.floor
-            self.status = "trained" if self.trainer.step >= goal else "stopped"
+            with place(turns, self._ended, lambda ahead: setattr(self, "ahead", ahead)):
+                self._run(goal)
         except Exception:
             log.exception("A training of the lab failed.")
             self.status, self.problem = "stopped", "The training failed; the app’s log says why."
-        finally:
-            turns.leave(ticket)
+
+    def _run(self, goal: int) -> None:
+        self.ahead, self.status = 0, "training"
+        began, first = time.monotonic(), self.trainer.step
+        while self.trainer.step < goal and not self._ended():
+            with self._lock:
+                self.trainer.run(min(SLICE, goal - self.trainer.step))
+                loss = self.trainer.losses[-1]
+            self.rate = (self.trainer.step - first) / (time.monotonic() - began)
+            if not math.isfinite(loss):
+                self.problem = "The training diverged: choose a lower learning rate, and train from scratch."
+                break
+            if self.trainer.step - first >= FLOOR_AFTER:
+                _ = self.floor
+            time.sleep(0)
+        _ = self.floor
+        self.status = "trained" if self.trainer.step >= goal else "stopped"
 
     def _ended(self) -> bool:
         return self._stop.is_set() or time.monotonic() - self._seen > ABANDONED

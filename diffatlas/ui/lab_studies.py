@@ -30,7 +30,7 @@ from diffatlas.lab2d.targets import EXTENT
 from diffatlas.lab2d.training import Trainer
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
-from diffatlas.ui.lab_sessions import Lab, Labs, Shown
+from diffatlas.ui.lab_sessions import Lab, Labs, Shown, place
 
 #: Cells a side of a model's density, and the steps of its ODE.
 CELLS, DENSITY_STEPS = 48, 64
@@ -59,6 +59,19 @@ class LabStudies:
             "lab_job": self.job,
             "lab_job_stop": self.stop_job,
         }
+
+    def _start(self, visitor: str, work: Callable[[Job, Progress], Any]) -> str:
+        """Start a job that works once it has a place among the trainings."""
+
+        def placed(job: Job, progress: Progress) -> Any:
+            def tell(ahead: int) -> None:
+                progress(message=f"Waiting for a place ({ahead} ahead)…")
+
+            with place(self._labs.turns, job.stop.is_set, tell):
+                progress(message="")
+                return work(job, progress)
+
+        return self._jobs.start(visitor, placed)
 
     def job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return where a job stands."""
@@ -104,7 +117,7 @@ class LabStudies:
                     break
             return {"floor": floors, "rows": rows, "n": n}
 
-        return {"job": self._jobs.start(visitor, work)}
+        return {"job": self._start(visitor, work)}
 
     def budget(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start splitting a sampler's error into that of its steps and that of its field."""
@@ -127,7 +140,7 @@ class LabStudies:
             }
             return {**lists, "model": rounded(found.model), "sampler": plan.sampler, "n": n}
 
-        return {"job": self._jobs.start(visitor, work)}
+        return {"job": self._start(visitor, work)}
 
     def memory(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start training networks on 5 to 5,000 points each, and counting the copies that they make."""
@@ -152,7 +165,7 @@ class LabStudies:
                 progress(progress=(number + 1) / len(sizes), partial={"rows": rows})
             return {"rows": rows, "train_steps": steps}
 
-        return {"job": self._jobs.start(visitor, work)}
+        return {"job": self._start(visitor, work)}
 
     def excess(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the loss's floor and what lies above it by noise level, with the class and without."""
@@ -200,7 +213,7 @@ class LabStudies:
                 "spread": rounded(float(gap.std() / math.sqrt(len(gap)))),
             }
 
-        return {"job": self._jobs.start(visitor, work)}
+        return {"job": self._start(visitor, work)}
 
 
 def measured(lab: Lab, shown: Shown) -> dict[str, Any]:

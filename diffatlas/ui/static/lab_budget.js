@@ -33,7 +33,7 @@ export function createBudgetView({ store, sampling }) {
     problem.hidden = true;
     status.textContent = "Following 500 points through both fields…";
     try {
-      data = (await store.job("lab_budget", sampling(), () => {})) ?? data;
+      data = (await store.job("lab_budget", sampling(), ({ message }) => message && (status.textContent = message))) ?? data;
       status.textContent = data ? `${SHORT[data.sampler]}: the field’s own error is ${significant(data.model, 3)}, whatever the steps.` : "";
     } catch (error) {
       data = null;

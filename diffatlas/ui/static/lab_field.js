@@ -26,11 +26,12 @@ export function createFieldView({ store, sampling }) {
   const panels = Object.fromEntries(["learned", "exact", "empirical"].map((name) => [name, createCanvas({ label: `${FIELD_NAMES[name]} field` })]));
   const heat = createCanvas({ label: "Error of the learned field" });
   const numbers = el("dl", { class: "da-lab-numbers" });
+  const reading = el("p", { class: "da-lab-reading", role: "status" }, "Point at a place to read the fields there.");
   const note = el("p", { class: "da-caption" });
   const grid = el("div", { class: "da-lab-panels" }, ...Object.entries(panels).map(([name, panel]) => el("div", {}, el("h4", {}, FIELD_NAMES[name]), panel.node)), el("div", {}, el("h4", {}, "Learned less exact"), heat.node));
   const framed = figure({
     name: "field",
-    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.t, fields.nodes.quantity, fields.nodes.classes, fields.nodes.points), grid, numbers, note),
+    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.t, fields.nodes.quantity, fields.nodes.classes, fields.nodes.points), grid, reading, numbers, note),
     about: "Arrows have the direction of the field at their place, and lengths by its square root, on one scale in all panels. The last panel is the length of the difference, light where it is large. Guidance w is that of the sampler.",
     png: () => [...Object.values(panels), heat].map(({ canvas }) => canvas),
     csv: rows,
@@ -40,6 +41,22 @@ export function createFieldView({ store, sampling }) {
   let asked = "";
   let last = 0;
   let data = null;
+
+  for (const { canvas } of [...Object.values(panels), heat]) {
+    canvas.addEventListener("pointermove", (event) => data && read(event, canvas.getBoundingClientRect()));
+  }
+
+  // The values at the place nearest to the pointer.
+  function read(event, area) {
+    const { side, extent, maps, apart } = data;
+    const cell = (share) => Math.max(0, Math.min(side - 1, Math.floor(share * side)));
+    const [i, j] = [cell((event.clientX - area.left) / area.width), cell(1 - (event.clientY - area.top) / area.height)];
+    const k = j * side + i;
+    const place = [i, j].map((at) => -extent + (at * 2 * extent) / (side - 1));
+    const pair = (values) => `(${values.map((value) => significant(value, 3)).join(", ")})`;
+    const parts = Object.entries(maps).map(([name, map]) => `${FIELD_NAMES[name].toLowerCase()} ${pair([map[2 * k], map[2 * k + 1]])}`);
+    reading.textContent = `At ${pair(place)}: ${parts.join(" · ")} · learned less exact ${significant(apart[k], 3)}`;
+  }
 
   async function refresh() {
     if (busy) return (again = true);

@@ -64,7 +64,8 @@ export function createQualityView({ store, palette, sampling }) {
     paint();
     try {
       const asked = { ...sampling(), sampler: "heun", steps: 18, samplers, n: Number(v.n), repeats: v.repeats };
-      const result = await store.job("lab_quality", asked, ({ partial, progress }) => {
+      const result = await store.job("lab_quality", asked, ({ partial, progress, message }) => {
+        if (message) status.textContent = message;
         if (!partial || store.get().lab !== of) return;
         data = partial;
         status.textContent = `Measuring… ${Math.round(100 * (progress ?? 0))} %`;
