@@ -12,6 +12,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError
 from diffatlas.export.lettering import fit, font
+from diffatlas.export.looping import HOLD, looping_gif
 from diffatlas.export.named import Named, first_preview
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 #: Pictures are enlarged to at least, and reduced to at most, so many pixels on their longer side.
 SMALLEST, LARGEST = 256, 768
-#: Milliseconds for which the last frame stands.
-HOLD = 1500
 BAR, LETTERS = 26, 12
 GROUND, PRINT, MUTED = "#171310", "#f4efe4", "#b3a796"
 
@@ -38,20 +37,7 @@ def gif(named: Named, milliseconds: int = 120) -> bytes:
     Shows the first image of the batch. Each frame has a palette of its own. Raises `CapabilityError` for a run
     without previews.
     """
-    frames = [_paletted(frame) for frame in _frames(named)]
-    file = io.BytesIO()
-    durations = [milliseconds] * (len(frames) - 1) + [HOLD]
-    frames[0].save(
-        file,
-        "GIF",
-        save_all=True,
-        append_images=frames[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-        disposal=1,
-    )
-    return file.getvalue()
+    return looping_gif([_paletted(frame) for frame in _frames(named)], milliseconds)
 
 
 def mp4(named: Named, frames_per_second: int = 8) -> bytes:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffatlas.export.lettering import fit, font
+from diffatlas.export.looping import looping_gif
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -16,26 +16,14 @@ if TYPE_CHECKING:
 
 SIDE, BAR, LETTERS, RADIUS = 440, 26, 12, 2.0
 GROUND, PRINT, MUTED = "#171310", "#f4efe4", "#b3a796"
-#: Milliseconds a frame, and those for which the last one stands.
-EACH, HOLD = 80, 1500
+#: Milliseconds a frame.
+EACH = 80
 
 
 def plane_gif(frames: Frames, labels: np.ndarray | None, colours: tuple[str, ...], extent: float) -> bytes:
     """Return a looping GIF. labels: class of each point, (n,); colours: of the classes, the first if there is none."""
     pictures = [_frame(frames, at, labels, colours, extent) for at in range(len(frames.points))]
-    file = io.BytesIO()
-    durations = [EACH] * (len(pictures) - 1) + [HOLD]
-    pictures[0].save(
-        file,
-        "GIF",
-        save_all=True,
-        append_images=pictures[1:],
-        duration=durations,
-        loop=0,
-        optimize=False,
-        disposal=1,
-    )
-    return file.getvalue()
+    return looping_gif(pictures, EACH)
 
 
 def _frame(
