@@ -301,10 +301,7 @@ class Library:
 
     def _find(self, run_id: str) -> Path:
         folder = self.folder / run_id if is_run_id(run_id) else None
-        if folder is not None and not folder.is_dir():
-            # A killed process may have left it aside.
-            trash.tidy(self.folder)
-        if folder is None or not folder.is_dir() or folder.is_symlink():
+        if folder is None or not trash.is_there(folder) or folder.is_symlink():
             raise RunNotFound(f"The library has no run {run_id!r}: `diffatlas runs` lists those it has.")
         return folder
 

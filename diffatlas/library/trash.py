@@ -22,6 +22,8 @@ from diffatlas.library.writer import beside
 TRASH = ".trash"
 #: A folder that is being written is left alone for this long.
 DAY = 86_400
+#: How often a run is looked for while it is being replaced.
+LOOKS = 50
 
 _LEFT = re.compile(r"\.(?P<id>[A-Za-z0-9][A-Za-z0-9_-]*)\.[0-9a-f]{8}\.(?P<kind>tmp|old|gone)")
 
@@ -95,6 +97,24 @@ def put_in_place(folder: Path, target: Path) -> None:
             continue
     for old in replaced:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a run is in its place, also while another process puts its successor there.
+
+    Between the two renames of `put_in_place` it is in neither; a killed process may have left it aside for good.
+    """
+    missed = 0
+    for _ in range(LOOKS):
+        if folder.is_dir():
+            return True
+        tidy(folder.parent)
+        # Twice in a row with nothing aside: it is not here.
+        missed = 0 if any(folder.parent.glob(f".{folder.name}.*.old")) else missed + 1
+        if missed == 2:
+            break
+        time.sleep(0.002)
+    return folder.is_dir()
 
 
 def tidy(library: Path) -> None:

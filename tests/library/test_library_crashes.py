@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from made_runs import made
 
-from diffatlas.library import Library
+from diffatlas.errors import RunNotFound
+from diffatlas.library import Library, trash
 from diffatlas.library.reader import read_info
 
 HERE = Path(__file__).parent
@@ -117,3 +118,27 @@ def test_processes_share_a_library(tmp_path: Path, how: str) -> None:
         assert library.load(run_id).status == "complete"
         assert read_info(library.path(run_id)).note == infos[run_id].note
     assert [p.name for p in library.folder.iterdir() if p.name.endswith((".tmp", ".old", ".gone"))] == []
+
+
+def test_a_run_between_two_renames_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process has moved the old one aside, and puts the new one in place while this one looks."""
+    library = Library(tmp_path / "runs", cap=0)
+    run_id = library.save(made(0))
+    folder = library.path(run_id)
+    aside = folder.with_name(f".{run_id}.0123abcd.old")
+    folder.rename(aside)
+    looks = []
+
+    def put_back(_: float) -> None:
+        looks.append(aside.exists())
+        if len(looks) == 3:
+            aside.rename(folder)
+
+    monkeypatch.setattr(trash, "tidy", lambda library: None)
+    monkeypatch.setattr(trash.time, "sleep", put_back)
+    assert library.path(run_id) == folder
+    assert looks == [True, True, True]
+    library.delete(run_id)
+    with pytest.raises(RunNotFound):
+        library.path(run_id)
+    assert len(looks) == 4
