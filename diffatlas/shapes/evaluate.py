@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ import numpy as np
 import typer
 
 from diffatlas.shapes.tasks import CATEGORIES, Task, judge, sample_tasks
+
+#: Images made together. It decides the last digits, so it is part of what a table was measured with.
+BATCH = 20
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,7 @@ def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def generate(
-    pipe: Any, tasks: list[Task], *, guidance: float, steps: int, seed: int, batch: int = 20
+    pipe: Any, tasks: list[Task], *, guidance: float, steps: int, seed: int, batch: int = BATCH
 ) -> np.ndarray:
     """One image a task, (N, 64, 64, 3) uint8; image i starts from the noise of seed ``seed + i``."""
     import torch
@@ -84,6 +88,66 @@ def evaluate(
     return scores
 
 
+@dataclass(frozen=True)
+class _Share:
+    """What one process judges: tasks ``start`` to ``stop`` of a category."""
+
+    category: str
+    start: int
+    stop: int
+
+
+def evaluate_in_processes(
+    model: Path,
+    *,
+    processes: int,
+    n: int = 200,
+    guidance: float = 3.0,
+    steps: int = 30,
+    seed: int = 10_000,
+    categories: tuple[str, ...] = CATEGORIES,
+    progress: Callable[[Score], None] | None = None,
+) -> list[Score]:
+    """`evaluate` for a pipeline folder, shared among processes of one thread each; the verdicts are the same."""
+    from multiprocessing import get_context
+
+    shares = [_Share(c, start, min(start + BATCH, n)) for c in categories for start in range(0, n, BATCH)]
+    verdicts: dict[str, list[tuple[bool, bool]]] = {c: [] for c in categories}
+    scores = []
+    with get_context("spawn").Pool(processes, _begin, (model,)) as pool:
+        asked = [(share, n, guidance, steps, seed) for share in shares]
+        for share, found in zip(shares, pool.imap(_judge_share, asked), strict=True):
+            verdicts[share.category] += found
+            if len(verdicts[share.category]) == n:
+                right = verdicts[share.category]
+                score = Score(share.category, n, sum(c for c, _ in right), sum(c and e for c, e in right))
+                scores.append(score)
+                if progress:
+                    progress(score)
+    return scores
+
+
+_pipe: Any = None
+
+
+def _begin(model: Path) -> None:
+    global _pipe
+    import torch
+
+    from diffatlas.shapes.model import build_pipeline, load_parts
+
+    torch.set_num_threads(1)
+    _pipe = build_pipeline(load_parts(model))
+
+
+def _judge_share(asked: tuple[_Share, int, float, int, int]) -> list[tuple[bool, bool]]:
+    share, n, guidance, steps, seed = asked
+    tasks = sample_tasks(share.category, n)[share.start : share.stop]
+    images = generate(_pipe, tasks, guidance=guidance, steps=steps, seed=seed + share.start)
+    verdicts = [judge(image, task) for image, task in zip(images, tasks, strict=True)]
+    return [(verdict.correct, verdict.nothing_else) for verdict in verdicts]
+
+
 def table(scores: list[Score]) -> str:
     """The scores as a Markdown table with 95% intervals."""
     lines = ["| category | correct | 95% interval | images | and nothing else |", "|---|---|---|---|---|"]
@@ -102,21 +166,21 @@ def main(
     steps: Annotated[int, typer.Option(help="Denoising steps.")] = 30,
     seed: Annotated[int, typer.Option(help="Seed of the first image of each category.")] = 10_000,
     sheet: Annotated[Path | None, typer.Option(help="Folder for a contact sheet of each category.")] = None,
+    processes: Annotated[int, typer.Option(help="Processes that share the work; 0 for one a processor.")] = 0,
     write: Annotated[bool, typer.Option("--write", help="Put the table into the model card.")] = False,
 ) -> None:
     """Print the table of the model card."""
     from diffatlas.shapes.model import build_pipeline, load_parts
 
-    pipe = build_pipeline(load_parts(model))
-    scores = evaluate(
-        pipe,
-        n=n,
-        guidance=guidance,
-        steps=steps,
-        seed=seed,
-        progress=lambda s: print(f"{s.category:12} {s.share:.3f}", flush=True),
-        keep=(lambda c, t, i: contact_sheet(sheet, c, t, i)) if sheet else None,
-    )
+    def told(score: Score) -> None:
+        print(f"{score.category:12} {score.share:.3f}", flush=True)
+
+    asked: dict[str, Any] = {"n": n, "guidance": guidance, "steps": steps, "seed": seed, "progress": told}
+    if sheet:
+        pipe = build_pipeline(load_parts(model))
+        scores = evaluate(pipe, keep=lambda c, t, i: contact_sheet(sheet, c, t, i), **asked)
+    else:
+        scores = evaluate_in_processes(model, processes=processes or os.cpu_count() or 1, **asked)
     print(table(scores))
     if write:
         write_table(model / "README.md", table(scores))

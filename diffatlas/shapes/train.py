@@ -2,13 +2,16 @@
 
 Stages: the text encoder (seconds), the VAE (minutes), the denoiser (hours on a CPU, minutes on a GPU). Without
 ``--fresh`` the weights in ``--model`` are taken up and trained on; with a checkpoint in ``--work`` the optimizer
-goes on where it stopped. On a CPU, one single-threaded process per core is fastest::
+goes on where it stopped. At every checkpoint the pipeline is written, and into ``--work`` a grid of samples and the
+validation loss by noise level; at the end the table of the card, where ``--table`` asks for it. On a CPU, one
+single-threaded process per core is fastest::
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m diffatlas.shapes.train --minutes 120
 """
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import time
@@ -19,10 +22,13 @@ import torch
 import torch.distributed as dist
 import typer
 
-from diffatlas.shapes.model import build_parts, load_parts, save_pipeline
+from diffatlas.shapes.evaluate import evaluate_in_processes, table, write_table
+from diffatlas.shapes.grid import sample_grid
+from diffatlas.shapes.model import PARTS, build_parts, kind_of, load_parts, save_pipeline
+from diffatlas.shapes.train_denoiser import DenoiserTrainer, load_checkpoint, train_denoiser
 from diffatlas.shapes.train_text import train_text
-from diffatlas.shapes.train_unet import UnetTrainer, load_checkpoint, train_unet
 from diffatlas.shapes.train_vae import train_vae, vae_quality
+from diffatlas.shapes.validate import validate
 
 
 class Bar:
@@ -64,9 +70,18 @@ def main(
     rate: Annotated[float, typer.Option(help="Peak learning rate of the denoiser.")] = 1.2e-3,
     seed: Annotated[int, typer.Option(help="Seed of the scenes, the noise and new weights.")] = 0,
     device: Annotated[str, typer.Option(help='"cpu" or "cuda".')] = "cpu",
+    table_images: Annotated[
+        int, typer.Option("--table", help="Images a category of the table at the end; 0 for none.")
+    ] = 0,
     fresh: Annotated[bool, typer.Option("--fresh", help="Start from new random weights.")] = False,
+    kind: Annotated[str, typer.Option(help='Of new weights: "unet" or "dit".')] = "unet",
+    vae_from: Annotated[
+        Path | None, typer.Option(help="Of new weights: a pipeline folder whose VAE is taken over.")
+    ] = None,
 ) -> None:
-    """Train the embedded model and write its pipeline folder."""
+    """Train an embedded model and write its pipeline folder."""
+    if kind not in PARTS:
+        raise typer.BadParameter(f"kind is one of {', '.join(PARTS)}")
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
         dist.init_process_group("gloo")
@@ -74,21 +89,25 @@ def main(
     torch.manual_seed(seed)
     random.seed(seed)
     progress = Bar() if rank == 0 else None
-    checkpoint = work / "unet.pt"
-    parts = build_parts() if fresh else load_parts(model)
+    parts = build_parts(kind) if fresh else load_parts(model)
+    if fresh and vae_from is not None:
+        parts["vae"].load_state_dict(load_parts(vae_from)["vae"].state_dict())
     if fresh:
-        vae_minutes, text_steps = vae_minutes or 10, text_steps or 600
+        text_steps = text_steps or 600
+        vae_minutes = 0 if vae_from is not None else vae_minutes or 10
     # Rank 0 does the short stages; the others receive its text encoder with the denoiser's first broadcast.
-    if rank == 0 and text_steps:
-        train_text(
-            parts["text_encoder"],
-            parts["tokenizer"],
-            steps=text_steps,
-            batch=256,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
+    checkpoint = work / f"{kind_of(parts)}.pt"
+    for name in ("text_encoder", "text_encoder_2"):
+        if rank == 0 and text_steps and name in parts:
+            train_text(
+                parts[name],
+                parts["tokenizer"],
+                steps=text_steps,
+                batch=256,
+                seed=seed,
+                device=device,
+                progress=progress,
+            )
     if rank == 0 and vae_minutes:
         train_vae(parts["vae"], minutes=vae_minutes, batch=32, seed=seed, device=device, progress=progress)
         print({k: round(v, 2) for k, v in vae_quality(parts["vae"]).items()}, flush=True)
@@ -96,19 +115,37 @@ def main(
     if world > 1:
         dist.barrier()
     if minutes > 0:
-        trainer = UnetTrainer(parts, seed=seed + 1, device=device, rate=rate, rank=rank, world=world)
+        trainer = DenoiserTrainer(parts, seed=seed + 1, device=device, rate=rate, rank=rank, world=world)
         spent = load_checkpoint(trainer, checkpoint) if checkpoint.exists() and not fresh else 0.0
-        train_unet(
+        train_denoiser(
             trainer,
             minutes=minutes,
             batch=batch,
             checkpoint=checkpoint,
             spent_before=spent,
             progress=progress,
-            on_save=lambda t: save_pipeline(t.averaged_parts(), model),
+            on_save=lambda t: _checkpointed(t, model, work),
         )
     if world > 1:
         dist.destroy_process_group()
+    if rank == 0 and table_images:
+        scores = evaluate_in_processes(model, processes=os.cpu_count() or 1, n=table_images)
+        print(table(scores), flush=True)
+        if (model / "README.md").exists():
+            write_table(model / "README.md", table(scores))
+
+
+def _checkpointed(trainer: DenoiserTrainer, model: Path, work: Path) -> None:
+    """Write the pipeline, a grid of samples, and a line of the validation loss by noise level."""
+    parts = trainer.averaged_parts()
+    save_pipeline(parts, model)
+    found = validate(parts)
+    with (work / "validation.jsonl").open("a") as log:
+        log.write(
+            json.dumps({"scenes": trainer.seen, "timesteps": found.timesteps, "losses": found.losses}) + "\n"
+        )
+    print(f"{trainer.seen:,} scenes  {found.line()}", flush=True)
+    sample_grid(parts, work / f"grid-{trainer.seen:09d}.webp")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Train the denoiser and the text encoder together on fresh scenes."""
+"""Train a denoiser and its text encoders together on fresh scenes."""
 
 from __future__ import annotations
 
@@ -14,37 +14,54 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffatlas.shapes.data import Batch, SceneStream
+from diffatlas.shapes.model import DIT_LAYERS, PATCH, TRAINED, kind_of
+from diffatlas.shapes.predict import conditioning, count_zero_tokens, ids_of, predict, spoil
 from diffatlas.shapes.scenes import COLORS, SHAPES
-from diffatlas.shapes.train_text import CaptionReader, slot_table, token_ids
+from diffatlas.shapes.train_text import CaptionReader, slot_table
 
 CAPTION_DROP = 0.12
 #: The distance channel tells the shape, and is weighted more.
 CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0)
 #: Weights of the auxiliary losses (see `CellReader`, `CaptionReader`).
 CELL_WEIGHT, CAPTION_WEIGHT = 0.15, 0.03
-#: The layout is settled while hardly anything is visible: half of the timesteps are drawn from the noisiest fifth.
-NOISY_SHARE, NOISY_FROM = 0.5, 0.8
+#: The layout, and colours that no caption names, are settled while little is visible: half of the levels are drawn
+#: from the noisiest part.
+NOISY_SHARE, NOISY_FROM = 0.5, 0.6
+#: Blocks of "dit" whose features are read, from 0.
+READ_BLOCKS = (DIT_LAYERS // 2, DIT_LAYERS - 2)
 
 
 class CellReader(nn.Module):
-    """Reads from the decoder's features which shape and which colour each cell will hold.
+    """Reads from the denoiser's features which shape and which colour each cell will hold.
 
     The mean squared error of a latent says little about which of two similar shapes belongs in a place; a
     cross-entropy does. The heads only shape the features while training (in the spirit of representation
-    alignment, Yu et al. 2024, arXiv 2410.06940) and are not part of the model.
+    alignment, Yu et al. 2024, arXiv 2410.06940) and are not part of the model. Of "unet" they read two blocks of the
+    decoder, of "dit" the image's tokens after `READ_BLOCKS`.
     """
 
-    def __init__(self, unet: Any) -> None:
+    def __init__(self, parts: dict[str, Any]) -> None:
         super().__init__()
-        widths = unet.config.block_out_channels
-        classes = 2 + len(SHAPES) + len(COLORS)
-        self.heads = nn.ModuleList(nn.Conv2d(w, classes, 1) for w in (widths[-1], widths[-2]))
         self.features: list[torch.Tensor] = []
-        for block in unet.up_blocks[:2]:
-            block.register_forward_hook(lambda _m, _a, out: self.features.append(out))
+        if kind_of(parts) == "unet":
+            widths = parts["unet"].config.block_out_channels[-1:-3:-1]
+            for block in parts["unet"].up_blocks[:2]:
+                block.register_forward_hook(lambda _m, _a, out: self.features.append(out))
+        else:
+            transformer = parts["transformer"]
+            side = transformer.config.sample_size // PATCH
+            widths = [transformer.inner_dim] * len(READ_BLOCKS)
+            for number in READ_BLOCKS:
+                transformer.transformer_blocks[number].register_forward_hook(
+                    lambda _m, _a, out: self.features.append(
+                        out[1].transpose(1, 2).unflatten(2, (side, side))
+                    )
+                )
+        classes = 2 + len(SHAPES) + len(COLORS)
+        self.heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in widths)
 
     def loss(self, data: Batch) -> torch.Tensor:
-        """Cross-entropy of shape and colour per cell, mean over the two resolutions; clears the features."""
+        """Cross-entropy of shape and colour per cell, mean over what is read; clears the features."""
         total = torch.zeros((), device=data.latents.device)
         for head, feature in zip(self.heads, self.features, strict=True):
             shape, color = head(feature.float()).split([1 + len(SHAPES), 1 + len(COLORS)], 1)
@@ -56,7 +73,7 @@ class CellReader(nn.Module):
         return total / len(self.heads)
 
 
-class UnetTrainer:
+class DenoiserTrainer:
     """State of the training: the trained modules, their moving average, the optimizer, the data.
 
     ``rank`` and ``world`` share the work between processes: each draws its own scenes and the gradients are
@@ -67,12 +84,14 @@ class UnetTrainer:
         self, parts: dict[str, Any], *, seed: int, device: str, rate: float, rank: int = 0, world: int = 1
     ) -> None:
         self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
-        self.unet = parts["unet"].train().to(device)
-        self.text_encoder = parts["text_encoder"].train().to(device)
-        self.trained = nn.ModuleDict({"unet": self.unet, "text_encoder": self.text_encoder})
+        self.kind = kind_of(parts)
+        self.trained = nn.ModuleDict({name: parts[name].train().to(device) for name in TRAINED[self.kind]})
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
-        self.reader = CellReader(self.unet).to(device)
-        self.caption_reader = CaptionReader(self.text_encoder.config.hidden_size).to(device)
+        if self.kind == "dit":
+            count_zero_tokens(parts["transformer"])
+        self.reader = CellReader(parts).to(device)
+        width = sum(self.trained[name].config.hidden_size for name in TRAINED[self.kind][1:])
+        self.caption_reader = CaptionReader(width).to(device)
         self.readers = nn.ModuleDict({"cells": self.reader, "captions": self.caption_reader})
         self.parameters = [*self.trained.parameters(), *self.readers.parameters()]
         if world > 1:
@@ -88,10 +107,8 @@ class UnetTrainer:
         )
         self.stream = SceneStream(seed * 1000 + rank, device)
         self.noise = torch.Generator(device=device).manual_seed(seed * 1000 + rank)
-        alphas = parts["scheduler"].alphas_cumprod.to(device)
-        self.alpha, self.sigma = alphas.sqrt(), (1 - alphas).sqrt()
         self.weights = torch.tensor(CHANNEL_WEIGHTS, device=device)[:, None, None]
-        self.empty = token_ids(parts["tokenizer"], [""], device)
+        self.empty = ids_of(parts, [""], device)
         self.steps = 0
         self.seen = 0
 
@@ -117,34 +134,33 @@ class UnetTrainer:
         return float(loss.detach()), float(cells.detach())
 
     def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The weighted v-prediction error (Salimans and Ho 2022, arXiv 2202.00512), the cells' and the captions'
-        loss."""
+        """The weighted squared error of the prediction (`predict.spoil`), the cells' and the captions' loss."""
         n = len(data.captions)
-        ids = token_ids(self.parts["tokenizer"], data.captions, self.device)
+        ids = ids_of(self.parts, data.captions, self.device)
         dropped = torch.rand(n, generator=self.noise, device=self.device) < CAPTION_DROP
         ids = torch.where(dropped[:, None], self.empty, ids)
-        t = self.timesteps(n)
-        a, s = self.alpha[t][:, None, None, None], self.sigma[t][:, None, None, None]
-        eps = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
-        noisy, v = a * data.latents + s * eps, a * eps - s * data.latents
+        levels = self.levels(n)
+        noise = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
+        spoiled = spoil(self.parts, data.latents, noise, levels)
         half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
         with half:
-            context = self.text_encoder(ids).last_hidden_state
-            predicted = self.unet(noisy, t, context, return_dict=False)[0]
-        loss = (self.weights * (predicted.float() - v) ** 2).mean()
+            told = conditioning(self.parts, ids)
+            predicted = predict(self.parts, spoiled.noisy, spoiled.timesteps, told)
+        loss = (self.weights * (predicted.float() - spoiled.target) ** 2).mean()
         truth = slot_table(data.scenes, data.captions, self.device)
-        captions, _ = self.caption_reader(context[~dropped], truth[~dropped])
+        # Of "dit" the last token is one of the zeros.
+        words = told.context[:, : ids.shape[1]]
+        captions, _ = self.caption_reader(words[~dropped], truth[~dropped])
         return loss, self.reader.loss(data), captions
 
-    def timesteps(self, n: int) -> torch.Tensor:
-        """Timesteps of a batch, (n,): stratified, so that each part of the schedule is met in every batch."""
+    def levels(self, n: int) -> torch.Tensor:
+        """Noise levels of a batch in [0, 1), (n,): stratified, so that each part is met in every batch."""
         noisy = round(n * NOISY_SHARE)
         draw = torch.rand(n, generator=self.noise, device=self.device)
         place = torch.arange(n, device=self.device)
         anywhere = (place + draw) / (n - noisy)
         high = NOISY_FROM + (1 - NOISY_FROM) * (place - (n - noisy) + draw) / noisy
-        u = torch.where(place < n - noisy, anywhere, high)
-        return (u * len(self.alpha)).long().clamp(max=len(self.alpha) - 1)
+        return torch.where(place < n - noisy, anywhere, high)
 
     def _average_gradients(self) -> None:
         grads = [p.grad for p in self.parameters if p.grad is not None]
@@ -161,7 +177,7 @@ class UnetTrainer:
     def averaged_parts(self) -> dict[str, Any]:
         """The pipeline's parts with the averaged weights, on the CPU."""
         mean = copy.deepcopy(self.average).to("cpu").eval()
-        return {**self.parts, "unet": mean["unet"], "text_encoder": mean["text_encoder"]}
+        return {**self.parts, **dict(mean.items())}
 
     def state(self) -> dict[str, Any]:
         """Everything that a later process needs to go on exactly as this one would, but for the data."""
@@ -194,8 +210,8 @@ def decay(share: float) -> float:
     return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi))))
 
 
-def train_unet(
-    trainer: UnetTrainer,
+def train_denoiser(
+    trainer: DenoiserTrainer,
     *,
     minutes: float,
     batch: int,
@@ -203,7 +219,7 @@ def train_unet(
     save_every: float = 5.0,
     progress: Callable[[float, str], None] | None = None,
     spent_before: float = 0.0,
-    on_save: Callable[[UnetTrainer], None] | None = None,
+    on_save: Callable[[DenoiserTrainer], None] | None = None,
 ) -> None:
     """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process;
     write ``checkpoint`` every ``save_every`` minutes and at the end."""
@@ -223,7 +239,8 @@ def train_unet(
         if trainer.rank == 0:
             if progress and trainer.steps % 10 == 0:
                 progress(
-                    float(share), f"unet {trainer.seen:,} scenes  loss {smooth[0]:.4f}  cells {smooth[1]:.4f}"
+                    float(share),
+                    f"{trainer.kind} {trainer.seen:,} scenes  loss {smooth[0]:.4f}  cells {smooth[1]:.4f}",
                 )
             if checkpoint and time.monotonic() - saved > save_every * 60:
                 save_checkpoint(trainer, checkpoint, (time.monotonic() - start) / 60)
@@ -236,7 +253,7 @@ def train_unet(
             on_save(trainer)
 
 
-def save_checkpoint(trainer: UnetTrainer, path: Path, minutes: float) -> None:
+def save_checkpoint(trainer: DenoiserTrainer, path: Path, minutes: float) -> None:
     """Replace the checkpoint atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
@@ -244,7 +261,7 @@ def save_checkpoint(trainer: UnetTrainer, path: Path, minutes: float) -> None:
     part.replace(path)
 
 
-def load_checkpoint(trainer: UnetTrainer, path: Path) -> float:
+def load_checkpoint(trainer: DenoiserTrainer, path: Path) -> float:
     """Take up a checkpoint; return the minutes of training that it holds."""
     state = torch.load(path, map_location=trainer.device, weights_only=True)
     minutes = state.pop("minutes")

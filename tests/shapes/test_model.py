@@ -6,19 +6,28 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.stats import binomtest
 
 from diffatlas.registry import models_folder
+from diffatlas.shapes import grid
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.detect import detect
-from diffatlas.shapes.evaluate import generate, table, wilson
+from diffatlas.shapes.evaluate import evaluate, evaluate_in_processes, generate, table, wilson
 from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
 from diffatlas.shapes.scenes import vocabulary
-from diffatlas.shapes.tasks import judge, sample_tasks
+from diffatlas.shapes.tasks import CATEGORIES, judge, sample_tasks
 from diffatlas.shapes.tokenizer import build_tokenizer
+from diffatlas.shapes.train_denoiser import (
+    CellReader,
+    DenoiserTrainer,
+    decay,
+    load_checkpoint,
+    save_checkpoint,
+)
 from diffatlas.shapes.train_text import token_ids
-from diffatlas.shapes.train_unet import CellReader, UnetTrainer, decay, load_checkpoint, save_checkpoint
 from diffatlas.shapes.train_vae import vae_quality
+from diffatlas.shapes.validate import validate
 
 SHIPPED = models_folder() / "shapes"
 
@@ -103,9 +112,9 @@ def test_intervals_agree_with_scipy(k, n):
     assert table([]).count("\n") == 1
 
 
-def _trainer(seed: int = 3) -> UnetTrainer:
+def _trainer(seed: int = 3, kind: str = "unet") -> DenoiserTrainer:
     torch.manual_seed(seed)
-    return UnetTrainer(build_parts(), seed=seed, device="cpu", rate=1e-3)
+    return DenoiserTrainer(build_parts(kind), seed=seed, device="cpu", rate=1e-3)
 
 
 def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
@@ -152,7 +161,7 @@ def test_v_prediction_target_matches_the_scheduler():
         trainer.reader.features += [torch.zeros(4, 128, 8, 8), torch.zeros(4, 64, 16, 16)]
         return (scheduler.get_velocity(data.latents, eps, t),)
 
-    trainer.unet = perfect
+    trainer.parts["unet"] = perfect
     loss, cells, _ = trainer.loss(data)
     assert float(loss) < 1e-5
     # Heads that see nothing can do no better than their biases: finite, and no better than chance.
@@ -162,12 +171,12 @@ def test_v_prediction_target_matches_the_scheduler():
 
 def test_half_of_the_timesteps_are_noisy_and_every_part_of_the_schedule_is_met():
     trainer = _trainer()
-    t = torch.cat([trainer.timesteps(32) for _ in range(50)])
+    t = 1000 * torch.cat([trainer.levels(32) for _ in range(50)])
     assert int(t.min()) >= 0
     assert int(t.max()) <= 999
-    # Half of them uniform over [800, 1000), the others over [0, 1000).
-    assert float((t >= 800).float().mean()) == pytest.approx(0.5 + 0.5 * 0.2, abs=0.02)
-    for low in range(0, 800, 100):
+    # Half of them uniform over [600, 1000), the others over [0, 1000).
+    assert float((t >= 600).float().mean()) == pytest.approx(0.5 + 0.5 * 0.4, abs=0.02)
+    for low in range(0, 600, 100):
         share = float(((t >= low) & (t < low + 100)).float().mean())
         assert share == pytest.approx(0.05, abs=0.01)
 
@@ -176,3 +185,29 @@ def test_learning_rate_holds_then_falls():
     assert decay(0.0) == decay(0.3) == 1
     assert decay(0.6) > decay(0.9) > decay(1.0)
     assert decay(1.0) == pytest.approx(0.02)
+
+
+def test_validation_is_the_same_each_time_and_sees_a_trained_model():
+    shipped = validate(load_parts(SHIPPED), n=48)
+    again = validate(load_parts(SHIPPED), n=48)
+    assert shipped == again
+    # At the noisiest level hardly more than the caption is known.
+    assert all(loss < 0.95 * blind for loss, blind in zip(shipped.losses, shipped.blind, strict=True))
+    assert shipped.mean < 0.3
+    fresh = validate(build_parts(), n=48)
+    assert all(loss > 0.95 * blind for loss, blind in zip(fresh.losses, fresh.blind, strict=True))
+    assert f"validation {shipped.mean:.4f}" in shipped.line()
+
+
+def test_processes_share_an_evaluation_and_agree_with_one(pipe):
+    asked = {"n": 22, "steps": 3, "categories": ("colour", "two")}
+    alone = evaluate(pipe, **asked)
+    assert evaluate_in_processes(SHIPPED, processes=2, **asked) == alone
+
+
+def test_the_grid_is_a_row_a_category(tmp_path, monkeypatch):
+    monkeypatch.setattr(grid, "STEPS", 2)
+    monkeypatch.setattr(grid, "EACH", 2)
+    grid.sample_grid(load_parts(SHIPPED), tmp_path / "grid.webp")
+    with Image.open(tmp_path / "grid.webp") as sheet:
+        assert sheet.size == (2 * 2 * 65, 2 * len(CATEGORIES) * 65)
