@@ -33,7 +33,7 @@ _BOUNDS: dict[str, tuple[float, float]] = {
     "ema": (0, 0.9999),
     "steps": (100, 100_000),
     "seed": (0, 2**31 - 1),
-    "train_points": (0, 100_000),
+    "train_points": (0, 5_000),
 }
 
 

@@ -57,7 +57,7 @@ export function createTraining({ onTrain, onContinue, onStop, onPretrained }) {
       learning_rate: { label: "Learning rate", kind: "number", min: 0.00001, max: 0.05, value: 0.003 },
       label_drop: { label: "Class hidden", kind: "number", min: 0, max: 0.9, step: 0.05, value: 0.2, title: "The share of points whose class is hidden in training, so that the network also learns the field without class" },
       ema: { label: "Average", kind: "number", min: 0, max: 0.9999, value: 0.998, title: "Decay of the moving average of the weights, which is what samples" },
-      train_points: { label: "Training points", kind: "number", min: 0, max: 100000, step: 1, value: 0, title: "Size of a fixed training set; 0 draws fresh points for every batch" },
+      train_points: { label: "Training points", kind: "number", min: 0, max: 5000, step: 1, value: 0, title: "Size of a fixed training set; 0 draws fresh points for every batch" },
       seed: { label: "Seed", kind: "number", min: 0, max: 2147483647, step: 1, value: 0 },
       pairing: { label: "Noise pairing", kind: "select", options: [["independent", "independent"], ["ot", "optimal transport"]], value: "independent" },
       fourier: { label: "Fourier features of the point", kind: "check", value: true, wide: true },

@@ -63,6 +63,7 @@ export function createQualityView({ store, palette, sampling }) {
     status.textContent = "Measuring the target against itself…";
     paint();
     try {
+      const { field, classes, weight } = sampling();
       const asked = { ...sampling(), sampler: "heun", steps: 18, samplers, n: Number(v.n), repeats: v.repeats };
       const result = await store.job("lab_quality", asked, ({ partial, progress, message }) => {
         if (message) status.textContent = message;
@@ -72,7 +73,7 @@ export function createQualityView({ store, palette, sampling }) {
         paint();
       }, (id) => (job = id));
       if (result) data = result;
-      status.textContent = data ? `${data.rows.length} samplings of ${Number(v.n).toLocaleString("en")} points, ${sampling().field} field.` : "";
+      status.textContent = data ? `${data.rows.length} samplings of ${Number(v.n).toLocaleString("en")} points, ${field} field${whose(classes)}${weight && classes !== "none" ? `, guidance w ${weight}` : ""}.` : "";
     } catch (error) {
       status.textContent = "";
       problem.textContent = error.message;
@@ -84,6 +85,8 @@ export function createQualityView({ store, palette, sampling }) {
     paint();
     return data;
   }
+
+  const whose = (classes) => (classes === "all" ? "" : classes === "none" ? " without class" : `, class ${store.get().lab.classes[classes]}`);
 
   /** Mean and standard deviation of a measure for a sampler, by steps: [[steps, calls, mean, sd]]. */
   function summary(name, sampler) {
