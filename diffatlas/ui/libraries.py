@@ -34,6 +34,8 @@ class Libraries:
         self._lock = threading.Lock()
         self._open: dict[str, Library] = {}
         self._next_sweep = 0.0
+        # Two that delete one folder at the same time would leave the half of it.
+        self._sweeping = threading.Lock()
 
     def of(self, visitor: str) -> Library:
         """Return the library in which this visitor's runs are."""
@@ -61,16 +63,17 @@ class Libraries:
 
     def sweep(self) -> None:
         """Delete the libraries whose visitors have been away too long, and files that nobody has asked for since."""
-        private_files.sweep(KEPT_SECONDS)
-        if not self.shared:
-            return
-        for folder in (self.root / "visitors").glob("*"):
-            mark = folder / _VISITED
-            last = mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
-            if time.time() - last > KEPT_SECONDS:
-                with self._lock:
-                    self._open.pop(folder.name, None)
-                shutil.rmtree(folder, ignore_errors=True)
+        with self._sweeping:
+            private_files.sweep(KEPT_SECONDS)
+            if not self.shared:
+                return
+            for folder in (self.root / "visitors").glob("*"):
+                mark = folder / _VISITED
+                last = mark.stat().st_mtime if mark.exists() else folder.stat().st_mtime
+                if time.time() - last > KEPT_SECONDS:
+                    with self._lock:
+                        self._open.pop(folder.name, None)
+                    shutil.rmtree(folder, ignore_errors=True)
 
 
 def is_shared() -> bool:
