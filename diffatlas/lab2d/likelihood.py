@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from diffatlas.lab2d.mixtures import Labels, Target, laplacian
-from diffatlas.lab2d.training import Learned
 
 #: Noise levels of the integration.
 STEPS = 128
@@ -30,6 +29,8 @@ def log_likelihood(
 ) -> np.ndarray:
     """Return log p(x; LOW) of the model that the denoiser defines, (n,) in nats.
 
+    divergence: of the denoiser by x, such as `training.Learned.divergence` or `exact_divergence`.
+
     The change of variables along dx/dsigma = (x - D) / sigma (Song et al. 2021, eq. 39; Chen et al. 2018)::
 
         log p(x; LOW) = log N(x_HIGH; 0, HIGH^2 I) + integral of div (x - D) / sigma over sigma from LOW to HIGH
@@ -49,10 +50,3 @@ def log_likelihood(
         x = x + width / 2 * (slope + slope_after)
         total += width / 2 * (spread + spread_after)
     return total - np.sum(x**2, axis=1) / (2 * HIGH**2) - np.log(2 * np.pi * HIGH**2)
-
-
-def model_log_likelihood(
-    model: Learned, x: np.ndarray, labels: Labels = None, steps: int = STEPS
-) -> np.ndarray:
-    """Return log p_theta(x) of a trained model, (n,) in nats."""
-    return log_likelihood(model, model.divergence, x, labels, steps)

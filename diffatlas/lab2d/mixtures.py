@@ -162,7 +162,7 @@ class Boxes:
 class Target:
     """A distribution p(x0, class): components with weights, each of one class and of one mode.
 
-    ``modes`` groups components into the places whose coverage is counted; ``about`` says how it is made.
+    ``modes`` groups components into the places whose coverage is counted.
     """
 
     name: str
@@ -171,7 +171,6 @@ class Target:
     labels: np.ndarray  # (K,), 0 .. classes - 1
     modes: np.ndarray  # (K,), 0 .. modes - 1
     classes: tuple[str, ...]
-    about: str = ""
     _of: dict[int, Target] = field(default_factory=dict, repr=False, compare=False)
 
     def only(self, label: int) -> Target:

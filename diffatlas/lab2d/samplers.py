@@ -144,32 +144,9 @@ def _velocity(denoise: Bound, z: np.ndarray, t: float) -> np.ndarray:
     return (z - denoise(z / (1 - t), t / (1 - t))) / t
 
 
-@dataclass(frozen=True)
-class Sampler:
-    """label: of the menu. calls: of the denoiser for N steps. about: one line."""
-
-    label: str
-    about: str
-    stochastic: bool = False
-    straight: bool = False
-
-    def calls(self, name: str, steps: int) -> int:
-        """Return how often the denoiser is called in so many steps."""
-        return {"ddpm": T, "heun": 2 * steps - 1, "midpoint": 2 * steps}.get(name, steps)
-
-
-SAMPLERS: dict[str, Sampler] = {
-    "ddpm": Sampler("DDPM", f"The full chain of {T} steps, with fresh noise in each.", stochastic=True),
-    "ddim": Sampler("DDIM", "Evenly spaced levels of the model’s schedule; eta adds fresh noise."),
-    "heun": Sampler(
-        "Heun (EDM)", "Second order on the Karras grid, two evaluations a step; churn adds fresh noise."
-    ),
-    "dpmpp_2m": Sampler("DPM-Solver++ 2M", "Second order on the Karras grid with one evaluation a step."),
-    "euler": Sampler("Euler", "Equal steps of t along the straight path.", straight=True),
-    "midpoint": Sampler(
-        "Midpoint", "Second order along the straight path, two evaluations a step.", straight=True
-    ),
-}
+SAMPLERS = ("ddpm", "ddim", "heun", "dpmpp_2m", "euler", "midpoint")
+#: Those whose own path is the straight one.
+STRAIGHT = ("euler", "midpoint")
 
 
 @dataclass(frozen=True)
@@ -203,7 +180,14 @@ class Plan:
     @property
     def calls(self) -> int:
         """How often the denoiser is called for a batch."""
-        return SAMPLERS[self.sampler].calls(self.sampler, self.steps)
+        return {"ddpm": T, "heun": 2 * self.steps - 1, "midpoint": 2 * self.steps}.get(
+            self.sampler, self.steps
+        )
+
+    @property
+    def straight(self) -> bool:
+        """Whether its frames are scaled as the straight path is."""
+        return self.sampler in STRAIGHT
 
     @property
     def stochastic(self) -> bool:

@@ -62,25 +62,33 @@ def generate(
     return np.concatenate(images)
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """How a table is measured: ``n`` images a category, image i of each from the noise of seed ``seed + i``."""
+
+    n: int = 200
+    guidance: float = 3.0
+    steps: int = 30
+    seed: int = 10_000
+    categories: tuple[str, ...] = CATEGORIES
+
+    def generate(self, pipe: Any, category: str, start: int, stop: int) -> tuple[list[Task], np.ndarray]:
+        """Return some of a category's tasks, and an image for each."""
+        tasks = sample_tasks(category, self.n)[start:stop]
+        return tasks, generate(pipe, tasks, guidance=self.guidance, steps=self.steps, seed=self.seed + start)
+
+
 def evaluate(
     pipe: Any,
-    *,
-    n: int = 200,
-    guidance: float = 3.0,
-    steps: int = 30,
-    seed: int = 10_000,
-    categories: tuple[str, ...] = CATEGORIES,
+    protocol: Protocol,
     progress: Callable[[Score], None] | None = None,
     keep: Callable[[str, list[Task], np.ndarray], None] | None = None,
 ) -> list[Score]:
-    """Score ``n`` images in each category."""
+    """Score a pipeline. keep: told of each category's tasks and images."""
     scores = []
-    for category in categories:
-        tasks = sample_tasks(category, n)
-        images = generate(pipe, tasks, guidance=guidance, steps=steps, seed=seed)
-        verdicts = [judge(i, t) for i, t in zip(images, tasks, strict=True)]
-        clean = sum(v.correct and v.nothing_else for v in verdicts)
-        scores.append(Score(category, n, sum(v.correct for v in verdicts), clean))
+    for category in protocol.categories:
+        tasks, images = protocol.generate(pipe, category, 0, protocol.n)
+        scores.append(_score(category, _verdicts(tasks, images)))
         if progress:
             progress(scores[-1])
         if keep:
@@ -88,43 +96,39 @@ def evaluate(
     return scores
 
 
-@dataclass(frozen=True)
-class _Share:
-    """What one process judges: tasks ``start`` to ``stop`` of a category."""
-
-    category: str
-    start: int
-    stop: int
-
-
 def evaluate_in_processes(
-    model: Path,
-    *,
-    processes: int,
-    n: int = 200,
-    guidance: float = 3.0,
-    steps: int = 30,
-    seed: int = 10_000,
-    categories: tuple[str, ...] = CATEGORIES,
-    progress: Callable[[Score], None] | None = None,
+    model: Path, protocol: Protocol, processes: int, progress: Callable[[Score], None] | None = None
 ) -> list[Score]:
     """`evaluate` for a pipeline folder, shared among processes of one thread each; the verdicts are the same."""
     from multiprocessing import get_context
 
-    shares = [_Share(c, start, min(start + BATCH, n)) for c in categories for start in range(0, n, BATCH)]
-    verdicts: dict[str, list[tuple[bool, bool]]] = {c: [] for c in categories}
+    # Whole batches, so that each image is made beside the same others.
+    starts = range(0, protocol.n, BATCH)
+    shares = [
+        (protocol, category, start, min(start + BATCH, protocol.n))
+        for category in protocol.categories
+        for start in starts
+    ]
     scores = []
     with get_context("spawn").Pool(processes, _begin, (model,)) as pool:
-        asked = [(share, n, guidance, steps, seed) for share in shares]
-        for share, found in zip(shares, pool.imap(_judge_share, asked), strict=True):
-            verdicts[share.category] += found
-            if len(verdicts[share.category]) == n:
-                right = verdicts[share.category]
-                score = Score(share.category, n, sum(c for c, _ in right), sum(c and e for c, e in right))
-                scores.append(score)
-                if progress:
-                    progress(score)
+        found = pool.imap(_judge_share, shares)
+        for category in protocol.categories:
+            scores.append(_score(category, [verdict for _ in starts for verdict in next(found)]))
+            if progress:
+                progress(scores[-1])
     return scores
+
+
+def _verdicts(tasks: list[Task], images: np.ndarray) -> list[tuple[bool, bool]]:
+    """For each image whether it is correct, and whether it also holds nothing else."""
+    found = [judge(image, task) for image, task in zip(images, tasks, strict=True)]
+    return [(verdict.correct, verdict.correct and verdict.nothing_else) for verdict in found]
+
+
+def _score(category: str, verdicts: list[tuple[bool, bool]]) -> Score:
+    return Score(
+        category, len(verdicts), sum(right for right, _ in verdicts), sum(clean for _, clean in verdicts)
+    )
 
 
 _pipe: Any = None
@@ -140,12 +144,9 @@ def _begin(model: Path) -> None:
     _pipe = build_pipeline(load_parts(model))
 
 
-def _judge_share(asked: tuple[_Share, int, float, int, int]) -> list[tuple[bool, bool]]:
-    share, n, guidance, steps, seed = asked
-    tasks = sample_tasks(share.category, n)[share.start : share.stop]
-    images = generate(_pipe, tasks, guidance=guidance, steps=steps, seed=seed + share.start)
-    verdicts = [judge(image, task) for image, task in zip(images, tasks, strict=True)]
-    return [(verdict.correct, verdict.nothing_else) for verdict in verdicts]
+def _judge_share(share: tuple[Protocol, str, int, int]) -> list[tuple[bool, bool]]:
+    protocol, *which = share
+    return _verdicts(*protocol.generate(_pipe, *which))
 
 
 def table(scores: list[Score]) -> str:
@@ -175,12 +176,12 @@ def main(
     def told(score: Score) -> None:
         print(f"{score.category:12} {score.share:.3f}", flush=True)
 
-    asked: dict[str, Any] = {"n": n, "guidance": guidance, "steps": steps, "seed": seed, "progress": told}
+    protocol = Protocol(n, guidance, steps, seed)
     if sheet:
         pipe = build_pipeline(load_parts(model))
-        scores = evaluate(pipe, keep=lambda c, t, i: contact_sheet(sheet, c, t, i), **asked)
+        scores = evaluate(pipe, protocol, told, keep=lambda c, t, i: contact_sheet(sheet, c, t, i))
     else:
-        scores = evaluate_in_processes(model, processes=processes or os.cpu_count() or 1, **asked)
+        scores = evaluate_in_processes(model, protocol, processes or os.cpu_count() or 1, told)
     print(table(scores))
     if write:
         write_table(model / "README.md", table(scores))

@@ -22,7 +22,7 @@ import torch
 import torch.distributed as dist
 import typer
 
-from diffatlas.shapes.evaluate import evaluate_in_processes, table, write_table
+from diffatlas.shapes.evaluate import Protocol, evaluate_in_processes, table, write_table
 from diffatlas.shapes.grid import sample_grid
 from diffatlas.shapes.model import PARTS, build_parts, kind_of, load_parts, save_pipeline
 from diffatlas.shapes.train_denoiser import DenoiserTrainer, load_checkpoint, train_denoiser
@@ -129,7 +129,7 @@ def main(
     if world > 1:
         dist.destroy_process_group()
     if rank == 0 and table_images:
-        scores = evaluate_in_processes(model, processes=os.cpu_count() or 1, n=table_images)
+        scores = evaluate_in_processes(model, Protocol(n=table_images), os.cpu_count() or 1)
         print(table(scores), flush=True)
         if (model / "README.md").exists():
             write_table(model / "README.md", table(scores))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,7 +46,7 @@ def choice(asked: dict[str, Any], name: str, allowed: tuple[str, ...], default: 
     return str(value)
 
 
-def place(asked: dict[str, Any], name: str) -> np.ndarray:
+def point(asked: dict[str, Any], name: str) -> np.ndarray:
     """Return a point of the plane, (1, 2)."""
     value = asked.get(name)
     if not isinstance(value, list) or len(value) != 2:
@@ -58,7 +57,7 @@ def place(asked: dict[str, Any], name: str) -> np.ndarray:
 def plan_of(asked: dict[str, Any]) -> Plan:
     """Return the sampler that is asked for."""
     return Plan(
-        choice(asked, "sampler", tuple(SAMPLERS), "heun"),
+        choice(asked, "sampler", SAMPLERS, "heun"),
         whole(asked, "steps", 18, 1, 1000),
         number(asked, "eta", 0.0, 0, 1),
         number(asked, "churn", 0.0, 0, 100),
@@ -160,6 +159,3 @@ def check_paired(lab: Lab, plan: Plan, field: Field) -> None:
 def quantity_of(asked: dict[str, Any]) -> str:
     """Return what the field shows."""
     return choice(asked, "quantity", QUANTITIES, "score")
-
-
-Answer = Callable[[str, dict[str, Any]], Any]

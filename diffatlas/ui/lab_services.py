@@ -17,7 +17,7 @@ from diffatlas.lab2d import states
 from diffatlas.lab2d.denoisers import exact
 from diffatlas.lab2d.fields import SIDE, Error, density, error, field, grid, on_distribution
 from diffatlas.lab2d.mixtures import draw, draw_labels
-from diffatlas.lab2d.samplers import SAMPLERS, Frames, Plan, final, record, sample, scale
+from diffatlas.lab2d.samplers import Frames, Plan, final, record, sample, scale
 from diffatlas.lab2d.schedules import T
 from diffatlas.lab2d.targets import EXTENT, JITTER, PRESETS, drawn, read_table
 from diffatlas.lab2d.training import Recipe
@@ -30,8 +30,8 @@ from diffatlas.ui.lab_asked import (
     denoiser_of,
     field_of,
     number,
-    place,
     plan_of,
+    point,
     quantity_of,
     whole,
 )
@@ -193,7 +193,7 @@ class LabServices:
         lab = self._labs.find(visitor, asked.get("lab"))
         what, plan = _one_field(field_of(asked, lab)), plan_of(asked)
         check_paired(lab, plan, what)
-        start = place(asked, "start")
+        start = point(asked, "start")
         answer = {}
         for which in ("learned", "exact"):
             rng = np.random.default_rng(whole(asked, "seed", 0, 0, 2**31 - 1))
@@ -276,7 +276,7 @@ def _frames(
 ) -> Frames:  # fmt: skip
     total = T if plan.sampler == "ddpm" else plan.steps
     steps = sample(bind(lab, what, which)(labels), plan, lab.trainer.schedule, noise, rng)
-    return record(steps, SAMPLERS[plan.sampler].straight, total, MOST_FRAMES)
+    return record(steps, plan.straight, total, MOST_FRAMES)
 
 
 def _one_field(what: Field) -> Field:

@@ -13,7 +13,6 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -107,6 +106,8 @@ class Lab:
         self.ahead = 0
         self.problem = ""
         self.rate = 0.0
+        #: Of the loss; known once a training has worked it out.
+        self.floor: float | None = None
         self._sticks: dict[int | None, Yardstick] = {}
         self._floors: dict[tuple[int | None, int], list[Point]] = {}
         self._lock = threading.Lock()
@@ -135,13 +136,17 @@ class Lab:
             self._floors[label, n] = list(noise_floor(self.aim(label), n, FLOORS, self.stick(label)))
         return self._floors[label, n]
 
-    @cached_property
-    def floor(self) -> float | None:
-        """The least loss that this recipe can reach on what it trains on; None where that has no closed form."""
+    def find_floor(self) -> float | None:
+        """Return the least loss that this recipe can reach on what it trains on, worked out once and then ``floor``.
+
+        None where it has no closed form.
+        """
         recipe = self.trainer.recipe
-        if recipe.pairing == "ot":
-            return None
-        return loss_floor(self.trainer.source, self.trainer.schedule, recipe.objective, recipe.label_drop)
+        if self.floor is None and recipe.pairing != "ot":
+            self.floor = loss_floor(
+                self.trainer.source, self.trainer.schedule, recipe.objective, recipe.label_drop
+            )
+        return self.floor
 
     def learned(self) -> Learned:
         """Return the model of the averaged weights as they are now."""
@@ -181,11 +186,6 @@ class Lab:
         if wait and self._thread is not None:
             self._thread.join(5)
 
-    @property
-    def training(self) -> bool:
-        """Whether it is in training, or waits for a place."""
-        return self.status in ("waiting", "training")
-
     def watch(self, since: int) -> dict[str, Any]:
         """Return where the training stands, and the losses from block ``since`` on, each the mean of `SLICE` steps."""
         self._seen = time.monotonic()
@@ -204,8 +204,7 @@ class Lab:
             "block": SLICE,
             "since": since,
             "first": first,
-            # Known once the training has begun, which works it out.
-            "floor": self.__dict__.get("floor"),
+            "floor": self.floor,
             "losses": [float(f"{value:.6g}") for value in blocks],
         }
 
@@ -229,9 +228,9 @@ class Lab:
                 self.problem = "The training diverged: choose a lower learning rate, and train from scratch."
                 break
             if self.trainer.step - first >= FLOOR_AFTER:
-                _ = self.floor
+                self.find_floor()
             time.sleep(0)
-        _ = self.floor
+        self.find_floor()
         self.status = "trained" if self.trainer.step >= goal else "stopped"
 
     def _ended(self) -> bool:

@@ -175,7 +175,10 @@ class LabStudies:
             raise CapabilityError(
                 "With paired noise the loss has another floor, without a closed form: train with independent pairing."
             )
-        answer: dict[str, Any] = {"loss_floor": rounded(lab.floor), "drop": lab.trainer.recipe.label_drop}
+        answer: dict[str, Any] = {
+            "loss_floor": rounded(lab.find_floor()),
+            "drop": lab.trainer.recipe.label_drop,
+        }
         for name, conditional in (("class", True), ("null", False)):
             found = excess(model, lab.target, schedule, conditional)
             answer[name] = {

@@ -185,7 +185,7 @@ def test_frames_begin_with_the_noise_and_end_with_the_points(name):
     total = 1000 if name == "ddpm" else 40
     states = list(sample(bound(exact(preset("rings")), None), plan, COSINE, noise, np.random.default_rng(1)))
     assert len(states) == total + 1
-    frames = record(iter(states), SAMPLERS[name].straight, total, most=9)
+    frames = record(iter(states), plan.straight, total, most=9)
     assert len(frames.points) == 9
     np.testing.assert_allclose(frames.points[0], noise, atol=0.01)
     np.testing.assert_array_equal(frames.points[-1], states[-1].x)

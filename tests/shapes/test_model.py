@@ -13,7 +13,7 @@ from diffatlas.registry import models_folder
 from diffatlas.shapes import grid
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.detect import detect
-from diffatlas.shapes.evaluate import evaluate, evaluate_in_processes, generate, table, wilson
+from diffatlas.shapes.evaluate import Protocol, evaluate, evaluate_in_processes, generate, table, wilson
 from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
 from diffatlas.shapes.scenes import vocabulary
 from diffatlas.shapes.tasks import CATEGORIES, judge, sample_tasks
@@ -200,9 +200,10 @@ def test_validation_is_the_same_each_time_and_sees_a_trained_model():
 
 
 def test_processes_share_an_evaluation_and_agree_with_one(pipe):
-    asked = {"n": 22, "steps": 3, "categories": ("colour", "two")}
-    alone = evaluate(pipe, **asked)
-    assert evaluate_in_processes(SHIPPED, processes=2, **asked) == alone
+    protocol = Protocol(n=22, steps=3, categories=("colour", "two"))
+    alone = evaluate(pipe, protocol)
+    assert [score.n for score in alone] == [22, 22]
+    assert evaluate_in_processes(SHIPPED, protocol, processes=2) == alone
 
 
 def test_the_grid_is_a_row_a_category(tmp_path, monkeypatch):

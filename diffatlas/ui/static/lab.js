@@ -200,6 +200,11 @@ export function mount(element, read, server, props) {
     download(url, name);
   }
 
+  function targetRows() {
+    const { lab } = store.get();
+    return lab ? [["x", "y", "class"], ...lab.target.labels.map((label, k) => [lab.target.points[2 * k], lab.target.points[2 * k + 1], lab.classes[label]])] : [];
+  }
+
   function sampleRows() {
     const { frames, lab } = store.get();
     if (!frames) return [];
@@ -313,7 +318,9 @@ export function mount(element, read, server, props) {
       more: [["GIF", gif]],
     });
     const panels = Object.fromEntries(VIEWS.map(([name]) => [name, el("div", { class: "da-panel", id: `da-lab-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-lab-tab-${name}`, hidden: "" }, views[name].node)]));
-    const beside = el("div", { class: "da-lab-beside" }, el("div", {}, el("h3", {}, "Source"), source.node), el("div", {}, el("h3", {}, "Target"), goal.node), measures.node);
+    const from = figure({ name: "source", title: "Source", body: source.node, png: () => [source.canvas] });
+    const towards = figure({ name: "target", title: "Target", body: goal.node, png: () => [goal.canvas], csv: targetRows });
+    const beside = el("div", { class: "da-lab-beside" }, from.node, towards.node, measures.node);
     const file = figure({ name: "lab", body: el("span", {}), more: [["Save this lab", save]] });
     file.node.classList.add("da-lab-file");
     const main = el("div", { class: "da-lab-main" }, el("div", { class: "da-attention-head" }, status, file.node), problem, lessons.card, el("div", { class: "da-lab-stage" }, current.node, beside), tabs.node, tabs.caption, el("div", { class: "da-stage" }, ...Object.values(panels)));

@@ -5,43 +5,29 @@ import { significant } from "./format.js";
 import { createChart } from "./lab_chart.js";
 import { inks } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
+import { createJob } from "./lab_job.js";
 import { SHORT } from "./lab_names.js";
 
 const LINES = [["total", "in all: learned field, these steps", "ink", false], ["integration", "of the steps, learned field", "burgundy", false], ["exact_integration", "of the steps, exact field", "gold", false]];
 
 /** Create the view. `sampling()` returns what the sampler is asked. */
 export function createBudgetView({ store, sampling }) {
-  const run = el("button", { type: "button", class: "da-button", onclick: () => measure() }, "Split the error");
-  const status = el("p", { class: "da-caption", role: "status" });
-  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const job = createJob({ store, label: "Split the error", onRun: measure });
   const chart = createChart({ label: "Error of a sampler by steps", height: 270 });
   const legend = el("p", { class: "da-lab-legend" });
   const framed = figure({
     name: "error-budget",
-    body: el("div", {}, el("div", { class: "da-lab-buttons" }, run), status, problem, chart.node, legend),
+    body: el("div", {}, ...job.nodes, chart.node, legend),
     about: "Root mean square distance between ends that began at the same noise ({error_budget|error budget}), for the sampler, class and guidance of the side. Where the black line leaves the burgundy one, more steps no longer help: what remains is the error of the field.",
     png: () => [chart.canvas],
     csv: () => (data ? [["steps", "evaluations", "total", "integration_learned", "integration_exact", "model"], ...data.steps.map((steps, k) => [steps, data.calls[k], data.total[k], data.integration[k], data.exact_integration[k], data.model])] : []),
   });
   let data = null;
-  let of = null;
-  let busy = false;
 
   async function measure() {
-    of = store.get().lab;
-    busy = run.disabled = true;
-    problem.hidden = true;
-    status.textContent = "Following 500 points through both fields…";
-    try {
-      data = (await store.job("lab_budget", sampling(), ({ message }) => message && (status.textContent = message))) ?? data;
-      status.textContent = data ? `${SHORT[data.sampler]}: the field’s own error is ${significant(data.model, 3)}, whatever the steps.` : "";
-    } catch (error) {
-      data = null;
-      status.textContent = "";
-      problem.textContent = error.message;
-      problem.hidden = false;
-    }
-    busy = run.disabled = false;
+    job.say("Following 500 points through both fields…");
+    data = await job.run("lab_budget", sampling());
+    if (data) job.say(`${SHORT[data.sampler]}: the field’s own error is ${significant(data.model, 3)}, whatever the steps.`);
     paint();
     return data;
   }
@@ -55,12 +41,11 @@ export function createBudgetView({ store, sampling }) {
   }
 
   function update(state) {
-    if (of && of !== state.lab) {
-      data = of = null;
-      status.textContent = "";
-      problem.hidden = true;
+    if (job.lab() && job.lab() !== state.lab) {
+      data = null;
+      job.forget();
     }
-    run.disabled = busy || !state.step;
+    job.enable(state.step);
     paint();
   }
 

@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { createFields } from "./lab_form.js";
 import { createMini } from "./lab_mini.js";
-import { callsOf, classOf, classOptions, FIELDS, OBJECTIVES, SAMPLERS, SCHEDULES, TARGETS, targetName } from "./lab_names.js";
+import { callsOf, classOf, classOptions, FIELDS, OBJECTIVES, SAMPLERS, SCHEDULES, TARGETS } from "./lab_names.js";
 
 const MOST_FILE = 16_000_000;
 
@@ -196,5 +196,3 @@ export function createBrush({ palette, onLabel, onWidth, onDone, onCancel, onUnd
 function section(title, ...children) {
   return el("section", { class: "da-lab-section", "aria-label": title }, el("h2", {}, title), ...children);
 }
-
-export { targetName };

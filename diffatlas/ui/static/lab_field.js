@@ -38,7 +38,8 @@ export function createFieldView({ store, sampling }) {
   });
   let busy = false;
   let again = false;
-  let asked = "";
+  let offered = ""; // the classes to choose from
+  let shown = ""; // what the field is of
   let last = 0;
   let data = null;
 
@@ -138,22 +139,18 @@ export function createFieldView({ store, sampling }) {
   }
 
   function update(state) {
-    const names = JSON.stringify([state.lab?.lab, state.lab?.classes]);
-    if (names !== asked) {
-      const classes = JSON.stringify(state.lab?.classes);
-      if (classes !== fields.classes) {
-        fields.offer("classes", classOptions(state.lab, { all: false }));
-        fields.set("classes", state.lab?.classes.length > 1 ? "0" : "none");
-        fields.classes = classes;
-      }
-      asked = names;
-      fields.set("t", fields.values().t);
+    const classes = JSON.stringify(state.lab?.classes);
+    if (classes !== offered) {
+      offered = classes;
+      fields.offer("classes", classOptions(state.lab, { all: false }));
+      fields.set("classes", state.lab?.classes.length > 1 ? "0" : "none");
     }
     const { weight, kind, interval, low, high } = sampling();
     const key = [state.lab?.lab, state.revision, weight, kind, interval, low, high].join();
     const training = state.status === "training" && state.step && performance.now() - last > EVERY;
-    if (key !== update.key || training) {
-      update.key = key;
+    if (key !== shown || training) {
+      shown = key;
+      fields.set("t", fields.values().t); // says the noise of this lab's schedule
       refresh();
     }
   }

@@ -16,7 +16,7 @@ export function figure({ title = "", about = "", name, body, png = null, csv = n
     csv && button("CSV", () => saveCsv(csv(), `lab-${name}.csv`)),
     ...more.map(([label, run]) => button(label, run)),
   ];
-  const caption = el("p", { class: "da-caption" }, ...withTerms(about));
+  const caption = about ? el("p", { class: "da-caption" }, ...withTerms(about)) : null;
 
   async function tried(run) {
     problem.hidden = true;
@@ -30,7 +30,7 @@ export function figure({ title = "", about = "", name, body, png = null, csv = n
 
   const head = el("div", { class: "da-lab-figure-head" }, title ? el("h3", {}, title) : null, el("span", { class: "da-lab-saves" }, ...buttons));
   const node = el("figure", { class: "da-lab-figure" }, title || buttons.some(Boolean) ? head : null, body, problem, caption);
-  return { node, say: (text) => caption.replaceChildren(...withTerms(text)) };
+  return { node };
 }
 
 function savePng(canvases, name) {

@@ -197,7 +197,7 @@ export const LESSONS = [
         show: async (page) => {
           const rows = await page.memory(1500);
           const [few, many] = [rows[0], rows.at(-1)];
-          return `With ${few.n} points ${percent(few.copies.learned)} of the samples are copies (${percent(few.copies.fresh)} of fresh points would count as such by chance); with ${many.n.toLocaleString("en")}, ${percent(many.copies.learned)}, and chance alone makes ${percent(many.copies.fresh)}. The first has learned its points by heart: on the whole target its error is ${percent(few.excess)} above the floor, that of the other ${percent(many.excess)}. A network of this size has no room for 5,000 points, and so it draws the moons instead.`;
+          return `With ${few.n} points ${percent(few.copies.learned)} of the samples are copies (${percent(few.copies.fresh)} of fresh points would count as such by chance); with ${many.n.toLocaleString("en")}, ${percent(many.copies.learned)}, and chance alone makes ${percent(many.copies.fresh)}. The first has learned its points by heart: on the whole target its error is ${percent(few.excess)} above the floor, that of the other ${percent(many.excess)}. In this time a network of this size does not learn 5,000 points by heart, and so it draws the moons instead.`;
         },
       },
     ],

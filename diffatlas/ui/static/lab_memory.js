@@ -6,6 +6,7 @@ import { createCanvas, drawPoints, inks, toPixels } from "./lab_canvas.js";
 import { createChart } from "./lab_chart.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
+import { createJob } from "./lab_job.js";
 import { decodeFloats } from "./state.js";
 
 const SIZES = [5, 20, 100, 500, 2000, 5000];
@@ -13,10 +14,7 @@ const SIZES = [5, 20, 100, 500, 2000, 5000];
 /** Create the view. */
 export function createMemoryView({ store }) {
   const fields = createFields({ train_steps: { label: "Steps for each", kind: "number", min: 100, max: 20000, step: 100, value: 2000 } }, () => {});
-  const run = el("button", { type: "button", class: "da-button", onclick: () => measure() }, "Train on 5 to 5,000 points");
-  const stop = el("button", { type: "button", class: "da-button", hidden: "", onclick: () => job && store.call("lab_job_stop", { job }) }, "Stop");
-  const status = el("p", { class: "da-caption", role: "status" });
-  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const job = createJob({ store, label: "Train on 5 to 5,000 points", onRun: () => measure(), stoppable: true });
   const chart = createChart({ label: "Copies by size of the training set" });
   const histogram = createChart({ label: "Distance to the nearest training point" });
   const cloud = createCanvas({ label: "Training points and samples" });
@@ -25,42 +23,27 @@ export function createMemoryView({ store }) {
   const copies = figure({ title: "Copies", name: "copies", body: chart.node, about: "The share of samples that are {copy|copies} of a training point. Burgundy: the network. Grey dashed: fresh points of the target, which are near a training point by chance.", png: () => [chart.canvas], csv: () => (rows.length ? [["training_points", "copies_learned", "copies_empirical", "copies_fresh", "median_distance_learned", "median_distance_fresh", "excess", "excess_by_heart"], ...rows.map((row) => [row.n, row.copies.learned, row.copies.empirical, row.copies.fresh, row.median.learned, row.median.fresh, row.excess, row.heart])] : []) });
   const near = figure({ title: "Nearest training point", name: "nearest", body: el("div", {}, picks, histogram.node, chosen), about: "Distances of samples to the nearest training point, on a logarithmic axis. The sampler that knows the training points and nothing else (gold) ends on them; who has learned the target (grey) keeps away as far as fresh points do.", png: () => [histogram.canvas], csv: histogramRows });
   const seen = figure({ title: "Samples and training points", name: "memory-points", body: cloud.node, about: "Small: samples of the network. Ringed: the training points, at most 500 of them.", png: () => [cloud.canvas] });
-  const node = el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.train_steps), el("div", { class: "da-lab-buttons" }, run, stop), status, problem, el("div", { class: "da-lab-three" }, copies.node, near.node, seen.node));
+  const node = el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.train_steps), ...job.nodes, el("div", { class: "da-lab-three" }, copies.node, near.node, seen.node));
   let rows = [];
   let at = 0;
-  let of = null;
-  let job = null;
 
   async function measure(steps = null) {
     if (steps) fields.set("train_steps", steps);
-    of = store.get().lab;
     rows = [];
     at = 0;
-    problem.hidden = true;
-    run.disabled = true;
-    stop.hidden = false;
-    status.textContent = "Training on 5 points…";
+    job.say("Training on 5 points…");
     paint();
-    try {
-      const result = await store.job("lab_memory", { train_steps: fields.values().train_steps, sizes: SIZES }, (state) => {
-        if (store.get().lab !== of) return;
-        if (state.partial && state.partial.rows.length !== rows.length) {
-          rows = state.partial.rows;
-          at = rows.length - 1;
-          paint();
-        }
-        status.textContent = `${state.message || "Training…"} ${Math.round(100 * (state.progress ?? 0))} %`;
-      }, (id) => (job = id));
-      if (result) rows = result.rows;
-      status.textContent = rows.length ? `${rows.length} networks, ${fields.values().train_steps.toLocaleString("en")} steps each.` : "";
-    } catch (error) {
-      status.textContent = "";
-      problem.textContent = error.message;
-      problem.hidden = false;
-    }
-    job = null;
-    run.disabled = false;
-    stop.hidden = true;
+    const asked = { train_steps: fields.values().train_steps, sizes: SIZES };
+    const result = await job.run("lab_memory", asked, (state) => {
+      if (state.partial && state.partial.rows.length !== rows.length) {
+        rows = state.partial.rows;
+        at = rows.length - 1;
+        paint();
+      }
+      job.say(`${state.message || "Training…"} ${Math.round(100 * (state.progress ?? 0))} %`);
+    });
+    if (result) rows = result.rows;
+    if (result) job.say(`${rows.length} networks, ${asked.train_steps.toLocaleString("en")} steps each.`);
     paint();
     return rows;
   }
@@ -68,7 +51,7 @@ export function createMemoryView({ store }) {
   function paint() {
     const colours = inks();
     const by = (name) => rows.map((row) => [row.n, row.copies[name]]);
-    chart.update({ x: { label: "training points", log: true, low: 4, high: 6500, ticks: [5, 20, 100, 500, 5000] }, y: { label: "copies", low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] }, lines: rows.length ? [{ colour: colours.burgundy, marks: true, points: by("learned") }, { colour: colours.gold, dashed: true, points: by("empirical") }, { colour: colours.muted, dashed: true, marks: true, points: by("fresh") }] : [], empty: "One network is trained for each size: about three seconds each." });
+    chart.update({ x: { label: "training points", log: true, low: 4, high: 6500, ticks: [5, 20, 100, 500, 5000] }, y: { label: "copies", low: 0, high: 1, ticks: [0, 0.25, 0.5, 0.75, 1] }, lines: rows.length ? [{ colour: colours.burgundy, marks: true, points: by("learned") }, { colour: colours.gold, dashed: true, points: by("empirical") }, { colour: colours.muted, dashed: true, marks: true, points: by("fresh") }] : [], empty: "One network is trained for each size, some seconds each." });
     picks.replaceChildren(...rows.map((row, k) => el("button", { type: "button", class: "da-lab-pick", "aria-pressed": String(k === at), onclick: () => ((at = k), paint()) }, row.n.toLocaleString("en"))));
     const row = rows[at];
     const bins = row?.histograms.learned.length ?? 0;
@@ -98,12 +81,11 @@ export function createMemoryView({ store }) {
 
   function update(state) {
     // Another target has other points; other weights of the same one do not matter here.
-    if (of && JSON.stringify(of.source) !== JSON.stringify(state.lab?.source)) {
+    if (job.lab() && JSON.stringify(job.lab().source) !== JSON.stringify(state.lab?.source)) {
       rows = [];
-      of = null;
-      status.textContent = "";
+      job.forget();
     }
-    run.disabled = Boolean(job) || !state.lab;
+    job.enable(state.lab);
     paint();
   }
 

@@ -5,6 +5,7 @@ import { significant } from "./format.js";
 import { createCanvas, decodeShorts } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
+import { createJob } from "./lab_job.js";
 import { classOf, classOptions } from "./lab_names.js";
 import { colourOf } from "./ramp.js";
 import { withTerms } from "./tips.js";
@@ -12,21 +13,17 @@ import { withTerms } from "./tips.js";
 /** Create the view. */
 export function createDensityView({ store }) {
   const fields = createFields({ classes: { label: "Class", kind: "select", options: classOptions(null, { all: false }), value: "none" } }, () => {});
-  const run = el("button", { type: "button", class: "da-button", onclick: () => measure() }, "Compute the density");
-  const status = el("p", { class: "da-caption", role: "status" });
-  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const job = createJob({ store, label: "Compute the density", onRun: measure });
   const panels = { model: createCanvas({ label: "Density of the network" }), exact: createCanvas({ label: "Density of the target" }) };
   const framed = figure({
     name: "density",
-    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.classes), el("div", { class: "da-lab-buttons" }, run), status, problem, el("div", { class: "da-lab-panels da-lab-pair" }, el("div", {}, el("h4", {}, "Of the network"), panels.model.node), el("div", {}, el("h4", {}, "Of the target"), panels.exact.node))),
+    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.classes), ...job.nodes, el("div", { class: "da-lab-panels da-lab-pair" }, el("div", {}, el("h4", {}, "Of the network"), panels.model.node), el("div", {}, el("h4", {}, "Of the target"), panels.exact.node))),
     about: "Every place is carried back to noise along the {probability_flow|flow}, and the change of volume on the way gives its density. Both on one scale, by the square root, so that thin places show.",
     png: () => [panels.model.canvas, panels.exact.canvas],
     csv: () => (data ? [["x", "y", "network", "target"], ...Array.from(data.model, (value, k) => [...place(k), value * data.top, data.exact[k] * data.top])] : []),
   });
   let data = null;
-  let of = null;
   let classes = "";
-  let busy = false;
 
   function place(k) {
     const { extent } = store.get();
@@ -34,22 +31,10 @@ export function createDensityView({ store }) {
   }
 
   async function measure() {
-    of = store.get().lab;
-    busy = run.disabled = true;
-    problem.hidden = true;
-    status.textContent = "Carrying 2,304 places back to noise…";
-    try {
-      const got = await store.job("lab_model_density", { classes: classOf(fields.values().classes) }, ({ message, done }) => message && !done && (status.textContent = message));
-      if (got) {
-        data = { ...got, model: decodeShorts(got.model, 2), exact: decodeShorts(got.exact, 2) };
-        status.replaceChildren(...withTerms(`{kl|KL divergence} of the network from the target: ${significant(got.divergence, 3)} ± ${significant(got.spread, 2)} nats. The network’s density sums to ${significant(got.mass, 3)} over the square.`));
-      }
-    } catch (error) {
-      status.textContent = "";
-      problem.textContent = error.message;
-      problem.hidden = false;
-    }
-    busy = run.disabled = false;
+    job.say("Carrying 2,304 places back to noise…");
+    const got = await job.run("lab_model_density", { classes: classOf(fields.values().classes) });
+    data = got && { ...got, model: decodeShorts(got.model, 2), exact: decodeShorts(got.exact, 2) };
+    if (got) job.say(...withTerms(`{kl|KL divergence} of the network from the target: ${significant(got.divergence, 3)} ± ${significant(got.spread, 2)} nats. The network’s density sums to ${significant(got.mass, 3)} over the square.`));
     paint();
     return data;
   }
@@ -73,11 +58,11 @@ export function createDensityView({ store }) {
       classes = names;
       fields.offer("classes", classOptions(state.lab, { all: false }));
     }
-    if (of && of !== state.lab) {
-      data = of = null;
-      status.textContent = "";
+    if (job.lab() && job.lab() !== state.lab) {
+      data = null;
+      job.forget();
     }
-    run.disabled = busy || !state.step;
+    job.enable(state.step);
     paint();
   }
 

@@ -6,6 +6,7 @@ import { createChart } from "./lab_chart.js";
 import { inks } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
+import { createJob } from "./lab_job.js";
 import { SAMPLERS, SHORT } from "./lab_names.js";
 
 const MEASURES = [
@@ -33,55 +34,35 @@ export function createQualityView({ store, palette, sampling }) {
     },
     (_, name) => ["measure", "axis", "scale"].includes(name) && paint(),
   );
-  const run = el("button", { type: "button", class: "da-button da-lab-measure", onclick: () => measure() }, "Measure");
-  const stop = el("button", { type: "button", class: "da-button", onclick: () => job && store.call("lab_job_stop", { job }), hidden: "" }, "Stop");
-  const status = el("p", { class: "da-caption", role: "status" });
-  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const job = createJob({ store, label: "Measure", onRun: measure, stoppable: true });
   const chart = createChart({ label: "Quality against steps", height: 270 });
   const legend = el("p", { class: "da-lab-legend" });
   const table = el("table", { class: "da-lab-table" });
   const framed = figure({
     name: "quality",
-    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(boxes.nodes)), el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(fields.nodes)), el("div", { class: "da-lab-buttons" }, run, stop), status, problem, chart.node, legend, table),
+    body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(boxes.nodes)), el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(fields.nodes)), ...job.nodes, chart.node, legend, table),
     about: "Mean over the repeats, each with fresh noise, classes and target points; bars are one standard deviation. The gold band is the {noise_floor|noise floor}: the target measured against itself with as many points, mean and two standard deviations; on the logarithmic scale what is smaller lies at the foot. Which sampler wins at few steps depends on the grid of noise levels too: Heun and DPM++ take Karras’s between σ 0.02 and 80, DDIM the model’s schedule.",
     png: () => [chart.canvas],
     csv: () => (data ? [["sampler", "steps", "evaluations", "repeat", ...MEASURES.map(([name]) => name)], ...[...data.floor, ...data.rows].map((row) => [row.sampler, row.steps, row.calls, row.repeat, ...MEASURES.map(([name]) => row[name])])] : []),
   });
   let data = null;
-  let job = null;
-  let of = null;
 
   async function measure() {
-    const { lab } = store.get();
     const v = fields.values();
     const samplers = Object.entries(boxes.values()).filter(([, on]) => on).map(([name]) => name);
-    problem.hidden = true;
-    run.disabled = true;
-    stop.hidden = false;
-    of = lab;
+    const { field, classes, weight } = sampling();
     data = null;
-    status.textContent = "Measuring the target against itself…";
+    job.say("Measuring the target against itself…");
     paint();
-    try {
-      const { field, classes, weight } = sampling();
-      const asked = { ...sampling(), sampler: "heun", steps: 18, samplers, n: Number(v.n), repeats: v.repeats };
-      const result = await store.job("lab_quality", asked, ({ partial, progress, message }) => {
-        if (message) status.textContent = message;
-        if (!partial || store.get().lab !== of) return;
-        data = partial;
-        status.textContent = `Measuring… ${Math.round(100 * (progress ?? 0))} %`;
-        paint();
-      }, (id) => (job = id));
-      if (result) data = result;
-      status.textContent = data ? `${data.rows.length} samplings of ${Number(v.n).toLocaleString("en")} points, ${field} field${whose(classes)}${weight && classes !== "none" ? `, guidance w ${weight}` : ""}.` : "";
-    } catch (error) {
-      status.textContent = "";
-      problem.textContent = error.message;
-      problem.hidden = false;
-    }
-    run.disabled = false;
-    stop.hidden = true;
-    job = null;
+    const asked = { ...sampling(), sampler: "heun", steps: 18, samplers, n: Number(v.n), repeats: v.repeats };
+    const result = await job.run("lab_quality", asked, ({ partial, progress }) => {
+      if (!partial) return;
+      data = partial;
+      job.say(`Measuring… ${Math.round(100 * (progress ?? 0))} %`);
+      paint();
+    });
+    if (result) data = result;
+    if (result) job.say(`${data.rows.length} samplings of ${Number(v.n).toLocaleString("en")} points, ${field} field${whose(classes)}${weight && classes !== "none" ? `, guidance w ${weight}` : ""}.`);
     paint();
     return data;
   }
@@ -135,11 +116,11 @@ export function createQualityView({ store, palette, sampling }) {
   const colourOf = (sampler) => ({ heun: inks().burgundy, ddim: inks().ink }[sampler] ?? palette[CHOICES.findIndex(([name]) => name === sampler)]);
 
   function update(state) {
-    if (of && state.lab !== of && data) {
+    if (job.lab() && job.lab() !== state.lab) {
       data = null;
-      status.textContent = "";
+      job.forget();
     }
-    run.disabled = Boolean(job) || !state.lab || (!state.step && sampling().field === "learned");
+    job.enable(state.lab && (state.step || sampling().field !== "learned"));
     paint();
   }
 
