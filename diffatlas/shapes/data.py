@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
-from diffatlas.shapes.latents import encode
+from diffatlas.shapes.latents import encode, read
 from diffatlas.shapes.render import draw
 from diffatlas.shapes.scenes import (
     BACKGROUNDS,
@@ -34,9 +35,13 @@ class Batch:
 
 
 class SceneStream:
-    """Draws fresh scenes from a seed; two streams of one seed give the same scenes."""
+    """Draws fresh scenes from a seed; two streams of one seed give the same scenes.
 
-    def __init__(self, seed: int, device: str | torch.device = "cpu") -> None:
+    The latents are those of `latents.encode`, or what ``vae`` reads in the images where one is given.
+    """
+
+    def __init__(self, seed: int, device: str | torch.device = "cpu", vae: Any = None) -> None:
+        self.vae = vae
         self.rng = random.Random(seed)
         self.generator = torch.Generator().manual_seed(seed)
         self.device = device
@@ -47,7 +52,7 @@ class SceneStream:
         captions = [sample_caption(self.rng, s) for s in scenes]
         drawing = draw(scenes, generator=self.generator, device=self.device)
         return Batch(
-            encode(drawing),
+            encode(drawing) if self.vae is None else read(self.vae, drawing.images),
             drawing.images,
             captions,
             scenes,

@@ -1,4 +1,4 @@
-"""The embedded model's latent space: what its four channels hold.
+"""The embedded models' latent space: what its four channels hold.
 
 A latent is (4, 16, 16), one cell per 4 x 4 pixels, about zero mean and unit variance. Channels 0 to 2 are the
 cell's mean colour in whitened principal axes of RGB over drawn scenes; channel 3 is the signed distance from
@@ -9,10 +9,14 @@ to denoise for so small a network.
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
-from diffatlas.shapes.render import CLIP, Drawing
+from diffatlas.shapes.render import CLIP, Drawing, draw
+from diffatlas.shapes.scenes import sample_scene
 
 FACTOR = 4
 CHANNELS = 4
@@ -41,3 +45,20 @@ def encode(drawing: Drawing) -> torch.Tensor:
     mean = torch.tensor(MEAN, device=drawing.images.device)
     matrix = torch.tensor(WHITENING, device=drawing.images.device)
     return torch.einsum("ij,njhw->nihw", matrix, raw_latents(drawing) - mean[:, None, None])
+
+
+@torch.no_grad()
+def read(vae: Any, images: torch.Tensor) -> torch.Tensor:
+    """The latents that a VAE reads in images (N, 3, S, S) in [0, 1]: the mean of its posterior."""
+    return vae.encode(images * 2 - 1).latent_dist.mean
+
+
+def is_learned(vae: Any) -> bool:
+    """Whether a VAE's latents are its own, rather than those of `encode`: how far it reads from these, in 32 scenes.
+
+    The errors are 0.01 for a VAE fitted to them and above 1 for any other, of a unit variance.
+    """
+    rng = random.Random(0)
+    drawing = draw([sample_scene(rng) for _ in range(32)])
+    images = drawing.images.to(vae.device)
+    return bool((read(vae, images) - encode(drawing).to(vae.device)).pow(2).mean() > 0.3)

@@ -9,7 +9,6 @@ import math
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 
 from diffatlas.shapes.model import kind_of
 from diffatlas.shapes.train_text import token_ids
@@ -62,10 +61,12 @@ class CountedAttention:
         key = [heads(attn.to_k(here), attn.norm_k), heads(attn.add_k_proj(there), attn.norm_added_k)]
         value = [heads(attn.to_v(here), None), heads(attn.add_v_proj(there), None)]
         q, k, v = (torch.cat(parts, dim=2) for parts in (query, key, value))
-        bias = torch.zeros(k.shape[2], dtype=q.dtype, device=q.device)
+        # Written out: of so few tokens, the fused kernel's backward takes half of a step on a CPU.
+        logits = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[-1])
+        bias = torch.zeros(k.shape[2], device=q.device)
         bias[-1] = self.raised
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.expand(1, 1, q.shape[2], -1))
-        out = out.transpose(1, 2).reshape(n, q.shape[2], -1).to(q.dtype)
+        out = (logits + bias).softmax(-1).to(v.dtype) @ v
+        out = out.transpose(1, 2).reshape(n, q.shape[2], -1)
         context = out[:, image:]
         return attn.to_out[1](attn.to_out[0](out[:, :image])), (
             context if attn.context_pre_only else attn.to_add_out(context)

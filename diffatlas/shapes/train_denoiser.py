@@ -14,19 +14,22 @@ import torch.nn.functional as F
 from torch import nn
 
 from diffatlas.shapes.data import Batch, SceneStream
+from diffatlas.shapes.latents import is_learned
 from diffatlas.shapes.model import DIT_LAYERS, PATCH, TRAINED, kind_of
 from diffatlas.shapes.predict import conditioning, count_zero_tokens, ids_of, predict, spoil
 from diffatlas.shapes.scenes import COLORS, SHAPES
 from diffatlas.shapes.train_text import CaptionReader, slot_table
 
 CAPTION_DROP = 0.12
-#: The distance channel tells the shape, and is weighted more.
+#: The distance channel of `latents.encode` tells the shape, and is weighted more; of a learned space all are equal.
 CHANNEL_WEIGHTS = (1.0, 1.0, 1.0, 2.0)
 #: Weights of the auxiliary losses (see `CellReader`, `CaptionReader`).
 CELL_WEIGHT, CAPTION_WEIGHT = 0.15, 0.03
 #: The layout, and colours that no caption names, are settled while little is visible: half of the levels are drawn
 #: from the noisiest part.
 NOISY_SHARE, NOISY_FROM = 0.5, 0.6
+#: Scenes after which the weights are first kept, to be looked at beside later ones.
+FIRST_KEPT = 5_000
 #: Blocks of "dit" whose features are read, from 0.
 READ_BLOCKS = (DIT_LAYERS // 2, DIT_LAYERS - 2)
 
@@ -77,25 +80,40 @@ class DenoiserTrainer:
     """State of the training: the trained modules, their moving average, the optimizer, the data.
 
     ``rank`` and ``world`` share the work between processes: each draws its own scenes and the gradients are
-    averaged.
+    averaged. ``bf16`` computes matrix products in bfloat16; ``compiled`` compiles the denoiser (minutes, once).
     """
 
     def __init__(
-        self, parts: dict[str, Any], *, seed: int, device: str, rate: float, rank: int = 0, world: int = 1
+        self,
+        parts: dict[str, Any],
+        *,
+        seed: int,
+        device: str,
+        rate: float,
+        rank: int = 0,
+        world: int = 1,
+        bf16: bool = False,
+        compiled: bool = False,
     ) -> None:
         self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
+        self.bf16 = bf16
         self.kind = kind_of(parts)
         self.trained = nn.ModuleDict({name: parts[name].train().to(device) for name in TRAINED[self.kind]})
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
+        for name in TRAINED[self.kind][1:]:
+            # Of so few tokens, the fused kernel's backward is slower than the product written out.
+            parts[name].set_attn_implementation("eager")
         if self.kind == "dit":
             count_zero_tokens(parts["transformer"])
         self.reader = CellReader(parts).to(device)
+        if compiled:
+            parts[TRAINED[self.kind][0]].compile()
         width = sum(self.trained[name].config.hidden_size for name in TRAINED[self.kind][1:])
         self.caption_reader = CaptionReader(width).to(device)
         self.readers = nn.ModuleDict({"cells": self.reader, "captions": self.caption_reader})
         self.parameters = [*self.trained.parameters(), *self.readers.parameters()]
         if world > 1:
-            for p in self.parameters:
+            for p in [*self.parameters, *parts["vae"].parameters()]:
                 dist.broadcast(p.data, 0)
         decayed = [p for p in self.parameters if p.ndim > 1]
         plain = [p for p in self.parameters if p.ndim <= 1]
@@ -105,9 +123,11 @@ class DenoiserTrainer:
             betas=(0.9, 0.99),
             fused=True,
         )
-        self.stream = SceneStream(seed * 1000 + rank, device)
+        learned = is_learned(parts["vae"])
+        self.vae = parts["vae"].to(device) if learned else None
+        self.stream = SceneStream(seed * 1000 + rank, device, self.vae)
         self.noise = torch.Generator(device=device).manual_seed(seed * 1000 + rank)
-        self.weights = torch.tensor(CHANNEL_WEIGHTS, device=device)[:, None, None]
+        self.weights = torch.tensor((1.0,) * 4 if learned else CHANNEL_WEIGHTS, device=device)[:, None, None]
         self.empty = ids_of(parts, [""], device)
         self.steps = 0
         self.seen = 0
@@ -142,8 +162,7 @@ class DenoiserTrainer:
         levels = self.levels(n)
         noise = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
         spoiled = spoil(self.parts, data.latents, noise, levels)
-        half = torch.autocast("cuda", torch.bfloat16, enabled=self.device.startswith("cuda"))
-        with half:
+        with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
             told = conditioning(self.parts, ids)
             predicted = predict(self.parts, spoiled.noisy, spoiled.timesteps, told)
         loss = (self.weights * (predicted.float() - spoiled.target) ** 2).mean()
@@ -198,7 +217,7 @@ class DenoiserTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.seen = state["steps"], state["seen"]
         self.stream = SceneStream(
-            self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank, self.device
+            self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank, self.device, self.vae
         )
 
 
@@ -220,11 +239,18 @@ def train_denoiser(
     progress: Callable[[float, str], None] | None = None,
     spent_before: float = 0.0,
     on_save: Callable[[DenoiserTrainer], None] | None = None,
+    on_doubled: Callable[[DenoiserTrainer], None] | None = None,
 ) -> None:
-    """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process;
-    write ``checkpoint`` every ``save_every`` minutes and at the end."""
+    """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process.
+
+    ``checkpoint`` is written, and ``on_save`` called, every ``save_every`` minutes and at the end; ``on_doubled`` is
+    called whenever the scenes seen have doubled, from `FIRST_KEPT` on.
+    """
     start = time.monotonic() - spent_before * 60
     saved = time.monotonic()
+    doubled = FIRST_KEPT
+    while doubled <= trainer.seen:
+        doubled *= 2
     smooth: list[float] = []
     while True:
         share = torch.tensor((time.monotonic() - start) / 60 / minutes)
@@ -242,6 +268,10 @@ def train_denoiser(
                     float(share),
                     f"{trainer.kind} {trainer.seen:,} scenes  loss {smooth[0]:.4f}  cells {smooth[1]:.4f}",
                 )
+            if trainer.seen >= doubled:
+                doubled *= 2
+                if on_doubled:
+                    on_doubled(trainer)
             if checkpoint and time.monotonic() - saved > save_every * 60:
                 save_checkpoint(trainer, checkpoint, (time.monotonic() - start) / 60)
                 if on_save:

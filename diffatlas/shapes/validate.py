@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import torch
 
 from diffatlas.shapes.data import Batch, SceneStream
+from diffatlas.shapes.latents import is_learned, read
 from diffatlas.shapes.model import TRAINED, kind_of
 from diffatlas.shapes.predict import conditioning, count_zero_tokens, ids_of, predict, spoil
 
@@ -44,7 +45,7 @@ class Validation:
 
 @cache
 def held_out(n: int) -> Batch:
-    """The scenes, always the same."""
+    """The scenes, always the same, with the latents of `latents.encode`."""
     return SceneStream(SEED).batch(n)
 
 
@@ -55,6 +56,8 @@ def validate(parts: dict[str, Any], device: str = "cpu", n: int = SCENES, batch:
     Each level has the same scenes and noise at every call, so that two checkpoints can be compared.
     """
     data = held_out(n)
+    if is_learned(parts["vae"]):
+        data = replace(data, latents=read(parts["vae"], data.images.to(parts["vae"].device)).cpu())
     kind = kind_of(parts)
     modules = [parts[name].to(device).eval() for name in TRAINED[kind]]
     processors = modules[0].attn_processors

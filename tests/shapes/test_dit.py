@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffatlas.registry import models_folder
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
 from diffatlas.shapes.predict import ZERO_TOKENS, conditioning, count_zero_tokens, ids_of, predict, spoil
@@ -16,7 +17,9 @@ CAPTIONS = ["a red circle to the left of a blue square", "", "three green stars"
 @pytest.fixture
 def parts():
     torch.manual_seed(0)
-    return build_parts("dit")
+    parts = build_parts("dit")
+    parts["vae"].load_state_dict(load_parts(models_folder() / "shapes")["vae"].state_dict())
+    return parts
 
 
 def test_one_counted_token_acts_as_all_that_are_equal(parts):

@@ -11,6 +11,7 @@ from scipy.stats import binomtest
 
 from diffatlas.registry import models_folder
 from diffatlas.shapes import grid
+from diffatlas.shapes import train_denoiser as train_module
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.detect import detect
 from diffatlas.shapes.evaluate import Protocol, evaluate, evaluate_in_processes, generate, table, wilson
@@ -24,6 +25,7 @@ from diffatlas.shapes.train_denoiser import (
     decay,
     load_checkpoint,
     save_checkpoint,
+    train_denoiser,
 )
 from diffatlas.shapes.train_text import token_ids
 from diffatlas.shapes.train_vae import vae_quality
@@ -112,9 +114,10 @@ def test_intervals_agree_with_scipy(k, n):
     assert table([]).count("\n") == 1
 
 
-def _trainer(seed: int = 3, kind: str = "unet") -> DenoiserTrainer:
+def _trainer(seed: int = 3, kind: str = "unet", **options) -> DenoiserTrainer:
     torch.manual_seed(seed)
-    return DenoiserTrainer(build_parts(kind), seed=seed, device="cpu", rate=1e-3)
+    parts = {**build_parts(kind), "vae": load_parts(SHIPPED)["vae"]}
+    return DenoiserTrainer(parts, seed=seed, device="cpu", rate=1e-3, **options)
 
 
 def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
@@ -133,6 +136,35 @@ def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
     with torch.no_grad():
         assert trainer.loss(data)[0] == other.loss(data)[0]
     assert other.seen == trainer.seen == 240
+
+
+@pytest.mark.parametrize("kind", ["unet", "dit"])
+def test_bfloat16_gives_nearly_the_same_loss_and_other_numbers(kind):
+    data = SceneStream(11).batch(16)
+    exact, coarse = _trainer(kind=kind), _trainer(kind=kind, bf16=True)
+    with torch.no_grad():
+        a, b = float(exact.loss(data)[0]), float(coarse.loss(data)[0])
+    assert a != b
+    assert b == pytest.approx(a, rel=0.01)
+
+
+def test_weights_are_told_of_whenever_the_scenes_have_doubled(monkeypatch):
+    monkeypatch.setattr(train_module, "FIRST_KEPT", 6)
+    trainer = _trainer()
+    seen = []
+    monkeypatch.setattr(trainer, "step", lambda batch, share: _count(trainer, batch))
+    train_denoiser(trainer, minutes=0.02, batch=2, checkpoint=None, on_doubled=lambda t: seen.append(t.seen))
+    assert seen[:4] == [6, 12, 24, 48]
+    # A later process does not begin anew.
+    later = []
+    trainer.seen = 49
+    train_denoiser(trainer, minutes=0.02, batch=1, checkpoint=None, on_doubled=lambda t: later.append(t.seen))
+    assert later[:2] == [96, 192]
+
+
+def _count(trainer: DenoiserTrainer, batch: int) -> tuple[float, float]:
+    trainer.seen += batch
+    return 1.0, 1.0
 
 
 def test_the_auxiliary_loss_leaves_no_trace_in_the_model(tmp_path):
