@@ -39,7 +39,9 @@ def main() -> None:
             parts["vae"].load_state_dict(vae.state_dict())
             found.append(cost(DenoiserTrainer(parts, seed=1, device="cpu", rate=1e-3, bf16=bf16)))
         exact, coarse = found
-        print(f"{kind:5} float32 {exact:5.1f} ms a scene   bfloat16 {coarse:5.1f} ms   {exact / coarse:.2f} times")
+        print(
+            f"{kind:5} float32 {exact:5.1f} ms a scene   bfloat16 {coarse:5.1f} ms   {exact / coarse:.2f} times"
+        )
 
 
 if __name__ == "__main__":
