@@ -70,7 +70,7 @@ def main(
     work: Annotated[Path, typer.Argument(help="The --work folder of the training.")],
     name: Annotated[str, typer.Option(help="The model's name.")],
     to: Annotated[Path, typer.Option(help="The dataset's folder: absent or empty.")],
-    count: Annotated[int, typer.Option(help="Checkpoints to take.")] = 6,
+    count: Annotated[int, typer.Option(help="Checkpoints to take.", min=2)] = 6,
 ) -> None:
     """Record the runs and write the dataset."""
     checkpoints = spread(kept(work), count)

@@ -34,7 +34,7 @@ def train_vae(
     """Train in place for ``minutes`` and return the VAE.
 
     The decoder sees latents with noise of a standard deviation drawn from U(0, 0.12), so that it forgives
-    what a denoiser leaves behind. Where they are ``learned``, see `_learned_losses`; the space is given zero mean
+    what a denoiser leaves behind. Where they are ``learned``, see `learned_losses`; the space is given zero mean
     and unit variance at the end.
     """
     vae.train().to(device)
@@ -48,7 +48,7 @@ def train_vae(
                 rate * min(1, (step + 1) / 100) * (1 if spent < 0.4 else (1 - spent) / 0.6 * 0.98 + 0.02)
             )
         data = stream.batch(batch)
-        drawing_loss, reading_loss = (_learned_losses if learned else _fitted_losses)(vae, data, noise)
+        drawing_loss, reading_loss = (learned_losses if learned else fitted_losses)(vae, data, noise)
         optimizer.zero_grad(set_to_none=True)
         (drawing_loss + reading_loss).backward()
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
@@ -65,7 +65,7 @@ def train_vae(
     return vae
 
 
-def _fitted_losses(vae: Any, data: Batch, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def fitted_losses(vae: Any, data: Batch, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """How badly the decoder draws the latents of `latents.encode`, and how badly the encoder reads them."""
     target = data.images * 2 - 1
     amount = 0.12 * torch.rand(len(target), 1, 1, 1, generator=noise, device=target.device)
@@ -77,7 +77,7 @@ def _fitted_losses(vae: Any, data: Batch, noise: torch.Generator) -> tuple[torch
     return _distance(vae.decode(spoiled).sample, target), 0.1 * reading
 
 
-def _learned_losses(vae: Any, data: Batch, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+def learned_losses(vae: Any, data: Batch, noise: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
     """Reconstruction from a sample of the posterior, also at half the size, and the divergence from N(0, 1).
 
     That latents averaged over 2 x 2 cells draw the image at half its size keeps the space smooth (Kouzelis et al.

@@ -1,5 +1,7 @@
 """The two kinds of latent space: the one that is prescribed, and one that a VAE finds itself."""
 
+import copy
+
 import pytest
 import torch
 
@@ -8,7 +10,7 @@ from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.latents import is_learned, read
 from diffatlas.shapes.model import build_parts, build_vae, load_parts
 from diffatlas.shapes.train_denoiser import CHANNEL_WEIGHTS, DenoiserTrainer
-from diffatlas.shapes.train_vae import _learned_losses, standardise, train_vae, vae_quality
+from diffatlas.shapes.train_vae import learned_losses, standardise, train_vae, vae_quality
 from diffatlas.shapes.validate import SEED, validate
 
 
@@ -44,7 +46,7 @@ def test_a_learned_space_comes_to_draw_what_it_reads():
     optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3)
     before = vae_quality(vae.eval(), n=64)["reconstruct_psnr"]
     for _ in range(50):
-        drawing, divergence = _learned_losses(vae.train(), stream.batch(8), noise)
+        drawing, divergence = learned_losses(vae.train(), stream.batch(8), noise)
         assert divergence >= 0
         optimizer.zero_grad()
         (drawing + divergence).backward()
@@ -81,7 +83,11 @@ def test_a_denoiser_learns_the_space_of_its_own_vae(learned, shipped):
 
 def test_validation_is_in_the_space_of_the_vae(learned):
     """A model that predicts 0 has the loss of the target, which is -latents where all is noise."""
-    found = validate({**build_parts(), "vae": learned}, n=16)
+    wide = copy.deepcopy(learned)
     with torch.no_grad():
-        power = float(read(learned, SceneStream(SEED).batch(16).images).pow(2).mean())
+        wide.quant_conv.weight[:4] *= 3
+        wide.quant_conv.bias[:4] *= 3
+        power = float(read(wide, SceneStream(SEED).batch(16).images).pow(2).mean())
+    found = validate({**build_parts(), "vae": wide}, n=16)
+    assert power > 4
     assert found.blind[-1] == pytest.approx(power, rel=0.1)
