@@ -56,7 +56,7 @@ def read(vae: Any, images: torch.Tensor) -> torch.Tensor:
 def is_learned(vae: Any) -> bool:
     """Whether a VAE's latents are its own, rather than those of `encode`: how far it reads from these, in 32 scenes.
 
-    The errors are 0.01 for a VAE fitted to them and above 1 for any other, of a unit variance.
+    The mean squared errors: 0.002 for the VAE of shapes, 1.2 for an untrained one.
     """
     rng = random.Random(0)
     drawing = draw([sample_scene(rng) for _ in range(32)])
