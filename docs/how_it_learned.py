@@ -61,7 +61,7 @@ def record(known: list[tuple[int, str]], library: Library) -> list[str]:
             )
             run = diffatlas.trace(asked, capture, library=library)
             run.raise_for_error()
-            library.mark(run.id, name=f"{prompt}, after {scenes:,} scenes", tags=[TAG])
+            library.mark(run.id, name=f"After {scenes:,} scenes: {prompt}", tags=[TAG])
             ids.append(run.id)
     return ids
 
