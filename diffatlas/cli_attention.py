@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffatlas.cli_output import print_table, text
+from diffatlas.shapes import EMBEDDED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     Column = tuple[str, list[str]]
 
 commands = typer.Typer()
-
-#: The model whose pictures the exact detector reads.
-DETECTABLE = "shapes"
 
 
 @commands.command()
@@ -44,7 +42,7 @@ def attention(
     """Print the attention of a run by step: entropy, KL divergence from the step before, spikes, and each word.
 
     Entropies and divergences are in nats, averaged over the layers. A word has its activation; in a finished picture
-    of the embedded model also the share of its map inside the boxes of what it names, and that of an even map.
+    of the embedded models also the share of its map inside the boxes of what it names, and that of an even map.
     """
     from diffatlas.library.store import Library
     from diffatlas.operations.attention import attention_of
@@ -93,7 +91,7 @@ def _word(trace: AttentionTrace, word: str, picture: np.ndarray | None) -> list[
 
 def _picture(stored: StoredRun, image: int) -> np.ndarray | None:
     """Return the finished picture where the detector would know what it sees."""
-    pictures = stored.images() if stored.params.model == DETECTABLE else ()
+    pictures = stored.images() if stored.params.model in EMBEDDED else ()
     return pictures[image] if image < len(pictures) else None
 
 

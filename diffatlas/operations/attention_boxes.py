@@ -87,7 +87,7 @@ def word_overlap(
 ) -> WordOverlap:
     """Return by step how much of a word's map lies in the boxes of the detected objects that it names.
 
-    image: the final image (H, W, 3) uint8. word: a colour or a shape of the embedded model's grammar that the prompt
+    image: the final image (H, W, 3) uint8. word: a colour or a shape of the embedded models' grammar that the prompt
     holds, shapes also in the plural. The map is the mean over the layers at the finest grid; a cell that a box covers
     in part counts in part.
 

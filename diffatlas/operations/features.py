@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError, OutOfMemory
+from diffatlas.shapes import EMBEDDED
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -204,7 +205,7 @@ def _fitted(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def shape_names() -> Callable[[np.ndarray], str]:
-    """Return what names the contents of a picture (H, W, 3) uint8 of the shapes model, by the exact detector.
+    """Return what names the contents of a picture (H, W, 3) uint8 of the embedded models, by the exact detector.
 
     "red circle, blue square on black"; "two red circles on white"; "no shape on black". Objects are in order of the
     alphabet, so pictures of the same objects have one name wherever those lie.
@@ -223,9 +224,9 @@ def shape_names() -> Callable[[np.ndarray], str]:
 
 
 def names_for(study: Study) -> dict[str, Callable[[np.ndarray], str]]:
-    """Return, by lane, what names the pictures of those lanes that run the shapes model alone."""
+    """Return, by lane, what names the pictures of those lanes that run embedded models alone."""
     models: dict[str, set[str]] = {}
     for cell in study.cells:
         models.setdefault(cell.lane, set()).add(cell.params.model)
     name = shape_names()
-    return {lane: name for lane, used in models.items() if used == {"shapes"}}
+    return {lane: name for lane, used in models.items() if used <= set(EMBEDDED)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,8 @@ MIN_AREA = 24
 MIN_SCORE = 0.72
 #: Half of the distance between a palette colour and the ground: where an edge lies.
 EDGE = 0.5
+#: Least distance of two hues that touch, in units of that of their palette colours: less, and they are one colour.
+APART = 0.5
 #: Templates are compared on a square of this many cells around the object's centre.
 GRID = 40
 #: Half the side of that square, in units of the radius of a disc of the object's area.
@@ -65,7 +68,7 @@ def detect(image: np.ndarray, min_score: float = MIN_SCORE) -> list[Detection]:
     inside = np.take_along_axis(cover, nearest[..., None], -1)[..., 0] > EDGE
     found = []
     area_scale = image.shape[0] * image.shape[1] / 64**2
-    for patch in _patches(inside, nearest, MIN_AREA * area_scale, ndimage):
+    for patch in _patches(pixels, palette, inside, nearest, MIN_AREA * area_scale, ndimage):
         core = ndimage.binary_erosion(patch)
         paint = np.median(pixels[core if core.sum() >= 4 else patch], axis=0)
         color = names[int(((palette - paint) ** 2).sum(1).argmin())]
@@ -82,7 +85,14 @@ def _ground(pixels: np.ndarray) -> np.ndarray:
     return np.median(border, axis=0)
 
 
-def _patches(inside: np.ndarray, nearest: np.ndarray, min_area: float, ndimage) -> list[np.ndarray]:
+def _patches(
+    pixels: np.ndarray,
+    palette: np.ndarray,
+    inside: np.ndarray,
+    nearest: np.ndarray,
+    min_area: float,
+    ndimage: Any,
+) -> list[np.ndarray]:
     """Connected patches; one that joins objects of different hues is split where each hue is large enough."""
     patches = []
     labels, n = ndimage.label(inside)
@@ -90,12 +100,16 @@ def _patches(inside: np.ndarray, nearest: np.ndarray, min_area: float, ndimage) 
         patch = labels == i
         if patch.sum() < min_area:
             continue
-        parts = []
+        parts: list[np.ndarray] = []
+        hues: list[int] = []
         for hue in np.unique(nearest[patch]):
             # Opening drops the rim, where mixing with the ground can pass for another hue.
             core = ndimage.binary_opening(patch & (nearest == hue), np.ones((3, 3)))
             sub, m = ndimage.label(core)
-            parts += [sub == j for j in range(1, m + 1) if (sub == j).sum() >= min_area]
+            large = [sub == j for j in range(1, m + 1) if (sub == j).sum() >= min_area]
+            parts += large
+            hues += [int(hue)] * len(large)
+        parts = _of_one_colour(pixels, palette, parts, hues)
         if len(parts) < 2:
             patches.append(patch)
             continue
@@ -104,6 +118,26 @@ def _patches(inside: np.ndarray, nearest: np.ndarray, min_area: float, ndimage) 
         owner = distances.argmin(0)
         patches += [patch & (owner == j) for j in range(len(parts))]
     return patches
+
+
+def _of_one_colour(
+    pixels: np.ndarray, palette: np.ndarray, parts: list[np.ndarray], hues: list[int]
+) -> list[np.ndarray]:
+    """Join parts whose hues differ in name only: one colour between red and pink, say, is not two.
+
+    They are two where their medians are at least half as far apart as the palette's colours.
+    """
+    joined: list[tuple[np.ndarray, int]] = []
+    for part, hue in zip(parts, hues, strict=True):
+        middle = np.median(pixels[part], axis=0)
+        for k, (other, known) in enumerate(joined):
+            apart = np.linalg.norm(middle - np.median(pixels[other], axis=0))
+            if known != hue and apart < APART * np.linalg.norm(palette[hue] - palette[known]):
+                joined[k] = (other | part, known)
+                break
+        else:
+            joined.append((part, hue))
+    return [part for part, _ in joined]
 
 
 def _best_shape(patch: np.ndarray) -> tuple[str, float]:
@@ -124,9 +158,11 @@ def _best_shape(patch: np.ndarray) -> tuple[str, float]:
 @functools.cache
 def _templates() -> tuple[tuple[str, ...], np.ndarray]:
     """Every shape with the area of a unit disc, its mass in the middle, at several turns: names, (M, GRID^2)."""
+    from diffatlas.shapes.render import ANNULI
+
     names, rows = [], []
     for shape in SHAPES:
-        turns = np.linspace(-0.3, 0.3, 7) if shape in ("square", "triangle", "star") else [0.0]
+        turns = [0.0] if shape in ANNULI else np.linspace(-0.3, 0.3, 7)
         names += [shape] * len(turns)
         rows += [_template(shape, float(turn)).ravel() for turn in turns]
     return tuple(names), np.array(rows)

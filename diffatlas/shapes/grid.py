@@ -8,17 +8,15 @@ from typing import Any
 import numpy as np
 
 from diffatlas.shapes.evaluate import generate
-from diffatlas.shapes.model import build_pipeline
 from diffatlas.shapes.tasks import CATEGORIES, sample_tasks
 
 EACH, STEPS, GUIDANCE, SEED = 5, 20, 3.0, 70_000
 
 
-def sample_grid(parts: dict[str, Any], path: Path) -> None:
+def sample_grid(pipe: Any, path: Path) -> None:
     """Write a picture with a row a category, of `EACH` images with `STEPS` steps, at twice their size."""
     from PIL import Image
 
-    pipe = build_pipeline(parts)
     tasks = [task for category in CATEGORIES for task in sample_tasks(category, EACH)]
     images = generate(pipe, tasks, guidance=GUIDANCE, steps=STEPS, seed=SEED)
     rows = images.reshape(len(CATEGORIES), EACH, *images.shape[1:])

@@ -1,8 +1,8 @@
 """The world of the embedded model: what a scene may hold, and how it is described in words.
 
 A scene is a background and one to four objects; a caption names them as GenEval does ("a red circle",
-"three green squares", "a purple star above a blue triangle"). Coordinates are pixels of a 64 x 64 image,
-x to the right and y downwards.
+"three green squares", "a purple star above a blue triangle"), or says what is not there ("a ring without a star", "a
+heart that is not red"). Coordinates are pixels of a 64 x 64 image, x to the right and y downwards.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 SIZE = 64
 
-SHAPES = ("circle", "square", "triangle", "star", "ring")
+SHAPES = ("circle", "square", "triangle", "star", "ring", "heart", "diamond")
 
 COLORS: dict[str, tuple[int, int, int]] = {
     "red": (222, 40, 44),
@@ -22,9 +22,16 @@ COLORS: dict[str, tuple[int, int, int]] = {
     "green": (38, 164, 74),
     "blue": (40, 92, 222),
     "purple": (142, 52, 178),
+    "cyan": (60, 200, 220),
+    "pink": (244, 112, 180),
 }
 
-BACKGROUNDS: dict[str, tuple[int, int, int]] = {"white": (250, 250, 250), "black": (12, 12, 12)}
+BACKGROUNDS: dict[str, tuple[int, int, int]] = {
+    "white": (250, 250, 250),
+    "black": (12, 12, 12),
+    "grey": (128, 128, 128),
+    "navy": (20, 30, 80),
+}
 
 #: Relation of the first object to the second: its words, and the unit vector (x, y) that it stands for.
 RELATIONS: dict[str, tuple[float, float]] = {
@@ -38,7 +45,7 @@ NUMBERS = {2: "two", 3: "three", 4: "four"}
 
 
 #: Kinds of scene and their shares. Two objects without colours and relations are the hardest, and get the most.
-KINDS = {"single": 0.14, "two": 0.36, "relation": 0.34, "count": 0.16}
+KINDS = {"single": 0.14, "two": 0.34, "relation": 0.30, "count": 0.14, "negation": 0.08}
 #: Share of captions that name colours. Where none is named the model has to settle on one for all of an object, or a
 #: ring comes out in two.
 COLORED = 0.4
@@ -65,6 +72,8 @@ class Scene:
     objects: tuple[Object, ...]
     #: Relation of the first object to the second, where the caption names one.
     relation: str | None = None
+    #: A shape that the caption says is missing, or a colour that it says the object is not.
+    denied: str | None = None
 
 
 def article(word: str) -> str:
@@ -78,10 +87,11 @@ def noun(shape: str, color: str | None) -> str:
 
 
 def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
-    """Draw a scene of ``kind``: "single", "two", "relation" or "count"; by default a kind is drawn too."""
+    """Draw a scene of ``kind``, one of `KINDS`; by default the kind is drawn too."""
     kind = kind or rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
     background = rng.choice(tuple(BACKGROUNDS))
-    if kind == "single":
+    denied = None
+    if kind in ("single", "negation"):
         looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS)))]
     elif kind == "count":
         looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS)))] * rng.choice(tuple(NUMBERS))
@@ -89,8 +99,10 @@ def sample_scene(rng: random.Random, kind: str | None = None) -> Scene:
         looks = [(rng.choice(SHAPES), rng.choice(tuple(COLORS))) for _ in range(2)]
         while looks[0] == looks[1]:
             looks[1] = (rng.choice(SHAPES), rng.choice(tuple(COLORS)))
+    if kind == "negation":
+        denied = rng.choice([word for word in rng.choice((SHAPES, tuple(COLORS))) if word not in looks[0]])
     relation = rng.choice(tuple(RELATIONS)) if kind == "relation" else None
-    return Scene(kind, background, _place(rng, looks, relation), relation)
+    return Scene(kind, background, _place(rng, looks, relation), relation, denied)
 
 
 def _place(rng: random.Random, looks: list[tuple[str, str]], relation: str | None) -> tuple[Object, ...]:
@@ -137,12 +149,16 @@ def caption(
     short: bool = False,
     reverse: bool = False,
 ) -> str:
-    """Return the caption. ``short`` says "left of" for "to the left of"; ``reverse`` names B before A."""
+    """Return the caption. ``short`` says "left of" for "to the left of" and "and no" for "without a"; ``reverse`` names
+    B before A. Of an object that is said not to have a colour, no colour is named."""
+    colored = colored and scene.denied not in COLORS
     names = [noun(o.shape, o.color if colored else None) for o in scene.objects]
     if scene.kind == "count":
         words = f"{NUMBERS[len(names)]} {names[0]}s"
     elif scene.kind == "single":
         words = article(names[0])
+    elif scene.denied is not None:
+        words = f"{article(names[0])} {denial(scene.denied, short)}"
     else:
         if reverse:
             names.reverse()
@@ -151,6 +167,13 @@ def caption(
             relation = relation.removeprefix("to the ")
         words = f"{article(names[0])} {relation} {article(names[1])}"
     return f"{words} on a {scene.background} background" if background else words
+
+
+def denial(word: str, short: bool = False) -> str:
+    """Say that a shape is missing, or that the object before is not of a colour."""
+    if word in COLORS:
+        return f"that is not {word}"
+    return f"and no {word}" if short else f"without {article(word)}"
 
 
 def vocabulary() -> list[str]:
@@ -169,6 +192,11 @@ def vocabulary() -> list[str]:
         "background",
         "above",
         "below",
+        "no",
+        "not",
+        "without",
+        "that",
+        "is",
     }
     words |= {*SHAPES, *(s + "s" for s in SHAPES), *COLORS, *BACKGROUNDS, *NUMBERS.values()}
     return sorted(words)

@@ -14,28 +14,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffatlas.shapes.detect import Detection, background, detect
-from diffatlas.shapes.scenes import BACKGROUNDS, COLORS, NUMBERS, RELATIONS, SHAPES, article, noun
+from diffatlas.shapes.scenes import BACKGROUNDS, COLORS, NUMBERS, RELATIONS, SHAPES, article, denial, noun
 
 
 @dataclass(frozen=True)
 class Demand:
-    """So many objects of one look; ``exactly`` also forbids more of them."""
+    """So many objects of one look; ``exactly`` also forbids more of them. ``but`` is a colour that they must not
+    have."""
 
     shape: str
     color: str | None = None
     count: int = 1
     exactly: bool = False
+    but: str | None = None
 
 
 @dataclass(frozen=True)
 class Task:
-    """A prompt and what a picture must show to fulfil it. ``relation`` is of the first demand to the second."""
+    """A prompt and what a picture must show to fulfil it. ``relation`` is of the first demand to the second,
+    ``without`` a shape that must not be there."""
 
     category: str
     prompt: str
     demands: tuple[Demand, ...]
     relation: str | None = None
     background: str | None = None
+    without: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class Verdict:
 
 
 def all_tasks(category: str) -> list[Task]:
-    """Every task of a category: "single", "colour", "background", "two", "binding", "count" or "position"."""
+    """Every task of a category, one of `CATEGORIES`."""
     return _BUILDERS[category]()
 
 
@@ -108,6 +112,15 @@ def _position() -> list[Task]:
     ]
 
 
+def _negation() -> list[Task]:
+    missing = [
+        Task("negation", f"{article(a)} {denial(b, short)}", (Demand(a),), without=b)
+        for (a, b), short in itertools.product(itertools.permutations(SHAPES, 2), (False, True))
+    ]
+    looks = itertools.product(SHAPES, COLORS)
+    return missing + [Task("negation", f"{article(a)} {denial(c)}", (Demand(a, but=c),)) for a, c in looks]
+
+
 _BUILDERS = {
     "single": _single,
     "colour": _colour,
@@ -116,6 +129,7 @@ _BUILDERS = {
     "binding": _binding,
     "count": _count,
     "position": _position,
+    "negation": _negation,
 }
 CATEGORIES = tuple(_BUILDERS)
 
@@ -130,12 +144,13 @@ def judge(image: np.ndarray, task: Task) -> Verdict:
 
 
 def _matches(detection: Detection, demand: Demand) -> bool:
-    return detection.shape == demand.shape and demand.color in (None, detection.color)
+    alike = detection.shape == demand.shape and demand.color in (None, detection.color)
+    return alike and detection.color != demand.but
 
 
 def _fault(task: Task, found: list[Detection], groups: list[list[Detection]]) -> str:
     for demand, group in zip(task.demands, groups, strict=True):
-        named = noun(demand.shape, demand.color)
+        named = noun(demand.shape, demand.color) + (f" that is not {demand.but}" if demand.but else "")
         same_shape = sum(d.shape == demand.shape for d in found)
         if same_shape < demand.count:
             return f"expected {demand.count} {demand.shape}, found {same_shape}"
@@ -143,6 +158,8 @@ def _fault(task: Task, found: list[Detection], groups: list[list[Detection]]) ->
             return f"expected {demand.count} {named}, found {len(group)}"
         if demand.exactly and same_shape > demand.count:
             return f"expected {demand.count} {demand.shape}, found {same_shape}"
+    if task.without in {d.shape for d in found}:
+        return f"expected no {task.without}, found one"
     if task.relation and task.relation not in relations(groups[0][0], groups[1][0]):
         return f"{task.demands[0].shape} is not {task.relation} {task.demands[1].shape}"
     return ""

@@ -6,6 +6,8 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import torch
+
 from diffatlas.shapes.scenes import vocabulary
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -57,3 +59,14 @@ def build_tokenizer() -> Any:
         pad_token=END,
         model_max_length=MAX_LENGTH,
     )
+
+
+def token_ids(tokenizer: Any, captions: list[str], device: str | torch.device = "cpu") -> torch.Tensor:
+    """Token ids padded as the pipeline pads them, (N, 24)."""
+    return tokenizer(
+        captions,
+        padding="max_length",
+        max_length=tokenizer.model_max_length,
+        truncation=True,
+        return_tensors="pt",
+    ).input_ids.to(device)

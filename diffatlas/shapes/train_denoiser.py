@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from diffatlas.shapes.latents import is_learned
 from diffatlas.shapes.model import DIT_LAYERS, PATCH, TRAINED, kind_of
 from diffatlas.shapes.predict import conditioning, count_zero_tokens, ids_of, predict, spoil
 from diffatlas.shapes.scenes import COLORS, SHAPES
-from diffatlas.shapes.train_text import CaptionReader, slot_table
+from diffatlas.shapes.train_text import CaptionReader
 
 CAPTION_DROP = 0.12
 #: The distance channel of `latents.encode` tells the shape, and is weighted more; of a learned space all are equal.
@@ -81,7 +82,8 @@ class DenoiserTrainer:
     """State of the training: the trained modules, their moving average, the optimizer, the data.
 
     ``rank`` and ``world`` share the work between processes: each draws its own scenes and the gradients are
-    averaged. ``bf16`` computes matrix products in bfloat16; ``compiled`` compiles the denoiser (minutes, once).
+    averaged. ``bf16`` computes matrix products in bfloat16; ``compiled`` compiles the denoiser (minutes, once);
+    ``workers`` processes lay the scenes out ahead (`SceneStream`). A step never waits for a GPU.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class DenoiserTrainer:
         world: int = 1,
         bf16: bool = False,
         compiled: bool = False,
+        workers: int = 0,
     ) -> None:
         self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
         self.bf16 = bf16
@@ -129,15 +132,15 @@ class DenoiserTrainer:
         )
         learned = is_learned(parts["vae"])
         self.vae = parts["vae"].to(device) if learned else None
-        self.stream = SceneStream(seed * 1000 + rank, device, self.vae)
+        self.stream = SceneStream(seed * 1000 + rank, device, self.vae, workers)
         self.noise = torch.Generator(device=device).manual_seed(seed * 1000 + rank)
         self.weights = torch.tensor((1.0,) * 4 if learned else CHANNEL_WEIGHTS, device=device)[:, None, None]
         self.empty = ids_of(parts, [""], device)
         self.steps = 0
         self.seen = 0
 
-    def step(self, batch: int, share: float) -> tuple[float, float]:
-        """One optimizer step on ``batch`` scenes a process; return the two losses.
+    def step(self, batch: int, share: float) -> torch.Tensor:
+        """One optimizer step on ``batch`` scenes a process; return the squared error and the cells' loss, (2,).
 
         ``share`` is the part of the training time that is spent, 0 to 1.
         """
@@ -155,14 +158,13 @@ class DenoiserTrainer:
         self.seen += batch * self.world
         # The average's memory grows to about 700 steps.
         self._update_average(min(0.9985, (1 + self.steps) / (10 + self.steps)))
-        return float(loss.detach()), float(cells.detach())
+        return torch.stack([loss, cells]).detach()
 
     def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The weighted squared error of the prediction (`predict.spoil`), the cells' and the captions' loss."""
-        n = len(data.captions)
-        ids = ids_of(self.parts, data.captions, self.device)
+        n = len(data.ids)
         dropped = torch.rand(n, generator=self.noise, device=self.device) < CAPTION_DROP
-        ids = torch.where(dropped[:, None], self.empty, ids)
+        ids = torch.where(dropped[:, None], self.empty, data.ids)
         levels = self.levels(n)
         noise = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
         spoiled = spoil(self.parts, data.latents, noise, levels)
@@ -170,10 +172,9 @@ class DenoiserTrainer:
             told = conditioning(self.parts, ids)
             predicted = predict(self.parts, spoiled.noisy, spoiled.timesteps, told)
         loss = (self.weights * (predicted.float() - spoiled.target) ** 2).mean()
-        truth = slot_table(data.scenes, data.captions, self.device)
+        truth = torch.where(dropped[:, None], -100, data.slots)
         # Of "dit" the last token is one of the zeros.
-        words = told.context[:, : ids.shape[1]]
-        captions, _ = self.caption_reader(words[~dropped], truth[~dropped])
+        captions, _ = self.caption_reader(told.context[:, : ids.shape[1]], truth)
         return loss, self.reader.loss(data), captions
 
     def levels(self, n: int) -> torch.Tensor:
@@ -221,7 +222,10 @@ class DenoiserTrainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.steps, self.seen = state["steps"], state["seen"]
         self.stream = SceneStream(
-            self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank, self.device, self.vae
+            self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank,
+            self.device,
+            self.vae,
+            self.stream.workers,
         )
 
 
@@ -230,7 +234,7 @@ def decay(share: float) -> float:
     if share < 0.4:
         return 1.0
     x = min(1.0, (share - 0.4) / 0.6)
-    return 0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(x * torch.pi))))
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * x))
 
 
 def train_denoiser(
@@ -255,7 +259,7 @@ def train_denoiser(
     doubled = FIRST_KEPT
     while doubled <= trainer.seen:
         doubled *= 2
-    smooth: list[float] = []
+    smooth = torch.tensor([])
     while True:
         share = torch.tensor((time.monotonic() - start) / 60 / minutes)
         if trainer.world > 1:
@@ -263,14 +267,13 @@ def train_denoiser(
         if share >= 1:
             break
         losses = trainer.step(batch, float(share))
-        smooth = (
-            list(losses) if not smooth else [0.99 * a + 0.01 * b for a, b in zip(smooth, losses, strict=True)]
-        )
+        smooth = smooth.lerp(losses, 0.01) if len(smooth) else losses
         if trainer.rank == 0:
             if progress and trainer.steps % 10 == 0:
+                error, cells = smooth.tolist()
                 progress(
                     float(share),
-                    f"{trainer.kind} {trainer.seen:,} scenes  loss {smooth[0]:.4f}  cells {smooth[1]:.4f}",
+                    f"{trainer.kind} {trainer.seen:,} scenes  loss {error:.4f}  cells {cells:.4f}",
                 )
             if trainer.seen >= doubled:
                 doubled *= 2

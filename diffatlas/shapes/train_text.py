@@ -9,19 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from diffatlas.shapes.data import SLOT_SIZES, slots
-from diffatlas.shapes.scenes import Scene, sample_caption, sample_scene
-
-
-def token_ids(tokenizer: Any, captions: list[str], device: str | torch.device = "cpu") -> torch.Tensor:
-    """Token ids padded as the pipeline pads them, (N, 24)."""
-    return tokenizer(
-        captions,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids.to(device)
+from diffatlas.shapes.data import SLOT_SIZES, slot_table
+from diffatlas.shapes.scenes import sample_caption, sample_scene
+from diffatlas.shapes.tokenizer import token_ids
 
 
 class CaptionReader(nn.Module):
@@ -39,17 +29,12 @@ class CaptionReader(nn.Module):
     def forward(self, states: torch.Tensor, truth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Cross-entropy summed over the slots, and the share of captions read without a fault.
 
-        states: (N, tokens, width); truth: class indices, (N, slots).
+        states: (N, tokens, width); truth: class indices, (N, slots), -100 where nothing is to be read.
         """
         logits = [head(states[:, -1].float()) for head in self.heads]
         loss = sum(F.cross_entropy(x, truth[:, i]) for i, x in enumerate(logits))
         right = torch.stack([x.argmax(1) == truth[:, i] for i, x in enumerate(logits)]).all(0)
         return loss, right.float().mean()
-
-
-def slot_table(scenes: list[Scene], captions: list[str], device: str | torch.device) -> torch.Tensor:
-    """The slots of many captions, (N, slots)."""
-    return torch.tensor([slots(s, c) for s, c in zip(scenes, captions, strict=True)], device=device)
 
 
 def train_text(
@@ -74,7 +59,7 @@ def train_text(
         scenes = [sample_scene(rng) for _ in range(batch)]
         captions = [sample_caption(rng, s) for s in scenes]
         states = text_encoder(token_ids(tokenizer, captions, device)).last_hidden_state
-        loss, right = reader(states, slot_table(scenes, captions, device))
+        loss, right = reader(states, slot_table(scenes, captions).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)

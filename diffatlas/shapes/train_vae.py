@@ -30,6 +30,7 @@ def train_vae(
     rate: float = 2e-3,
     progress: Any = None,
     learned: bool = False,
+    workers: int = 0,
 ) -> Any:
     """Train in place for ``minutes`` and return the VAE.
 
@@ -38,7 +39,7 @@ def train_vae(
     and unit variance at the end.
     """
     vae.train().to(device)
-    stream = SceneStream(seed, device)
+    stream = SceneStream(seed, device, workers=workers)
     noise = torch.Generator(device=device).manual_seed(seed)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=1e-4)
     start, step = time.monotonic(), 0

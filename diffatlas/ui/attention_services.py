@@ -14,6 +14,7 @@ from diffatlas.library import RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
+from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
@@ -24,8 +25,6 @@ from diffatlas.ui.run_services import LibraryRuns, RunServices
 LISTED = 60
 #: Words that one answer has maps of.
 MOST_WORDS = 200
-#: The model whose pictures the detector knows.
-KNOWN_MODEL = "shapes"
 
 
 class AttentionServices(RunServices):
@@ -276,9 +275,9 @@ def _final(stored: StoredRun, look: Look, visitor: str) -> str | None:
 
 def _detectable(stored: StoredRun, look: Look) -> np.ndarray:
     """The final image. Raises `CapabilityError` where the detector would not know what it sees."""
-    if stored.params.model != KNOWN_MODEL:
+    if stored.params.model not in EMBEDDED:
         raise CapabilityError(
-            "Objects are found in the pictures of the embedded model only, whose world the detector knows exactly."
+            "Objects are found in the pictures of the embedded models only, whose world the detector knows exactly."
         )
     images = stored.images()
     if not images:

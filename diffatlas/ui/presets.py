@@ -40,4 +40,9 @@ PRESETS = (
         "a yellow triangle to the left of a red ring",
         "Two shapes, two colours, one relation. Run several seeds, and see which part gives way first.",
     ),
+    Preset(
+        "Negation",
+        "a heart without a star",
+        "Large models tend to draw what they are told to leave out. Does a star begin here before it is given up?",
+    ),
 )

@@ -6,7 +6,7 @@ import torch
 
 from diffatlas.shapes.detect import Detection, background, detect
 from diffatlas.shapes.render import draw
-from diffatlas.shapes.scenes import RELATIONS, Object, Scene, sample_scene
+from diffatlas.shapes.scenes import COLORS, RELATIONS, Object, Scene, sample_scene
 from diffatlas.shapes.tasks import CATEGORIES, Demand, Task, all_tasks, judge, relations, sample_tasks
 
 
@@ -56,6 +56,24 @@ def test_touching_objects_of_two_colours_are_told_apart():
     )
     found = {(d.shape, d.color) for d in detect(pictures([touching])[0])}
     assert found == {("circle", "red"), ("square", "blue")}
+
+
+def tinted(shape: str, left: tuple[int, int, int], right: tuple[int, int, int]) -> np.ndarray:
+    """A picture of one shape on black whose halves have colours of their own."""
+    cover = pictures([Scene("single", "black", (Object(shape, "yellow", 32, 32, 14),))])[0][..., :1] > 120
+    halves = np.where(np.arange(64)[None, :, None] < 32, left, right)
+    return np.where(cover, halves, 12).astype(np.uint8)
+
+
+@pytest.mark.parametrize("shape", ["circle", "ring", "star"])
+def test_a_colour_between_two_names_is_one_colour_and_two_colours_are_two(shape):
+    red, pink = (np.array(COLORS[name]) for name in ("red", "pink"))
+    # Either side of the middle: the names differ, the colours hardly do.
+    near = [tuple((red + (pink - red) * k).astype(int)) for k in (0.4, 0.6)]
+    assert [d.shape for d in detect(tinted(shape, *near))] == [shape]
+    found = detect(tinted(shape, tuple(red), tuple(pink)))
+    assert shape not in {d.shape for d in found if d.score > 0.9}
+    assert len(found) != 1
 
 
 def test_a_blurred_picture_is_still_read():
@@ -120,6 +138,10 @@ def test_verdicts():
     assert judge_scene(scene, Task("single", "", (Demand("circle"),)))
     assert not judge(pictures([scene])[0], Task("single", "", (Demand("circle"),))).nothing_else
     assert not judge_scene(scene, Task("background", "", (Demand("circle"),), background="black"))
+    assert not judge_scene(scene, Task("negation", "", (Demand("circle"),), without="square"))
+    assert judge_scene(scene, Task("negation", "", (Demand("circle"),), without="heart"))
+    assert not judge_scene(scene, Task("negation", "", (Demand("circle", but="red"),)))
+    assert judge_scene(scene, Task("negation", "", (Demand("circle", but="blue"),)))
 
 
 def test_count_forbids_one_more():

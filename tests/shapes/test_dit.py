@@ -7,7 +7,15 @@ import torch
 from diffatlas.registry import models_folder
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
-from diffatlas.shapes.predict import ZERO_TOKENS, conditioning, count_zero_tokens, ids_of, predict, spoil
+from diffatlas.shapes.predict import (
+    ZERO_TOKENS,
+    conditioning,
+    count_zero_tokens,
+    ids_of,
+    predict,
+    shorten,
+    spoil,
+)
 from diffatlas.shapes.train_denoiser import DenoiserTrainer
 from diffatlas.shapes.validate import validate
 
@@ -39,6 +47,18 @@ def test_one_counted_token_acts_as_all_that_are_equal(parts):
         got = predict(parts, noisy, t, told)
     torch.testing.assert_close(got, want, atol=2e-5, rtol=1e-4)
     assert (alone - want).abs().max() > 100 * (got - want).abs().max()
+
+
+def test_a_shortened_pipeline_draws_the_same():
+    folder = models_folder() / "shapes-dit"
+    asked = {"num_inference_steps": 6, "guidance_scale": 3.0, "output_type": "np"}
+    images = []
+    for change in (lambda pipe: None, shorten):
+        pipe = build_pipeline(load_parts(folder))
+        change(pipe)
+        noise = [torch.Generator().manual_seed(k) for k in range(2)]
+        images.append(pipe(CAPTIONS[::2], generator=noise, **asked).images)
+    assert np.abs(images[0] - images[1]).max() < 1e-3
 
 
 def test_it_is_told_what_the_pipeline_will_tell_it(parts):

@@ -78,6 +78,7 @@ def test_slots_are_within_their_sizes_and_read_the_caption():
         0,
         1 + list(RELATIONS).index("above"),
         2,
+        *(0, 0),  # nothing is denied
         *(0, 0, 0, 0),  # nothing is said of left and right
         *(1 + SHAPES.index("star"), 1 + list(COLORS).index("orange")),
         *(1 + SHAPES.index("ring"), 1 + list(COLORS).index("blue")),
@@ -86,18 +87,60 @@ def test_slots_are_within_their_sizes_and_read_the_caption():
     assert slots(scene, plain)[1::2][:2] == [0, 0]
 
 
+@pytest.mark.parametrize("short", [False, True])
+@pytest.mark.parametrize("denied", ["ring", "blue"])
+def test_what_is_denied_is_said_and_not_drawn(denied, short):
+    scene = Scene("negation", "white", (Object("heart", "pink", 20, 20, 8),), denied=denied)
+    words = caption(scene, short=short)
+    assert words == {
+        ("ring", False): "a pink heart without a ring",
+        ("ring", True): "a pink heart and no ring",
+    }.get((denied, short), "a heart that is not blue")
+    values = slots(scene, words)
+    pink = 1 + list(COLORS).index("pink") if denied == "ring" else 0
+    ring, blue = (1 + SHAPES.index("ring"), 0) if denied == "ring" else (0, 1 + list(COLORS).index("blue"))
+    assert values[:4] == [1 + SHAPES.index("heart"), pink, 0, 0]
+    assert values[7:9] == [ring, blue]
+
+
+def test_negations_deny_what_is_not_there():
+    rng = random.Random(8)
+    scenes = [sample_scene(rng, "negation") for _ in range(200)]
+    assert all(s.denied not in (s.objects[0].shape, s.objects[0].color) for s in scenes)
+    assert {s.denied for s in scenes} == {*SHAPES, *COLORS}
+
+
 def _polygon(shape: str, x: float, y: float, radius: float) -> list[tuple[float, float]]:
     """Corners by hand, in units of the object's radius; the drawing code does not use them."""
     if shape == "triangle":
         corners = [(1.12, k * 120) for k in range(3)]
     elif shape == "square":
         corners = [(1.16, 45 + k * 90) for k in range(4)]
+    elif shape == "diamond":
+        corners = [((1.22, 0.72)[k % 2], k * 90) for k in range(4)]
+    elif shape == "heart":
+        return [(x + a * radius, y - b * radius) for a, b in _heart_corners()]
     else:
         corners = [((1.18, 0.52)[k % 2], k * 36) for k in range(10)]
     return [
         (x + r * radius * math.sin(math.radians(d)), y - r * radius * math.cos(math.radians(d)))
         for r, d in corners
     ]
+
+
+def _heart_corners() -> list[tuple[float, float]]:
+    """A square on its tip, of a diagonal of 1.7, and 64 points around each of two discs on its upper sides."""
+    d, tip = 1.7, -0.94
+    around = [math.radians(k * 180 / 64) for k in range(65)]
+    right = [
+        (
+            d / 4 + d / math.sqrt(8) * math.cos(a - math.pi / 4),
+            0.75 * d + d / math.sqrt(8) * math.sin(a - math.pi / 4),
+        )
+        for a in around
+    ]
+    half = [(0.0, 0.0), *right]
+    return [(a, b + tip) for a, b in [*half, *((-a, b) for a, b in reversed(half))]]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -118,6 +161,13 @@ def test_drawing_agrees_with_pillow(shape):
     low, high = 12 / 255, 247 / 255
     assert np.abs((drawing - low) / (high - low) - expected).max() < 0.2
     assert np.abs((drawing - low) / (high - low) - expected).mean() < 0.003
+
+
+def test_a_cell_is_of_one_shape_even_where_two_touch():
+    last = [Object(SHAPES[-1], list(COLORS)[-1], x, 32, 12) for x in (28, 36)]
+    drawing = draw([Scene("two", "white", tuple(last))])
+    assert sorted(drawing.shape_map.unique().tolist()) == [0, len(SHAPES)]
+    assert sorted(drawing.color_map.unique().tolist()) == [0, len(COLORS)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -150,3 +200,22 @@ def test_streams_repeat_with_their_seed():
     assert a.captions == b.captions
     torch.testing.assert_close(a.latents, b.latents, rtol=0, atol=0)
     assert a.captions != c.captions
+
+
+def test_workers_lay_out_scenes_that_are_drawn_as_any_other():
+    stream, again = SceneStream(1, workers=2), SceneStream(1, workers=2)
+    batches = [stream.batch(5) for _ in range(4)]
+    captions = [c for batch in batches for c in batch.captions]
+    # Each worker has scenes of its own, and the same ones in every process.
+    assert len(set(captions)) > 10
+    assert captions == [c for _ in range(4) for c in again.batch(5).captions]
+    for batch in batches:
+        assert batch.latents.shape == (5, 4, 16, 16)
+        assert batch.ids.shape == (5, 24)
+        assert [s[2] == 0 for s in batch.slots.tolist()] == [_nouns(c) < 2 for c in batch.captions]
+
+
+def _nouns(words: str) -> int:
+    """Nouns of a caption that are not denied."""
+    said = words.split(" without ")[0].split(" and no ")[0].split()
+    return sum(word.removesuffix("s") in SHAPES for word in said)

@@ -61,10 +61,10 @@ def prompt_field(page: str) -> gr.Textbox:
         buttons = [gr.Button(preset.name, size="sm", min_width=0, scale=0) for preset in PRESETS]
     hint = gr.Markdown(PRESETS[0].look_for, elem_classes="da-hint")
     for button, preset in zip(buttons, PRESETS, strict=True):
-        values = json.dumps([preset.prompt, preset.look_for])
-        button.click(None, outputs=[prompt, hint], js=f"() => {values}", api_visibility="private")
-    # What to look for was said of the preset, not of what is typed now.
-    prompt.input(None, outputs=hint, js="() => ''", api_visibility="private")
+        button.click(None, outputs=prompt, js=f"() => {json.dumps(preset.prompt)}", api_visibility="private")
+    # What to look for is said of a preset, not of anything else that is typed or that a link brings.
+    looks = json.dumps({preset.prompt: preset.look_for for preset in PRESETS})
+    prompt.change(None, prompt, hint, js=f"words => ({looks})[words] ?? ''", api_visibility="private")
     return prompt
 
 
