@@ -1,4 +1,4 @@
-"""Score the embedded model on prompts of its grammar: ``python -m diffatlas.shapes.evaluate``."""
+"""Score an embedded model on prompts of its grammar: ``python -m diffatlas.shapes.evaluate``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from diffatlas.shapes.detect import is_blank, is_speckled
 from diffatlas.shapes.tasks import CATEGORIES, Task, judge, sample_tasks
 
 #: Images made together. It decides the last digits, so it is part of what a table was measured with.
@@ -20,12 +21,13 @@ BATCH = 20
 
 @dataclass(frozen=True)
 class Score:
-    """Correct images of ``n`` in a category, and those that also hold nothing else."""
+    """Of ``n`` images in a category those that are correct, that also hold nothing else, that are blank or speckled."""
 
     category: str
     n: int
     correct: int
     clean: int
+    broken: int
 
     @property
     def share(self) -> float:
@@ -134,16 +136,16 @@ def evaluate_in_processes(
     return scores
 
 
-def _verdicts(tasks: list[Task], images: np.ndarray) -> list[tuple[bool, bool]]:
-    """For each image whether it is correct, and whether it also holds nothing else."""
+def _verdicts(tasks: list[Task], images: np.ndarray) -> list[tuple[bool, bool, bool]]:
+    """For each image whether it is correct, whether it also holds nothing else, whether it is blank or speckled."""
     found = [judge(image, task) for image, task in zip(images, tasks, strict=True)]
-    return [(verdict.correct, verdict.correct and verdict.nothing_else) for verdict in found]
+    broken = [is_blank(image) or is_speckled(image) for image in images]
+    return [(v.correct, v.correct and v.nothing_else, b) for v, b in zip(found, broken, strict=True)]
 
 
-def _score(category: str, verdicts: list[tuple[bool, bool]]) -> Score:
-    return Score(
-        category, len(verdicts), sum(right for right, _ in verdicts), sum(clean for _, clean in verdicts)
-    )
+def _score(category: str, verdicts: list[tuple[bool, bool, bool]]) -> Score:
+    correct, clean, broken = (sum(column) for column in zip(*verdicts, strict=True))
+    return Score(category, len(verdicts), correct, clean, broken)
 
 
 _pipe: Any = None
@@ -157,7 +159,7 @@ def _begin(model: Path) -> None:
     _pipe = pipeline_to_score(model)
 
 
-def _judge_share(share: tuple[Protocol, str, int, int]) -> list[tuple[bool, bool]]:
+def _judge_share(share: tuple[Protocol, str, int, int]) -> list[tuple[bool, bool, bool]]:
     protocol, *which = share
     return _verdicts(*protocol.generate(_pipe, *which))
 
@@ -196,6 +198,7 @@ def main(
     else:
         scores = evaluate_in_processes(model, protocol, processes or os.cpu_count() or 1, told)
     print(table(scores))
+    print(f"{sum(s.n for s in scores):,} images, {sum(s.broken for s in scores)} of them blank or speckled")
     if write:
         write_table(model / "README.md", table(scores))
 

@@ -1,4 +1,4 @@
-"""The world of the embedded model: what a scene may hold, and how it is described in words.
+"""The world of the embedded models: what a scene may hold, and how it is described in words.
 
 A scene is a background and one to four objects; a caption names them as GenEval does ("a red circle",
 "three green squares", "a purple star above a blue triangle"), or says what is not there ("a ring without a star", "a

@@ -1,4 +1,4 @@
-"""Train the embedded model: ``python -m diffatlas.shapes.train``.
+"""Train an embedded model: ``python -m diffatlas.shapes.train``.
 
 Stages: the text encoder (seconds), the VAE (minutes), the denoiser (hours on a CPU, minutes on a GPU). Without
 ``--fresh`` the weights in ``--model`` are taken up and trained on; with a checkpoint in ``--work`` the optimizer
@@ -130,6 +130,8 @@ def main(
     progress = Bar() if rank == 0 else None
     on_gpu = device.startswith("cuda")
     torch.backends.cuda.matmul.allow_tf32 = True
+    if workers is None:
+        workers = 4 if on_gpu else 0
     parts = build_parts(kind) if fresh else load_parts(model)
     if fresh and vae_from is not None:
         parts["vae"].load_state_dict(load_parts(vae_from)["vae"].state_dict())
@@ -158,6 +160,7 @@ def main(
             device=device,
             progress=progress,
             learned=latents == "learned",
+            workers=workers,
         )
         print({k: round(v, 2) for k, v in vae_quality(parts["vae"]).items()}, flush=True)
         save_pipeline(parts, model)
@@ -173,7 +176,7 @@ def main(
             world=world,
             bf16=on_gpu if bf16 is None else bf16,
             compiled=compiled,
-            workers=(4 if on_gpu else 0) if workers is None else workers,
+            workers=workers,
         )
         spent = load_checkpoint(trainer, checkpoint) if checkpoint.exists() and not fresh else 0.0
         train_denoiser(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffatlas.shapes.detect import Detection, background, detect
+from diffatlas.shapes.detect import Detection, background, detect, is_blank, is_speckled
 from diffatlas.shapes.render import draw
 from diffatlas.shapes.scenes import COLORS, RELATIONS, Object, Scene, sample_scene
 from diffatlas.shapes.tasks import CATEGORIES, Demand, Task, all_tasks, judge, relations, sample_tasks
@@ -48,6 +48,19 @@ def test_noise_and_blank_pictures_hold_nothing():
     assert detect(np.full((64, 64, 3), 250, np.uint8)) == []
     speckle = rng.integers(0, 256, (64, 64, 3)).astype(np.uint8)
     assert [d for d in detect(speckle) if d.score > 0.85] == []
+
+
+def test_blank_and_speckled_pictures_are_told_from_drawn_ones():
+    rng, noise = random.Random(4), np.random.default_rng(0)
+    drawn = pictures([sample_scene(rng) for _ in range(200)], seed=4)
+    assert not any(is_blank(image) or is_speckled(image) for image in drawn)
+    flat = np.full((64, 64, 3), 128, np.uint8)
+    assert is_blank(flat)
+    assert not is_speckled(flat)
+    assert is_blank(flat + noise.integers(0, 20, flat.shape).astype(np.uint8))
+    spoiled = drawn[0].copy()
+    spoiled[noise.random((64, 64)) < 0.2] = (255, 0, 255)
+    assert is_speckled(spoiled)
 
 
 def test_touching_objects_of_two_colours_are_told_apart():

@@ -33,11 +33,12 @@ def test_a_vae_is_known_by_what_it_reads(shipped, learned):
 
 
 def test_a_learned_space_has_unit_variance(learned):
-    images = SceneStream(5).batch(256).images
+    # The scenes it was standardised on: on others, a sampling error as large as their grounds differ would be added.
+    images = SceneStream(1).batch(1024).images
     with torch.no_grad():
         latents = read(learned, images)
-    assert latents.mean((0, 2, 3)).abs().max() < 0.1
-    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=0.1, rtol=0)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-3, rtol=0)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), atol=1e-3, rtol=0)
 
 
 def test_a_learned_space_comes_to_draw_what_it_reads():

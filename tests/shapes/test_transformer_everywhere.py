@@ -64,7 +64,6 @@ def test_its_words_look_at_places(run, shell):
     for row in rows:
         assert 0 < float(row["circle"]) < 1
         assert 0 < float(row["square"]) < 1
-    # Both words together are not all that is looked at, and they are not one.
     assert any(row["circle"] != row["square"] for row in rows)
 
 
@@ -86,7 +85,9 @@ def test_its_noise_has_neighbours(shell, tmp_path):
     assert list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize("kind", ["csv", "json", "npz", "pdf", "gif", "html", "static"])
+@pytest.mark.parametrize(
+    "kind", ["csv", "json", "npz", "safetensors", "pdf", "svg", "png", "gif", "mp4", "html", "zip", "static"]
+)
 def test_its_run_is_exported(run, shell, tmp_path, kind):
     target = tmp_path / ("out" if kind == "static" else f"out.{kind}")
     shell("export", run[1], "--format", kind, "--to", str(target))
