@@ -8,12 +8,15 @@ single-threaded process per core is fastest::
 
     OMP_NUM_THREADS=1 torchrun --nproc-per-node 2 -m diffatlas.shapes.train --minutes 120
 
-On CPUs with AMX, ``--bf16 --compile --batch 64`` is twice as fast. On a GPU the launching of so small kernels is what
-takes the time, and large batches cost nothing more (4,500 scenes a second on an H200 at this batch)::
+On CPUs with AMX, ``--bf16 --compile --batch 64`` is twice as fast. ``--muon`` learns more from a scene: eleven minutes
+of the transformer on one core came to a validation loss of 0.2005 after 33,216 scenes, without it to 0.2035 after
+38,144. On a GPU the launching of so small kernels is what takes the time, and large batches cost nothing more (4,500
+scenes a second on an H200 at this batch)::
 
     python -m diffatlas.shapes.train --device cuda --batch 768 --rate 2e-3 --minutes 10
 
-``--keep`` keeps the weights whenever the scenes seen have doubled, from which `docs/how_it_learned.py` records runs.
+``--keep`` keeps the weights whenever the scenes seen have doubled, and at the end, from which
+`docs/how_it_learned.py` records runs.
 """
 
 from __future__ import annotations
@@ -107,13 +110,20 @@ def main(
             "--compile", help="Compile the denoiser first: two minutes, then faster. Needs a C++ compiler."
         ),
     ] = False,
+    muon: Annotated[
+        bool,
+        typer.Option("--muon", help="Orthogonalised steps for the matrices of the denoiser's blocks."),
+    ] = False,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that lay scenes out ahead; by default 4 on a GPU and none on a CPU."),
     ] = None,
     keep: Annotated[
         bool,
-        typer.Option("--keep", help="Keep the pipeline in --work whenever the scenes seen have doubled."),
+        typer.Option(
+            "--keep",
+            help="Keep the pipeline in --work whenever the scenes seen have doubled, and at the end.",
+        ),
     ] = False,
 ) -> None:
     """Train an embedded model and write its pipeline folder."""
@@ -176,6 +186,7 @@ def main(
             world=world,
             bf16=on_gpu if bf16 is None else bf16,
             compiled=compiled,
+            muon=muon,
             workers=workers,
         )
         spent = load_checkpoint(trainer, checkpoint) if checkpoint.exists() and not fresh else 0.0

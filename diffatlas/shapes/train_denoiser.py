@@ -83,6 +83,8 @@ class DenoiserTrainer:
 
     ``rank`` and ``world`` share the work between processes: each draws its own scenes and the gradients are
     averaged. ``bf16`` computes matrix products in bfloat16; ``compiled`` compiles the denoiser (minutes, once);
+    ``muon`` takes orthogonalised steps in the matrices of the denoiser's blocks (Jordan et al. 2024), of the size that
+    AdamW's have (Liu et al. 2025, arXiv 2502.16982), and AdamW's elsewhere;
     ``workers`` processes lay the scenes out ahead (`SceneStream`). A step never waits for a GPU.
     """
 
@@ -97,6 +99,7 @@ class DenoiserTrainer:
         world: int = 1,
         bf16: bool = False,
         compiled: bool = False,
+        muon: bool = False,
         workers: int = 0,
     ) -> None:
         self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
@@ -122,14 +125,7 @@ class DenoiserTrainer:
         if world > 1:
             for p in [*self.parameters, *parts["vae"].parameters()]:
                 dist.broadcast(p.data, 0)
-        decayed = [p for p in self.parameters if p.ndim > 1]
-        plain = [p for p in self.parameters if p.ndim <= 1]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
-            lr=rate,
-            betas=(0.9, 0.99),
-            fused=True,
-        )
+        self.optimizers = self._optimizers(muon)
         learned = is_learned(parts["vae"])
         self.vae = parts["vae"].to(device) if learned else None
         self.stream = SceneStream(seed * 1000 + rank, device, self.vae, workers)
@@ -139,6 +135,23 @@ class DenoiserTrainer:
         self.steps = 0
         self.seen = 0
 
+    def _optimizers(self, muon: bool) -> list[torch.optim.Optimizer]:
+        denoiser = self.trained[TRAINED[self.kind][0]]
+        matrices = (
+            [p for name, p in denoiser.named_parameters() if "block" in name and p.ndim == 2] if muon else []
+        )
+        taken = {id(p) for p in matrices}
+        rest = [p for p in self.parameters if id(p) not in taken]
+        decayed = {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.01}
+        plain = {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0}
+        adamw = torch.optim.AdamW([decayed, plain], lr=self.rate, betas=(0.9, 0.99), fused=True)
+        if not matrices:
+            return [adamw]
+        return [
+            adamw,
+            torch.optim.Muon(matrices, lr=self.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        ]
+
     def step(self, batch: int, share: float) -> torch.Tensor:
         """One optimizer step on ``batch`` scenes a process; return the squared error and the cells' loss, (2,).
 
@@ -146,14 +159,16 @@ class DenoiserTrainer:
         """
         data = self.stream.batch(batch)
         loss, cells, captions = self.loss(data)
-        self.optimizer.zero_grad(set_to_none=False)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=False)
         (loss + CELL_WEIGHT * cells + CAPTION_WEIGHT * captions).backward()
         if self.world > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * min(1.0, (self.steps + 1) / 100) * decay(share)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self.rate * min(1.0, (self.steps + 1) / 100) * decay(share)
+            optimizer.step()
         self.steps += 1
         self.seen += batch * self.world
         # The average's memory grows to about 700 steps.
@@ -209,7 +224,7 @@ class DenoiserTrainer:
             "trained": self.trained.state_dict(),
             "average": self.average.state_dict(),
             "readers": self.readers.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "steps": self.steps,
             "seen": self.seen,
         }
@@ -219,7 +234,8 @@ class DenoiserTrainer:
         self.trained.load_state_dict(state["trained"])
         self.average.load_state_dict(state["average"])
         self.readers.load_state_dict(state["readers"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        for optimizer, held in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(held)
         self.steps, self.seen = state["steps"], state["seen"]
         self.stream = SceneStream(
             self.stream.rng.randrange(2**31) + 7919 * self.steps + self.rank,
@@ -252,7 +268,7 @@ def train_denoiser(
     """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process.
 
     ``checkpoint`` is written, and ``on_save`` called, every ``save_every`` minutes and at the end; ``on_doubled`` is
-    called whenever the scenes seen have doubled, from `FIRST_KEPT` on.
+    called whenever the scenes seen have doubled, from `FIRST_KEPT` on, and at the end.
     """
     start = time.monotonic() - spent_before * 60
     saved = time.monotonic()
@@ -288,6 +304,8 @@ def train_denoiser(
         save_checkpoint(trainer, checkpoint, minutes)
         if on_save:
             on_save(trainer)
+    if trainer.rank == 0 and on_doubled:
+        on_doubled(trainer)
 
 
 def save_checkpoint(trainer: DenoiserTrainer, path: Path, minutes: float) -> None:

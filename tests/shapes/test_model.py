@@ -148,14 +148,16 @@ def _trainer(seed: int = 3, kind: str = "unet", **options) -> DenoiserTrainer:
     return DenoiserTrainer(parts, seed=seed, device="cpu", rate=1e-3, **options)
 
 
-def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
-    trainer = _trainer()
+@pytest.mark.parametrize(("kind", "muon"), [("unet", False), ("dit", True)])
+def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path, kind, muon):
+    trainer = _trainer(kind=kind, muon=muon)
+    assert [type(optimizer).__name__ for optimizer in trainer.optimizers] == ["AdamW", "Muon"][: 1 + muon]
     losses = [trainer.step(8, 0.0)[0] for _ in range(30)]
     assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:3])
     save_checkpoint(trainer, tmp_path / "unet.pt", minutes=1.5)
     assert [p.name for p in tmp_path.iterdir()] == ["unet.pt"]
 
-    other = _trainer(seed=9)
+    other = _trainer(seed=9, kind=kind, muon=muon)
     assert load_checkpoint(other, tmp_path / "unet.pt") == 1.5
     data = SceneStream(11).batch(8)
     for t in (trainer, other):
@@ -164,6 +166,13 @@ def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path):
     with torch.no_grad():
         assert trainer.loss(data)[0] == other.loss(data)[0]
     assert other.seen == trainer.seen == 240
+    # The next step is the same, so what the optimizers remember is, too.
+    for t in (trainer, other):
+        t.noise.manual_seed(1)
+        t.stream = SceneStream(12)
+        t.step(8, 0.5)
+    for a, b in zip(trainer.trained.parameters(), other.trained.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("kind", ["unet", "dit"])
@@ -183,6 +192,7 @@ def test_weights_are_told_of_whenever_the_scenes_have_doubled(monkeypatch):
     monkeypatch.setattr(trainer, "step", lambda batch, share: _count(trainer, batch))
     train_denoiser(trainer, minutes=0.02, batch=2, checkpoint=None, on_doubled=lambda t: seen.append(t.seen))
     assert seen[:4] == [6, 12, 24, 48]
+    assert seen[-1] == trainer.seen
     # A later process does not begin anew.
     later = []
     trainer.seen = 49
