@@ -216,7 +216,9 @@ def export_dataset(
 
 @datasets.command("import")
 def import_dataset(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A folder, or user/name on the Hub.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A folder, user/name on the Hub, or how-it-learned.")
+    ],
 ) -> None:
     """Make runs of a dataset; those that are in the library already stay as they are."""
     from diffatlas.library.store import Library

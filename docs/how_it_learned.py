@@ -2,9 +2,9 @@
 
 Run from the project's root, on what ``python -m diffatlas.shapes.train --keep`` kept::
 
-    python -m docs.how_it_learned runs/dit --name shapes-dit --to docs/how-it-learned
+    python -m docs.how_it_learned runs/shapes --name shapes --to docs/how-it-learned
 
-``diffatlas dataset import docs/how-it-learned`` brings the runs into a library.
+``diffatlas dataset import how-it-learned`` brings the runs into a library (`diffatlas/library/shipped.py`).
 """
 
 from __future__ import annotations

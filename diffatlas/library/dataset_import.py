@@ -25,6 +25,7 @@ from diffatlas.library.dataset_schema import Progress
 from diffatlas.library.dataset_staging import staged
 from diffatlas.library.hub import download, hub_id
 from diffatlas.library.marks import write_marks
+from diffatlas.library.shipped import shipped
 
 if TYPE_CHECKING:
     from diffatlas.library.store import Library
@@ -52,7 +53,7 @@ def import_dataset(
 
     Args:
         library: where the runs go.
-        source: a folder, or a dataset on the Hub: "user/name" or its address.
+        source: a folder, a dataset on the Hub ("user/name" or its address), or the name of one that is `shipped`.
         token: for the Hub; None takes that of the machine's own login, False none.
         limit_bytes: the most that the files, and what they decompress to, may take.
         local: whether ``source`` may be a folder; False where the asker is not the owner of the machine.
@@ -67,6 +68,8 @@ def import_dataset(
         with staged(library.folder, "import") as building:
             folder = Path(source).expanduser() if local else None
             if folder is None or not folder.is_dir():
+                folder = shipped().get(str(source))
+            if folder is None:
                 repo_id = hub_id(str(source))
                 if repo_id is None:
                     where = "a folder, or a dataset on the Hub" if local else "a dataset on the Hub"

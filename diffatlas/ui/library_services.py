@@ -18,6 +18,7 @@ from diffatlas.export.named import Named
 from diffatlas.export.wire import rounded
 from diffatlas.library import Library, RunInfo
 from diffatlas.library.difference import difference
+from diffatlas.library.shipped import SHIPPED, shipped
 from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
@@ -97,6 +98,7 @@ class LibraryServices:
             "models": library.models(),
             "tags": library.tags(),
             "mode": "shared" if self._libraries.shared else "personal",
+            "shipped": [{"name": name, "title": SHIPPED[name]} for name in shipped()],
             "expires": self._libraries.expires(visitor),
         }
 
@@ -282,7 +284,7 @@ class LibraryServices:
         if not source:
             raise InvalidParams("Name a dataset, such as user/name, or the folder of one.", field="source")
         shared = self._libraries.shared
-        if shared and hub_id(source) is None:
+        if shared and hub_id(source) is None and source not in shipped():
             raise InvalidParams(
                 "On a shared server only datasets of the Hub can be imported.", field="source"
             )

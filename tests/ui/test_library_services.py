@@ -61,9 +61,9 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
 
 
-def wait(room, name, job):
+def wait(room, name, job, visitor=SECRET):
     for _ in range(1200):
-        state = room.ask(name, job=job)
+        state = room.ask(name, visitor, job=job)
         if state.get("error") or state.get("done") or state.get("report"):
             return state
         time.sleep(0.05)
@@ -181,6 +181,14 @@ def test_a_dataset_comes_as_a_zip_and_goes_in_again(room, tmp_path):
     told = wait(room, "job", room.ask("import", source=str(readme.parent))["job"])
     assert told["error"] is None, told
     assert room.ask("find")["total"] == 3, "the same runs are not taken twice"
+
+
+def test_what_comes_with_the_project_goes_in_on_a_shared_server_too(shared_room):
+    room, visitor = shared_room, "3" * 32
+    (offered,) = room.ask("find", visitor)["shipped"]
+    told = wait(room, "job", room.ask("import", visitor, source=offered["name"])["job"], visitor)
+    assert told["error"] is None, told
+    assert room.ask("find", visitor)["total"] == len(told["result"]["ids"]) == 18
 
 
 def test_pushing_needs_a_token_and_keeps_it_nowhere(room):

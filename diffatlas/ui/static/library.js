@@ -51,13 +51,14 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, attention: (id) => openAttention([id]), trash: (ids, event) => trash(ids, event), step } });
   const difference = createDifference({ server, modelName, onOpen: openIds });
   const dataset = createDataset({ server, onImported: () => refresh() });
-  parts.import.addEventListener("click", () => dataset.open([], { shared: found?.mode === "shared" }));
+  const takeIn = () => dataset.open([], { shared: found?.mode === "shared", shipped: found?.shipped });
+  parts.import.addEventListener("click", takeIn);
   parts.more.addEventListener("click", more);
   parts.all.addEventListener("click", () => pick(rows.map((row) => row.id), true));
   parts.again.addEventListener("click", () => find());
   parts.clear.addEventListener("click", () => filters.clear());
   parts.make.addEventListener("click", () => showPage("trajectory"));
-  parts.take.addEventListener("click", () => dataset.open([], { shared: found?.mode === "shared" }));
+  parts.take.addEventListener("click", takeIn);
   parts.downloadAll.addEventListener("click", takeAway);
   parts.pushAll.addEventListener("click", () => everyId().then((ids) => dataset.open(ids, { shared: true, toHub: true }), complain));
 

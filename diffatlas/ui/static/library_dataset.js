@@ -55,9 +55,11 @@ export function createDataset({ server, onImported }) {
       push.root,
     ),
   );
+  const shelf = el("div", { class: "da-dataset-shelf" });
   const incoming = part(
     "Import",
     "Runs of such a dataset come in again, bit for bit. Nothing of it is executed.",
+    shelf,
     labelled("From", source),
     take.root,
   );
@@ -98,12 +100,23 @@ export function createDataset({ server, onImported }) {
     return result;
   }
 
-  /** Publish runs, or with none, import. `shared`: files of the server are out of reach. */
-  function open(runIds, { shared = false, toHub = false } = {}) {
+  // A dataset that comes with the project, {name, title}, as a button that takes it in.
+  function offered({ name, title: words }) {
+    const choose = () => {
+      source.value = name;
+      take.start();
+    };
+    return el("button", { type: "button", class: "da-plain", "data-name": name, onclick: choose }, words);
+  }
+
+  /** Publish runs, or with none, import. `shared`: files of the server are out of reach; `shipped`: what it has. */
+  function open(runIds, { shared = false, toHub = false, shipped = [] } = {}) {
     ids = runIds;
     publish.hidden = !ids.length;
     incoming.hidden = ids.length > 0;
     view.title.textContent = ids.length ? `${plural(ids.length, "run")} as a dataset` : "Import a dataset";
+    shelf.replaceChildren(...shipped.map(offered));
+    shelf.hidden = !shipped.length;
     whose.textContent = "Prompts, names, notes and tags go with the runs. So do pictures and latents.";
     source.placeholder = shared ? "user/name on the Hub" : "folder, or user/name on the Hub";
     for (const task of [make, push, take]) task.rest();
@@ -160,11 +173,11 @@ function createTask(label, className, work) {
 // The result of a job: a file to save, an address on the Hub, a folder of this machine, or runs that came in.
 function outcome(result) {
   const parts = [];
-  const { url, name, address, path, ids, skipped } = result ?? {};
+  const { url, name, address, path, ids } = result ?? {};
   if (url) parts.push(el("button", { type: "button", class: "da-plain", onclick: () => download(url, name ?? "dataset.zip") }, `Download ${name ?? "the dataset"}`));
   if (/^https?:\/\//.test(address ?? "")) parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
   if (path) parts.push(el("span", {}, "Written to ", el("code", {}, path)));
-  if (Array.isArray(ids)) parts.push(`${plural(ids.length, "run")} imported${skipped ? `, ${skipped} already here` : ""}.`);
+  if (Array.isArray(ids)) parts.push(ids.length ? `${plural(ids.length, "run")} imported.` : "All of its runs are here already.");
   if (!parts.length) parts.push("Done.");
   return parts.flatMap((part, at) => (at ? [el("br"), part] : [part]));
 }
