@@ -217,7 +217,10 @@ def export_dataset(
 @datasets.command("import")
 def import_dataset(
     source: Annotated[
-        str, typer.Argument(metavar="SOURCE", help="A folder, user/name on the Hub, or how-it-learned.")
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, user/name on the Hub, or (in a checkout) how-it-learned."
+        ),
     ],
 ) -> None:
     """Make runs of a dataset; those that are in the library already stay as they are."""

@@ -198,7 +198,7 @@ def main(
             spent_before=spent,
             progress=progress,
             on_save=lambda t: _checkpointed(t, model, work, device),
-            on_doubled=(
+            on_keep=(
                 lambda t: save_pipeline(t.averaged_parts(), work / f"kept-{t.seen:09d}") if keep else None
             ),
         )

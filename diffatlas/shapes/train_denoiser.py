@@ -263,11 +263,11 @@ def train_denoiser(
     progress: Callable[[float, str], None] | None = None,
     spent_before: float = 0.0,
     on_save: Callable[[DenoiserTrainer], None] | None = None,
-    on_doubled: Callable[[DenoiserTrainer], None] | None = None,
+    on_keep: Callable[[DenoiserTrainer], None] | None = None,
 ) -> None:
     """Train for ``minutes`` of wall time in all, of which ``spent_before`` were spent by an earlier process.
 
-    ``checkpoint`` is written, and ``on_save`` called, every ``save_every`` minutes and at the end; ``on_doubled`` is
+    ``checkpoint`` is written, and ``on_save`` called, every ``save_every`` minutes and at the end; ``on_keep`` is
     called whenever the scenes seen have doubled, from `FIRST_KEPT` on, and at the end.
     """
     start = time.monotonic() - spent_before * 60
@@ -293,8 +293,8 @@ def train_denoiser(
                 )
             if trainer.seen >= doubled:
                 doubled *= 2
-                if on_doubled:
-                    on_doubled(trainer)
+                if on_keep:
+                    on_keep(trainer)
             if checkpoint and time.monotonic() - saved > save_every * 60:
                 save_checkpoint(trainer, checkpoint, (time.monotonic() - start) / 60)
                 if on_save:
@@ -304,8 +304,8 @@ def train_denoiser(
         save_checkpoint(trainer, checkpoint, minutes)
         if on_save:
             on_save(trainer)
-    if trainer.rank == 0 and on_doubled:
-        on_doubled(trainer)
+    if trainer.rank == 0 and on_keep:
+        on_keep(trainer)
 
 
 def save_checkpoint(trainer: DenoiserTrainer, path: Path, minutes: float) -> None:

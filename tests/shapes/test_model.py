@@ -190,13 +190,13 @@ def test_weights_are_told_of_whenever_the_scenes_have_doubled(monkeypatch):
     trainer = _trainer()
     seen = []
     monkeypatch.setattr(trainer, "step", lambda batch, share: _count(trainer, batch))
-    train_denoiser(trainer, minutes=0.02, batch=2, checkpoint=None, on_doubled=lambda t: seen.append(t.seen))
+    train_denoiser(trainer, minutes=0.02, batch=2, checkpoint=None, on_keep=lambda t: seen.append(t.seen))
     assert seen[:4] == [6, 12, 24, 48]
     assert seen[-1] == trainer.seen
     # A later process does not begin anew.
     later = []
     trainer.seen = 49
-    train_denoiser(trainer, minutes=0.02, batch=1, checkpoint=None, on_doubled=lambda t: later.append(t.seen))
+    train_denoiser(trainer, minutes=0.02, batch=1, checkpoint=None, on_keep=lambda t: later.append(t.seen))
     assert later[:2] == [96, 192]
 
 
