@@ -64,7 +64,8 @@ class CountedAttention:
         # Written out: of so few tokens, the fused kernel's backward takes half of a step on a CPU.
         logits = (q @ k.transpose(2, 3)).float() / math.sqrt(q.shape[-1])
         bias = torch.zeros(k.shape[2], device=q.device)
-        bias[-1] = self.raised
+        # An assignment to one place would fetch it from the CPU, which `replay.recorded` cannot record.
+        bias[-1:].fill_(self.raised)
         out = (logits + bias).softmax(-1).to(v.dtype) @ v
         out = out.transpose(1, 2).reshape(n, q.shape[2], -1)
         context = out[:, image:]

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ from diffatlas.shapes.data import Batch, SceneStream
 from diffatlas.shapes.latents import is_learned
 from diffatlas.shapes.model import DIT_LAYERS, PATCH, TRAINED, kind_of
 from diffatlas.shapes.predict import conditioning, count_zero_tokens, ids_of, predict, spoil
+from diffatlas.shapes.replay import recorded
 from diffatlas.shapes.scenes import COLORS, SHAPES
 from diffatlas.shapes.train_text import CaptionReader
 
@@ -34,6 +35,19 @@ NOISY_SHARE, NOISY_FROM = 0.5, 0.6
 FIRST_KEPT = 5_000
 #: Blocks of "dit" whose features are read, from 0.
 READ_BLOCKS = (DIT_LAYERS // 2, DIT_LAYERS - 2)
+
+
+class Task(NamedTuple):
+    """What a step is to learn: latents spoiled, what is to be predicted of them, and the levels (`predict.spoil`);
+    the captions' token ids and slots as in `data.Planned`, of dropped captions -100; and the cells of `data.Batch`."""
+
+    noisy: torch.Tensor
+    target: torch.Tensor
+    timesteps: torch.Tensor
+    ids: torch.Tensor
+    slots: torch.Tensor
+    shape_cells: torch.Tensor
+    color_cells: torch.Tensor
 
 
 class CellReader(nn.Module):
@@ -65,15 +79,15 @@ class CellReader(nn.Module):
         classes = 2 + len(SHAPES) + len(COLORS)
         self.heads = nn.ModuleList(nn.Conv2d(width, classes, 1) for width in widths)
 
-    def loss(self, data: Batch) -> torch.Tensor:
+    def loss(self, task: Task) -> torch.Tensor:
         """Cross-entropy of shape and colour per cell, mean over what is read; clears the features."""
-        total = torch.zeros((), device=data.latents.device)
+        total = torch.zeros((), device=task.noisy.device)
         for head, feature in zip(self.heads, self.features, strict=True):
             shape, color = head(feature.float()).split([1 + len(SHAPES), 1 + len(COLORS)], 1)
-            stride = data.shape_cells.shape[-1] // feature.shape[-1]
+            stride = task.shape_cells.shape[-1] // feature.shape[-1]
             where = slice(stride // 2, None, stride)
-            total = total + F.cross_entropy(shape, data.shape_cells[:, where, where])
-            total = total + F.cross_entropy(color, data.color_cells[:, where, where])
+            total = total + F.cross_entropy(shape, task.shape_cells[:, where, where])
+            total = total + F.cross_entropy(color, task.color_cells[:, where, where])
         self.features.clear()
         return total / len(self.heads)
 
@@ -85,7 +99,8 @@ class DenoiserTrainer:
     averaged. ``bf16`` computes matrix products in bfloat16; ``compiled`` compiles the denoiser (minutes, once);
     ``muon`` takes orthogonalised steps in the matrices of the denoiser's blocks (Jordan et al. 2024), of the size that
     AdamW's have (Liu et al. 2025, arXiv 2502.16982), and AdamW's elsewhere;
-    ``workers`` processes lay the scenes out ahead (`SceneStream`). A step never waits for a GPU.
+    ``workers`` processes lay the scenes out ahead (`SceneStream`); ``replayed`` launches a step's kernels on a GPU at
+    once (`replay.recorded`), all batches then being of one size. A step never waits for a GPU.
     """
 
     def __init__(
@@ -101,15 +116,17 @@ class DenoiserTrainer:
         compiled: bool = False,
         muon: bool = False,
         workers: int = 0,
+        replayed: bool = False,
     ) -> None:
         self.parts, self.device, self.rate, self.rank, self.world = parts, device, rate, rank, world
         self.bf16 = bf16
         self.kind = kind_of(parts)
         self.trained = nn.ModuleDict({name: parts[name].train().to(device) for name in TRAINED[self.kind]})
         self.average = copy.deepcopy(self.trained).requires_grad_(False)
+        on_cpu = torch.device(device).type == "cpu"
         for name in TRAINED[self.kind][1:]:
-            # Of so few tokens, the fused kernel's backward is slower than the product written out.
-            parts[name].set_attn_implementation("eager")
+            # Of so few tokens, the fused kernel's backward on a CPU is slower than the product written out.
+            parts[name].set_attn_implementation("eager" if on_cpu else "sdpa")
         if self.kind == "dit":
             count_zero_tokens(parts["transformer"])
         elif bf16:
@@ -132,6 +149,8 @@ class DenoiserTrainer:
         self.noise = torch.Generator(device=device).manual_seed(seed * 1000 + rank)
         self.weights = torch.tensor((1.0,) * 4 if learned else CHANNEL_WEIGHTS, device=device)[:, None, None]
         self.empty = ids_of(parts, [""], device)
+        self.replayed = replayed
+        self.learn: Callable[..., torch.Tensor] | None = None
         self.steps = 0
         self.seen = 0
 
@@ -157,11 +176,10 @@ class DenoiserTrainer:
 
         ``share`` is the part of the training time that is spent, 0 to 1.
         """
-        data = self.stream.batch(batch)
-        loss, cells, captions = self.loss(data)
-        for optimizer in self.optimizers:
-            optimizer.zero_grad(set_to_none=False)
-        (loss + CELL_WEIGHT * cells + CAPTION_WEIGHT * captions).backward()
+        task = self.task(self.stream.batch(batch))
+        if self.learn is None:
+            self.learn = recorded(self.gradients, task) if self.replayed else self.gradients
+        losses = self.learn(*task).clone()
         if self.world > 1:
             self._average_gradients()
         nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -173,24 +191,39 @@ class DenoiserTrainer:
         self.seen += batch * self.world
         # The average's memory grows to about 700 steps.
         self._update_average(min(0.9985, (1 + self.steps) / (10 + self.steps)))
-        return torch.stack([loss, cells]).detach()
+        return losses
 
-    def loss(self, data: Batch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The weighted squared error of the prediction (`predict.spoil`), the cells' and the captions' loss."""
+    def task(self, data: Batch) -> Task:
+        """Drop some of the captions and spoil the latents."""
         n = len(data.ids)
         dropped = torch.rand(n, generator=self.noise, device=self.device) < CAPTION_DROP
-        ids = torch.where(dropped[:, None], self.empty, data.ids)
         levels = self.levels(n)
         noise = torch.randn(data.latents.shape, generator=self.noise, device=self.device)
-        spoiled = spoil(self.parts, data.latents, noise, levels)
+        return Task(
+            *spoil(self.parts, data.latents, noise, levels),
+            torch.where(dropped[:, None], self.empty, data.ids),
+            torch.where(dropped[:, None], -100, data.slots),
+            data.shape_cells,
+            data.color_cells,
+        )
+
+    def loss(self, task: Task) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The weighted squared error of the prediction (`predict.spoil`), the cells' and the captions' loss."""
         with torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.bf16):
-            told = conditioning(self.parts, ids)
-            predicted = predict(self.parts, spoiled.noisy, spoiled.timesteps, told)
-        loss = (self.weights * (predicted.float() - spoiled.target) ** 2).mean()
-        truth = torch.where(dropped[:, None], -100, data.slots)
+            told = conditioning(self.parts, task.ids)
+            predicted = predict(self.parts, task.noisy, task.timesteps, told)
+        loss = (self.weights * (predicted.float() - task.target) ** 2).mean()
         # Of "dit" the last token is one of the zeros.
-        captions, _ = self.caption_reader(told.context[:, : ids.shape[1]], truth)
-        return loss, self.reader.loss(data), captions
+        captions, _ = self.caption_reader(told.context[:, : task.ids.shape[1]], task.slots)
+        return loss, self.reader.loss(task), captions
+
+    def gradients(self, *task: torch.Tensor) -> torch.Tensor:
+        """Leave the gradients of the sum of the losses; return the squared error and the cells' loss, (2,)."""
+        for p in self.parameters:
+            p.grad = None
+        loss, cells, captions = self.loss(Task(*task))
+        (loss + CELL_WEIGHT * cells + CAPTION_WEIGHT * captions).backward()
+        return torch.stack([loss, cells]).detach()
 
     def levels(self, n: int) -> torch.Tensor:
         """Noise levels of a batch in [0, 1), (n,): stratified, so that each part is met in every batch."""

@@ -164,7 +164,7 @@ def test_training_lowers_the_loss_and_resumes_where_it_stopped(tmp_path, kind, m
         t.noise.manual_seed(0)
         t.trained.eval()
     with torch.no_grad():
-        assert trainer.loss(data)[0] == other.loss(data)[0]
+        assert trainer.loss(trainer.task(data))[0] == other.loss(other.task(data))[0]
     assert other.seen == trainer.seen == 240
     # The next step is the same, so what the optimizers remember is, too.
     for t in (trainer, other):
@@ -180,7 +180,7 @@ def test_bfloat16_gives_nearly_the_same_loss_and_other_numbers(kind):
     data = SceneStream(11).batch(16)
     exact, coarse = _trainer(kind=kind), _trainer(kind=kind, bf16=True)
     with torch.no_grad():
-        a, b = float(exact.loss(data)[0]), float(coarse.loss(data)[0])
+        a, b = (float(t.loss(t.task(data))[0]) for t in (exact, coarse))
     assert a != b
     assert b == pytest.approx(a, rel=0.01)
 
@@ -232,7 +232,7 @@ def test_v_prediction_target_matches_the_scheduler():
         return (scheduler.get_velocity(data.latents, eps, t),)
 
     trainer.parts["unet"] = perfect
-    loss, cells, _ = trainer.loss(data)
+    loss, cells, _ = trainer.loss(trainer.task(data))
     assert float(loss) < 1e-5
     # Heads that see nothing can do no better than their biases: finite, and no better than chance.
     assert math.isfinite(float(cells.detach()))
