@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import typer
 
 from diffatlas.shapes.detect import is_blank, is_speckled
-from diffatlas.shapes.tasks import CATEGORIES, Task, judge, sample_tasks
+from diffatlas.shapes.tasks import CATEGORIES, Task, fault, judge, sample_tasks
 
 #: Images made together. It decides the last digits, so it is part of what a table was measured with.
 BATCH = 20
@@ -21,13 +22,15 @@ BATCH = 20
 
 @dataclass(frozen=True)
 class Score:
-    """Of ``n`` images in a category those that are correct, that also hold nothing else, that are blank or speckled."""
+    """Of ``n`` images in a category those that are correct, that also hold nothing else, that are blank or speckled;
+    and how many have which `tasks.fault`."""
 
     category: str
     n: int
     correct: int
     clean: int
     broken: int
+    faults: dict[str, int]
 
     @property
     def share(self) -> float:
@@ -105,7 +108,7 @@ def evaluate(
     scores = []
     for category in protocol.categories:
         tasks, images = protocol.generate(pipe, category, 0, protocol.n)
-        scores.append(_score(category, _verdicts(tasks, images)))
+        scores.append(_score(category, _judged(tasks, images)))
         if progress:
             progress(scores[-1])
         if keep:
@@ -130,22 +133,35 @@ def evaluate_in_processes(
     with get_context("spawn").Pool(processes, _begin, (model,)) as pool:
         found = pool.imap(_judge_share, shares)
         for category in protocol.categories:
-            scores.append(_score(category, [verdict for _ in starts for verdict in next(found)]))
+            scores.append(_score(category, [judged for _ in starts for judged in next(found)]))
             if progress:
                 progress(scores[-1])
     return scores
 
 
-def _verdicts(tasks: list[Task], images: np.ndarray) -> list[tuple[bool, bool, bool]]:
-    """For each image whether it is correct, whether it also holds nothing else, whether it is blank or speckled."""
-    found = [judge(image, task) for image, task in zip(images, tasks, strict=True)]
-    broken = [is_blank(image) or is_speckled(image) for image in images]
-    return [(v.correct, v.correct and v.nothing_else, b) for v, b in zip(found, broken, strict=True)]
+class Judged(NamedTuple):
+    """Of an image whether it is correct, whether it also holds nothing else, whether it is blank or speckled, and its
+    `tasks.fault`."""
+
+    correct: bool
+    clean: bool
+    broken: bool
+    fault: str
 
 
-def _score(category: str, verdicts: list[tuple[bool, bool, bool]]) -> Score:
-    correct, clean, broken = (sum(column) for column in zip(*verdicts, strict=True))
-    return Score(category, len(verdicts), correct, clean, broken)
+def _judged(tasks: list[Task], images: np.ndarray) -> list[Judged]:
+    found = []
+    for image, task in zip(images, tasks, strict=True):
+        v = judge(image, task)
+        broken = is_blank(image) or is_speckled(image)
+        found.append(Judged(v.correct, v.correct and v.nothing_else, broken, fault(task, v)))
+    return found
+
+
+def _score(category: str, judged: list[Judged]) -> Score:
+    correct, clean, broken = (sum(j[k] for j in judged) for k in range(3))
+    faults = Counter(j.fault for j in judged if j.fault)
+    return Score(category, len(judged), correct, clean, broken, dict(faults.most_common()))
 
 
 _pipe: Any = None
@@ -159,9 +175,9 @@ def _begin(model: Path) -> None:
     _pipe = pipeline_to_score(model)
 
 
-def _judge_share(share: tuple[Protocol, str, int, int]) -> list[tuple[bool, bool, bool]]:
+def _judge_share(share: tuple[Protocol, str, int, int]) -> list[Judged]:
     protocol, *which = share
-    return _verdicts(*protocol.generate(_pipe, *which))
+    return _judged(*protocol.generate(_pipe, *which))
 
 
 def table(scores: list[Score]) -> str:
@@ -175,6 +191,14 @@ def table(scores: list[Score]) -> str:
     return "\n".join(lines)
 
 
+def faults(scores: list[Score]) -> str:
+    """A line a category of what is wrong with the images that are not correct."""
+    return "\n".join(
+        f"{s.category}: {', '.join(f'{name} ({count})' for name, count in s.faults.items()) or 'no fault'}"
+        for s in scores
+    )
+
+
 def main(
     model: Annotated[Path, typer.Option(help="The pipeline folder.")] = Path("models/shapes"),
     n: Annotated[int, typer.Option(help="Images a category.")] = 200,
@@ -185,7 +209,7 @@ def main(
     processes: Annotated[int, typer.Option(help="Processes that share the work; 0 for one a processor.")] = 0,
     write: Annotated[bool, typer.Option("--write", help="Put the table into the model card.")] = False,
 ) -> None:
-    """Print the table of the model card."""
+    """Print the table of the model card, and what is wrong with the images that are not correct."""
 
     def told(score: Score) -> None:
         print(f"{score.category:12} {score.share:.3f}", flush=True)
@@ -198,6 +222,7 @@ def main(
     else:
         scores = evaluate_in_processes(model, protocol, processes or os.cpu_count() or 1, told)
     print(table(scores))
+    print(faults(scores))
     print(f"{sum(s.n for s in scores):,} images, {sum(s.broken for s in scores)} of them blank or speckled")
     if write:
         write_table(model / "README.md", table(scores))

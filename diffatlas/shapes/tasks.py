@@ -143,6 +143,26 @@ def judge(image: np.ndarray, task: Task) -> Verdict:
     return Verdict(not reason, reason, len(found) == asked, tuple(found))
 
 
+def fault(task: Task, verdict: Verdict) -> str:
+    """What kind of fault an image has, "" where it is correct: the first that holds of those below."""
+    if verdict.correct:
+        return ""
+    shapes = [d.shape for d in verdict.found]
+    asked = [demand.shape for demand in task.demands]
+    first = task.demands[0]
+    if task.without in shapes or any(d.shape == first.shape and d.color == first.but for d in verdict.found):
+        return "what is denied is there"
+    if first.exactly and shapes.count(first.shape) != first.count:
+        return "too few" if shapes.count(first.shape) < first.count else "too many"
+    if not shapes:
+        return "nothing is there"
+    if len(set(asked)) == len(shapes) == 2 and shapes[0] == shapes[1] and shapes[0] in asked:
+        return "one noun twice"
+    if not set(asked) <= set(shapes):
+        return "a shape is missing"
+    return "a colour, place or ground is wrong"
+
+
 def _matches(detection: Detection, demand: Demand) -> bool:
     alike = detection.shape == demand.shape and demand.color in (None, detection.color)
     return alike and detection.color != demand.but

@@ -7,7 +7,7 @@ import torch
 from diffatlas.shapes.detect import Detection, background, detect, is_blank, is_speckled
 from diffatlas.shapes.render import draw
 from diffatlas.shapes.scenes import COLORS, RELATIONS, Object, Scene, sample_scene
-from diffatlas.shapes.tasks import CATEGORIES, Demand, Task, all_tasks, judge, relations, sample_tasks
+from diffatlas.shapes.tasks import CATEGORIES, Demand, Task, all_tasks, fault, judge, relations, sample_tasks
 
 
 def pictures(scenes: list[Scene], seed: int | None = None) -> np.ndarray:
@@ -155,6 +155,48 @@ def test_verdicts():
     assert judge_scene(scene, Task("negation", "", (Demand("circle"),), without="heart"))
     assert not judge_scene(scene, Task("negation", "", (Demand("circle", but="red"),)))
     assert judge_scene(scene, Task("negation", "", (Demand("circle", but="blue"),)))
+
+
+PAIR = (Demand("circle"), Demand("square"))
+
+
+@pytest.mark.parametrize(
+    ("shown", "task", "expected"),
+    [
+        ("red circle, blue square", Task("two", "", PAIR), ""),
+        ("red circle, blue circle", Task("two", "", PAIR), "one noun twice"),
+        ("red circle, blue heart", Task("two", "", PAIR), "a shape is missing"),
+        ("red circle", Task("two", "", PAIR), "a shape is missing"),
+        ("", Task("two", "", PAIR), "nothing is there"),
+        (
+            "red circle, blue square",
+            Task("binding", "", (Demand("circle", "blue"), Demand("square", "red"))),
+            "a colour, place or ground is wrong",
+        ),
+        (
+            "red circle, blue square",
+            Task("position", "", PAIR, relation="above"),
+            "a colour, place or ground is wrong",
+        ),
+        ("red circle", Task("count", "", (Demand("circle", count=2, exactly=True),)), "too few"),
+        ("", Task("count", "", (Demand("circle", count=2, exactly=True),)), "too few"),
+        ("red heart, blue heart", Task("count", "", (Demand("heart", exactly=True),)), "too many"),
+        ("red circle", Task("negation", "", (Demand("circle", but="red"),)), "what is denied is there"),
+        (
+            "red circle, blue square",
+            Task("negation", "", (Demand("circle"),), without="square"),
+            "what is denied is there",
+        ),
+        ("red heart", Task("negation", "", (Demand("circle", but="red"),)), "a shape is missing"),
+    ],
+)
+def test_faults_are_told_apart(shown, task, expected):
+    looks = [look.split() for look in shown.split(", ") if look]
+    objects = tuple(Object(s, c, x, 32, 9) for (c, s), x in zip(looks, (18, 46), strict=False))
+    image = pictures([Scene("two", "white", objects)])[0] if objects else np.full((64, 64, 3), 255, np.uint8)
+    verdict = judge(image, task)
+    assert fault(task, verdict) == expected
+    assert (expected == "") == verdict.correct
 
 
 def test_count_forbids_one_more():
