@@ -96,6 +96,7 @@ def observe(
     the scheduler's where a pipeline negates its model. `Step.x0_pred` is float32.
 
     Attention is read at its own call, on the thread that entered the context, which must be that of the pipeline.
+    Two threads may run one denoiser at once, but need a scheduler and a tokenizer each: both keep state between calls.
 
     Raises `CapabilityError` where the pipeline has no such parts or no attention layer that is asked for, and inside
     the pipeline call where the scheduler's noise levels are not known, or x0, a preview or attention is asked of what

@@ -333,10 +333,12 @@ def test_half_precision_has_no_nan(sd_pipe: Any) -> None:
 
 
 def test_two_threads_do_not_see_each_other(sd_pipe: Any) -> None:
-    """Both run the same UNet at once, each with a scheduler of its own."""
-    other = type(sd_pipe)(
-        **{**sd_pipe.components, "scheduler": copy.deepcopy(sd_pipe.scheduler)}, requires_safety_checker=False
-    )
+    """Both run the same UNet at once, each with a scheduler and a tokenizer of its own.
+
+    Of one tokenizer two threads see each other: how it pads is state that a call leaves in it.
+    """
+    own = {name: copy.deepcopy(sd_pipe.components[name]) for name in ("scheduler", "tokenizer")}
+    other = type(sd_pipe)(**{**sd_pipe.components, **own}, requires_safety_checker=False)
     other.set_progress_bar_config(disable=True)
     calls = [
         (
