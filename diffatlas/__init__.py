@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from diffatlas.backends import open_backend
     from diffatlas.capture import Capture, observe
     from diffatlas.library import Library
+    from diffatlas.library.opening import open_run
     from diffatlas.operations.trace import trace
-    from diffatlas.params import GenerationParams
+    from diffatlas.params import GenerationParams, Lora
     from diffatlas.run import Run
 
 __version__ = "0.1.0"
@@ -28,11 +29,13 @@ __all__ = [
     "Capture",
     "GenerationParams",
     "Library",
+    "Lora",
     "Run",
     "__version__",
     "errors",
     "observe",
     "open_backend",
+    "open_run",
     "trace",
 ]
 
@@ -41,9 +44,11 @@ _HOMES = {
     "Capture": "diffatlas.capture",
     "GenerationParams": "diffatlas.params",
     "Library": "diffatlas.library",
+    "Lora": "diffatlas.params",
     "Run": "diffatlas.run",
     "observe": "diffatlas.capture",
     "open_backend": "diffatlas.backends",
+    "open_run": "diffatlas.library.opening",
     "trace": "diffatlas.operations.trace",
 }
 

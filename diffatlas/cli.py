@@ -52,6 +52,10 @@ def trace(
     scheduler: ask.Scheduler = None,
     guidance_method: ask.GuidanceMethod = None,
     guidance_option: ask.GuidanceOptions = None,
+    variant: ask.Variant = None,
+    revision: ask.Revision = None,
+    subfolder: ask.Subfolder = None,
+    lora: ask.Loras = None,
     images: Annotated[
         int, typer.Option("--images", "--num-images-per-prompt", help="Images in one batch.")
     ] = 1,
@@ -95,6 +99,10 @@ def trace(
         scheduler,
         guidance_method,
         guidance_option,
+        variant,
+        revision,
+        subfolder,
+        lora,
     )
     params = params.replace(num_images_per_prompt=images).validate()
     watched = ask.attention(

@@ -54,20 +54,31 @@ def attention(
         columns += _word(trace, asked, _picture(stored, image))
     heads, cells = zip(*columns, strict=True)
     print_table(heads, list(zip(*cells, strict=True)))
+    for line in _rests_on(trace):
+        typer.echo(line)
 
 
 def _measures(trace: AttentionTrace) -> list[Column]:
+    from diffatlas.capture.attention_info import mean_there
+
     found = []
     if trace.cross_layers:
         spikes = trace.spikes()
         found += [
-            ("Entropy", _cells(trace.entropy().mean(1))),
+            ("Entropy", _cells(mean_there(trace.entropy(), 1))),
             ("KL", _cells(trace.kl())),
             ("Spike", ["spike" if step in spikes else "" for step in trace.steps]),
         ]
     if trace.self_layers:
-        found.append(("Self-entropy", _cells(trace.entropy("self").mean(1))))
+        found.append(("Self-entropy", _cells(mean_there(trace.entropy("self"), 1))))
     return found
+
+
+def _rests_on(trace: AttentionTrace) -> list[str]:
+    """Say what the means are over, where some layers did not run at some steps."""
+    kinds = (("cross", trace.cross_layers, "to words"), ("self", trace.self_layers, "between places"))
+    said = [(what, trace.rests_on(kind)) for kind, layers, what in kinds if layers]
+    return [f"Attention {what}: {note}." for what, note in said if note]
 
 
 def _word(trace: AttentionTrace, word: str, picture: np.ndarray | None) -> list[Column]:

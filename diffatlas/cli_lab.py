@@ -30,7 +30,10 @@ SAMPLER = typer.Option(help="ddpm, ddim, heun, dpmpp_2m, euler or midpoint.")
 @commands.command()
 def train(
     target: Annotated[
-        str, typer.Argument(help="A target that ships, or a .csv file with x,y and, if wanted, a class.")
+        str,
+        typer.Argument(
+            help="A target that ships, or a .csv, .tsv or .txt file with x, y and, if wanted, a class."
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Where the lab is written, as .json.")],
     steps: Annotated[int, typer.Option(help="Training steps.")] = 8000,
@@ -167,13 +170,13 @@ def measure(
 
 
 def _target(name: str) -> Target:
-    from diffatlas.lab2d.targets import drawn, preset, read_table
+    from diffatlas.lab2d.targets import drawn, preset, read_table, table_text
 
-    if not name.endswith(".csv"):
+    if not name.endswith((".csv", ".tsv", ".txt")):
         return preset(name)
     try:
-        text = Path(name).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        text = table_text(Path(name).read_bytes())
+    except OSError as error:
         raise InvalidParams(f"{name} cannot be read as a table.", field="target") from error
     points, labels, classes = read_table(text)
     return drawn(points, labels, name="table", classes=classes)

@@ -11,10 +11,28 @@ from diffatlas.errors import InvalidParams, UnknownModel
 
 if TYPE_CHECKING:
     from diffatlas.capture.spec import Capture
-    from diffatlas.params import GenerationParams
+    from diffatlas.params import GenerationParams, Lora
 
 Prompt = Annotated[str, typer.Argument(help="What the image should show.")]
 Model = Annotated[str, typer.Option(help="An id of `diffatlas models`, or a pipeline folder.")]
+Variant = Annotated[
+    str | None,
+    typer.Option(help="Which of several sets of weight files, such as fp16. Default: the model's."),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="Branch, tag or commit of a model of the Hub. Default: the newest.")
+]
+Subfolder = Annotated[
+    str | None, typer.Option(help="Where the pipeline is in its repository or folder. Default: the top.")
+]
+Loras = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        metavar="PATH[:WEIGHT]",
+        help="A LoRA: a .safetensors file, or user/name[:file] of the Hub; may be repeated. Weight: 1.",
+    ),
+]
 NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
 Steps = Annotated[
@@ -79,6 +97,10 @@ def request(
     scheduler: str | None,
     guidance_method: str | None,
     guidance_options: Sequence[str] | None,
+    variant: str | None = None,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    loras: Sequence[str] | None = None,
 ) -> GenerationParams:
     """Return what the options ask for. Raises `InvalidParams` for what no model could do."""
     from diffatlas.params import GenerationParams
@@ -94,6 +116,10 @@ def request(
         scheduler=scheduler,
         guidance_method=guidance_method,
         guidance_options=method_options(guidance_options or ()),
+        variant=variant,
+        revision=revision,
+        subfolder=subfolder,
+        loras=tuple(lora_named(text) for text in loras or ()),
     ).validate()
 
 
@@ -109,6 +135,17 @@ def first_values(model: str, steps: int | None, guidance: float | None) -> dict[
     hints = {"num_inference_steps": entry and entry.steps, "guidance_scale": entry and entry.guidance}
     values = {name: hints[name] if value is None else value for name, value in asked.items()}
     return {name: value for name, value in values.items() if value is not None}
+
+
+def lora_named(text: str) -> Lora:
+    """Return the LoRA that "path" or "path:weight" names; other colons belong to the path."""
+    from diffatlas.params import Lora
+
+    path, colon, weight = text.rpartition(":")
+    try:
+        return Lora(path, float(weight)) if colon else Lora(text)
+    except ValueError:
+        return Lora(text)
 
 
 def method_options(pairs: Sequence[str]) -> dict[str, float] | None:

@@ -66,6 +66,10 @@ def sweep(
     scheduler: ask.Scheduler = None,
     guidance_method: ask.GuidanceMethod = None,
     guidance_option: ask.GuidanceOptions = None,
+    variant: ask.Variant = None,
+    revision: ask.Revision = None,
+    subfolder: ask.Subfolder = None,
+    lora: ask.Loras = None,
     previews: ask.Previews = "every",
     device: ask.Device = None,
     dtype: ask.Dtype = None,
@@ -89,6 +93,10 @@ def sweep(
         scheduler,
         guidance_method,
         guidance_option,
+        variant,
+        revision,
+        subfolder,
+        lora,
     )
     study = plan_sweep(base, field, values, seeds=seeds, lanes=_lanes(lane), exact=exact)
     files = _Files(to, format, overwrite)
@@ -126,6 +134,10 @@ def neighbourhood(
     scheduler: ask.Scheduler = None,
     guidance_method: ask.GuidanceMethod = None,
     guidance_option: ask.GuidanceOptions = None,
+    variant: ask.Variant = None,
+    revision: ask.Revision = None,
+    subfolder: ask.Subfolder = None,
+    lora: ask.Loras = None,
     previews: ask.Previews = "every",
     device: ask.Device = None,
     dtype: ask.Dtype = None,
@@ -149,6 +161,10 @@ def neighbourhood(
         scheduler,
         guidance_method,
         guidance_option,
+        variant,
+        revision,
+        subfolder,
+        lora,
     )
     study = plan_neighbourhood(
         base,

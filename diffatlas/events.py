@@ -29,8 +29,8 @@ class Started:
     params: GenerationParams
     #: x_T, the state before the first step, as the pipeline holds it.
     initial_latents: np.ndarray
-    #: Noise level of `initial_latents`, in the scheduler's own units.
-    initial_sigma: float
+    #: Noise level of `initial_latents`, in the scheduler's own units; None where the scheduler does not tell.
+    initial_sigma: float | None
     #: Number of denoising steps that will follow (some schedulers take more or fewer than was asked).
     total_steps: int
     #: What it runs on: model revision, scheduler config, dtype, device, library versions.
@@ -50,8 +50,9 @@ class Step:
     index: int
     #: The timestep at which the model was called.
     timestep: float
-    #: Noise level of `latents`, the state *after* the step (0 at the end), in the scheduler's own units.
-    sigma: float
+    #: Noise level of `latents`, the state *after* the step (0 at the end), in the scheduler's own units; None where the
+    #: scheduler does not tell.
+    sigma: float | None
     #: The state after the step.
     latents: np.ndarray | None = None
     #: What the scheduler received: the model's output with guidance applied.
@@ -74,6 +75,13 @@ class Step:
     #: axis of heads follows B; with both halves of guidance, an axis of (cond, uncond) comes before it, or of (cond)
     #: alone where no guidance ran. `diffatlas.capture.attention_maps` defines them.
     attention: Mapping[str, np.ndarray] | None = None
+    #: The state that the step started from, where that is not the one that the step before left: a callback, a mask or
+    #: the views of a panorama changed the latents in between. None where nothing did.
+    start_latents: np.ndarray | None = None
+    #: Predictions that guidance mixed besides `cond_pred` and `uncond_pred`, by what they were made with: "image" (the
+    #: image without the text, InstructPix2Pix), "perturbed" (attention, layers or latents made worse on purpose: PAG,
+    #: SAG, SLG). One whose part cannot be told is in none of these.
+    other_preds: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,9 @@ class Finished:
     seconds: float
     #: Cosine of each step's latents to the last ones (first image), known only now.
     cosine_to_end: list[float] = field(default_factory=list)
+    #: What was asked for and could not be had, and why: a sentence by the name of a field of `Step` or `Started`, or
+    #: "previews", "attention". `diffatlas.run.extend` puts it into the run's ``provenance["missing"]``.
+    missing: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -112,8 +123,8 @@ class Failed:
 
 
 Event = Started | Step | Image | Finished | Failed
-#: Before the name of a map of attention, among the tensors of a blob.
-_ATTENTION = "attention/"
+#: The fields that are several arrays by name. Among the tensors of a blob their names begin with the field's.
+_BY_NAME = ("attention", "other_preds")
 _KINDS: dict[str, type] = {e.kind: e for e in (Started, Step, Image, Finished, Failed)}
 
 
@@ -128,10 +139,10 @@ def to_bytes(event: Event) -> bytes:
     rest: dict[str, Any] = {"kind": event.kind}
     for f in fields(event):
         value = getattr(event, f.name)
-        if f.name == "attention":
-            # Steps without it are as they were before it could be captured.
-            maps = value or {}
-            arrays |= {_ATTENTION + key: np.ascontiguousarray(array) for key, array in maps.items()}
+        if f.name in _BY_NAME:
+            # Steps without them are as they were before they could be captured.
+            found = value or {}
+            arrays |= {f"{f.name}/{key}": np.ascontiguousarray(array) for key, array in found.items()}
         elif isinstance(value, np.ndarray):
             arrays[f.name] = np.ascontiguousarray(value)
         elif isinstance(value, GenerationParams):
@@ -152,9 +163,10 @@ def from_bytes(blob: bytes) -> Event:
         if "params" in rest:
             rest["params"] = GenerationParams.from_dict(rest["params"])
         arrays = load(blob)
-        attention = {name: arrays.pop(name) for name in [*arrays] if name.startswith(_ATTENTION)}
-        if attention:
-            rest["attention"] = {name.removeprefix(_ATTENTION): array for name, array in attention.items()}
+        for field_name in _BY_NAME:
+            named = [name for name in arrays if name.startswith(f"{field_name}/")]
+            if named:
+                rest[field_name] = {name.removeprefix(f"{field_name}/"): arrays.pop(name) for name in named}
         return cls(**rest, **arrays)
     except Exception as error:
         raise ValueError("These bytes are not a Diffusion Atlas event.") from error

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -17,8 +19,11 @@ MAX_STEPS = 1000
 MAX_GUIDANCE = 100.0
 MAX_SIDE = 4096
 MAX_IMAGES = 64
-#: Left out where they are None, as in the runs that were made before there were such fields.
-_OPTIONAL = ("guidance_method", "guidance_options", "noise")
+MAX_LORAS = 16
+#: Left out where they are None or empty, as in the runs that were made before there were such fields.
+_OPTIONAL = ("variant", "revision", "subfolder", "loras", "guidance_method", "guidance_options", "noise")
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?::[^:]+\.safetensors)?")
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,52 @@ class Noise:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """A LoRA (Hu et al. 2021, arXiv 2106.09685) that is added to the model for a run.
+
+    ``path`` is a ``.safetensors`` file, a folder with one, or on the Hub ``user/name`` or
+    ``user/name:file.safetensors``. Pickles are never read.
+    """
+
+    path: str
+    #: What its part is multiplied by; 0 is the model without it.
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.path, os.PathLike):
+            object.__setattr__(self, "path", os.fspath(self.path))
+
+    @property
+    def name(self) -> str:
+        """The file's name, or what it is called on the Hub. The disk is not asked."""
+        return self.path if self._could_be_on_hub else re.split(r"[/\\]", self.path.rstrip("/\\"))[-1]
+
+    @property
+    def on_hub(self) -> bool:
+        """Whether ``path`` is a name on the Hub, and no folder of this machine."""
+        return self._could_be_on_hub and not os.path.isdir(self.path)
+
+    @property
+    def _could_be_on_hub(self) -> bool:
+        file = ":" not in self.path and self.path.endswith(".safetensors")
+        return not file and _HUB_ID.fullmatch(self.path) is not None
+
+    def validate(self) -> None:
+        """Raise `InvalidParams` for what can be no LoRA. The file itself is for the backend to find."""
+        if not isinstance(self.path, str) or not self.path.strip():
+            raise InvalidParams("A LoRA has no path: name its .safetensors file.", field="loras")
+        if self.path.lower().endswith(_PICKLES):
+            raise InvalidParams(
+                f"The LoRA {self.name!r} is a pickle, which is never read: give a .safetensors file.",
+                field="loras",
+            )
+        if not _is_number(self.weight):
+            raise InvalidParams(
+                f"The weight of the LoRA {self.name!r} is {self.weight!r}: give a number.", field="loras"
+            )
+
+
+@dataclass(frozen=True)
 class GenerationParams:
     """One request, in diffusers' own argument names.
 
@@ -75,6 +126,15 @@ class GenerationParams:
     height: int | None = None
     scheduler: str | None = None
     num_images_per_prompt: int = 1
+    #: Which of several sets of weight files is read, such as "fp16"; None for the registry's, else the plain ones,
+    #: else those that there are.
+    variant: str | None = None
+    #: Branch, tag or commit of a model of the Hub; None for the registry's, else the newest.
+    revision: str | None = None
+    #: Where in its repository or folder the pipeline is; None for the registry's, else the top.
+    subfolder: str | None = None
+    #: Added to the model for this run, in this order.
+    loras: tuple[Lora, ...] = ()
     #: A name of `diffatlas.guidance.METHODS`; None for plain classifier-free guidance.
     guidance_method: str | None = None
     #: The method's options, those left out at their defaults.
@@ -105,6 +165,16 @@ class GenerationParams:
         for name in ("width", "height"):
             if getattr(self, name) is not None:
                 _whole(name, f"The {name}", getattr(self, name), 8, MAX_SIDE)
+        for name in ("variant", "revision", "subfolder"):
+            value = getattr(self, name)
+            if value is not None and (problem := name_problem(name, value)):
+                raise InvalidParams(f"The {name} {value!r} {problem}.", field=name)
+        if not isinstance(self.loras, (tuple, list)) or not all(isinstance(x, Lora) for x in self.loras):
+            raise InvalidParams("LoRAs must be a tuple of `diffatlas.params.Lora`.", field="loras")
+        if len(self.loras) > MAX_LORAS:
+            raise InvalidParams(f"{len(self.loras)} LoRAs are too many: at most {MAX_LORAS}.", field="loras")
+        for lora in self.loras:
+            lora.validate()
         check_method(self.guidance_method, self.guidance_options)
         if self.noise is not None:
             if not isinstance(self.noise, Noise):
@@ -118,8 +188,9 @@ class GenerationParams:
         return self.guidance_scale > 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON types; guidance method and noise only where they are set."""
+        """Return the fields as plain JSON types; what a request need not have only where it is set."""
         data = asdict(replace(self, guidance_options=None))
+        data["loras"] = list(data["loras"]) or None
         if self.guidance_options:
             data["guidance_options"] = {name: float(v) for name, v in self.guidance_options.items()}
         return {name: value for name, value in data.items() if value is not None or name not in _OPTIONAL}
@@ -135,6 +206,8 @@ class GenerationParams:
             )
         if isinstance(data.get("noise"), Mapping):
             data = {**data, "noise": _noise(data["noise"])}
+        if "loras" in data:
+            data = {**data, "loras": _loras(data["loras"])}
         return cls(**data)
 
     def replace(self, **changes: Any) -> GenerationParams:
@@ -147,6 +220,9 @@ class GenerationParams:
         data["guidance_scale"] = float(self.guidance_scale)
         if self.noise is not None:
             data["noise"]["amount"] = float(self.noise.amount)
+        if all(isinstance(lora, Lora) for lora in self.loras):
+            for lora in data.get("loras", ()):
+                lora["weight"] = float(lora["weight"])
         return canonical_json(data)
 
     def key(self) -> str:
@@ -160,6 +236,29 @@ def _noise(data: Mapping[str, Any]) -> Noise:
     if set(data) - known or missing:
         raise InvalidParams(f"The noise must have {', '.join(sorted(known))} and no more.", field="noise")
     return Noise(**data)
+
+
+def _loras(data: Any) -> tuple[Lora, ...]:
+    known = {f.name for f in fields(Lora)}
+    if not isinstance(data, (list, tuple)) or not all(
+        isinstance(one, Lora) or (isinstance(one, Mapping) and "path" in one and set(one) <= known)
+        for one in data
+    ):
+        raise InvalidParams("Each LoRA must have a path and a weight, and no more.", field="loras")
+    return tuple(one if isinstance(one, Lora) else Lora(**one) for one in data)
+
+
+def name_problem(name: str, value: Any) -> str | None:
+    """Return what is wrong with a variant, a revision or a subfolder, or None."""
+    if not isinstance(value, str) or not value:
+        return "is no text"
+    if name == "variant":
+        return None if re.fullmatch(r"[A-Za-z0-9_-]+", value) else "is no name of files, such as fp16"
+    parts = value.split("/")
+    if not re.fullmatch(r"[\w./-]+", value) or "" in parts or ".." in parts or "." in parts:
+        what = "a subfolder, such as a/b" if name == "subfolder" else "a branch, tag or commit"
+        return f"is not the name of {what}"
+    return None
 
 
 def canonical_json(data: Any) -> str:

@@ -10,9 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffatlas.errors import DiffAtlasError, UnknownModel
+from diffatlas.params import name_problem
 
 #: Hint name -> how its value is read.
-HINTS = {"size": int, "steps": int, "guidance": float, "mem": float, "dtype": str, "variant": str}
+HINTS = {
+    "size": int,
+    "steps": int,
+    "guidance": float,
+    "mem": float,
+    "dtype": str,
+    "variant": str,
+    "revision": str,
+    "subfolder": str,
+}
 DTYPES = ("fp32", "fp16", "bf16")
 
 
@@ -38,7 +48,12 @@ class ModelEntry:
     #: GB (10^9 bytes) that the weights need in the dtype they run in.
     mem: float | None = None
     dtype: str | None = None
+    #: Which of several sets of weight files is read, where there is one of this name.
     variant: str | None = None
+    #: Branch, tag or commit of the Hub.
+    revision: str | None = None
+    #: Where in the repository or folder the pipeline is.
+    subfolder: str | None = None
 
 
 def models_folder() -> Path:
@@ -78,6 +93,8 @@ def parse_line(line: str) -> ModelEntry | None:
             hints[key] = HINTS[key](value)
         except ValueError:
             raise ValueError(f"the hint {word!r} is not a number") from None
+        if key in ("variant", "revision", "subfolder") and (problem := name_problem(key, value)):
+            raise ValueError(f"the hint {word!r} {problem}")
         if key == "dtype" and value not in DTYPES:
             raise ValueError(f"the hint {word!r} is not one of {', '.join(DTYPES)}")
     return ModelEntry(id=cells[0], name=cells[1], notes=" ".join(words), **hints)

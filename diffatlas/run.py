@@ -96,6 +96,7 @@ def extend(run: Run | None, event: Event) -> Run:
             status=event.status,
             seconds=event.seconds,
             steps=with_cosine_to_end(run.steps, event.cosine_to_end),
+            provenance=run.provenance | ({"missing": dict(event.missing)} if event.missing else {}),
         )
     return replace(
         run, status="failed", error={"code": event.code, "message": event.message, "field": event.field}

@@ -96,6 +96,68 @@ def test_the_library_answers_with_attention_only_where_it_has_it(model, capsys):
     assert made("--attention", "all") not in (plain, watched)
 
 
+def test_the_weights_and_loras_are_chosen(sd_pipe, tmp_path, capsys):
+    import copy
+
+    import torch
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    model = tmp_path / "models" / "half"
+    copy.deepcopy(sd_pipe).to(torch.float16).save_pretrained(model, variant="fp16")
+    pipe = copy.deepcopy(sd_pipe)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q"], init_lora_weights=False))
+    pipe.save_lora_weights(tmp_path, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
+    lora = f"{tmp_path / 'pytorch_lora_weights.safetensors'}:0.5"
+    named = ["--variant", "fp16", "--subfolder", "half", "--lora", lora]
+    assert trace(str(model.parent), "--out", str(tmp_path / "run"), *named) == 0
+    run = read_run(tmp_path / "run")
+    assert run.provenance["variant"] == "fp16"
+    assert [(one["name"], one["weight"]) for one in run.provenance["loras"]] == [
+        ("pytorch_lora_weights.safetensors", 0.5)
+    ]
+    capsys.readouterr()
+    for more, says in (
+        (["--variant", "bf16"], "'bf16': it has 'fp16'"),
+        (["--subfolder", "whole"], "there are pipelines in half"),
+        (["--revision", "main"], "no revision 'main'"),
+        (["--lora", "none.safetensors"], "no LoRA file 'none.safetensors'"),
+        (["--lora", "old.bin:0.5"], "pickle"),
+    ):
+        assert trace(str(model.parent), "--subfolder", "half", *more) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert len(errors) == 1
+        assert says in errors[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "weight"),
+    [
+        ("a.safetensors", "a.safetensors", 1.0),
+        ("a.safetensors:0.8", "a.safetensors", 0.8),
+        ("user/name:a.safetensors", "user/name:a.safetensors", 1.0),
+        ("user/name:a.safetensors:-1", "user/name:a.safetensors", -1.0),
+        ("user/name:2", "user/name", 2.0),
+    ],
+)
+def test_a_lora_is_named_with_its_weight(text, path, weight):
+    from diffatlas.cli_request import lora_named
+
+    assert (lora_named(text).path, lora_named(text).weight) == (path, weight)
+
+
+def test_python_m_diffatlas_is_the_shell():
+    def said(*command):
+        return subprocess.run(
+            [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=120
+        )
+
+    one, other = said("-m", "diffatlas", "models"), said("-m", "diffatlas.cli", "models")
+    assert (one.returncode, one.stdout) == (0, other.stdout)
+    assert one.stdout.startswith("Model\t")
+    wrong = said("-m", "diffatlas", "paint")
+    assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)
+
+
 def test_out_is_not_overwritten_unasked(model, tmp_path, capsys):
     out = tmp_path / "run"
     assert trace(model, "--out", str(out)) == 0

@@ -114,7 +114,7 @@ def test_a_word_that_is_there_twice_is_printed_twice_and_each_half_is_its_own(pr
     assert {"red (1)", "red (2)", "Red Square"} < set(found)
     assert "red" not in found
     assert found["red (1)"] != found["red (2)"]
-    other = printed("twice", "--half", "uncond", "--word", "red")
+    other = printed("twice", "--half", "uncond")
     assert other["Entropy"] != found["Entropy"]
 
 
@@ -125,6 +125,7 @@ def test_a_word_that_is_there_twice_is_printed_twice_and_each_half_is_its_own(pr
         ("all", ["--word", "blue"], "Its words are: a, green, star, and, a, red, circle"),
         ("all", ["--layers", "sideways"], "There are: "),
         ("all", ["--half", "uncond"], "attention_halves='both'"),
+        ("twice", ["--half", "uncond", "--word", "red"], "no words at all"),
         ("all", ["--half", "left"], "'cond' or 'uncond'"),
         ("all", ["--image", "1"], "no image 1"),
         ("self", ["--word", "red"], "no cross-attention"),

@@ -48,6 +48,15 @@ def test_a_table_is_trained_on(tmp_path, capsys):
     assert states.read(lab)[0].target.classes == ("a", "b")
 
 
+def test_a_table_of_a_spreadsheet_is_trained_on(tmp_path):
+    lines = ["x\ty\tkind", *(f"{k % 7},5\t{k % 5}\t{'ab'[k % 2]}" for k in range(70))]
+    for name, encoding in (("wide.txt", "utf-16"), ("marked.csv", "utf-8-sig")):
+        (tmp_path / name).write_text("\r\n".join(lines), encoding=encoding)
+        lab = tmp_path / f"{name}.json"
+        assert run("train", str(tmp_path / name), "--steps", "100", "--width", "16", "--out", str(lab)) == 0
+        assert states.read(lab)[0].target.classes == ("a", "b")
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -41,6 +41,27 @@ def table(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text), delimiter="\t"))
 
 
+def test_the_cells_of_a_sweep_run_under_a_lora(tmp_path, shapes_pipe, capsys):
+    import copy
+
+    from peft import LoraConfig, get_peft_model_state_dict
+
+    pipe = copy.deepcopy(shapes_pipe)
+    pipe.unet.add_adapter(LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights=False))
+    pipe.save_lora_weights(tmp_path, unet_lora_layers=get_peft_model_state_dict(pipe.unet))
+    lora = tmp_path / "pytorch_lora_weights.safetensors"
+    assert run("sweep", "--values", "1; 3") == 0
+    assert run("sweep", "--values", "1; 3", "--lora", f"{lora}:2") == 0
+    assert {row["Status"] for row in table(capsys.readouterr().out) if row["Cell"] != "Cell"} == {"complete"}
+    kept = [Library().load(info.id) for info in Library().list()]
+    under = [stored for stored in kept if stored.params.loras]
+    assert (len(kept), len(under)) == (4, 2)
+    for stored in under:
+        assert [(one["name"], one["weight"]) for one in stored.provenance["loras"]] == [(lora.name, 2.0)]
+        (plain,) = [k for k in kept if k.params == stored.params.replace(loras=())]
+        assert not np.allclose(stored.steps[-1].latents, plain.steps[-1].latents, atol=1e-2)
+
+
 def test_a_sweep_is_a_table_files_runs_and_a_study(tmp_path, capsys):
     out = tmp_path / "new" / "folder"
     asked = ("--values", "1; 3", "--lane", "scheduler=euler_a", "--exact", "--to", str(out))

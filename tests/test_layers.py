@@ -19,7 +19,7 @@ ALLOWED = {
     "geometry": {"errors"},
     "glossary": set(),
     "settings": {"errors"},
-    "registry": {"errors", "settings"},
+    "registry": {"errors", "params", "settings"},
     "capture": BASE | {"geometry"},
     "shapes": BASE | {"geometry"},
     "lab2d": {"errors"},
@@ -53,6 +53,7 @@ ALLOWED |= {
         "cli_request",
         "cli_study",
     },
+    "__main__": {"cli"},
     # Lazily, for the public names.
     "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
 }

@@ -1,11 +1,12 @@
 import json
 import math
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
 from diffatlas.errors import InvalidParams, NotEnoughMemory, error_for
-from diffatlas.params import GenerationParams, Noise
+from diffatlas.params import GenerationParams, Lora, Noise
 
 GOOD = GenerationParams(prompt="a red circle")
 
@@ -41,6 +42,25 @@ GOOD = GenerationParams(prompt="a red circle")
         ("noise", Noise("perturb", 1, math.nan)),
         ("noise", Noise("perturb", 1, 0.5, step=30)),
         ("noise", Noise("slerp", 1, 0.5, step=1)),
+        ("variant", ""),
+        ("variant", "fp16.safetensors"),
+        ("variant", "../x"),
+        ("variant", 16),
+        ("revision", "a b"),
+        ("revision", "../main"),
+        ("subfolder", "/etc"),
+        ("subfolder", "a/../../b"),
+        ("subfolder", "a//b"),
+        ("loras", ("a.safetensors",)),
+        ("loras", Lora("a.safetensors")),
+        ("loras", (Lora(""),)),
+        ("loras", (Lora("a.bin"),)),
+        ("loras", (Lora("user/name:a.pt"),)),
+        ("loras", (Lora("a.safetensors", math.nan),)),
+        ("loras", (Lora("a.safetensors", math.inf),)),
+        ("loras", (Lora("a.safetensors", "1"),)),
+        ("loras", (Lora("a.safetensors", True),)),
+        ("loras", (Lora("a.safetensors"),) * 17),
     ],
 )
 def test_a_wrong_field_is_named(field, value):
@@ -69,6 +89,10 @@ def test_every_field_decides_the_key():
         "num_images_per_prompt": 2,
         "guidance_method": "apg",
         "noise": Noise("perturb", 3, 0.25),
+        "variant": "fp16",
+        "revision": "main",
+        "subfolder": "a/b",
+        "loras": (Lora("a.safetensors"),),
     }
     assert set(changed) | {"guidance_options"} == {f.name for f in fields(GenerationParams)}
     assert len({GOOD.replace(**{k: v}).key() for k, v in changed.items()} | {GOOD.key()}) == len(changed) + 1
@@ -116,3 +140,37 @@ def test_method_and_noise_travel_and_old_requests_keep_their_key():
     assert GOOD.key() == "6220614ea1deb0390e4e5a2c8fbc2ef741ab8b8fd75e1b54ee11f019921e9438"
     with pytest.raises(InvalidParams, match="noise"):
         GenerationParams.from_dict({"noise": {"kind": "perturb", "amount": 0.5}})
+
+
+def test_loras_travel_and_their_weight_and_order_decide():
+    asked = GOOD.replace(
+        loras=(Lora(Path("a/b.safetensors"), 1), Lora("user/name:c.safetensors", 0.5))
+    ).validate()
+    data = json.loads(json.dumps(asked.to_dict()))
+    assert data["loras"] == [
+        {"path": str(Path("a/b.safetensors")), "weight": 1},
+        {"path": "user/name:c.safetensors", "weight": 0.5},
+    ]
+    again = GenerationParams.from_dict(data)
+    assert (again, again.key()) == (asked, asked.key())
+    assert asked.replace(loras=asked.loras[::-1]).key() != asked.key()
+    assert asked.replace(loras=(Lora("a/b.safetensors", 1.0), asked.loras[1])).key() == asked.key()
+    assert not {"loras", "variant", "revision", "subfolder"} & set(GOOD.to_dict())
+    for wrong in ("a.safetensors", [{"weight": 1}], [{"path": "a", "size": 3}], [3]):
+        with pytest.raises(InvalidParams, match="LoRA"):
+            GenerationParams.from_dict({"loras": wrong})
+
+
+@pytest.mark.parametrize(
+    ("path", "on_hub", "name"),
+    [
+        ("style.safetensors", False, "style.safetensors"),
+        ("loras/style.safetensors", False, "style.safetensors"),
+        ("C:\\loras\\style.safetensors", False, "style.safetensors"),
+        ("/home/me/loras/style", False, "style"),
+        ("user/style", True, "user/style"),
+        ("user/style:a/b.safetensors", True, "user/style:a/b.safetensors"),
+    ],
+)
+def test_what_a_lora_is_called(path, on_hub, name):
+    assert (Lora(path).on_hub, Lora(path).name) == (on_hub, name)

@@ -20,6 +20,8 @@ def test_hints_leave_the_notes():
     entry = parse_line("a/b | A B | Small and quick. size=512 guidance=0 a=b steps=4")
     assert (entry.size, entry.guidance, entry.steps, entry.mem) == (512, 0.0, 4, None)
     assert entry.notes == "Small and quick. a=b"
+    entry = parse_line("a/b | A B | variant=bf16 revision=refs/pr/3 subfolder=x/y")
+    assert (entry.variant, entry.revision, entry.subfolder, entry.notes) == ("bf16", "refs/pr/3", "x/y", "")
 
 
 @pytest.mark.parametrize(
@@ -37,6 +39,9 @@ def test_prose_is_no_model(line):
         ("a b | Name | notes", "space"),
         ("a | Name | size=big", "size=big"),
         ("a | Name | dtype=int8", "dtype=int8"),
+        ("a | Name | variant=a.b", "variant=a.b"),
+        ("a | Name | subfolder=../b", "subfolder=../b"),
+        ("a | Name | revision=", "revision="),
         ("first | Again | twice", "twice"),
     ],
 )

@@ -38,10 +38,10 @@ def check_cells(cells: Sequence[GenerationParams]) -> None:
                 "A cell of a batch makes one image: ask for more cells.", field="num_images_per_prompt"
             )
         other = cell.to_dict()
-        for name in first:
-            if name not in PER_SAMPLE and first[name] != other[name]:
+        for name in {**first, **other}:
+            if name not in PER_SAMPLE and first.get(name) != other.get(name):
                 raise InvalidParams(
-                    f"The cells of a batch differ in {name} ({first[name]!r} and {other[name]!r}): only "
+                    f"The cells of a batch differ in {name} ({first.get(name)!r} and {other.get(name)!r}): only "
                     f"{', '.join(PER_SAMPLE)} may differ.",
                     field=name,
                 )
@@ -108,9 +108,9 @@ def run_batch(
         pipe.scheduler = own
     seconds = time.perf_counter() - began
     if output is None or stopping():
-        batch.stop(seconds)
+        batch.stop(seconds, dict(trace.missing))
     else:
-        batch.finish(pictures(output), seconds, loaded.dtype)
+        batch.finish(pictures(output), seconds, loaded.dtype, dict(trace.missing))
 
 
 class _Batch:
@@ -168,21 +168,28 @@ class _Batch:
                 self._fail(i, error)
                 continue
             if self._capture.metrics:
-                states = self._paths[i]
+                states, moved = self._paths[i], own.start_latents is not None
                 metrics = path.step_metrics(
-                    own.latents, states[-1], states[0], own.cond_pred, own.uncond_pred
+                    own.latents,
+                    own.start_latents if moved else states[-1],
+                    states[0],
+                    own.cond_pred,
+                    own.uncond_pred,
+                    states[-1] if moved else None,
                 )
                 states.append(own.latents)
                 own = replace(own, metrics=metrics)
             self._put((i, self._thinned(own)))
 
-    def stop(self, seconds: float) -> None:
+    def stop(self, seconds: float, missing: dict[str, str]) -> None:
         """End the open cells as stopped."""
         for i in sorted(self.open):
-            self._put((i, events.Finished("stopped", seconds, self._cosines(i))))
+            self._put((i, events.Finished("stopped", seconds, self._cosines(i), missing)))
         self.open.clear()
 
-    def finish(self, images: Sequence[np.ndarray], seconds: float, dtype: str) -> None:
+    def finish(
+        self, images: Sequence[np.ndarray], seconds: float, dtype: str, missing: dict[str, str]
+    ) -> None:
         """Put the images of the open cells, and end them."""
         for i in sorted(self.open):
             self._put((i, events.Image(index=0, pixels=images[i])))
@@ -191,7 +198,7 @@ class _Batch:
             except DiffAtlasError as error:
                 self._fail(i, error)
                 continue
-            self._put((i, events.Finished("complete", seconds, self._cosines(i))))
+            self._put((i, events.Finished("complete", seconds, self._cosines(i), missing)))
         self.open.clear()
 
     def _fail(self, i: int, error: DiffAtlasError) -> None:
@@ -216,6 +223,8 @@ class _Batch:
             uncond_pred=part(step.uncond_pred),
             x0_pred=part(step.x0_pred),
             preview=part(step.preview),
+            start_latents=part(step.start_latents),
+            other_preds={name: part(array) for name, array in step.other_preds.items()},
             attention=self._own_attention(step, i),
         )
 
@@ -230,5 +239,5 @@ class _Batch:
         """Leave out what is only there for the metrics."""
         capture = self._capture
         if not capture.predictions:
-            step = replace(step, noise_pred=None, cond_pred=None, uncond_pred=None)
-        return step if capture.latents else replace(step, latents=None)
+            step = replace(step, noise_pred=None, cond_pred=None, uncond_pred=None, other_preds={})
+        return step if capture.latents else replace(step, latents=None, start_latents=None)

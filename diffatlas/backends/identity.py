@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +22,33 @@ def identity_of(
     revision: Mapping[str, str],
     params: GenerationParams,
     batched: bool = False,
+    variant: str | Mapping[str, str] | None = None,
+    loras: Sequence[Mapping[str, Any]] | None = (),
 ) -> dict[str, Any] | None:
     """Return everything that decides the result of ``params`` (resolved) and that they do not say.
 
-    Plain JSON types, without a clock or a path: the model's id ("" for a folder) and revision (the Hub's commit
-    or the SHA-256 of the files), the variant of its weights, the scheduler's class and config as this run
-    would build it, dtype, kind of device ("cpu", "cuda", "mps"), the versions of torch, diffusers and
-    transformers, and `CAPTURE_FORMAT`. Two runs of equal params and equal identity give the same latents as
-    far as one kind of device promises it. A run that is steered has `STEERING_FORMAT` too, and one out of a batch
+    Plain JSON types, without a clock or a path: the model's id ("" for a folder) and revision (the Hub's commit, with
+    the subfolder in it, or the SHA-256 of the files), the ``variant`` of its weights (by component where they differ),
+    the scheduler's class and config as this run would build it, dtype, kind of device ("cpu", "cuda", "mps"), the
+    versions of torch, diffusers and transformers, and `CAPTURE_FORMAT`. Two runs of equal params and equal identity
+    give the same latents as far as one kind of device promises it. A run that is steered has `STEERING_FORMAT` too,
+    one with LoRAs (`loras.described`) the SHA-256 and weight of each, and one out of a batch
     says so (``batched``): its latents are near to those of the same run by itself, not equal.
 
-    None where the scheduler is not one of diffusers', so that it cannot be known without loading.
+    None where the scheduler is not one of diffusers', or a LoRA is not on this machine yet, so that it cannot be known
+    without loading.
     """
     import diffusers
     import torch
     import transformers
 
     scheduler = _scheduler(folder, params.scheduler)
-    if scheduler is None:
+    if scheduler is None or loras is None:
         return None
     identity = {
         "model": source.entry.id if source.entry else "",
         "revision": dict(revision),
-        "variant": loading.variant_in(source, folder),
+        "variant": dict(variant) if isinstance(variant, Mapping) else variant,
         "scheduler": scheduler,
         "dtype": dtype,
         "device": device.partition(":")[0],
@@ -54,6 +59,11 @@ def identity_of(
             "capture": CAPTURE_FORMAT,
         },
     }
+    if "commit" in revision and source.subfolder:
+        identity["subfolder"] = source.subfolder
+    if loras:
+        identity["loras"] = [dict(lora) for lora in loras]
+        identity["versions"]["peft"] = version("peft")
     if batched or params.guidance_method is not None or params.noise is not None:
         identity["versions"]["steering"] = STEERING_FORMAT
     return identity | {"batched": True} if batched else identity

@@ -11,6 +11,7 @@ from typing import Any
 
 from diffatlas.backends import model_info
 from diffatlas.backends.model_info import ModelInfo, ModelSource
+from diffatlas.backends.weights import Weights, find_weights, variant_of
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
 
 #: A run needs about this much more than its weights (activations, text embeddings, the decoder).
@@ -43,6 +44,10 @@ class Loaded:
     dtype: str
     #: What pins the weights, as they were when they were read.
     revision: Mapping[str, str]
+    #: The variant of the weights that were read, by component where they differ; None for plain files.
+    variant: str | dict[str, str] | None = None
+    #: The LoRAs that are on it for a run: file name, SHA-256, weight, layers.
+    loras: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def call_parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -79,7 +84,7 @@ def pick_dtype(wanted: str, device: str, source: ModelSource, folder: Path) -> s
     if source.entry and source.entry.dtype:
         return source.entry.dtype
     half = "bf16" if (folder / "transformer").is_dir() else "fp16"
-    stored = _stored_dtype(folder)
+    stored = _stored_dtype(source, folder)
     return {"F16": "fp16", "BF16": "bf16"}.get(stored, half)
 
 
@@ -111,13 +116,17 @@ def cached(source: ModelSource) -> Path | None:
     """Return the folder of a model's files where they are on this machine, else None. The Hub is not asked."""
     if source.folder is not None:
         return source.folder
-    from diffusers import DiffusionPipeline
-
     try:
-        return Path(DiffusionPipeline.download(source.model, local_files_only=True, **_what_to_fetch(source)))
+        folder = _download(source, local_files_only=True)
     except Exception:
         # Not in the cache: one of several exceptions, by the version of huggingface_hub.
         return None
+    try:
+        model_info.weights_of(source, folder)
+    except ModelLoadError:
+        # What is here may be another variant, or a part.
+        return None
+    return folder
 
 
 def fetch(source: ModelSource) -> Path:
@@ -125,23 +134,38 @@ def fetch(source: ModelSource) -> Path:
     folder = cached(source)
     if folder is not None:
         return folder
-    from diffusers import DiffusionPipeline
-
     try:
-        return Path(DiffusionPipeline.download(source.model, **_what_to_fetch(source)))
+        return _download(source)
     except Exception as error:
+        asked = {"variant": source.variant, "revision": source.revision, "subfolder": source.subfolder}
+        named = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
         raise ModelLoadError(
-            f"{source.model!r} is not on this machine and could not be fetched from the Hugging Face Hub "
-            f"({_first_line(error)}): check the network, and that its licence is accepted and a token is set "
-            "if it is gated.",
+            f"{source.model!r}{f' ({named})' if named else ''} is not on this machine and could not be fetched "
+            f"from the Hugging Face Hub ({_first_line(error)}): check the network, and that its licence is "
+            "accepted and a token is set if it is gated.",
             field="model",
         ) from error
 
 
-def variant_in(source: ModelSource, folder: Path) -> str | None:
-    """Return the registry's variant of the weights where the folder has files of it."""
-    variant = source.entry.variant if source.entry else None
-    return variant if variant and any(folder.rglob(f"*.{variant}*.safetensors")) else None
+def _download(source: ModelSource, **options: Any) -> Path:
+    """Return the folder of a pipeline of the Hub, fetched where it is not in the cache."""
+    if not source.subfolder:
+        from diffusers import DiffusionPipeline
+
+        return Path(DiffusionPipeline.download(source.model, **_what_to_fetch(source), **options))
+    # diffusers fetches only pipelines that are at the top of their repository.
+    from huggingface_hub import snapshot_download
+
+    inside = [f"{source.subfolder}/**"]
+    never = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.py"]
+    folder = Path(
+        snapshot_download(
+            source.model, revision=source.revision, allow_patterns=inside, ignore_patterns=never, **options
+        )
+    )
+    if not (folder / source.subfolder / "model_index.json").is_file():
+        raise FileNotFoundError(f"it has no pipeline in its subfolder {source.subfolder}")
+    return folder / source.subfolder
 
 
 def load(
@@ -160,10 +184,10 @@ def load(
     import torch
 
     info = model_info.describe(source.model, folder, source.entry)
-    variant = variant_in(source, folder)
+    weights = model_info.weights_of(source, folder)
     if not ignore_memory:
-        weights = model_info.weight_bytes(model_info.weight_files(folder, variant), dtype)
-        check_memory(info.name, int(weights * HEADROOM), free_memory(device))
+        size = model_info.weight_bytes([file for part in weights for file in part.files], dtype)
+        check_memory(info.name, int(size * HEADROOM), free_memory(device))
     cls = getattr(diffusers, info.pipeline, None)
     if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
         raise ModelLoadError(
@@ -188,10 +212,11 @@ def load(
         pipe = cls.from_pretrained(
             folder,
             dtype=getattr(torch, DTYPES[dtype]),
-            variant=variant,
             use_safetensors=True,
             local_files_only=True,
             **without,
+            # diffusers takes one variant for all components.
+            **{part.component: _load_part(part, folder, dtype) for part in weights if part.variant},
         )
         pipe.set_progress_bar_config(disable=True)
         pipe.to(device)
@@ -201,7 +226,28 @@ def load(
         raise ModelLoadError(
             f"{info.name} could not be loaded: {_first_line(error)}.", field="model"
         ) from error
-    return Loaded(pipe, source, folder, info, device, dtype, model_info.revision(folder))
+    pinned = model_info.revision(folder)
+    return Loaded(pipe, source, folder, info, device, dtype, pinned, variant_of(weights))
+
+
+def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
+    """Load one component from the files of its variant."""
+    import importlib
+
+    import diffusers
+    import torch
+
+    library = part.library
+    if library not in ("diffusers", "transformers") and hasattr(diffusers.pipelines, library):
+        library = f"diffusers.pipelines.{library}"
+    cls = getattr(importlib.import_module(library), part.cls)
+    return cls.from_pretrained(
+        folder / part.component,
+        dtype=getattr(torch, DTYPES[dtype]),
+        variant=part.variant,
+        use_safetensors=True,
+        local_files_only=True,
+    )
 
 
 def release(device: str | None) -> None:
@@ -233,6 +279,7 @@ def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
         "model": loaded.source.model,
         "source": "hub" if hub else "embedded" if loaded.source.entry else "folder",
         "revision": dict(loaded.revision),
+        **_named(loaded),
         "pipeline": type(loaded.pipe).__name__,
         "scheduler": {"class": type(scheduler).__name__, "config": plain(scheduler.config)},
         "dtype": loaded.dtype,
@@ -261,17 +308,38 @@ def prompt_tokens(loaded: Loaded, prompt: str) -> dict[str, Any]:
     return {"count": len(ids), "limit": limit, "cut_off": tokenizer.decode(over).strip() if over else ""}
 
 
+def _named(loaded: Loaded) -> dict[str, Any]:
+    """Return what else tells this run's model from others of its name, where there is something."""
+    also = {
+        "variant": loaded.variant,
+        "subfolder": loaded.source.subfolder,
+        "loras": [dict(lora) for lora in loaded.loras],
+    }
+    return {name: value for name, value in also.items() if value}
+
+
 def _what_to_fetch(source: ModelSource) -> dict[str, Any]:
-    variant = source.entry.variant if source.entry else None
-    return {"variant": variant, "use_safetensors": True, "safety_checker": None}
+    return {
+        "variant": source.variant or source.hint,
+        "revision": source.revision,
+        "use_safetensors": True,
+        "safety_checker": None,
+    }
 
 
-def _stored_dtype(folder: Path) -> str | None:
-    """Return the safetensors dtype of the denoiser's first tensor."""
+def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
+    """Return the safetensors dtype of the denoiser's first tensor, in the file that would be read."""
     import json
 
+    if (folder / "model_index.json").is_file():
+        weights = model_info.weights_of(source, folder)
+    else:
+        denoisers = [name for name in ("transformer", "unet") if (folder / name).is_dir()]
+        index = {name: ["diffusers", "Model"] for name in denoisers}
+        weights = find_weights(folder, index, folder.name, source.variant, source.hint)
+    files = {part.component: part.files for part in weights}
     for name in ("transformer", "unet"):
-        for path in sorted((folder / name).glob("*.safetensors")):
+        for path in files.get(name, ()):
             with path.open("rb") as file:
                 header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
             return next((t["dtype"] for key, t in header.items() if key != "__metadata__"), None)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import batching, decoding, guidable, loading, model_info, schedulers
+from diffatlas.backends import batching, decoding, guidable, loading, loras, model_info, schedulers
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.failures import as_event, as_typed
@@ -23,6 +23,7 @@ from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.outcome import Stopped, check_finite, check_light, pictures
 from diffatlas.backends.producer import Put, Stopping, stream
+from diffatlas.backends.weights import variant_of
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
@@ -88,9 +89,11 @@ class LocalBackend:
             InvalidParams: a field is out of range or does not fit the model (also `SchedulerMismatch`).
             CapabilityError: the model does not take the guidance method.
             UnknownModel: no such model.
+            ModelLoadError: the model has no such revision or subfolder here.
         """
         params.validate()
-        source = model_info.find_source(params.model)
+        loras.check(params.loras)
+        source = model_info.source_of(params)
         folder = self._folder(source)
         if folder is None:
             return params
@@ -106,7 +109,7 @@ class LocalBackend:
         Raises `UnknownModel` or `ModelLoadError` for a model that cannot run, `InvalidParams` for a device
         that cannot be used.
         """
-        source = model_info.find_source(params.model)
+        source = model_info.source_of(params)
         resident = self._resident
         if resident is not None and resident.source == source:
             # What would run, even where the files have changed since.
@@ -116,7 +119,10 @@ class LocalBackend:
             return None
         device = loading.pick_device(self._device)
         dtype = loading.pick_dtype(self._dtype, device, source, folder)
-        return identity_of(source, folder, device, dtype, model_info.revision(folder), params, batched)
+        variant = variant_of(model_info.weights_of(source, folder))
+        revision = model_info.revision(folder)
+        told = loras.described(params.loras)
+        return identity_of(source, folder, device, dtype, revision, params, batched, variant, told)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
@@ -155,7 +161,7 @@ class LocalBackend:
             CapabilityError: the latents are not of a form that this VAE decodes.
             The typed errors of `diffatlas.backends.loading.load`.
         """
-        source = model_info.find_source(params.model)
+        source = model_info.source_of(params)
         if not self._lock.acquire(timeout=wait):
             raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
         try:
@@ -232,13 +238,14 @@ class LocalBackend:
         try:
             cells = [self.resolve(cell) for cell in cells]
             params = cells[0]
-            source = model_info.find_source(params.model)
+            source = model_info.source_of(params)
             while not held:
                 if stopping():
                     raise Stopped
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
-            run(loaded, [_fit(cell, loaded.folder, loaded.info) for cell in cells])
+            with loras.applied(loaded, params.loras, self._free) as loaded:
+                run(loaded, [_fit(cell, loaded.folder, loaded.info) for cell in cells])
         except Stopped:
             put(events.Finished(status="stopped", seconds=0.0))
         except Exception as error:
@@ -311,7 +318,7 @@ class LocalBackend:
 
         def on_step(step: events.Step) -> None:
             check_finite(step)
-            put(step if capture.latents else replace(step, latents=None))
+            put(step if capture.latents else replace(step, latents=None, start_latents=None))
             if stopping():
                 raise Stopped
 
@@ -333,14 +340,14 @@ class LocalBackend:
             pipe.scheduler = own
         seconds = time.perf_counter() - began
         if output is None or stopping():
-            put(events.Finished("stopped", seconds, list(trace.cosine_to_end)))
+            put(events.Finished("stopped", seconds, list(trace.cosine_to_end), dict(trace.missing)))
             return
         images = pictures(output)
         for index, pixels in enumerate(images):
             put(events.Image(index=index, pixels=pixels))
         for index, pixels in enumerate(images):
             check_light(index, pixels, loaded.dtype)
-        put(events.Finished("complete", seconds, list(trace.cosine_to_end)))
+        put(events.Finished("complete", seconds, list(trace.cosine_to_end), dict(trace.missing)))
 
 
 def _fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationParams:
@@ -349,6 +356,6 @@ def _fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationP
 
 def _identity(loaded: Loaded, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
     """Return the identity of a run on a resident pipeline."""
-    return identity_of(
-        loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision, params, batched
-    )
+    where = (loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision)
+    told = loras.described(params.loras, loaded)
+    return identity_of(*where, params, batched, loaded.variant, told)

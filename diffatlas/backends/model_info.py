@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from diffatlas.backends import schedulers
+from diffatlas.backends.weights import Weights, find_weights
 from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, find_model, models_folder
@@ -20,6 +22,10 @@ ITEM_SIZE = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "fp32": 4, "fp16": 2, "bf1
 CONTENT = (".safetensors", ".json", ".txt", ".model")
 
 
+#: The names of the Hub's commits, which are those of the folders in its cache.
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
+
+
 @dataclass(frozen=True)
 class ModelSource:
     """Where a model's files are: a folder, or a Hub id that may still have to be fetched."""
@@ -27,6 +33,17 @@ class ModelSource:
     model: str
     folder: Path | None
     entry: ModelEntry | None = None
+    #: The variant that a request names, which must be there; that of ``entry`` is taken where there is one.
+    variant: str | None = None
+    #: Of the Hub: branch, tag or commit.
+    revision: str | None = None
+    #: Where in the Hub's repository the pipeline is. ``folder`` is that of the pipeline itself.
+    subfolder: str | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """The registry's variant of the weights."""
+        return self.entry.variant if self.entry else None
 
 
 @dataclass(frozen=True)
@@ -51,29 +68,76 @@ class ModelInfo:
     schedulers: tuple[str, ...]
 
 
-def find_source(model: str) -> ModelSource:
-    """Find a model by registry id or folder path. Raises `UnknownModel` or `ModelLoadError`."""
+def find_source(
+    model: str, variant: str | None = None, revision: str | None = None, subfolder: str | None = None
+) -> ModelSource:
+    """Find a model by registry id or folder path.
+
+    variant, revision, subfolder: as `GenerationParams` has them; the registry's where they are None.
+
+    Raises `UnknownModel`, or `ModelLoadError` for what is known to be missing.
+    """
     try:
         entry = find_model(model)
     except UnknownModel:
         folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise
+        _check_no_revision(model, revision)
+        folder = _inside(folder, subfolder, model)
         if (folder / "model_index.json").is_file():
-            return ModelSource(model, folder.resolve())
-        if folder.is_dir():
-            raise UnknownModel(
-                f"The folder {model!r} is not a diffusers pipeline: it has no model_index.json.",
-                field="model",
-            ) from None
-        raise
+            return ModelSource(model, folder.resolve(), None, variant, None, subfolder)
+        raise UnknownModel(_no_pipeline(model, folder), field="model") from None
+    revision, subfolder = revision or entry.revision, subfolder or entry.subfolder
     folder = models_folder() / entry.id
-    if (folder / "model_index.json").is_file():
-        return ModelSource(model, folder, entry)
+    if folder.is_dir() and (subfolder or (folder / "model_index.json").is_file()):
+        _check_no_revision(model, revision)
+        folder = _inside(folder, subfolder, model)
+        if not (folder / "model_index.json").is_file():
+            raise ModelLoadError(_no_pipeline(model, folder), field="model")
+        return ModelSource(model, folder, entry, variant, None, subfolder)
     if "/" not in entry.id:
         raise ModelLoadError(
             f"The files of the model {entry.id!r} are missing: expected a pipeline folder at {folder}.",
             field="model",
         )
-    return ModelSource(model, None, entry)
+    return ModelSource(model, None, entry, variant, revision, subfolder)
+
+
+def source_of(params: GenerationParams) -> ModelSource:
+    """Find the model of a request; see `find_source`."""
+    return find_source(params.model, params.variant, params.revision, params.subfolder)
+
+
+def _check_no_revision(model: str, revision: str | None) -> None:
+    if revision:
+        raise ModelLoadError(
+            f"{model!r} is a folder on this machine, which has no revision {revision!r}: leave it out.",
+            field="revision",
+        )
+
+
+def _inside(folder: Path, subfolder: str | None, model: str) -> Path:
+    """Return a subfolder of ``folder``. Raises `ModelLoadError` naming the pipelines that there are instead."""
+    if not subfolder:
+        return folder
+    inner = folder / subfolder
+    if inner.is_dir() and inner.resolve().is_relative_to(folder.resolve()):
+        return inner
+    others = pipelines_in(folder)
+    there = f"there are pipelines in {', '.join(others)}" if others else "no subfolder of it is a pipeline"
+    raise ModelLoadError(f"{model!r} has no subfolder {subfolder!r}: {there}.", field="subfolder")
+
+
+def pipelines_in(folder: Path) -> list[str]:
+    """Return the names of the subfolders that are pipelines."""
+    return sorted(index.parent.name for index in folder.glob("*/model_index.json"))
+
+
+def _no_pipeline(model: str, folder: Path) -> str:
+    others = pipelines_in(folder)
+    hint = f"; name one of its subfolders ({', '.join(others)}) as subfolder" if others else ""
+    return f"The folder {model!r} is not a diffusers pipeline: it has no model_index.json{hint}."
 
 
 def describe(model: str, folder: Path, entry: ModelEntry | None = None) -> ModelInfo:
@@ -145,17 +209,20 @@ def fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationPa
     return params.replace(**sizes, scheduler=schedulers.resolve(scheduler_config(folder), params.scheduler))
 
 
-def weight_files(folder: Path, variant: str | None) -> list[Path]:
-    """Return the safetensors files that loading the pipeline reads."""
+def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:
+    """Return the weights that loading a model's pipeline reads, by component; see `find_weights`."""
     index = _read_json(folder / "model_index.json")
-    files = []
-    for name, part in index.items():
-        if not isinstance(part, list) or name in ("safety_checker", "feature_extractor") or part[0] is None:
-            continue
-        found = sorted((folder / name).glob("*.safetensors"))
-        chosen = [f for f in found if variant and f".{variant}" in f.name]
-        files += chosen or [f for f in found if len(f.name.split(".")) == 2] or found
-    return files
+    name = source.entry.name if source.entry else folder.name
+    return find_weights(folder, index, name, source.variant, source.hint)
+
+
+def weight_files(folder: Path, variant: str | None) -> list[Path]:
+    """Return the safetensors files that loading the pipeline reads; of ``variant`` where there are some.
+
+    Raises `ModelLoadError` where a component has none.
+    """
+    found = find_weights(folder, _read_json(folder / "model_index.json"), folder.name, hint=variant)
+    return [file for part in found for file in part.files]
 
 
 def weight_bytes(files: list[Path], dtype: str) -> int:
@@ -180,8 +247,11 @@ def weight_bytes(files: list[Path], dtype: str) -> int:
 
 def revision(folder: Path) -> dict[str, str]:
     """Return what pins the weights: the Hub's commit, or the SHA-256 of a folder's files."""
-    if folder.parent.name == "snapshots":
-        return {"commit": folder.name}
+    for place in (folder, *folder.parents):
+        # Above the folder itself only what can be nothing else.
+        commit = _COMMIT.fullmatch(place.name) and (place == folder or len(place.name) == 40)
+        if commit and place.parent.name == "snapshots":
+            return {"commit": place.name}
     files = sorted(p for p in folder.rglob("*") if p.suffix in CONTENT)
     stats = tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     return {"sha256": _content_hash(folder, stats)}

@@ -1,56 +1,73 @@
-"""Attention read where it happens: at the call of scaled_dot_product_attention inside a chosen layer.
+"""Attention of a run's steps, read where it happens: at the calls that compute it inside the chosen layers.
 
-The call goes through as it is, and its own output is used. On the side, the queries and keys that it was given, after
-norms and rotary embedding, give the probabilities (`diffatlas.capture.attention_maps`). Only calls of the observed
-denoiser on the observing thread are looked at, and none of those that guidance methods add.
+The queries and keys that attention was given, after norms and rotary embedding, give the probabilities
+(`diffatlas.capture.attention_maps`) on the side, and the model's own output goes on as it is. Read are only the calls
+of the observed denoiser, and of those the samples that the step before says will be wanted.
 """
 
 from __future__ import annotations
 
-import threading
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.capture import attention_layout as layout
-from diffatlas.capture.attention_layers import Layer, attention_layers, chosen_layers
-from diffatlas.capture.attention_layout import Frame, Sequences
+from diffatlas.capture.attention_layers import (
+    Layer,
+    attention_layers,
+    chosen_layers,
+    compiled_layers,
+    has_compiled,
+)
+from diffatlas.capture.attention_layout import Frame, Sequences, TextOrder, part_of
 from diffatlas.capture.attention_maps import Part, maps_of
+from diffatlas.capture.attention_reasons import not_read
+from diffatlas.capture.attention_seen import Attended, Watch
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError
 
 if TYPE_CHECKING:
     import torch
 
-_ATTEND = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
+log = logging.getLogger("diffatlas")
+#: Bytes of queries and keys that are held until it is known whose they are; beyond, all samples are read at once.
+MOST_HELD = 2**30
 
 
 @dataclass(frozen=True)
-class _Attended:
-    """What one attention call was given, for all samples."""
+class _Held:
+    """What one attention call was given, to be read later."""
 
     layer: Layer
-    query: torch.Tensor
-    key: torch.Tensor
+    attended: Attended
     part: Part
-    scale: float | None
-    mask: torch.Tensor | None
 
 
 @dataclass
 class _Call:
-    """What was read in one denoiser call.
+    """One denoiser call, and what was read in it.
 
+    rows: samples in the call; None where that cannot be told.
+    wanted: the samples to read; None where it is not known, so that what is needed for any of them is held.
     maps: "<kind>:<layer>" -> sample -> map.
-    held: what is read once it is known which half is the conditional one.
+    spare: whether ``held`` is dropped once the step goes on as the step before did.
     """
 
-    sequences: Sequences
+    module: Any
+    rows: int | None
+    sequences: Sequences | None = None
+    wanted: frozenset[int] | None = None
+    spare: bool = False
     maps: dict[str, dict[int, torch.Tensor]] = field(default_factory=dict)
-    held: list[_Attended] = field(default_factory=list)
+    held: list[_Held] = field(default_factory=list)
+
+    @property
+    def form(self) -> tuple[int, int | None]:
+        """What tells whether the calls of two steps are alike."""
+        return id(self.module), self.rows
 
 
 class AttentionRecorder:
@@ -64,7 +81,6 @@ class AttentionRecorder:
 
     def __init__(self, capture: Capture, denoisers: Sequence[Any]) -> None:
         self._capture = capture
-        self._denoisers = denoisers
         every = attention_layers(denoisers)
         self._layers = chosen_layers(every, capture.attention_layers, capture.attention_max_layers)
         if not every:
@@ -78,42 +94,47 @@ class AttentionRecorder:
                 f" {every[0].name} and {every[-1].name}.",
                 field="attention_layers",
             )
-        self._thread = threading.get_ident()
+        self._compiled = compiled_layers(denoisers)
+        plain = [layer for layer in self._layers if layer.name not in self._compiled]
+        self._order = TextOrder()
+        self._denoisers = denoisers
+        self._has_compiled = any(has_compiled(denoiser) for denoiser in denoisers)
+        self._watch = Watch(plain, self._order, self._on_attention, self._has_compiled)
+        #: Denoiser calls since the last step; the one that runs and is read.
         self._calls: list[_Call] = []
-        #: The denoiser call that is running and is read, and the attention layers that are on the stack.
         self._call: _Call | None = None
-        self._frames: list[Frame] = []
-        #: Whether the text comes first in the joint sequence of blocks of one stream; None as long as none is seen.
-        self._text_first: bool | None = None
-        #: Places of the image there, where the denoiser does not tell how long the text is.
-        self._image: int | None = None
-        self._attended = False
-        self._described: dict[str, dict[str, Any]] = {}
+        #: Forms of the calls of the last step, and the samples that were wanted of each.
+        self._last: list[tuple[tuple[int, int | None], frozenset[int]]] = []
         self._batch: int | None = None
-        self._first_is_cond: bool | None = None
-        self._mode = _mode(self)
-        #: Whether the mode is on for the whole denoiser call, or in the attention layers alone.
-        self._learning = False
-        self._entered = 0
+        self._held_bytes = 0
+        self._described: dict[str, dict[str, Any]] = {}
+        self._failed: str | None = None
 
     @contextmanager
-    def watching(self, where: Any) -> Iterator[None]:
-        """Read attention inside this context.
-
-        where: returns (index of the coming step, number of steps or None, whether it is the first of a run).
-        """
-        self._where = where
-        with ExitStack() as stack:
-            for denoiser in self._denoisers:
-                before = denoiser.register_forward_pre_hook(self._before_denoiser, with_kwargs=True)
-                stack.callback(before.remove)
-                stack.callback(denoiser.register_forward_hook(self._after_denoiser, always_call=True).remove)
-            for layer in self._layers:
-                hook = _Hooks(self, layer)
-                stack.callback(layer.module.register_forward_pre_hook(hook.before, with_kwargs=True).remove)
-                stack.callback(layer.module.register_forward_hook(hook.after, always_call=True).remove)
-            stack.callback(self._leave)
+    def watching(self) -> Iterator[None]:
+        """Be ready to read, inside this context; nothing is done outside of `reading`."""
+        with self._watch.watching():
             yield
+
+    @contextmanager
+    def reading(
+        self, module: Any, args: tuple, kwargs: Mapping[str, Any], index: int, total: int | None, begins: bool
+    ) -> Iterator[None]:
+        """Read the denoiser call that is made inside this context, on this thread. Raises nothing of its own.
+
+        module, args, kwargs: the denoiser and what it is called with.
+        index, total: of the coming step (0-based), and how many there will be; None where that is not known.
+        begins: whether it is the first call of a pipeline's call.
+        """
+        try:
+            self._begin(module, args, kwargs, index, total, begins)
+        except Exception as error:
+            self._fail(error)
+        try:
+            yield
+        finally:
+            self._watch.end()
+            self._call = None
 
     def describe(self) -> dict[str, Any]:
         """Return what was read of the first step, as ``provenance["attention"]``.
@@ -122,255 +143,162 @@ class AttentionRecorder:
         (whether text and image share one sequence, so that cross and self add up to 1 together) and cells (rows,
         columns of pooled self-attention).
 
-        Raises `CapabilityError` where nothing could be read.
+        Raises `CapabilityError` with the reason where nothing could be read.
         """
-        self._check_thread()
-        if self._image is not None:
+        if self._order.image is not None:
             # Of what came before they were joined, a text may have had the length of a coarser grid.
             found = self._described.items()
-            self._described = {k: d for k, d in found if d["grid"][0] * d["grid"][1] == self._image}
+            self._described = {k: d for k, d in found if d["grid"][0] * d["grid"][1] == self._order.image}
         if not self._described:
-            asked = " and ".join(self._capture.attention_kinds)
             raise CapabilityError(
-                f"The layers asked for have no {asked}-attention between places of the image and one sequence of text."
-                if self._attended
-                else "This model's attention is not computed by PyTorch's scaled_dot_product_attention, so it cannot be"
-                " read: switch off attention slicing and other attention backends, or set attention='off'.",
+                self._failed
+                or not_read(
+                    self._denoisers, self._layers, self._compiled, self._watch, self._capture.attention_kinds
+                ),
                 field="attention",
             )
         place = {layer.name: i for i, layer in enumerate(self._layers)}
         return {"layers": sorted(self._described.values(), key=lambda d: (place[d["name"]], d["kind"]))}
 
-    def take(self, batch: int, first_is_cond: bool | None) -> dict[str, np.ndarray] | None:
+    def take(self, batch: int, cond: int | None, uncond: int | None) -> dict[str, np.ndarray] | None:
         """Return the maps since the last call of this, by "<kind>:<layer>"; None where there are none.
 
-        batch: images.
-        first_is_cond: whether the first of two halves is the conditional one; None where it is not known (then that
-            of most pipelines is taken, and both are read again at the next step).
+        batch: images. All denoiser calls since the last take, in order, are cut into parts of so many samples.
+        cond, uncond: the parts' numbers of the conditional and the unconditional pass; None where there is none, or
+            where it cannot be told. Without a conditional one nothing is returned.
+
+        cross: (B, tokens, rows, columns); self: (B, cell rows, cell columns, cell rows, cell columns); with an axis of
+        heads after B, and one of the halves before it, where `Capture` asks for these. Maps of samples that were not
+        read, because the step went another way than the one before, are absent.
         """
-        self._check_thread()
         calls, self._calls = self._calls, []
-        self._batch, self._first_is_cond = batch, first_is_cond
-        halves = [
+        self._held_bytes = 0
+        parts = [
             (call, range(start, start + batch))
             for call in calls
-            for start in range(0, call.sequences.rows, batch)
-        ][:2]
-        if len(halves) > 1 and not (len(calls) > 1 if first_is_cond is None else first_is_cond):
-            halves.reverse()
-        if self._capture.attention_halves == "cond":
-            halves = halves[:1]
+            if call.rows is not None and call.rows % batch == 0
+            for start in range(0, call.rows, batch)
+        ]
+        numbers = [cond, uncond] if self._capture.attention_halves == "both" else [cond]
+        told = cond is not None and all(call.rows is not None for call in calls)
+        halves = [parts[n] for n in numbers if n is not None and n < len(parts)] if told else []
+        self._batch = batch
+        self._last = [
+            (call.form, frozenset(row for of, rows in halves if of is call for row in rows)) for call in calls
+        ]
+        if not halves or cond is None or cond >= len(parts):
+            self._last = []
+            return None
         for call, rows in halves:
-            for attended in call.held:
-                self._read(call, attended, rows)
-        keys = [key for key in self._described if all(_has(*half, key) for half in halves)] if halves else []
+            for held in call.held:
+                self._read(call, held, rows)
+        keys = [key for key in self._described if all(_has(*half, key) for half in halves)]
         taken = {}
         for key in keys:
-            parts = [_stacked(call.maps[key], rows) for call, rows in halves]
-            taken[key] = parts[0] if self._capture.attention_halves == "cond" else _as_long(parts)
+            stacked = [_stacked(call.maps[key], rows) for call, rows in halves]
+            taken[key] = stacked[0] if self._capture.attention_halves == "cond" else _as_long(stacked)
         return taken or None
 
-    def _check_thread(self) -> None:
-        if threading.get_ident() != self._thread:
-            raise CapabilityError(
-                "Attention is read on the thread that entered observe: call the pipeline on that thread.",
-                field="attention",
-            )
-
-    def _before_denoiser(self, module: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        if threading.get_ident() != self._thread:
-            return
-        index, total, is_first = self._where()
-        if is_first and not self._calls:
-            self._batch = self._first_is_cond = self._text_first = self._image = None
-            self._described.clear()
-            self._attended = False
+    def _begin(
+        self, module: Any, args: tuple, kwargs: Mapping[str, Any], index: int, total: int | None, begins: bool
+    ) -> None:
+        if begins:
+            self._calls, self._last, self._batch, self._held_bytes = [], [], None, 0
+            self._described, self._failed = {}, None
+            self._order.forget()
+            self._watch.forget()
         sequences = Sequences.of(module, args, kwargs)
-        if sequences is None or not self._capture.wants_attention(index, total or index + 2):
+        call = _Call(module, None if sequences is None else sequences.rows, sequences)
+        self._calls.append(call)
+        call.wanted, call.spare = self._expected()
+        if sequences is None or not self._capture.wants_attention(index, total or index + 1):
             return
-        self._call = _Call(sequences)
-        self._calls.append(self._call)
-        self._learning = is_first and not hasattr(module, "mid_block")
-        if self._learning:
-            self._enter()
-
-    def _after_denoiser(self, *_: Any) -> None:
-        if threading.get_ident() == self._thread:
-            self._leave()
-
-    def _leave(self) -> None:
-        while self._entered:
-            self._exit()
-        self._frames.clear()
-        self._call, self._learning = None, False
-
-    def _enter(self) -> None:
-        self._mode.__enter__()
-        self._entered += 1
-
-    def _exit(self) -> None:
-        self._mode.__exit__(None, None, None)
-        self._entered -= 1
-
-    def before_layer(self, layer: Layer, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        """Pre-hook of an attention layer."""
-        if self._call is None or threading.get_ident() != self._thread:
+        if call.wanted is not None and not call.wanted and not call.spare:
             return
-        self._frames.append(Frame.of(layer, args, kwargs))
-        if not self._learning:
-            self._enter()
+        self._call = call
+        # Compiled parts would be compiled anew where the whole call is looked at.
+        learning = begins and not hasattr(module, "mid_block") and not self._has_compiled
+        self._watch.begin(sequences, learning)
 
-    def after_layer(self, layer: Layer) -> None:
-        """Forward hook of an attention layer, also where it raised."""
-        if threading.get_ident() == self._thread and self._frames and self._frames[-1].layer is layer:
-            self._frames.pop()
-            if not self._learning:
-                self._exit()
+    def _expected(self) -> tuple[frozenset[int] | None, bool]:
+        """Return the samples that will be wanted of the last call, and whether the others may still turn out to be.
 
-    def on_linear(self, args: tuple, output: Any) -> None:
-        """A linear map was applied: what it makes of the text is of the text."""
-        frame = self._frames[-1] if self._frames else None
-        if frame is not None and frame.needs_origin and args and args[0] is frame.text_input:
-            frame.from_text.append(output)
+        Known where the calls of the step so far are those of the step before.
+        """
+        number = len(self._calls) - 1
+        if [call.form for call in self._calls] != [form for form, _ in self._last[: number + 1]]:
+            return None, False
+        for call in self._calls[:-1]:
+            if call.spare:
+                call.held.clear()
+        wanted = self._last[number][1]
+        # The pass of one half may turn out to be the only one of its step, where guidance has ended.
+        return wanted, not wanted and self._calls[-1].rows == self._batch
 
-    def on_cat(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        """Tensors were joined: see whether they are the text and the image, and which is first."""
-        frame = self._frames[-1] if self._frames else None
-        tensors = layout.joined(args, kwargs, one=frame is None and self._call.sequences.text is None)
-        if tensors is None:
-            return
-        lengths = layout.joined_lengths(args, kwargs)
-        if frame is not None:
-            if frame.text is None or frame.image is None:
-                return
-            found = layout.text_first(lengths, frame.text, frame.image)
-            if found is None and frame.needs_origin and lengths == (frame.text, frame.image):
-                origin = {t.untyped_storage().data_ptr() for t in frame.from_text}
-                is_text = [t.untyped_storage().data_ptr() in origin for t in tensors]
-                found = is_text[0] if is_text[0] != is_text[1] else None
-            if found is not None:
-                frame.text_first = self._text_first = found
-            return
-        sequences = self._call.sequences
-        if sequences.text is None:
-            self._image, self._text_first = sequences.split(lengths) or (self._image, self._text_first)
-        elif sequences.text in lengths:
-            image = sum(lengths) - sequences.text
-            if sequences.grid(image) is not None:
-                found = layout.text_first(lengths, sequences.text, image)
-                self._text_first = self._text_first if found is None else found
-
-    def on_attend(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        """Attention was computed: read it, where it is the first of a chosen layer that can be."""
-        import torch
-
-        frame = self._frames[-1] if self._frames else None
-        if frame is None or frame.done:
-            return
-        self._attended = True
-        given = dict(zip(_ATTEND, args, strict=False)) | dict(kwargs)
-        query, key = given["query"], given["key"]
-        if query.ndim != 4 or query.shape[0] != self._call.sequences.rows:
-            return
-        part = self._part(frame, query.shape[-2], key.shape[-2])
+    def _on_attention(self, frame: Frame, attended: Attended) -> bool:
+        """Read an attention call, where it is one that can be; return whether it was."""
+        call = self._call
+        query, key = attended.query, attended.key
+        if call is None or not _is_of(frame, len(query), call.rows):
+            return False
+        part = part_of(
+            frame,
+            call.sequences,
+            self._order,
+            (query.shape[2], key.shape[2]),
+            self._capture.attention_kinds,
+            self._capture.attention_resolution,
+        )
         if part is None:
-            return
-        frame.done = True
-        mask = given.get("attn_mask")
-        if given.get("is_causal"):
-            mask = query.new_ones(query.shape[-2], key.shape[-2], dtype=torch.bool).tril()
-        while mask is not None and mask.ndim < 4:
-            mask = mask[None]
-        attended = _Attended(frame.layer, query.detach(), key.detach(), part, given.get("scale"), mask)
-        rows = self._rows(query.shape[0])
-        if rows is None:
-            self._call.held.append(attended)
-        else:
-            self._read(self._call, attended, rows)
-        self._describe(frame, part, query.shape[1], key.shape[-2])
+            return False
+        held, rows = _Held(frame.layer, attended, part), call.wanted
+        if rows is None or call.spare:
+            size = sum(t.numel() * t.element_size() for t in (query, key))
+            if self._held_bytes + size <= MOST_HELD:
+                self._held_bytes += size
+                call.held.append(held)
+                rows = ()
+            else:
+                rows = range(len(query)) if rows is None else rows
+        self._read(call, held, [row for row in rows if row < len(query)])
+        self._describe(frame, part, query.shape[1], key.shape[2])
+        return True
 
-    def _read(self, call: _Call, attended: _Attended, rows: Iterable[int]) -> None:
+    def _read(self, call: _Call, held: _Held, rows: Iterable[int]) -> None:
         """Keep the maps of these samples of a call."""
         import torch
 
-        query, key = attended.query, attended.key
-        with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
+        attended, whole = held.attended, held.attended.mask
+        with torch.no_grad(), torch.autocast(attended.query.device.type, enabled=False):
             for row in rows:
-                mask = attended.mask
-                mask = None if mask is None else mask[row if len(mask) > 1 else 0]
-                for kind, maps in zip(
-                    ("cross", "self"), self._maps(attended, query[row], key[row], mask), strict=True
-                ):
+                if row >= len(attended.query):
+                    continue
+                mask = None if whole is None else whole[row if len(whole) > 1 else 0]
+                both = self._maps(held, attended.query[row], attended.key[row], mask)
+                for kind, maps in zip(("cross", "self"), both, strict=True):
                     if maps is not None:
-                        call.maps.setdefault(f"{kind}:{attended.layer.name}", {})[row] = maps
+                        call.maps.setdefault(f"{kind}:{held.layer.name}", {})[row] = maps
 
     def _maps(
-        self, attended: _Attended, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
+        self, held: _Held, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         """Return (cross, self) of one sample."""
         import torch
 
+        scale = held.attended.scale
         if self._capture.attention_heads == "mean":
-            return maps_of(query, key, attended.part, attended.scale, mask)
+            return maps_of(query, key, held.part, scale, mask)
         per_key = len(query) // len(key)
         heads = []
         for h in range(len(query)):
             own = mask if mask is None or len(mask) == 1 else mask[h : h + 1]
             shared = key[h // per_key : h // per_key + 1]
-            heads.append(maps_of(query[h : h + 1], shared, attended.part, attended.scale, own))
+            heads.append(maps_of(query[h : h + 1], shared, held.part, scale, own))
         cross, own = zip(*heads, strict=True)
         return (
             None if cross[0] is None else torch.stack(cross),
             None if own[0] is None else torch.stack(own),
         )
-
-    def _rows(self, total: int) -> list[int] | None:
-        """Return the samples of a call to read: those of the halves that are kept; None where they are not known."""
-        batch = self._batch
-        if self._capture.attention_halves == "both":
-            return list(range(total))
-        if batch is None or self._first_is_cond is None:
-            return None
-        before = sum(call.sequences.rows // batch for call in self._calls[:-1])
-        count = total // batch
-        if self._first_is_cond:
-            wanted = {0}
-        else:
-            # A call for one half alone may be the only one of its step, where guidance has ended.
-            wanted = {1, 0} if count == 1 else {1}
-        return [r for r in range(total) if before + r // batch in wanted]
-
-    def _part(self, frame: Frame, queries: int, keys: int) -> Part | None:
-        """Return where the image and the text are, where it is known and something of it is asked for."""
-        kinds, call = self._capture.attention_kinds, self._call.sequences
-        places, text, image = queries, None, None
-        rows = slice(0, queries)
-        if frame.text is not None and queries == frame.image and keys == frame.text:
-            text = slice(0, keys)
-        elif frame.text is not None and frame.image is not None and keys == frame.text + frame.image:
-            first = frame.text_first if frame.text_first is not None else self._text_first
-            if first is None or queries not in (keys, frame.image):
-                return None
-            places = frame.image
-            text, image = layout.joint_slices(frame.text, frame.image, first)
-            rows = image if queries == keys else rows
-        elif frame.text is None and queries == keys:
-            image = slice(0, keys)
-            places = self._image or queries - (call.text or 0)
-            if self._text_first is not None and call.grid(queries) is None and places < queries:
-                # A block of one stream: its text and image were joined before it.
-                text, image = layout.joint_slices(queries - places, places, self._text_first)
-                rows = image
-            else:
-                places = queries
-        else:
-            return None
-        grid = call.grid(places)
-        text = text if "cross" in kinds else None
-        image = image if "self" in kinds else None
-        if grid is None or (text is None and image is None):
-            return None
-        return Part(rows, grid, text, image, -(-max(grid) // self._capture.attention_resolution))
 
     def _describe(self, frame: Frame, part: Part, heads: int, keys: int) -> None:
         layer = frame.layer
@@ -388,42 +316,16 @@ class AttentionRecorder:
             described = entry | {"kind": "self", "tokens": None, "cells": list(part.cells)}
             self._described.setdefault(f"self:{layer.name}", described)
 
-
-@dataclass(frozen=True)
-class _Hooks:
-    """The hooks of one attention layer."""
-
-    recorder: AttentionRecorder
-    layer: Layer
-
-    def before(self, module: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        self.recorder.before_layer(self.layer, args, kwargs)
-
-    def after(self, *_: Any) -> None:
-        self.recorder.after_layer(self.layer)
+    def _fail(self, error: Exception) -> None:
+        log.warning("Attention was not read.", exc_info=error)
+        self._failed = self._failed or f"Reading attention failed ({type(error).__name__}: {error})."
 
 
-def _mode(recorder: AttentionRecorder) -> Any:
-    """Return what shows the functions of torch that are called on this thread to ``recorder``, while it is entered."""
-    import torch
-    from torch.overrides import TorchFunctionMode
-
-    attend, linear = torch.nn.functional.scaled_dot_product_attention, torch.nn.functional.linear
-    joins = (torch.cat, torch.concat, torch.concatenate)
-
-    class Watch(TorchFunctionMode):
-        def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-            kwargs = kwargs or {}
-            output = func(*args, **kwargs)
-            if func is attend:
-                recorder.on_attend(args, kwargs)
-            elif func is linear:
-                recorder.on_linear(args, output)
-            elif func in joins:
-                recorder.on_cat(args, kwargs)
-            return output
-
-    return Watch()
+def _is_of(frame: Frame, rows: int, total: int | None) -> bool:
+    """Whether an attention call with so many samples is that of a denoiser call with ``total``."""
+    # Where a layer is perturbed for the last samples, the others come first and alone.
+    perturbs = type(getattr(frame.layer.module, "processor", None)).__name__.startswith("PAG")
+    return rows == total or (perturbs and total is not None and rows < total)
 
 
 def _has(call: _Call, rows: range, key: str) -> bool:

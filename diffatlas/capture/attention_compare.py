@@ -20,6 +20,8 @@ COMMON = 32
 class Divergence:
     """How the attention of two runs differs (`diffatlas.geometry.attention.spatial_js`), in nats, 0 to ln 2.
 
+    NaN at steps at which no layer ran in both.
+
     ``steps``: the step indices that both have. ``tokens``: pairs of the tokens that both prompts have, in order.
     ``values``: (steps, tokens). ``by_step``: (steps,), the mean over the tokens that are not special; over all where
     every one is.
@@ -41,7 +43,8 @@ def js(
 
     Each map is the mean over the layers, on one grid for both: ``resolution``, or the finer of the two runs' grids, at
     most 32 cells long. Tokens are paired by text and by which of equal ones they are, specials too, so prompts that
-    differ in a word are compared in the others. Steps are paired by index.
+    differ in a word are compared in the others. Steps are paired by index. Where layers did not run at a step in one of
+    the runs, those that ran in both are compared.
 
     Raises `InvalidParams` where the runs share no step or no token.
     """
@@ -53,11 +56,28 @@ def js(
         raise InvalidParams("The two prompts share no token, so their attention cannot be compared.")
     size = _common_size(a, b, resolution)
     left, right = [x.index for x, _ in pairs], [y.index for _, y in pairs]
-    values = np.stack(
-        [maths.spatial_js(a.maps(size, s, layers, left)[0], b.maps(size, s, layers, right)[0]) for s in steps]
-    )
+    values = np.full((len(steps), len(pairs)), np.nan)
+    for k, step in enumerate(steps):
+        shared = _shared(a, b, step, layers)
+        if shared is not None:
+            one, other = a.maps(size, step, shared[0], left)[0], b.maps(size, step, shared[1], right)[0]
+            values[k] = maths.spatial_js(one, other)
     meant = [k for k, (x, _) in enumerate(pairs) if not x.special] or list(range(len(pairs)))
     return Divergence(steps, pairs, values, values[:, meant].mean(1))
+
+
+def _shared(
+    a: AttentionTrace, b: AttentionTrace, step: int, layers: str | Sequence[str] | None
+) -> tuple[str | Sequence[str] | None, str | Sequence[str] | None] | None:
+    """Return the layers of each run to compare at a step: all that are asked for, or where one of the runs lacks some
+    those that both have; None where there is none."""
+    ran = [[(x.key, t.holds(step, x.key)) for x in t.chosen("cross", layers)] for t in (a, b)]
+    if all(there for found in ran for _, there in found):
+        return layers, layers
+    first, second = ([key for key, there in found if there] for found in ran)
+    if {key for key, _ in ran[0]} == {key for key, _ in ran[1]}:
+        first = second = [key for key in first if key in second]
+    return (first, second) if first and second else None
 
 
 def _paired(a: Sequence[Token], b: Sequence[Token]) -> tuple[tuple[Token, Token], ...]:

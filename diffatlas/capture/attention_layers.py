@@ -30,12 +30,13 @@ def attention_layers(denoisers: Sequence[Any]) -> list[Layer]:
     """Return the attention layers in the order in which they run.
 
     An attention layer has ``heads`` and a ``processor``, as those of diffusers have. Names are those of
-    ``named_modules``; of a second denoiser, with its number before them ("2.blocks.0.attn").
+    ``named_modules``, without what ``torch.compile`` puts into them; of a second denoiser, with its number before them
+    ("2.blocks.0.attn").
     """
     layers = []
     for number, denoiser in enumerate(denoisers, start=1):
         before = "" if number == 1 else f"{number}."
-        named = [(name, m) for name, m in denoiser.named_modules() if _is_attention(m)]
+        named = [(plain_name(name), m) for name, m in denoiser.named_modules() if _is_attention(m)]
         if hasattr(denoiser, "mid_block"):
             found = [Layer(before + name, m, _part(name)) for name, m in named]
             layers += sorted(found, key=lambda layer: PARTS.index(layer.block) if layer.block else len(PARTS))
@@ -43,6 +44,37 @@ def attention_layers(denoisers: Sequence[Any]) -> list[Layer]:
             depths = _depths([name for name, _ in named])
             layers += [Layer(before + name, m, depths.get(_block(name))) for name, m in named]
     return layers
+
+
+def plain_name(name: str) -> str:
+    """Return the name that a module has in the model before ``torch.compile`` wraps a part of it."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def compiled_layers(denoisers: Sequence[Any]) -> set[str]:
+    """Return the names of the attention layers that are compiled, by themselves or as part of what is around them.
+
+    What runs there is other code than the modules' own: a hook would have it compiled anew, or not be called.
+    """
+    found = set()
+    for number, denoiser in enumerate(denoisers, start=1):
+        before = "" if number == 1 else f"{number}."
+        compiled = [name for name, module in denoiser.named_modules() if _is_compiled(module)]
+        for name, module in denoiser.named_modules():
+            if _is_attention(module) and any(
+                name == c or not c or name.startswith(f"{c}.") for c in compiled
+            ):
+                found.add(before + plain_name(name))
+    return found
+
+
+def has_compiled(denoiser: Any) -> bool:
+    """Whether a denoiser or any part of it is compiled."""
+    return any(_is_compiled(module) for module in denoiser.modules())
+
+
+def _is_compiled(module: Any) -> bool:
+    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
 
 
 def chosen_layers(layers: Sequence[Layer], patterns: Sequence[str] | None, most: int | None) -> list[Layer]:

@@ -1,69 +1,219 @@
-"""The two calls through which a pipeline can be read and steered: the denoiser's forward and the scheduler's step."""
+"""What a pipeline calls while it runs: its own ``__call__``, its denoisers, its scheduler's ``step``.
+
+These three are where a pipeline can be read and steered, whatever it does in between. They are watched in their classes
+(`diffatlas.capture.watching`), so that a scheduler which a pipeline copies, swaps, restores or shares is seen all the
+same.
+"""
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from diffatlas.capture.watching import Around, method_watched
 
 if TYPE_CHECKING:
     import torch
 
-DENOISERS = ("unet", "transformer", "transformer_2")
+#: Where pipelines keep what denoises; the second row only where the first has nothing.
+DENOISERS = (("unet", "transformer", "transformer_2"), ("prior", "decoder"))
 _STEP_ARGUMENTS = ("model_output", "timestep", "sample")
 
 
 def denoisers(pipe: Any) -> list[Any]:
-    """Return the pipeline's denoisers that take hooks."""
-    parts = (getattr(pipe, name, None) for name in DENOISERS)
-    return [p for p in parts if hasattr(p, "register_forward_hook")]
+    """Return the pipeline's denoisers, as they are now."""
+    for names in DENOISERS:
+        parts = (getattr(pipe, name, None) for name in names)
+        if found := [part for part in parts if callable(part)]:
+            return found
+    return []
 
 
-class _StepWrapper:
-    """Stands in for ``scheduler.step``; a copy of the scheduler gets its own plain ``step`` back."""
-
-    def __init__(self, step: Callable[..., Any], around: Callable[..., Any]) -> None:
-        functools.update_wrapper(self, step)  # Pipelines look at the signature of `step`.
-        self._around = around
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._around(self.__wrapped__, args, kwargs)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
-        return copy.deepcopy(self.__wrapped__, memo)
+def schedulers(pipe: Any) -> list[Any]:
+    """Return whatever of the pipeline has a ``step``, its ``scheduler`` first."""
+    first = getattr(pipe, "scheduler", None)
+    others = [v for v in vars(pipe).values() if v is not first and hasattr(v, "timesteps")]
+    return [s for s in (first, *others) if callable(getattr(s, "step", None))]
 
 
 @contextmanager
-def step_wrapped(scheduler: Any, around: Callable[..., Any]) -> Iterator[None]:
-    """Call ``around(scheduler, step, args, kwargs)`` in place of ``scheduler.step`` inside the context.
+def watch(
+    pipe: Any, *, call: Around | None = None, denoiser: Around | None = None, step: Around | None = None
+) -> Iterator[Watch]:
+    """Look on at a pipeline inside the context.
 
-    ``step`` is what was there before. Of two wrappers the one that was put on last is called first.
+    call: around each call of the pipeline. Not around one inside another (a callback that calls the pipeline again),
+        nor around one on a second thread beside it: those run unseen, with all that they call.
+    denoiser, step: around each call of a denoiser and of a scheduler's ``step`` inside such a call, on its thread;
+        and around those that a loop of one's own makes with the pipeline's parts. A ``step`` that calls another one
+        is one step.
+
+    Each is a function of (object, proceed, args, kwargs). Of several contexts the one entered last is called first.
     """
-    own = scheduler.__dict__.get("step")
-    scheduler.step = _StepWrapper(scheduler.step, functools.partial(around, scheduler))
-    try:
-        yield
-    finally:
-        if own is None:
-            del scheduler.step
-        else:
-            scheduler.step = own
+    looking = Watch(pipe, call or _go_on, denoiser or _go_on, step or _go_on)
+    with looking.classes:
+        looking.look_again()
+        yield looking
 
 
-def step_arguments(args: tuple, kwargs: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """Return (model_output, timestep, sample), however ``scheduler.step`` was called.
+class Watch:
+    """Sorts out the calls that belong to one pipeline."""
+
+    def __init__(self, pipe: Any, call: Around, denoiser: Around, step: Around) -> None:
+        self.pipe = pipe
+        self._call, self._denoiser, self._step = call, denoiser, step
+        #: Ends the looking on.
+        self.classes = ExitStack()
+        self._looked_at: set[tuple[type, str]] = set()
+        #: The thread of the call that is running, and what runs there.
+        self._owner: int | None = None
+        self._local = threading.local()
+
+    @property
+    def running(self) -> Any:
+        """The pipeline whose loop runs on this thread: the one that is watched, or a part of it that it calls."""
+        inner = getattr(self._local, "inner", None)
+        return inner[-1] if inner else self.pipe
+
+    def look_again(self) -> None:
+        """Look at the classes of what the pipeline holds now, and of all schedulers and pipelines that are loaded."""
+        for cls in _loaded("diffusers.pipelines.pipeline_utils", "DiffusionPipeline"):
+            self._look_at(cls, "__call__", self._around_call)
+        for cls in type(self.pipe).__mro__:
+            self._look_at(cls, "__call__", self._around_call)
+        for cls in _loaded("diffusers.schedulers.scheduling_utils", "SchedulerMixin"):
+            self._look_at(cls, "step", self._around_step)
+        self._look_at_parts()
+
+    def _look_at_parts(self) -> None:
+        for scheduler in schedulers(self.pipe):
+            for cls in type(scheduler).__mro__:
+                self._look_at(cls, "step", self._around_step)
+        for module in denoisers(self.pipe):
+            # Their ``__call__`` is that of every module: it is watched in their own class alone.
+            self._look_at(type(module), "__call__", self._around_denoiser, inherited=True)
+
+    def _look_at(self, cls: type, name: str, around: Any, inherited: bool = False) -> None:
+        known = (cls, name) in self._looked_at or cls is object
+        if known or not (
+            inherited or callable(cls.__dict__.get(name)) or hasattr(cls.__dict__.get(name), "arounds")
+        ):
+            return
+        self._looked_at.add((cls, name))
+        self.classes.enter_context(method_watched(cls, name, functools.partial(around, cls)))
+
+    def _around_call(
+        self, cls: type, instance: Any, proceed: Any, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        if not hasattr(self._local, "calls"):
+            # The classes whose ``__call__`` runs on this thread; None for a call that is not to be seen.
+            self._local.calls, self._local.inner = [], []
+        calls: list[type | None] = self._local.calls
+        if instance is self.pipe and not calls and self._owner is None:
+            self.look_again()
+            self._owner = threading.get_ident()
+            calls.append(cls)
+            try:
+                return self._call(instance, proceed, args, kwargs)
+            finally:
+                calls.pop()
+                self._owner = None
+        if calls and calls[-1] is not None:
+            if instance is self.pipe and calls[-1] is not cls:  # super().__call__
+                return proceed(*args, **kwargs)
+            if any(instance is part for part in vars(self.pipe).values()):
+                self._local.inner.append(instance)
+                try:
+                    return proceed(*args, **kwargs)
+                finally:
+                    self._local.inner.pop()
+        elif not calls and instance is not self.pipe:
+            return proceed(*args, **kwargs)
+        calls.append(None)
+        try:
+            return proceed(*args, **kwargs)
+        finally:
+            calls.pop()
+
+    def _is_ours(self, alone: bool) -> bool:
+        """Whether a call on this thread is made by the watched call; ``alone``: whether it counts without one."""
+        calls = getattr(self._local, "calls", None)
+        if calls:
+            return calls[-1] is not None
+        return alone and self._owner is None
+
+    def _around_denoiser(
+        self, cls: type, instance: Any, proceed: Any, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        held = any(instance is module for module in denoisers(self.pipe))
+        if not held or getattr(self._local, "denoising", False) or not self._is_ours(alone=True):
+            return proceed(*args, **kwargs)
+        # A callback may have given the pipeline another scheduler.
+        self._look_at_parts()
+        self._local.denoising = True
+        try:
+            return self._denoiser(instance, proceed, args, kwargs)
+        finally:
+            self._local.denoising = False
+
+    def _around_step(
+        self, cls: type, instance: Any, proceed: Any, args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        ours = self._is_ours(alone=instance is getattr(self.pipe, "scheduler", None))
+        if not ours or getattr(self._local, "stepping", False):
+            return proceed(*args, **kwargs)
+        self._local.stepping = True
+        try:
+            return self._step(instance, proceed, args, kwargs)
+        finally:
+            self._local.stepping = False
+
+
+def _go_on(instance: Any, proceed: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    return proceed(*args, **kwargs)
+
+
+def _loaded(module: str, name: str) -> list[type]:
+    """Return the classes that are loaded of a base class of diffusers, with that one; none where it is not loaded."""
+    base = getattr(sys.modules.get(module), name, None)
+    found = [] if base is None else [base]
+    for cls in found:
+        found += [sub for sub in cls.__subclasses__() if sub not in found]
+    return found
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """What a scheduler's ``step`` was given. ``timestep``: one number or a tensor of one."""
+
+    model_output: torch.Tensor
+    timestep: Any
+    sample: torch.Tensor
+
+
+def step_arguments(args: tuple, kwargs: Mapping[str, Any]) -> StepCall | None:
+    """Return what a ``step`` was given, however it was called; None where that is no prediction, timestep and state.
 
     The timestep that some pipelines repeat for each image is one number here.
     """
+    import torch
+
     given = dict(zip(_STEP_ARGUMENTS, args, strict=False))
     given |= {k: v for k, v in kwargs.items() if k in _STEP_ARGUMENTS}
+    if set(given) != set(_STEP_ARGUMENTS):
+        return None
     model_output, timestep, sample = (given[name] for name in _STEP_ARGUMENTS)
+    if not isinstance(model_output, torch.Tensor) or not isinstance(sample, torch.Tensor) or not sample.ndim:
+        return None
     if getattr(timestep, "ndim", 0):
         timestep = timestep.flatten()[0]
-    return model_output, timestep, sample
+    return StepCall(model_output, timestep, sample)
 
 
 def with_model_output(

@@ -48,6 +48,9 @@ class LinearMap:
         return cls(weight=weight, bias=bias)
 
 
+#: The state of a model that works on the picture itself, from -1 to 1 (DeepFloyd IF).
+PIXELS = LinearMap(weight=np.eye(3, dtype=np.float32) / 2, bias=np.full(3, 0.5, dtype=np.float32))
+
 _FITTED: WeakKeyDictionary[Any, LinearMap] = WeakKeyDictionary()
 
 
@@ -59,6 +62,12 @@ def vae_of(pipe: Any) -> Any:
             f"{type(pipe).__name__} has no VAE to make previews with: set previews='off'.", field="previews"
         )
     return vae
+
+
+def are_pixels(pipe: Any, latents: torch.Tensor) -> bool:
+    """Whether states (B, C, H, W) are pictures: of three channels, in a pipeline that has no decoder."""
+    decoders = ("vae", "movq", "vqvae", "vqgan", "decoder")
+    return latents.ndim == 4 and latents.shape[1] == 3 and not any(getattr(pipe, n, None) for n in decoders)
 
 
 def linear_map(pipe: Any) -> LinearMap:

@@ -10,7 +10,7 @@ from diffatlas.errors import InvalidParams
 
 #: Raised by one whenever what a run records under the same `Capture` changes, so that runs recorded before are
 #: not taken for what would be recorded now. Part of every cache key.
-CAPTURE_FORMAT = 1
+CAPTURE_FORMAT = 2
 
 _KINDS = {"off": (), "cross": ("cross",), "self": ("self",), "all": ("cross", "self")}
 _ATTENTION_CHOICES = {

@@ -60,19 +60,35 @@ def read_table(data: Iterable[Token | Mapping[str, Any]]) -> tuple[Token, ...]:
     return tuple(t if isinstance(t, Token) else Token.from_dict(t) for t in data)
 
 
-def words(prompt: str) -> list[str]:
-    """Return the words of a prompt, in order and as written, without the punctuation around them."""
-    return [prompt[start:end] for start, end in word_spans(prompt)]
+def words(prompt: str, whole: Iterable[str] = ()) -> list[str]:
+    """Return the words of a prompt, in order and as written, without the punctuation around them.
+
+    whole: as for `word_spans`.
+    """
+    return [prompt[start:end] for start, end in word_spans(prompt, whole)]
 
 
-def word_spans(prompt: str) -> list[tuple[int, int]]:
+def word_spans(prompt: str, whole: Iterable[str] = ()) -> list[tuple[int, int]]:
     """Return (start, end) of every word of a prompt, in characters.
 
     A word is a run between white space, commas, brackets and the like, without the punctuation at its ends;
     hyphens and apostrophes inside belong to it.
+
+    whole: names that are one word each as they are, such as "<toy>" of a textual inversion, where they stand alone.
     """
+    names = "|".join(re.escape(name) for name in sorted(set(whole), key=len, reverse=True) if name.strip())
+    if not names:
+        return _plain_spans(prompt, 0, len(prompt))
+    spans, last = [], 0
+    for match in re.finditer(rf"(?<!\w)(?:{names})(?!\w)", prompt):
+        spans += [*_plain_spans(prompt, last, match.start()), match.span()]
+        last = match.end()
+    return spans + _plain_spans(prompt, last, len(prompt))
+
+
+def _plain_spans(prompt: str, first: int, last: int) -> list[tuple[int, int]]:
     spans = []
-    for match in _BREAKS.finditer(prompt):
+    for match in _BREAKS.finditer(prompt, first, last):
         start, end = match.span()
         while start < end and _is_mark(prompt[start]):
             start += 1
@@ -84,7 +100,10 @@ def word_spans(prompt: str) -> list[tuple[int, int]]:
 
 
 def token_table(pipe: Any, prompt: str, length: int | None = None) -> list[Token]:
-    """Return the tokens that the pipeline's cross-attention has for a prompt, in the order of its keys.
+    """Return the tokens that the pipeline's cross-attention would have for a prompt, in the order of its keys.
+
+    What it says without a run is told from the pipeline's parts and their defaults. Of a run, whose texts may be
+    several, `diffatlas.capture.texts.TextRecorder` traces them.
 
     pipe: a diffusers pipeline. length: the number of text keys that attention was seen to have; None for what the
     pipeline pads to by default.
@@ -103,7 +122,7 @@ def token_table(pipe: Any, prompt: str, length: int | None = None) -> list[Token
         table += _tokens(pipe, encoder, prompt, size, len(table))
     if length is None:
         return table
-    return table[:length] + [_unknown(i) for i in range(len(table), length)]
+    return table[:length] + [unknown_token(i) for i in range(len(table), length)]
 
 
 def find_word(table: Sequence[Token], word: str, nth: int = 0) -> list[int]:
@@ -131,14 +150,36 @@ def find_words(table: Sequence[Token], word: str) -> list[list[int]]:
     """
     known = {t.word: t.word_text or "" for t in table if t.word is not None}
     order = sorted(known)
-    wanted = [w.casefold() for w in words(word)]
-    folded = [known[i].casefold() for i in order]
+    wanted = [_bare(w) for w in words(word, (name for name in known.values() if words(name) != [name]))]
+    folded = [_bare(known[i]) for i in order]
     starts = [k for k in range(len(order)) if wanted and folded[k : k + len(wanted)] == wanted]
     if not starts:
-        there = ", ".join(known[i] for i in order) or "none that could be matched with tokens"
-        raise InvalidParams(f"The prompt has no word {word!r}. Its words are: {there}.", field="word")
+        raise InvalidParams(f"The prompt has no word {word!r}. {_known_words(table)}", field="word")
     chosen = [set(order[start : start + len(wanted)]) for start in starts]
     return [[t.index for t in table if t.word in each] for each in chosen]
+
+
+def _bare(word: str) -> str:
+    """What words are compared by: without capitals, and without what is around a concept's name."""
+    return " ".join(words(word)).casefold() or word.casefold()
+
+
+def _known_words(table: Sequence[Token]) -> str:
+    """Say which words there are, or why there are none."""
+    known = {t.word: t.word_text or "" for t in table if t.word is not None}
+    if known:
+        return f"Its words are: {', '.join(known[i] for i in sorted(known))}."
+    if any(t.text for t in table):
+        return "It has no words at all."
+    return "Its words are not known: its text was not seen, as where embeddings were given in its place."
+
+
+def family_of(encoder: Any, tokenizer: Any) -> str:
+    """Return the family of a text encoder ("clip", "t5", ...): what its config says, else its tokenizer's name."""
+    family = str(getattr(getattr(encoder, "config", None), "model_type", "") or "")
+    # An encoder may be left out or freed; its tokenizer still says what it was.
+    name = type(tokenizer).__name__.lower().removesuffix("fast").removesuffix("tokenizer")
+    return (family or name).split("_")[0]
 
 
 @dataclass(frozen=True)
@@ -159,14 +200,12 @@ def _encoders(pipe: Any) -> tuple[list[_Encoder], list[_Encoder]]:
         if tokenizer is None:
             continue
         model = getattr(pipe, f"text_encoder{suffix}", None)
-        family = str(getattr(getattr(model, "config", None), "model_type", "") or "")
-        if not family:  # the encoder was left out or freed; its tokenizer still says what it is
-            family = type(tokenizer).__name__.lower().removesuffix("fast").removesuffix("tokenizer")
+        family = family_of(model, tokenizer)
         plain = family.startswith(_PLAIN) and model is not None
         templated = hasattr(pipe, "prompt_template_encode") and hasattr(
             pipe, "prompt_template_encode_start_idx"
         )
-        encoder = _Encoder(tokenizer, family.split("_")[0], plain or (templated and suffix == ""))
+        encoder = _Encoder(tokenizer, family, plain or (templated and suffix == ""))
         (clip if family.startswith("clip") else others).append(encoder)
     return clip, others
 
@@ -209,7 +248,7 @@ def _default_length(pipe: Any, tokenizer: Any) -> int:
 
 def _tokens(pipe: Any, encoder: _Encoder, prompt: str, size: int, first: int) -> list[Token]:
     if not encoder.readable or size <= 0:
-        return [_unknown(first + i, encoder.family) for i in range(size)]
+        return [unknown_token(first + i, encoder.family) for i in range(size)]
     text, begin, dropped = _as_tokenised(pipe, encoder, prompt)
     ids, spans, special = _tokenise(encoder.tokenizer, text, size + dropped)
     names = encoder.tokenizer.convert_ids_to_tokens(ids)
@@ -218,8 +257,8 @@ def _tokens(pipe: Any, encoder: _Encoder, prompt: str, size: int, first: int) ->
     for position in range(dropped, len(ids)):
         start, end = (s - begin for s in spans[position])
         inside = not special[position] and 0 <= start < end <= len(prompt)
-        word = _word_at(own, start, end) if inside else None
-        shown = prompt[start:end].strip() if inside else _cleaned(str(names[position]))
+        word = word_at(own, start, end) if inside else None
+        shown = prompt[start:end].strip() if inside else cleaned(str(names[position]))
         table.append(
             Token(
                 index=first + position - dropped,
@@ -232,7 +271,7 @@ def _tokens(pipe: Any, encoder: _Encoder, prompt: str, size: int, first: int) ->
                 raw=str(names[position]),
             )
         )
-    return table + [_unknown(first + i, encoder.family) for i in range(len(table), size)]
+    return table + [unknown_token(first + i, encoder.family) for i in range(len(table), size)]
 
 
 def _as_tokenised(pipe: Any, encoder: _Encoder, prompt: str) -> tuple[str, int, int]:
@@ -261,11 +300,11 @@ def _tokenise(tokenizer: Any, text: str, size: int) -> tuple[list[int], list[tup
     ids = list(out["input_ids"])
     marked = set(getattr(tokenizer, "all_special_ids", ()))
     special = [i in marked for i in ids]
-    names = [_cleaned(str(n)) for n in tokenizer.convert_ids_to_tokens(ids)]
-    return ids, _spelled(text, names, special), special
+    names = [cleaned(str(n)) for n in tokenizer.convert_ids_to_tokens(ids)]
+    return ids, spelled(text, names, special), special
 
 
-def _spelled(text: str, names: Sequence[str], special: Sequence[bool]) -> list[tuple[int, int]]:
+def spelled(text: str, names: Sequence[str], special: Sequence[bool]) -> list[tuple[int, int]]:
     """Spans of tokens in a text by their spelling, for tokenizers that do not tell: (0, 0) where not found."""
     folded, cursor, spans = text.casefold(), 0, []
     for name, is_special in zip(names, special, strict=True):
@@ -279,20 +318,23 @@ def _spelled(text: str, names: Sequence[str], special: Sequence[bool]) -> list[t
     return spans
 
 
-def _word_at(spans: Sequence[tuple[int, int]], start: int, end: int) -> int | None:
+def word_at(spans: Sequence[tuple[int, int]], start: int, end: int) -> int | None:
+    """Return which of the spans the one from start to end has a part in; None for none."""
     for index, (low, high) in enumerate(spans):
         if start < high and end > low:
             return index
     return None
 
 
-def _cleaned(name: str) -> str:
+def cleaned(name: str) -> str:
+    """Return a vocabulary's spelling without its marks for the beginning or the end of a word."""
     for mark in _MARKS:
         name = name.replace(mark, "")
     return name
 
 
-def _unknown(index: int, encoder: str = "") -> Token:
+def unknown_token(index: int, encoder: str = "") -> Token:
+    """Return a position whose text is not known."""
     return Token(index=index, encoder=encoder, text="", word=None, special=True)
 
 

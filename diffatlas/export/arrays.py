@@ -17,20 +17,24 @@ from diffatlas.run import Run
 FORMAT = "diffusion-atlas/arrays"
 VERSION = 1
 MANIFEST = "manifest"
-_PREDICTIONS = ("x0_pred", "noise_pred", "cond_pred", "uncond_pred")
+#: The arrays of a step that are not its state, in this order.
+_OTHERS = ("start_latents", "x0_pred", "noise_pred", "cond_pred", "uncond_pred")
 
 
 def npz(runs: Sequence[Named]) -> bytes:
     """Return an NPZ of every layer's arrays under ``<name>/``, ``name`` a slug of the layer's.
 
-    - ``<name>/latents`` (T + 1, B, ...), x_T first, and ``<name>/sigmas`` (T + 1,), the noise level of each;
+    - ``<name>/latents`` (T + 1, B, ...), x_T first, and ``<name>/sigmas`` (T + 1,), the noise level of each, NaN where
+      it is not known; ``<name>/start_latents`` (K, B, ...), the states that those steps started from before which the
+      latents were changed;
     - ``<name>/timesteps`` (T,), at which the model was asked;
-    - ``<name>/x0_pred``, ``noise_pred``, ``cond_pred``, ``uncond_pred`` (K, B, ...), those that were captured;
+    - ``<name>/x0_pred``, ``noise_pred``, ``cond_pred``, ``uncond_pred``, ``other_preds/perturbed`` and the like
+      (K, B, ...), those that were captured;
     - ``manifest``, a string: JSON with what each layer is and, for each array, the steps of its rows (0 is x_T,
       k the step k), since guidance may run at some steps only.
 
-    Arrays keep their dtype. Read it so: ``numpy.load(file, allow_pickle=False)``,
-    ``json.loads(str(data["manifest"]))``.
+    Arrays keep their dtype. Those of a name that are of several shapes are apart, as ``<name>/latents.2`` and so on.
+    Read it so: ``numpy.load(file, allow_pickle=False)``, ``json.loads(str(data["manifest"]))``.
     """
     manifest: dict[str, Any] = {"format": FORMAT, "version": VERSION, "layers": []}
     file = io.BytesIO()
@@ -82,18 +86,29 @@ def _text(manifest: dict[str, Any]) -> str:
 def _arrays(run: Run) -> Iterator[tuple[str, list[int], np.ndarray]]:
     numbers = [step.index + 1 for step in run.steps]
     states = [(0, run.initial_latents), *zip(numbers, (step.latents for step in run.steps), strict=True)]
-    kept = [(number, state) for number, state in states if state is not None]
-    if kept:
-        yield "latents", [number for number, _ in kept], np.stack([state for _, state in kept])
-    sigmas = [np.nan if run.initial_sigma is None else run.initial_sigma, *(step.sigma for step in run.steps)]
-    yield "sigmas", [0, *numbers], np.array(sigmas, dtype=np.float64)
+    yield from _stacked("latents", states)
+    sigmas = [run.initial_sigma, *(step.sigma for step in run.steps)]
+    known = [np.nan if sigma is None else sigma for sigma in sigmas]
+    yield "sigmas", [0, *numbers], np.array(known, dtype=np.float64)
     yield "timesteps", numbers, np.array([step.timestep for step in run.steps], dtype=np.float64)
-    for name in _PREDICTIONS:
-        kept = [
-            (step.index + 1, getattr(step, name)) for step in run.steps if getattr(step, name) is not None
-        ]
-        if kept:
-            yield name, [number for number, _ in kept], np.stack([array for _, array in kept])
+    for name in _OTHERS:
+        yield from _stacked(name, [(step.index + 1, getattr(step, name)) for step in run.steps])
+    for name in sorted({name for step in run.steps for name in step.other_preds}):
+        rows = [(step.index + 1, step.other_preds.get(name)) for step in run.steps]
+        yield from _stacked(layout.OTHER_PREDS + name, rows)
+
+
+def _stacked(
+    name: str, rows: Sequence[tuple[int, np.ndarray | None]]
+) -> Iterator[tuple[str, list[int], np.ndarray]]:
+    """Yield the arrays that are there as one, with their steps; those of each shape apart."""
+    groups: dict[tuple[int, ...], list[tuple[int, np.ndarray]]] = {}
+    for number, array in rows:
+        if array is not None:
+            groups.setdefault(array.shape, []).append((number, array))
+    for at, group in enumerate(groups.values(), start=1):
+        own = name if at == 1 else f"{name}.{at}"
+        yield own, [number for number, _ in group], np.stack([array for _, array in group])
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:

@@ -255,7 +255,10 @@ def _paths(runs: Sequence[Named]) -> tuple[dict[str, Any] | None, str | None]:
     """The paths in two dimensions, in one basis, or why there are none."""
     paths = [measured.first_path(entry.run) for entry in runs]
     if any(path is None or len(path) < 2 for path in paths):
-        return None, "The latents were not captured, so there is no path to draw."
+        return (
+            None,
+            "The latents were not captured, or change their shape on the way, so there is no path to draw.",
+        )
     flat = [path[:, 0].reshape(len(path), -1) for path in paths]
     try:
         blocks = [[gram(a, b) for b in flat] for a in flat]

@@ -25,6 +25,7 @@ METRICS = (
     "max",
     "guidance_norm",
     "guidance_angle",
+    "between_length",
 )
 TOTALS = ("path_length", "chord", "straightness", "mean_curvature", "dimensions_95")
 #: What one state tells of itself.
@@ -52,11 +53,19 @@ class State:
 
 
 def first_path(run: Run) -> np.ndarray | None:
-    """Return the path of the first image, (T + 1, 1, ...), x_T first; None where its latents were not captured."""
+    """Return the path of the first image, (T + 1, 1, ...), x_T first.
+
+    None where its latents were not captured, or change their shape on the way.
+    """
     states = [run.initial_latents, *(step.latents for step in run.steps)]
-    if any(state is None for state in states):
+    if any(state is None for state in states) or len({state.shape[1:] for state in states}) > 1:
         return None
     return np.stack([state[:1] for state in states])
+
+
+def first_starts(run: Run) -> list[np.ndarray | None]:
+    """Return the states that the steps of the first image's path started from, (1, ...), where they were changed."""
+    return [None if step.start_latents is None else step.start_latents[:1] for step in run.steps]
 
 
 def states(run: Run, path: np.ndarray | None = None) -> list[State]:
@@ -66,7 +75,7 @@ def states(run: Run, path: np.ndarray | None = None) -> list[State]:
         is; one that it did not store is computed from the latents and predictions, where they are there.
     """
     path = first_path(run) if path is None else path
-    known = _computed(path) if path is not None else {}
+    known = _computed(path, first_starts(run)) if path is not None else {}
     first = State(0, None, run.initial_sigma, {name: _at(known, name, 0) for name in METRICS})
     found = [first]
     for position, step in enumerate(run.steps, start=1):
@@ -86,11 +95,12 @@ def totals(run: Run, path: np.ndarray | None = None) -> dict[str, float | int | 
     path = first_path(run) if path is None else path
     if path is None or len(path) < 2 or not np.isfinite(path).all():
         return dict.fromkeys(TOTALS)
+    starts = first_starts(run)
     return {
-        "path_length": float(measures.path_length(path)[0]),
+        "path_length": float(measures.path_length(path, starts)[0]),
         "chord": float(measures.chord(path)[0]),
-        "straightness": float(measures.straightness(path)[0]),
-        "mean_curvature": float(measures.mean_curvature(path)[0]) if len(path) > 2 else None,
+        "straightness": float(measures.straightness(path, starts)[0]),
+        "mean_curvature": float(measures.mean_curvature(path, starts)[0]) if len(path) > 2 else None,
         "dimensions_95": dimensions_for(path[:, 0], 0.95),
     }
 
@@ -100,14 +110,20 @@ def finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _computed(path: np.ndarray) -> dict[str, Sequence[float | None]]:
+def _computed(path: np.ndarray, starts: measures.Starts) -> dict[str, Sequence[float | None]]:
     found: dict[str, Sequence[float | None]] = {
         name: [float(measure(state)[0]) for state in path] for name, measure in _OF_A_STATE.items()
     }
     found["cosine_to_start"] = measures.cosines_to_start(path)[:, 0].tolist()
     found["cosine_to_end"] = measures.cosines_to_end(path)[:, 0].tolist()
     found["distance_to_end"] = measures.distances_to_end(path)[:, 0].tolist()
-    found["step_length"] = [None, *(measures.step_lengths(path)[:, 0].tolist() if len(path) > 1 else ())]
+    if len(path) > 1:
+        moved = measures.between_lengths(path, starts)[:, 0].tolist()
+        found["step_length"] = [None, *measures.step_lengths(path, starts)[:, 0].tolist()]
+        found["between_length"] = [
+            None,
+            *(m if s is not None else None for m, s in zip(moved, starts, strict=True)),
+        ]
     return found
 
 

@@ -96,7 +96,7 @@ def _frames(named: Named) -> Iterator[Image]:
 
 def _shots(named: Named) -> list[_Shot]:
     run = named.run
-    total = run.total_steps or len(run.steps)
+    total = max(run.total_steps or 0, len(run.steps))
     previews = [(step, first_preview(step)) for step in run.steps]
     shots = [
         _Shot(pixels, f"step {step.index + 1} of {total}", f"sigma {fit(step.sigma)}")

@@ -6,7 +6,7 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.export import measured, report_parts
+from diffatlas.export import measured, report_parts, told
 from diffatlas.export.measured import METRICS, TOTALS
 from diffatlas.export.named import Named, plain
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
@@ -72,6 +72,8 @@ def document(title: str, story: Callable[[dict[str, ParagraphStyle], float], lis
 def used_terms(runs: Sequence[Named]) -> list[Term]:
     """Return the terms that the report of these runs uses, in the glossary's order."""
     used = {*_ASKED, *_STATE, *METRICS, *TOTALS, *_RAN}
+    if not any(told.changed_before(entry.run.steps) for entry in runs):
+        used.discard("between_length")
     if any(step.preview is not None for entry in runs for step in entry.run.steps):
         used |= {"previews", "luma", *report_parts.STATISTICS}
     if not any(entry.run.params.negative_prompt for entry in runs):
@@ -135,6 +137,8 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
     parts = [Paragraph(markup(text), styles["prompt"]) for text in shown]
     if run.error:
         parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
+    for text in (*told.not_recorded(run.provenance), *told.changed(told.changed_before(run.steps))):
+        parts.append(Paragraph(markup(text), styles["caption"]))
     missing = sum(lacking(text) for text in (entry.name, *shown))
     if missing:
         words = f"{SUBSTITUTE} stands for a character that the fonts of this report lack ({missing} here); the JSON "

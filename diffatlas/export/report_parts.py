@@ -48,6 +48,7 @@ HEADS = {
     "max": ("", "max"),
     "guidance_norm": ("guidance", "norm"),
     "guidance_angle": ("guidance", "angle °"),
+    "between_length": ("moved", "between"),
     "entropy": ("entropy,", "bits"),
     "edge_density": ("edge", "density"),
     "high_frequency": ("high", "frequency"),
@@ -68,7 +69,7 @@ ROW = 9.6
 def facts(run: Run) -> list[list[tuple[str, str]]]:
     """Return two lists of (name, value) pairs: what was asked, and what it ran on."""
     asked, ran = run.params, run.provenance
-    total = "" if run.total_steps in (None, len(run.steps)) else f" of {run.total_steps}"
+    total = f" of {run.total_steps}" if len(run.steps) < (run.total_steps or 0) else ""
     size = f"{asked.width} x {asked.height}" if asked.width and asked.height else "the model's own"
     request = [
         ("Model", asked.model),
@@ -178,11 +179,18 @@ def totals(
 
 def steps_table(states: Sequence[State], width: float) -> Flowable:
     """Return a row per state, x_T first, its head repeated on each page."""
+    shown = shown_metrics(states)
     rows = [
-        [str(s.step), fit(s.timestep, 8, 5), fit(s.sigma, 8, 5), *(fit(s.metrics[m], 8, 5) for m in METRICS)]
+        [str(s.step), fit(s.timestep, 8, 5), fit(s.sigma, 8, 5), *(fit(s.metrics[m], 8, 5) for m in shown)]
         for s in states
     ]
-    return _table(("step", "timestep", "sigma", *METRICS), rows, width)
+    return _table(("step", "timestep", "sigma", *shown), rows, width)
+
+
+def shown_metrics(states: Sequence[State]) -> list[str]:
+    """Return the metrics that the table of steps has: all, but "between_length" where nothing was moved."""
+    moved = any(state.metrics["between_length"] is not None for state in states)
+    return [name for name in METRICS if moved or name != "between_length"]
 
 
 def statistics_table(steps: Sequence[Step], width: float) -> Flowable | None:

@@ -134,7 +134,7 @@ def facts(run: Run) -> str:
     """Return the line of a run's settings and how it ended."""
     asked, total = run.params, run.total_steps
     done = (
-        f"{len(run.steps)} steps" if total in (None, len(run.steps)) else f"{len(run.steps)} of {total} steps"
+        f"{len(run.steps)} of {total} steps" if len(run.steps) < (total or 0) else f"{len(run.steps)} steps"
     )
     size = f"{asked.width} x {asked.height}" if asked.width and asked.height else None
     parts = [

@@ -19,6 +19,7 @@ from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.events import Step
 from diffatlas.export import static_metrics as metrics
+from diffatlas.export.measured import finite
 from diffatlas.geometry.attention import resample, scaled_grid
 from diffatlas.library import static_format as contract
 from diffatlas.library.static_check import check_folder
@@ -206,6 +207,10 @@ def _stack(steps: Sequence[Step], name: str, image: int) -> np.ndarray | None:
     arrays = [getattr(step, name) for step in steps]
     if any(array is None for array in arrays):
         return None
+    if len({array.shape for array in arrays}) > 1:
+        raise CapabilityError(
+            "The run's latents change their shape on the way, so no static folder can hold them."
+        )
     if not 0 <= image < len(arrays[0]):
         raise InvalidParams(
             f"The batch has {len(arrays[0])} images, from 0, so there is no image {image}.", field="image"
@@ -260,6 +265,8 @@ def _attention_files(
         if step.index not in trace.steps:
             continue
         for layer in sorted(layers, key=lambda x: x.kind):
+            if not trace.holds(step.index, layer.key):
+                continue
             if layer.kind == "cross":
                 shape = (layer.tokens, *size)
                 values = _cross_maker(trace, step.index, layer.key, size)
@@ -456,9 +463,9 @@ def _ours(run: Run, options: Options, tokens: Sequence[Any], layers: Sequence[La
         "image": options.image,
         "image_content": "x0: what the model expects the finished image to be",
         "final_image": contract.FINAL if options.image < len(run.images) else None,
-        "sigmas": [step.sigma if np.isfinite(step.sigma) else None for step in run.steps],
+        "sigmas": [finite(step.sigma) for step in run.steps],
         "step_indices": [step.index for step in run.steps],
-        "initial_sigma": run.initial_sigma,
+        "initial_sigma": finite(run.initial_sigma),
         "tokens": [token.to_dict() for token in tokens],
         "layers": [
             {

@@ -83,7 +83,7 @@ def attention_metrics(trace: AttentionTrace | None, ids: dict[str, str], steps: 
         "self_attention_entropy": _entropies(rows, "self"),
         "self_attention_entropy_pooled": pooled,
         "mean_token_activation": activation,
-        "attention_kl_divergence": _divergences(activation),
+        "attention_kl_divergence": _divergences(rows),
         "attention_kl_divergence_by_place": _by_place(trace, steps),
         "token_dominance": {
             "scores": [float(v) for v in scores],
@@ -100,15 +100,15 @@ def _entropies(rows: list[dict[str, Any] | None], kind: str) -> list[dict[str, A
 
 
 def _of_step(trace: AttentionTrace, ids: dict[str, str], step: int) -> dict[str, Any]:
-    """The numbers of one step, each layer at its own resolution."""
+    """The numbers of one step, each layer that ran at it at its own resolution."""
     cross, own, pooled, activations = {}, {}, {}, []
     for layer in trace.cross_layers:
-        if layer.key in ids:
+        if layer.key in ids and trace.holds(step, layer.key):
             maps = trace.token_maps(step, layer.key)
             cross[ids[layer.key]] = contract_entropy(maps, 0)
             activations.append(maps.astype(np.float64).mean((1, 2)))
     for layer in trace.self_layers:
-        if layer.key in ids:
+        if layer.key in ids and trace.holds(step, layer.key):
             cells = trace.self_maps(step, layer.key)
             count = cells.shape[2] * cells.shape[3]
             value = contract_entropy(cells.reshape(-1, count), 1)
@@ -132,11 +132,15 @@ def _mean(values: dict[str, float]) -> float | None:
     return float(np.mean(list(values.values()))) if values else None
 
 
-def _divergences(activation: list[list[float] | None]) -> list[float | None]:
-    found: list[float | None] = []
-    for at, row in enumerate(activation):
-        before = activation[at - 1] if at else None
-        found.append(None if row is None or before is None else contract_kl(np.array(row), np.array(before)))
+def _divergences(rows: list[dict[str, Any] | None]) -> list[float | None]:
+    """The divergence of each step from the one before; None where either has none, or not of the same layers."""
+    found: list[float | None] = [None] * len(rows)
+    for at in range(1, len(rows)):
+        now, before = rows[at], rows[at - 1]
+        if not now or not before or now["activation"] is None or before["activation"] is None:
+            continue
+        if now["cross"]["by_layer"].keys() == before["cross"]["by_layer"].keys():
+            found[at] = contract_kl(np.array(now["activation"]), np.array(before["activation"]))
     return found
 
 

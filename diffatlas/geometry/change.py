@@ -1,26 +1,28 @@
 """Where, and in which channels, the latents change from step to step.
 
-A path here is (T + 1, B, C, H, W), x_T first. Packed latents are laid out by `as_grid` first.
+A path here is (T + 1, B, C, H, W), x_T first. Packed latents are laid out by `as_grid` first. ``starts``, T states of
+(B, C, H, W) or None, are those that the steps started from (`diffatlas.geometry.path`): what was changed between the
+steps is in none of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 
 import numpy as np
 
 from diffatlas.errors import InvalidParams
+from diffatlas.geometry.path import Starts, steps_of
 
 
-def channel_change(path: np.ndarray) -> np.ndarray:
+def channel_change(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
     """Root mean square change of each channel in each step: (T, B, C), in the latents' units."""
-    return _changes(path, lambda step: np.sqrt((step**2).mean((2, 3))), axes=(1, 2))
+    return _changes(path, starts, lambda step: np.sqrt((step**2).mean((2, 3))), axes=(1, 2))
 
 
-def spatial_change(path: np.ndarray) -> np.ndarray:
+def spatial_change(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
     """Root mean square change over the channels at each place in each step: (T, B, H, W)."""
-    return _changes(path, lambda step: np.sqrt((step**2).mean(1)), axes=(1, 3, 4))
+    return _changes(path, starts, lambda step: np.sqrt((step**2).mean(1)), axes=(1, 3, 4))
 
 
 def as_grid(latents: np.ndarray, width: int, height: int) -> np.ndarray | None:
@@ -48,7 +50,9 @@ def as_grid(latents: np.ndarray, width: int, height: int) -> np.ndarray | None:
     return np.moveaxis(grid, -1, -3)
 
 
-def _changes(path: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], axes: tuple) -> np.ndarray:
+def _changes(
+    path: np.ndarray, starts: Starts | None, measure: Callable[[np.ndarray], np.ndarray], axes: tuple
+) -> np.ndarray:
     path = np.asarray(path)
     if path.ndim != 5:
         raise InvalidParams(
@@ -56,7 +60,7 @@ def _changes(path: np.ndarray, measure: Callable[[np.ndarray], np.ndarray], axes
         )
     result = np.zeros((max(len(path) - 1, 0), *(path.shape[axis] for axis in axes)))
     # One step at a time, in float64: a whole path of SDXL in float64 is 27 MB.
-    for k, (before, after) in enumerate(pairwise(path)):
+    for k, (before, after) in enumerate(steps_of(path, starts)):
         result[k] = measure(after.astype(np.float64) - before)
     return result
 

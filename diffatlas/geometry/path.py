@@ -2,7 +2,8 @@
 
 Every function takes NumPy arrays whose first axis is the batch (B) and treats the rest as one flat vector of
 D numbers; it computes in float64 and returns float64 of shape (B,). A *path* is the stack of its states,
-x_T first: (T + 1, B, ...), as `Run.latents` gives it.
+x_T first: (T + 1, B, ...), as `Run.latents` gives it. *Starts* are the states that its T steps started from, None for
+one that started where the step before ended, as `Step.start_latents` has them; without them every step did.
 
 A zero vector counts as orthogonal to everything: its cosine is 0 and its angle 90 degrees, so no measure of
 finite latents is NaN.
@@ -10,9 +11,11 @@ finite latents is NaN.
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+
+Starts = Sequence[np.ndarray | None]
 
 
 def norm(x: np.ndarray) -> np.ndarray:
@@ -77,14 +80,30 @@ def guidance_angle(cond_pred: np.ndarray, uncond_pred: np.ndarray) -> np.ndarray
     return np.degrees(np.arccos(cosine(guidance, cond_pred)))
 
 
-def step_lengths(path: np.ndarray) -> np.ndarray:
-    """Length of each step, ||x_k - x_(k-1)||: (T, B)."""
-    return np.stack([distance(b, a) for a, b in pairwise(path)])
+def steps_of(path: np.ndarray, starts: Starts | None = None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield (the state that a step started from, the state after it), each (B, ...), of every step of a path."""
+    for k in range(1, len(path)):
+        start = None if starts is None else starts[k - 1]
+        yield path[k - 1] if start is None else start, path[k]
 
 
-def cosines_to_previous(path: np.ndarray) -> np.ndarray:
-    """Cosine of each state after a step to the state before it: (T, B)."""
-    return np.stack([cosine(b, a) for a, b in pairwise(path)])
+def step_lengths(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
+    """Length of each step, from the state that it started from to the one after it: (T, B)."""
+    return np.stack([distance(end, start) for start, end in steps_of(path, starts)])
+
+
+def between_lengths(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
+    """How far the latents were moved before each step, by other than a step: (T, B); 0 where they were not."""
+    moved = np.zeros((len(path) - 1, np.shape(path)[1]))
+    for k, start in enumerate(starts or ()):
+        if start is not None:
+            moved[k] = distance(start, path[k])
+    return moved
+
+
+def cosines_to_previous(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
+    """Cosine of each state after a step to the state that the step started from: (T, B)."""
+    return np.stack([cosine(end, start) for start, end in steps_of(path, starts)])
 
 
 def cosines_to_start(path: np.ndarray) -> np.ndarray:
@@ -107,9 +126,9 @@ def distances_to_start(path: np.ndarray) -> np.ndarray:
     return np.stack([distance(x, path[0]) for x in path])
 
 
-def path_length(path: np.ndarray) -> np.ndarray:
-    """Sum of the step lengths: (B,)."""
-    return step_lengths(path).sum(axis=0)
+def path_length(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
+    """Sum of the step lengths: (B,). What was moved between the steps is in none of them."""
+    return step_lengths(path, starts).sum(axis=0)
 
 
 def chord(path: np.ndarray) -> np.ndarray:
@@ -117,14 +136,19 @@ def chord(path: np.ndarray) -> np.ndarray:
     return distance(path[-1], path[0])
 
 
-def straightness(path: np.ndarray) -> np.ndarray:
-    """Chord over path length, ||x_end - x_start|| / path_length, in [0, 1]; 1 for a path that never moves."""
-    length = path_length(path)
+def straightness(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
+    """Chord over path length, ||x_end - x_start|| / path_length, in [0, 1]; 1 for a path that never moves.
+
+    What was moved between the steps counts as a part of the way here, so that no chord is longer than its way.
+    """
+    length = path_length(path, starts)
+    if starts is not None:
+        length = length + between_lengths(path, starts).sum(axis=0)
     chord = distance(path[-1], path[0])
     return np.where(length > 0, chord / np.where(length > 0, length, 1.0), 1.0)
 
 
-def curvatures(path: np.ndarray) -> np.ndarray:
+def curvatures(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
     """Turning angle in degrees between each step and the next: (T - 1, B).
 
     0 goes straight on, 90 turns off at a right angle, 180 goes back. These are the exterior angles of the
@@ -135,48 +159,50 @@ def curvatures(path: np.ndarray) -> np.ndarray:
     if len(path) < 3:
         return np.zeros((0, path.shape[1]))
     turns = []
-    before = _flat(path[1]) - _flat(path[0])
-    for start, end in pairwise(path[1:]):
+    before: np.ndarray | None = None
+    for start, end in steps_of(path, starts):
         after = _flat(end) - _flat(start)
-        moved = (_length(before) > 0) & (_length(after) > 0)
-        turns.append(np.where(moved, angle(before, after), 0.0))
+        if before is not None:
+            moved = (_length(before) > 0) & (_length(after) > 0)
+            turns.append(np.where(moved, angle(before, after), 0.0))
         before = after
     return np.stack(turns)
 
 
-def mean_curvature(path: np.ndarray) -> np.ndarray:
+def mean_curvature(path: np.ndarray, starts: Starts | None = None) -> np.ndarray:
     """Mean turning angle in degrees (`curvatures`): (B,); 0 for a path of fewer than two steps."""
-    turns = curvatures(path)
+    turns = curvatures(path, starts)
     return turns.mean(0) if len(turns) else np.zeros(turns.shape[1])
 
 
 def step_metrics(
     latents: np.ndarray,
-    previous: np.ndarray,
     start: np.ndarray,
+    first: np.ndarray,
     cond_pred: np.ndarray | None = None,
     uncond_pred: np.ndarray | None = None,
+    before: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Return the metrics of one step for the first image of the batch: what `Step.metrics` holds.
 
-    latents, previous, start: the state after this step, the recorded state before it, and x_T, (B, ...).
+    latents, start, first: the state after this step, the state that it started from, and x_T, (B, ...).
     cond_pred, uncond_pred: the two predictions where guidance ran; without them the two guidance metrics
         are absent.
+    before: the state that the step before left, where that is not ``start``: "between_length" then says how far the
+        latents were moved between the two steps (by a callback, a mask, a view).
 
-    `cosine_to_end` joins them when the run ends (`cosines_to_end`).
+    What compares states of two shapes, of a pipeline that changes its size on the way, is absent. `cosine_to_end` joins
+    the metrics when the run ends (`cosines_to_end`).
     """
     # One float64 copy of each array serves every measure: this runs at each step of a live run.
-    x, before, first = (np.asarray(a[:1], dtype=np.float64) for a in (latents, previous, start))
-    metrics = {
-        "norm": norm(x),
-        "mean": mean(x),
-        "std": std(x),
-        "min": minimum(x),
-        "max": maximum(x),
-        "step_length": distance(x, before),
-        "cosine_to_previous": cosine(x, before),
-        "cosine_to_start": cosine(x, first),
-    }
+    x, x_start, x_first = (np.asarray(a[:1], dtype=np.float64) for a in (latents, start, first))
+    metrics = {"norm": norm(x), "mean": mean(x), "std": std(x), "min": minimum(x), "max": maximum(x)}
+    if x.shape == x_start.shape:
+        metrics |= {"step_length": distance(x, x_start), "cosine_to_previous": cosine(x, x_start)}
+    if x.shape == x_first.shape:
+        metrics["cosine_to_start"] = cosine(x, x_first)
+    if before is not None and before[:1].shape == x_start.shape:
+        metrics["between_length"] = distance(x_start, np.asarray(before[:1], dtype=np.float64))
     if cond_pred is not None and uncond_pred is not None:
         metrics["guidance_norm"] = guidance_norm(cond_pred[:1], uncond_pred[:1])
         metrics["guidance_angle"] = guidance_angle(cond_pred[:1], uncond_pred[:1])

@@ -82,6 +82,12 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "The x0 estimate from the prediction that reads the negative prompt, or none.",
             ),
             Term(
+                "other_preds",
+                "Other predictions",
+                "Predictions that guidance mixed besides these two: of the image alone, or of a model made worse on "
+                "purpose.",
+            ),
+            Term(
                 "timestep",
                 "Timestep",
                 "The position on the noise schedule at which the model is asked. High is noisy, 0 is clean.",
@@ -102,6 +108,11 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
         "The path",
         (
             Term("step_length", "Step length", "How far the state moves in this step.", "‖x_k − x_(k−1)‖"),
+            Term(
+                "between_length",
+                "Moved between steps",
+                "How far a callback, a mask or a view moved the latents before this step. It is no part of the step.",
+            ),
             Term(
                 "cosine_to_start",
                 "Cosine to start",
@@ -146,7 +157,8 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "straightness",
                 "Straightness",
-                "Chord over path length. 1 is a straight line, near 0 a path that returns.",
+                "Chord over path length, with what was moved between steps. 1 is a straight line, near 0 a path that "
+                "returns.",
                 "‖x_end − x_T‖ / ∑ ‖x_k − x_(k−1)‖",
             ),
             Term(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections.abc import Callable
@@ -188,15 +189,34 @@ def drawn(
     return Target(name, Gaussians(points, covariances), weights, given, _clusters(points), names)
 
 
+def table_text(data: bytes) -> str:
+    """Return the text of a table's file: UTF-8, or UTF-16 with a byte order mark, as spreadsheets write them.
+
+    Raises `InvalidParams` for anything else.
+    """
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise InvalidParams(
+            "The table is neither UTF-8 nor UTF-16 with a byte order mark: save it as CSV UTF-8.",
+            field="target",
+        ) from None
+
+
 def read_table(text: str) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...] | None]:
     """Read CSV with two columns of numbers and, if there is a third, a class: (points, labels, class names).
 
-    A first line without numbers is a heading. The points are centred and scaled to a mean variance of 1, as the
-    presets are. Raises `InvalidParams` naming the line that is wrong.
+    A first line without numbers is a heading. Columns are parted by tabs or semicolons where the first line has some,
+    and a number may have a comma for its point then, else by commas. The points are centred and scaled to a mean
+    variance of 1, as the presets are. Raises `InvalidParams` naming the line that is wrong.
     """
+    text = text.removeprefix("\ufeff")
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = next((mark for mark in "\t;" if mark in first), ",")
     rows = [
-        (number, row)
-        for number, row in enumerate(csv.reader(io.StringIO(text)), 1)
+        (number, row if delimiter == "," else [*(cell.replace(",", ".") for cell in row[:2]), *row[2:]])
+        for number, row in enumerate(csv.reader(io.StringIO(text), delimiter=delimiter), 1)
         if any(map(str.strip, row))
     ]
     if rows and not _number(rows[0][1][0]):

@@ -17,6 +17,7 @@ from diffatlas.library.dataset_schema import (
     DATA,
     LICENCES,
     PER,
+    STATES,
     Progress,
     data_file,
     features,
@@ -241,15 +242,14 @@ def _initial(run: Exported) -> Iterator[tuple[str, int, Any]]:
 def _of_step(run: Exported, line: dict[str, Any]) -> Iterator[tuple[str, int, Any]]:
     """Yield the name, the step (from 1) and the values of each array of a step."""
     step = reader.read_step(run.stored.folder, line | {"previews": 0})
-    for name in layout.STEP_ARRAYS:
-        if getattr(step, name) is not None:
-            yield name, line["index"] + 1, getattr(step, name)
+    for name, array in layout.arrays_of(step).items():
+        yield name, line["index"] + 1, array
 
 
 def _tensors(arrays: list[tuple[str, int, Any]]) -> dict[str, bytes | None]:
     return {
-        "latents": pack(entry for entry in arrays if entry[0] == "latents"),
-        "predictions": pack(entry for entry in arrays if entry[0] != "latents"),
+        "latents": pack(entry for entry in arrays if entry[0] in STATES),
+        "predictions": pack(entry for entry in arrays if entry[0] not in STATES),
     }
 
 

@@ -213,9 +213,10 @@ _COLUMNS = {
 | `run_id` | which run: also the name of its folder in a library |
 | `image`, `more_images` | the final image, and the others of the batch |
 | `previews`, `preview_steps` | pictures of the estimate x0, and the step of each (1 is the first) |
-| `latents` | safetensors: `latents` (T + 1, B, ...), x_T first |
-| `predictions` | safetensors: `noise_pred`, `cond_pred`, `uncond_pred`, `x0_pred`, those that were captured, each \
-(K, B, ...); `steps` in its metadata says which steps |
+| `latents` | safetensors: `latents` (T + 1, B, ...), x_T first; `start_latents` (K, B, ...), the state before a step, \
+where it was changed after the step before |
+| `predictions` | safetensors: `noise_pred`, `cond_pred`, `uncond_pred`, `x0_pred`, `other_preds/...`, those that were \
+captured, each (K, B, ...); `steps` in its metadata says which steps |
 | `timesteps`, `sigmas`, `metrics` | one number per step; sigma is the noise level after the step |
 | `initial_sigma`, `steps`, `total_steps`, `seconds` | noise level of x_T, steps done and planned, wall-clock time |
 | `name`, `tags`, `note` | what the owner wrote about the run |
@@ -225,9 +226,10 @@ _COLUMNS = {
 | `run_id`, `step` | which run, and which state of it: 0 is the noise x_T, k the state after step k |
 | `preview`, `more_previews` | a picture of the estimate x0, and of the others of the batch |
 | `image`, `more_images` | the final images, in the last row of the run |
-| `latents` | safetensors: `latents` (1, B, ...), the state |
-| `predictions` | safetensors: `noise_pred`, `cond_pred`, `uncond_pred`, `x0_pred`, those that were captured, each \
-(1, B, ...) |
+| `latents` | safetensors: `latents` (1, B, ...), the state; `start_latents`, the state before the step, where it was \
+changed after the step before |
+| `predictions` | safetensors: `noise_pred`, `cond_pred`, `uncond_pred`, `x0_pred`, `other_preds/...`, those that were \
+captured, each (1, B, ...) |
 | `timestep`, `sigma`, `x0_gain`, `metrics` | the numbers of the step; sigma is the noise level of the state |
 {_SHARED}""",
 }

@@ -21,6 +21,8 @@ from diffatlas.params import MAX_IMAGES, MAX_SIDE, MAX_STEPS, GenerationParams
 STATUSES = ("complete", "stopped", "failed", "running")
 #: Characters of a manifest, a line of steps.jsonl and a prompt; bytes of a safetensors header.
 MAX_MANIFEST, MAX_LINE, MAX_PROMPT, MAX_HEADER = 4_000_000, 100_000, 100_000, 1_000_000
+#: What may be missing of a run, and the characters of the sentence that says why, with its name.
+MAX_MISSING, MAX_SENTENCE = 100, 2000
 #: Some schedulers take a few steps for each that was asked.
 MAX_LINES = 4 * MAX_STEPS
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
@@ -105,9 +107,9 @@ def tensors(run_id: str, blob: object) -> dict[tuple[str, int], np.ndarray]:
     try:
         steps = json.loads(header.pop("__metadata__")["steps"])
         for key, about in header.items():
-            name, number = re.fullmatch(r"([a-z0-9_]+)(\.\d{1,4})?", key).groups()
+            name, number = re.fullmatch(r"([a-z0-9_/]+)(\.\d{1,4})?", key).groups()
             shape, (begin, end) = about["shape"], about["data_offsets"]
-            if name not in layout.STEP_ARRAYS or not all(type(n) is int and n > 0 for n in shape):
+            if not layout.is_step_array(name) or not all(type(n) is int and n > 0 for n in shape):
                 raise ValueError(name, number)
             if math.prod(shape) * np.dtype(_DTYPES[about["dtype"]]).itemsize != end - begin:
                 raise ValueError("size")
@@ -172,6 +174,7 @@ def _check_fields(run_id: object, data: dict[str, Any]) -> None:
             and of("steps", int)
             and of("cosine_to_end", list)
             and isinstance(data.get("provenance", {}), dict)
+            and _are_sentences(data.get("provenance", {}).get("missing", {}))
             and isinstance(data.get("capture", {}), dict)
             and (
                 error is None
@@ -188,6 +191,17 @@ def _check_fields(run_id: object, data: dict[str, Any]) -> None:
         raise refused(run_id, "a field of the manifest is of the wrong kind")
 
 
+def _are_sentences(missing: Any) -> bool:
+    """Whether what is told of what is missing is a sentence each, by a name, and no more of them than a run has."""
+    return (
+        isinstance(missing, dict)
+        and len(missing) <= MAX_MISSING
+        and all(
+            isinstance(text, str) and len(name) + len(text) <= MAX_SENTENCE for name, text in missing.items()
+        )
+    )
+
+
 def _line(run_id: str, index: int, text: str) -> dict[str, Any]:
     from pathlib import Path
 
@@ -196,10 +210,12 @@ def _line(run_id: str, index: int, text: str) -> dict[str, Any]:
         line = parse_line(Path(run_id), index, text.encode())
         proper = (
             line["index"] == index
-            and line["arrays"] == sorted(set(line["arrays"]) & set(layout.STEP_ARRAYS))
+            and line["arrays"] == sorted(set(line["arrays"]))
+            and all(layout.is_step_array(name) for name in line["arrays"])
+            and sum(n.startswith(layout.OTHER_PREDS) for n in line["arrays"]) <= layout.MOST_OTHER_PREDS
             and 0 <= line["previews"] <= MAX_IMAGES
         )
-    except (DiffAtlasError, TypeError):
+    except (DiffAtlasError, TypeError, AttributeError):
         proper = False
     if not proper or "\n" in text:
         raise refused(run_id, f"line {index + 1} of steps.jsonl is damaged")

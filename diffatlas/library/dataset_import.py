@@ -21,7 +21,7 @@ from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.library import dataset_checks as checks
 from diffatlas.library import format as layout
 from diffatlas.library.dataset_rows import MAX_RUN_BYTES, data_files, rows
-from diffatlas.library.dataset_schema import Progress
+from diffatlas.library.dataset_schema import STATES, Progress
 from diffatlas.library.dataset_staging import staged
 from diffatlas.library.hub import download, hub_id
 from diffatlas.library.marks import write_marks
@@ -243,7 +243,7 @@ def _check_places(parts: _Parts, lines: list[dict[str, Any]]) -> None:
     listed = {(name, line["index"] + 1) for line in lines for name in line["arrays"]}
     if set(parts.tensors) - {("latents", 0)} != listed:
         raise checks.refused(parts.id, "the tensors are not those of its steps")
-    if len({array.shape for (name, _), array in parts.tensors.items() if name == "latents"}) > 1:
+    if len({array.shape for (name, _), array in parts.tensors.items() if name in STATES}) > 1:
         raise checks.refused(parts.id, "the latents are of several shapes")
     if len(parts.previews) != sum(line["previews"] for line in lines):
         raise checks.refused(parts.id, "the previews are not those of its steps")

@@ -134,6 +134,10 @@ STEP_COLUMNS = (
 )
 
 
+#: The arrays of a step that are states; the others are predictions, and lie in a column of their own.
+STATES = ("latents", "start_latents")
+
+
 def data_file(folder: Path, index: int, count: int) -> Path:
     """Return the path of one of the ``count`` Parquet files, as the Hub names them."""
     return folder / DATA / f"train-{index:05d}-of-{count:05d}.parquet"

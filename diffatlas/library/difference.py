@@ -16,7 +16,7 @@ from diffatlas.library.stored import StoredRun
 
 #: Parts of a provenance that tell runs apart and not environments, or that follow from its other parts.
 _NOT_ENVIRONMENT = frozenset(
-    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch"}
+    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch", "missing"}
 )
 
 

@@ -6,7 +6,8 @@
       manifest.json              params, status, provenance, capture, error; no arrays
       steps.jsonl                a line per step: index, timestep, sigma, metrics, x0_gain
       initial.safetensors        initial_latents
-      steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred
+      steps/step_0003.safetensors    latents, noise_pred, cond_pred, uncond_pred, x0_pred; start_latents where the
+                                 latents were changed before the step; other_preds/<what it was made with>
       steps/step_0003.attention.safetensors   a map for each layer, "<kind>:<layer>"; where it was captured
       previews/step_0003_00.png  one per image of the batch
       images/image_00.png        the final images
@@ -30,7 +31,12 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from diffatlas.events import Step
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -42,7 +48,12 @@ INITIAL = "initial.safetensors"
 ATTENTION = ("cross", "self", "all")
 
 #: The arrays of a `Step` that are stored as tensors.
-STEP_ARRAYS = ("latents", "noise_pred", "cond_pred", "uncond_pred", "x0_pred")
+STEP_ARRAYS = ("latents", "noise_pred", "cond_pred", "uncond_pred", "x0_pred", "start_latents")
+#: Before the name of one of `Step.other_preds`, among the tensors of a step.
+OTHER_PREDS = "other_preds/"
+#: At most so many of them a step may have, and how they are called.
+MOST_OTHER_PREDS = 8
+_OTHER_PRED = re.compile(re.escape(OTHER_PREDS) + r"[a-z][a-z0-9_]{0,31}")
 
 #: Tokens of the runs that this process is writing now.
 WRITING: set[str] = set()
@@ -94,6 +105,25 @@ class RunInfo:
 def is_run_id(value: str) -> bool:
     """Whether ``value`` may name a run: no separators, no dots, nothing that leaves the library's folder."""
     return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def is_step_array(name: str) -> bool:
+    """Whether a tensor of a step may be called so."""
+    return name in STEP_ARRAYS or _OTHER_PRED.fullmatch(name) is not None
+
+
+def arrays_of(step: Step) -> dict[str, np.ndarray]:
+    """Return the arrays of a step that are stored as tensors, by their names there."""
+    arrays = {name: getattr(step, name) for name in STEP_ARRAYS}
+    arrays |= {OTHER_PREDS + name: array for name, array in step.other_preds.items()}
+    return {name: array for name, array in arrays.items() if array is not None}
+
+
+def fields_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Return the fields of a `Step` that the arrays of `arrays_of` are."""
+    fields: dict[str, Any] = {n: array for n, array in arrays.items() if not n.startswith(OTHER_PREDS)}
+    named = {n.removeprefix(OTHER_PREDS): a for n, a in arrays.items() if n.startswith(OTHER_PREDS)}
+    return fields | ({"other_preds": named} if named else {})
 
 
 def step_file(folder: Path, index: int) -> Path:

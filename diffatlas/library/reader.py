@@ -194,7 +194,7 @@ def parse_line(folder: Path, number: int, line: bytes) -> dict[str, Any]:
         return {
             "index": int(data["index"]),
             "timestep": layout.number(data["timestep"]),
-            "sigma": layout.number(data["sigma"]),
+            "sigma": maybe_number(data["sigma"]),
             "metrics": {name: layout.number(value) for name, value in data["metrics"].items()},
             "x0_gain": maybe_number(data.get("x0_gain")),
             "arrays": list(data["arrays"]),
@@ -218,7 +218,7 @@ def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
         metrics=line["metrics"],
         preview=read_preview(folder, line),
         x0_gain=line["x0_gain"],
-        **arrays,
+        **layout.fields_of(arrays),
     )
 
 

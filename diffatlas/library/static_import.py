@@ -160,7 +160,7 @@ def _write(source: _Source, params: GenerationParams, run_id: str, target: Path)
                 run_id=run_id,
                 params=params,
                 initial_latents=None if initial is None else initial[None],
-                initial_sigma=_number(source.ours.get("initial_sigma")),
+                initial_sigma=_known(source.ours.get("initial_sigma")),
                 total_steps=source.count,
                 provenance=_provenance(source, maps),
                 capture=_captured(latents, maps),
@@ -182,7 +182,7 @@ def _step(source: _Source, at: int, latents: dict[str, np.ndarray], maps: _Atten
     return Step(
         index=at,
         timestep=_number(_entry(source.metadata["timesteps"], at)),
-        sigma=_number(_entry(source.ours.get("sigmas"), at)),
+        sigma=_known(_entry(source.ours.get("sigmas"), at)),
         latents=None if state is None else state[at][None],
         noise_pred=None if noise is None else noise[at][None],
         metrics={} if math.isnan(norm) else {"norm": norm},
@@ -409,8 +409,13 @@ def _entry(values: Any, at: int) -> Any:
 
 def _number(value: Any) -> float:
     """A number, or NaN where there is none."""
-    known = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return float(value) if known else math.nan
+    known = _known(value)
+    return math.nan if known is None else known
+
+
+def _known(value: Any) -> float | None:
+    """A number, or None where there is none."""
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

@@ -66,8 +66,8 @@ class StoredRun:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What it ran on."""
-        return self._manifest.get("provenance", {})
+        """What it ran on; ``missing`` in it, once the run has ended, says what could not be recorded, and why."""
+        return self.manifest.get("provenance", {})
 
     @property
     def capture(self) -> dict[str, Any]:
@@ -103,9 +103,10 @@ class StoredRun:
     def step_lines(self) -> list[dict[str, Any]]:
         """Return the scalars of every step, as `Step` spells them, without reading an array.
 
-        Keys: ``index``, ``timestep``, ``sigma``, ``metrics`` (floats; ``cosine_to_end`` among them once the
-        run has ended), ``x0_gain``, ``arrays`` (names of the stored arrays), ``previews`` (their number) and
-        ``attention`` (names of its maps, "<kind>:<layer>").
+        Keys: ``index``, ``timestep``, ``sigma`` (None where it is not known), ``metrics`` (floats; ``cosine_to_end``
+        among them once the run has ended), ``x0_gain``, ``arrays`` (names of the stored arrays, as
+        `diffatlas.library.format.arrays_of` gives them), ``previews`` (their number) and ``attention`` (names of its
+        maps, "<kind>:<layer>").
         """
         with reader.reading(self.folder):
             # The manifest first: where it has the cosines, every line is on disk.
@@ -129,7 +130,8 @@ class StoredRun:
     def latents(self) -> np.ndarray:
         """Return the path so far, x_T first, (T + 1, B, ...): only the latents are read of each step's file.
 
-        Raises `CapabilityError` where the run was recorded without latents.
+        Raises `CapabilityError` where the run was recorded without latents, or where they change their shape on the
+        way.
         """
         states = [self.initial_latents()]
         with reader.reading(self.folder):
@@ -138,7 +140,25 @@ class StoredRun:
                 if "latents" not in line["arrays"]:
                     raise self._without_latents()
                 states.append(reader.read_tensor(layout.step_file(self.folder, line["index"]), "latents"))
+            if len({state.shape for state in states}) > 1:
+                raise CapabilityError(
+                    f"The latents of the run {self.id} change their shape on the way, so they are no one path."
+                )
             return np.stack(states)
+
+    def starts(self) -> list[np.ndarray | None]:
+        """Return the state that each step so far started from, (B, ...), where that is not what the step before left.
+
+        None for every other step (`Step.start_latents`).
+        """
+        found: list[np.ndarray | None] = []
+        with reader.reading(self.folder):
+            for i, raw in enumerate(reader.lines_of(self.folder)):
+                line = reader.parse_line(self.folder, i, raw)
+                changed = "start_latents" in line["arrays"]
+                file = layout.step_file(self.folder, line["index"])
+                found.append(reader.read_tensor(file, "start_latents") if changed else None)
+            return found
 
     def step(self, index: int) -> Step:
         """Return step ``index`` (0-based) with its arrays, but for its attention, which `attention` reads.

@@ -75,6 +75,9 @@ class RunWriter:
             elif isinstance(event, Image):
                 self._picture(layout.image_file(self.folder, event.index), event.pixels)
             elif isinstance(event, Finished):
+                if event.missing:
+                    told = {**self._manifest["provenance"], "missing": dict(event.missing)}
+                    self._manifest = {**self._manifest, "provenance": told}
                 self._end(event.status, seconds=event.seconds, cosine_to_end=event.cosine_to_end)
             elif isinstance(event, Failed):
                 error = {"code": event.code, "message": event.message, "field": event.field}
@@ -146,8 +149,7 @@ class RunWriter:
         self._write_manifest(self._manifest)
 
     def _step(self, step: Step) -> None:
-        arrays = {name: getattr(step, name) for name in layout.STEP_ARRAYS}
-        arrays = {name: array for name, array in arrays.items() if array is not None}
+        arrays = layout.arrays_of(step)
         if arrays:
             self._tensors(layout.step_file(self.folder, step.index), arrays)
         if step.attention:

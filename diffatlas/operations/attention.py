@@ -17,16 +17,18 @@ __all__ = ["COMMON", "AttentionTrace", "Divergence", "LayerInfo", "Measures", "a
 def attention_of(stored: StoredRun) -> AttentionTrace:
     """Return the attention of a stored run. Maps are read when they are asked for, and not held.
 
-    Raises `CapabilityError` where the run was recorded without attention.
+    Raises `CapabilityError` where the run was recorded without attention, with the reason where the run has one.
     """
-    steps = [line["index"] for line in stored.step_lines() if line.get("attention")]
+    held = {line["index"]: line["attention"] for line in stored.step_lines() if line.get("attention")}
     described = stored.provenance.get("attention")
     return AttentionTrace.described(
         described,
-        steps,
+        tuple(held),
         lambda step, key: stored.attention(step, [key])[key],
         latents=_latents(stored) if described else None,
         capture=stored.capture,
+        held=held,
+        missing=(stored.provenance.get("missing") or {}).get("attention"),
     )
 
 

@@ -25,7 +25,8 @@ BINDING_DEFINITION = (
 class WordOverlap:
     """How much of a word's map lies on the objects that it names, by step S.
 
-    ``found``: the detected objects that fit the word; where there are none the numbers are NaN. ``share`` (S,): of
+    ``found``: the detected objects that fit the word; where there are none the numbers are NaN, as they are at steps
+    that have no map of it. ``share`` (S,): of
     the map's mass inside their boxes; ``uniform``: that share for a map that is the same everywhere; ``iou`` (S,): of
     the boxes with the places where the map is at least half its maximum.
     """
@@ -45,7 +46,7 @@ class WordOverlap:
 
 @dataclass(frozen=True)
 class Bound:
-    """One colour word and its object: `BINDING_DEFINITION` by step in ``values`` (S,).
+    """One colour word and its object: `BINDING_DEFINITION` by step in ``values`` (S,), NaN where a step has no map.
 
     ``shape``: of the object that the prompt gives the colour; ``own`` and ``other``: the detected objects. ``holds``:
     whether the image gave the object that colour.
@@ -103,13 +104,9 @@ def word_overlap(
         missing = np.full(len(maps), np.nan)
         return WordOverlap(word, attention.steps, (), missing, float("nan"), missing.copy())
     covered = np.max([_covered(maps, d, image) for d in found], axis=0)
+    iou = np.where(np.isnan(maps).any((-2, -1)), np.nan, maths.iou_at_half(maps, covered))
     return WordOverlap(
-        word,
-        attention.steps,
-        found,
-        maths.share_inside(maps, covered),
-        maths.uniform_share(covered),
-        maths.iou_at_half(maps, covered),
+        word, attention.steps, found, maths.share_inside(maps, covered), maths.uniform_share(covered), iou
     )
 
 
@@ -137,7 +134,8 @@ def binding(
     for (color, nth, shape), own, other in zip(pairs, objects, objects[::-1], strict=True):
         maps = attention.word_maps(color, nth, layers=layers).astype(np.float64)
         p, q = (_mean_inside(maps, _covered(maps, d, image)) for d in (own, other))
-        values = np.divide(p - q, p + q, out=np.zeros_like(p), where=p + q > 0)
+        # 0 where neither is looked at, NaN where there is no map.
+        values = np.divide(p - q, p + q, out=0 * p, where=p + q > 0)
         bound.append(Bound(color, nth, shape, own, other, own.color == color, values))
     return Binding(attention.steps, (bound[0], bound[1]))
 

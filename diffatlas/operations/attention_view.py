@@ -64,6 +64,8 @@ class Readings:
 
         On the finest layer's grid, at most `COMMON` cells long, or `SINGLE` where a single layer is looked at.
 
+        NaN at steps at which none of the layers looked at ran (`AttentionTrace.coverage`).
+
         Raises `CapabilityError` where no cross-attention was captured.
         """
 

@@ -20,6 +20,7 @@ import numpy as np
 from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.capture.attention_layers import matches
 from diffatlas.capture.spec import Capture
+from diffatlas.capture.texts import TEXT_ENTRIES
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.params import GenerationParams, canonical_json
@@ -41,6 +42,9 @@ def cache_key(params: GenerationParams, identity: Mapping[str, Any]) -> str:
     identity: of the backend, as ``Started.provenance["identity"]`` holds it (`IdentifiedBackend.identity`).
     """
     asked = json.loads(params.canonical_json())
+    if identity.get("loras"):
+        # The identity has what is in the files; where they lie decides nothing.
+        asked.pop("loras", None)
     return hashlib.sha256(canonical_json({"params": asked, "identity": identity}).encode()).hexdigest()
 
 
@@ -158,14 +162,14 @@ def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None
         kept = _kept_attention(stored, capture)
         for index in range(stored.step_count):
             step = stored.step(index)
-            if kept and capture.wants_attention(index, stored.total_steps):
+            if kept and capture.wants_attention(index, max(stored.total_steps or 1, index + 1)):
                 step = replace(step, attention=stored.attention(index, kept[index]) or None)
-            if capture.metrics:
+            if capture.metrics and "cosine_to_end" in step.metrics:
                 cosines.append(step.metrics["cosine_to_end"])
             yield thinned(step, capture, stored.total_steps, _halves(stored.capture))
         for index, pixels in enumerate(stored.images()):
             yield Image(index=index, pixels=pixels)
-        yield Finished("complete", stored.seconds, cosines)
+        yield Finished("complete", stored.seconds, cosines, _thinned_missing(stored.provenance, capture))
     except DiffAtlasError as error:
         yield Failed(code=error.code, message=error.message, field=error.field)
 
@@ -173,9 +177,12 @@ def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None
 def thinned(step: Step, capture: Capture, total_steps: int, halves: str = "cond") -> Step:
     """Return a stored step as a live one with ``capture`` would be.
 
+    total_steps: of the run. One that has more steps than it planned (the views of a panorama) plans anew at each.
+
     ``cosine_to_end`` goes: in a stream it comes with `Finished`. Of attention the steps that are not asked for go,
     and the unconditional half where ``halves``, as they are stored, are both. Its layers are for who reads them.
     """
+    total_steps = max(total_steps or 1, step.index + 1)
     attention = step.attention if capture.wants_attention(step.index, total_steps) else None
     if attention and halves == "both" and capture.attention_halves == "cond":
         attention = {name: np.ascontiguousarray(maps[0]) for name, maps in attention.items()}
@@ -187,6 +194,8 @@ def thinned(step: Step, capture: Capture, total_steps: int, halves: str = "cond"
         noise_pred=step.noise_pred if predictions else None,
         cond_pred=step.cond_pred if predictions else None,
         uncond_pred=step.uncond_pred if predictions else None,
+        other_preds=step.other_preds if predictions else {},
+        start_latents=step.start_latents if capture.latents else None,
         x0_pred=step.x0_pred if capture.x0 else None,
         x0_gain=step.x0_gain if capture.x0 else None,
         metrics=metrics if capture.metrics else {},
@@ -196,7 +205,8 @@ def thinned(step: Step, capture: Capture, total_steps: int, halves: str = "cond"
 
 
 def _thinned_provenance(provenance: Mapping[str, Any], capture: Capture) -> dict[str, Any]:
-    left_out = set(_OF_PREVIEWS) if capture.previews == "off" else set()
+    # What is missing of a run comes at its end.
+    left_out = {"missing"} | (set(_OF_PREVIEWS) if capture.previews == "off" else set())
     if capture.attention == "off":
         left_out.add("attention")
     kept = {name: value for name, value in provenance.items() if name not in left_out}
@@ -204,9 +214,29 @@ def _thinned_provenance(provenance: Mapping[str, Any], capture: Capture) -> dict
         described = kept["attention"]
         layers = [layer for layer in described["layers"] if _is_asked_for(layer, capture)]
         # The tokens name the keys of cross-attention.
-        left_out = () if "cross" in capture.attention_kinds else ("text",)
-        kept["attention"] = {n: v for n, v in described.items() if n not in left_out} | {"layers": layers}
+        unnamed = () if "cross" in capture.attention_kinds else TEXT_ENTRIES
+        kept["attention"] = {n: v for n, v in described.items() if n not in unnamed} | {"layers": layers}
     return kept
+
+
+def _thinned_missing(provenance: Mapping[str, Any], capture: Capture) -> dict[str, str]:
+    """Return what a stored run could not have of what ``capture`` asks for, as `Finished` tells it."""
+    previews, predictions = capture.previews != "off", capture.predictions
+    # The measures of guidance and the attention rest on the predictions, the previews on x0.
+    passes = predictions or capture.metrics or capture.attention != "off"
+    asked = {
+        "attention": capture.attention != "off",
+        "previews": previews,
+        "x0_pred": capture.x0 or previews,
+        "noise_pred": passes,
+        "cond_pred": passes,
+        "other_preds": predictions,
+        "latents": capture.latents,
+        "start_latents": capture.latents,
+        "metrics": capture.metrics,
+        "cosine_to_end": capture.metrics,
+    }
+    return {name: why for name, why in (provenance.get("missing") or {}).items() if asked.get(name, True)}
 
 
 def _halves(capture: Mapping[str, Any]) -> str:
@@ -215,7 +245,7 @@ def _halves(capture: Mapping[str, Any]) -> str:
 
 def _kept_attention(stored: StoredRun, capture: Capture) -> list[list[str]]:
     """Return the names of the maps of each stored step that ``capture`` asks for; nothing where it asks for none."""
-    if capture.attention == "off":
+    if capture.attention == "off" or "attention" not in stored.provenance:
         return []
     described = stored.provenance["attention"]["layers"]
     asked = {f"{layer['kind']}:{layer['name']}" for layer in described if _is_asked_for(layer, capture)}

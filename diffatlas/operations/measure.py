@@ -63,6 +63,11 @@ class CellData:
             return None
         return _or_none(lambda: self.run.latents()[:, 0])
 
+    def starts(self) -> list[np.ndarray | None]:
+        """Read the states that its steps started from, (1, ...), where the latents were changed before them."""
+        read = None if self.run is None else _or_none(self.run.starts)
+        return [None if start is None else start[:1] for start in read or ()]
+
     def state(self, steps: int) -> np.ndarray | None:
         """Return the state after that many steps, (...); 0 is x_T. None for one that the run does not have."""
         if steps == 0 or self.run is None:
@@ -185,7 +190,7 @@ def _first(batch: np.ndarray | None) -> np.ndarray | None:
     return None if batch is None else batch[0]
 
 
-def _or_none(read: Callable[[], np.ndarray | None]) -> np.ndarray | None:
+def _or_none(read: Callable[[], Any]) -> Any:
     try:
         return read()
     except (CapabilityError, DamagedRun, InvalidParams, RunNotFound):

@@ -217,6 +217,7 @@ def _measure_group(
     found = {}
     for cell in group:
         path = base_path if cell is base else cell.path()
+        starts = None if path is None else cell.starts()
         parting, note = _parting(cell, path, base, base_path)
         norms, angles = cell.series("guidance_norm"), cell.series("guidance_angle")
         found[cell.key] = CellMeasures(
@@ -227,8 +228,8 @@ def _measure_group(
             angles,
             mean(norms or ()),
             mean(angles or ()),
-            None if path is None else float(measures.path_length(path[:, None])[0]),
-            None if path is None else float(measures.straightness(path[:, None])[0]),
+            None if path is None else float(measures.path_length(path[:, None], starts)[0]),
+            None if path is None else float(measures.straightness(path[:, None], starts)[0]),
             None if cell.pixels is None else image_stats.saturation(cell.pixels),
             None if cell.pixels is None else perceptual.clipped(cell.pixels).share,
             None if cell.final is None else float(np.abs(cell.final).max()),

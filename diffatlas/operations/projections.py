@@ -36,6 +36,9 @@ LEAST_STATES = 5
 class Projections:
     """Projects the paths of stored runs (first image of each batch) of one library together.
 
+    A path here joins the states after the steps, x_T first. Where latents were changed between two steps
+    (`Step.start_latents`), its line goes from state to state all the same: what changed them lies within it.
+
     What is kept is told apart by the folder of each run, so libraries never share it.
     """
 

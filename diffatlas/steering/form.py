@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from diffatlas.capture import guidance
-from diffatlas.capture.arrays import to_numpy
 
 if TYPE_CHECKING:
     import torch
@@ -18,7 +14,7 @@ TOLERANCE = 0.05
 
 @dataclass(frozen=True)
 class Form:
-    """Which prediction is which, and the formula of the two.
+    """The formula of the two.
 
     Formulas, with uncond u, cond c and guidance scale s:
 
@@ -28,9 +24,6 @@ class Form:
     - None: one that is not known here.
     """
 
-    cond_first: bool
-    #: -1 where the pipeline negates its model's output before the scheduler receives it.
-    sign: float = 1.0
     formula: str | None = "plain"
 
     def scale(self, scale: float) -> float:
@@ -47,22 +40,16 @@ class Form:
         return guided
 
 
-def find_form(guided: torch.Tensor, predictions: Sequence[torch.Tensor], scale: float) -> Form | None:
-    """Return the form of a pipeline that made ``guided`` of the first two predictions at ``scale``.
+def find_form(guided: torch.Tensor, cond: torch.Tensor, uncond: torch.Tensor, scale: float) -> Form:
+    """Return the form of a pipeline that made ``guided`` of the two predictions at ``scale``.
 
-    guided, predictions: (B, ...), of samples without NaN. None where the two predictions do not differ, so that
-    nothing can be told from them.
+    guided, cond, uncond: (B, ...), of samples without NaN.
     """
-    first, second = (p.float() for p in predictions[:2])
-    weights = guidance.fit_weights(to_numpy(guided.float()), [to_numpy(first), to_numpy(second)])
-    if weights is None:
-        return None
-    cond_first, sign = guidance.cond_first(weights)
-    cond, uncond = (sign * first, sign * second) if cond_first else (sign * second, sign * first)
-    best, least = None, TOLERANCE * float(guided.float().norm())
+    goal, cond, uncond = guided.float(), cond.float(), uncond.float()
+    best, least = Form(None), TOLERANCE * float(goal.norm())
     for formula in ("plain", "shifted", "normed"):
-        form = Form(cond_first, sign, formula)
-        error = float((form.combine(cond, uncond, scale) - guided.float()).norm())
+        form = Form(formula)
+        error = float((form.combine(cond, uncond, scale) - goal).norm())
         if error < least:
             best, least = form, error
-    return best or Form(cond_first, sign, None)
+    return best

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.capture import schedule
-from diffatlas.capture.calls import (
-    denoisers,
-    first_tensor,
-    split_batch,
-    step_arguments,
-    step_wrapped,
-    with_model_output,
-)
+from diffatlas.capture.calls import first_tensor, split_batch, step_arguments, watch, with_model_output
+from diffatlas.capture.roles import Part, Pass, RoleFinder, Roles, parts_of
 from diffatlas.errors import CapabilityError
 from diffatlas.steering.form import Form, find_form
 from diffatlas.steering.methods import GuidancePlan, Guide
@@ -24,7 +17,7 @@ from diffatlas.steering.perturb import perturbed, take_rows
 if TYPE_CHECKING:
     import torch
 
-    from diffatlas.capture.observer import Trace
+    from diffatlas.capture.trace import Trace
 
 
 def own_scale(plans: Sequence[GuidancePlan]) -> float:
@@ -48,10 +41,10 @@ def steer_guidance(
     trace: of an `observe` around this context, so that it sees raw predictions in their right order; its
         `Step.noise_pred` is then what the scheduler really received.
 
-    The pipeline's own guided prediction says which prediction is which and by what formula it was made
-    (`find_form`); that of a plain sample at the pipeline's own scale is left as it is, bit for bit. Scales up to 1
-    mean the conditional prediction alone, as in diffusers. Guidance that is an input of the model (FLUX.1 dev) is
-    changed there.
+    The pipeline's own guided prediction says which prediction is which (`diffatlas.capture.roles`) and by what formula
+    it was made (`find_form`); that of a plain sample at the pipeline's own scale is left as it is, bit for bit. Scales
+    up to 1 mean the conditional prediction alone, as in diffusers. Guidance that is an input of the model (FLUX.1 dev)
+    is changed there.
 
     Raises, inside the pipeline call and before its first step, `CapabilityError`: a method is asked of a model that
     makes one prediction (field "guidance_method"), or several scales of a pipeline whose formula is not known (field
@@ -61,24 +54,8 @@ def steer_guidance(
         yield
         return
     steering = _Steering(plans, scale, trace)
-    with ExitStack() as stack:
-        for denoiser in denoisers(pipe):
-            before = denoiser.register_forward_pre_hook(steering.before_denoiser, with_kwargs=True)
-            stack.callback(before.remove)
-            after = denoiser.register_forward_hook(steering.after_denoiser, with_kwargs=True)
-            stack.callback(after.remove)
-        stack.enter_context(step_wrapped(pipe.scheduler, steering.around_step))
+    with watch(pipe, call=steering.around_call, denoiser=steering.around_denoiser, step=steering.around_step):
         yield
-
-
-@dataclass(frozen=True)
-class _Call:
-    """One call of a denoiser, and what it predicted."""
-
-    denoiser: Any
-    args: tuple
-    kwargs: Mapping[str, Any]
-    output: torch.Tensor
 
 
 class _Steering:
@@ -88,66 +65,86 @@ class _Steering:
         self._plans = tuple(plans)
         self._scale = scale
         self._trace = trace
-        self._guides = [Guide(plan) for plan in plans]
+        self._begin()
+
+    def _begin(self) -> None:
+        self._guides = [Guide(plan) for plan in self._plans]
         #: Calls since the last step of the scheduler.
-        self._calls: list[_Call] = []
+        self._passes: list[Pass] = []
+        self._roles = RoleFinder()
         self._form: Form | None = None
-        self._steps = 0
+        #: Steps that are made, and that will be made in all.
+        self._steps, self._total = 0, 1
 
-    def before_denoiser(self, module: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
-        """Forward pre-hook: give each sample its own guidance where that is an input of the model."""
+    def around_call(self, pipe: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        """Run a call of the pipeline, whose guidance begins anew."""
+        self._begin()
+        return proceed(*args, **kwargs)
+
+    def around_denoiser(
+        self, module: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+    ) -> Any:
+        """Give each sample its own guidance where that is an input of the model, and keep the call."""
         embedded = kwargs.get("guidance")
-        if embedded is None or not getattr(embedded, "ndim", 0) or len(embedded) != len(self._plans):
-            return None
-        ratios = [plan.scale / self._scale if self._scale else 1.0 for plan in self._plans]
-        return args, {**kwargs, "guidance": embedded * embedded.new_tensor(ratios)}
-
-    def after_denoiser(self, module: Any, args: tuple, kwargs: Mapping[str, Any], output: Any) -> None:
-        """Forward hook: keep the call."""
+        if getattr(embedded, "ndim", 0) and len(embedded) == len(self._plans):
+            ratios = [plan.scale / self._scale if self._scale else 1.0 for plan in self._plans]
+            kwargs = {**kwargs, "guidance": embedded * embedded.new_tensor(ratios)}
+        output = proceed(*args, **kwargs)
         prediction = first_tensor(output)
         if prediction is not None:
             # A pipeline may go on to write into it.
-            self._calls.append(_Call(module, args, kwargs, prediction.detach().clone()))
+            self._passes.append(Pass(module, args, kwargs, prediction.detach().clone()))
+        return output
 
     def around_step(
-        self, scheduler: Any, step: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+        self, scheduler: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         """Give ``scheduler.step`` the prediction that each plan asks for."""
-        model_output, _, sample = step_arguments(args, kwargs)
-        calls, self._calls = self._calls, []
-        total = schedule.count_steps(scheduler)
-        if len(sample) != len(self._plans):
+        given = step_arguments(args, kwargs)
+        passes, self._passes = self._passes, []
+        if given is None:
             raise CapabilityError(
-                f"The pipeline runs a batch of {len(sample)} where {len(self._plans)} were asked for: run one by one.",
+                f"The step of {type(scheduler).__name__} takes other arguments than a prediction, a timestep and a"
+                " state, so its guidance cannot be changed.",
+                field="batch" if len(self._plans) > 1 else "guidance_method",
+            )
+        if len(given.sample) != len(self._plans):
+            raise CapabilityError(
+                f"The pipeline runs a batch of {len(given.sample)} where {len(self._plans)} were asked for: run one by"
+                " one.",
                 field="batch",
             )
-        guided = self._guided(calls, model_output, self._steps, total)
+        if not self._steps:
+            self._total = schedule.count_steps(scheduler, given.timestep)
+        guided = self._guided(passes, given.model_output, self._steps, self._total)
         self._steps += 1
-        args, kwargs = with_model_output(args, kwargs, guided.to(model_output.dtype))
-        return step(*args, **kwargs)
+        args, kwargs = with_model_output(args, kwargs, guided.to(given.model_output.dtype))
+        return proceed(*args, **kwargs)
 
-    def _guided(self, calls: Sequence[_Call], own: torch.Tensor, index: int, total: int) -> torch.Tensor:
+    def _guided(self, passes: Sequence[Pass], own: torch.Tensor, index: int, total: int) -> torch.Tensor:
         """Return the prediction for the scheduler."""
         import torch
 
-        predictions = [p for call in calls for p in split_batch(call.output, len(own), own.shape)]
-        if not predictions:
+        parts = parts_of(passes, len(own), own.shape)
+        if not any(part.prediction is not None for part in parts):
             raise CapabilityError(
                 "What this model predicts does not have the form that its scheduler receives, so its guidance cannot "
                 "be changed.",
                 field="batch" if len(self._plans) > 1 else "guidance_method",
             )
-        if len(predictions) < 2:
-            self._check_single(calls, index)
-            cond, uncond, form = own, None, None
+        if not bool(own.isfinite().any()):
+            return own
+        roles = self._find_roles(own, parts)
+        form = uncond = None
+        if roles.guided:
+            cond, uncond = (roles.sign * parts[roles.index(name)].prediction for name in ("cond", "uncond"))
+            form = self._form = self._form or self._find_form(own, cond, uncond)
         else:
-            self._form = self._form or self._find_form(predictions, own)
-            # Where the two do not differ, either order is right: take that of most pipelines.
-            form = self._form or Form(len(calls) > 1, _sign(predictions[0], own))
-            cond, uncond = predictions[:2] if form.cond_first else predictions[1::-1]
-            cond, uncond = form.sign * cond, form.sign * uncond
+            self._check_single(passes, index)
+            cond = own
         wanted = {guide.plan.method for guide in self._guides if guide.wants_perturbed(index, total)}
-        worse = {method: self._perturbed(method, calls, form, own, predictions) for method in wanted}
+        source = parts[roles.index("cond")]
+        worse = {method: self._perturbed(method, source, own, roles.sign) for method in wanted}
         rows = []
         for i, guide in enumerate(self._guides):
             row = slice(i, i + 1)
@@ -164,42 +161,42 @@ class _Steering:
             rows.append(guide.guided(plain, c, u, p, scale, index, total))
         return torch.cat(rows)
 
-    def _find_form(self, predictions: Sequence[torch.Tensor], own: torch.Tensor) -> Form | None:
+    def _find_roles(self, own: torch.Tensor, parts: Sequence[Part]) -> Roles:
+        """Return which pass is which, and tell it to whoever observes, since the guided prediction will be another."""
+        roles = self._roles.find(own, parts)
+        if self._trace is not None:
+            self._trace.roles = roles
+        needed = ("cond", "uncond") if roles is not None and roles.guided else ("cond",)
+        if roles is None or any(roles.index(name) is None for name in needed):
+            raise CapabilityError(
+                "It cannot be told which of this pipeline's passes are the conditional and the unconditional one, so"
+                " its guidance cannot be changed.",
+                field="batch" if len(self._plans) > 1 else "guidance_method",
+            )
+        return roles
+
+    def _find_form(self, own: torch.Tensor, cond: torch.Tensor, uncond: torch.Tensor) -> Form | None:
         finite = own.flatten(1).isfinite().all(dim=1)
-        for prediction in predictions:
+        for prediction in (cond, uncond):
             finite &= prediction.flatten(1).isfinite().all(dim=1)
-        if not bool(finite.any()):
-            return None
-        form = find_form(own[finite], [p[finite] for p in predictions], self._scale)
-        if form is not None and self._trace is not None:
-            self._trace.order = (form.cond_first, form.sign)
-        return form
+        return (
+            find_form(own[finite], cond[finite], uncond[finite], self._scale) if bool(finite.any()) else None
+        )
 
     @staticmethod
-    def _perturbed(
-        method: str,
-        calls: Sequence[_Call],
-        form: Form | None,
-        own: torch.Tensor,
-        predictions: Sequence[torch.Tensor],
-    ) -> torch.Tensor:
+    def _perturbed(method: str, part: Part, own: torch.Tensor, sign: float) -> torch.Tensor:
         """Call the denoiser again on the conditional inputs, perturbed; its prediction in the form of ``own``."""
-        second = form is not None and not form.cond_first
-        parts = len(predictions) // len(calls)
-        call = calls[-1 if second and parts == 1 else 0]
-        args, kwargs = call.args, call.kwargs
-        if parts > 1:
-            batch = len(own)
-            rows = slice(batch, 2 * batch) if second else slice(batch)
-            args = take_rows(args, len(call.output), rows)
-            kwargs = take_rows(kwargs, len(call.output), rows)
-        with perturbed(call.denoiser, method):
-            # Past the hooks: who observes sees the pipeline's own calls.
-            output = first_tensor(call.denoiser.forward(*args, **kwargs))
-        sign = form.sign if form is not None else _sign(predictions[0], own)
+        source, total = part.source, len(part.source.output)
+        args, kwargs = source.args, source.kwargs
+        if total > len(own):
+            args = take_rows(args, total, part.rows)
+            kwargs = take_rows(kwargs, total, part.rows)
+        with perturbed(source.module, method):
+            # Past the watched call: who observes sees the pipeline's own.
+            output = first_tensor(source.module.forward(*args, **kwargs))
         return sign * split_batch(output, len(own), own.shape)[0]
 
-    def _check_single(self, calls: Sequence[_Call], index: int) -> None:
+    def _check_single(self, passes: Sequence[Pass], index: int) -> None:
         """Raise `CapabilityError` for what needs two predictions at the first step, where there is one."""
         if index:
             # Some pipelines end their guidance before the last step.
@@ -212,7 +209,7 @@ class _Steering:
                     field="guidance_method",
                 )
         scales = {plan.scale for plan in self._plans}
-        embedded = any(call.kwargs.get("guidance") is not None for call in calls)
+        embedded = any(call.kwargs.get("guidance") is not None for call in passes)
         if len(scales) > 1 and max(scales) > 1 and not embedded:
             # It may be an input by another name, such as a part of the timestep's embedding.
             raise CapabilityError(
@@ -228,8 +225,3 @@ class _Steering:
                 "scales one by one.",
                 field="batch",
             )
-
-
-def _sign(raw: torch.Tensor, own: torch.Tensor) -> float:
-    """-1 where the pipeline negates its model's output before the scheduler receives it."""
-    return -1.0 if float((raw.float() * own.float()).sum()) < 0 else 1.0

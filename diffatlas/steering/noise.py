@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.capture import schedule
-from diffatlas.capture.calls import prev_sample, step_arguments, step_wrapped, with_prev_sample
+from diffatlas.capture.calls import prev_sample, step_arguments, watch, with_prev_sample
 from diffatlas.capture.x0 import predict_x0
 from diffatlas.errors import CapabilityError
 from diffatlas.geometry.noise import perturb, slerp
@@ -49,7 +49,7 @@ def steer_noise(pipe: Any, noises: Sequence[Noise | None]) -> Iterator[None]:
     held = pipe.__dict__.get("prepare_latents")
     pipe.prepare_latents = lambda *args, **kwargs: steering.prepare(prepare, args, kwargs)
     try:
-        with step_wrapped(pipe.scheduler, steering.around_step):
+        with watch(pipe, step=steering.around_step):
             yield
     finally:
         if held is None:
@@ -89,27 +89,29 @@ class _Noise:
         return _with_latents(own, self._combined(mine, others))
 
     def around_step(
-        self, scheduler: Any, step: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
+        self, scheduler: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         """Run ``scheduler.step`` as called, and perturb what it returns where that is asked after this step."""
         if self._others is None:
             raise self.unreachable()
-        model_output, timestep, sample = step_arguments(args, kwargs)
+        given = step_arguments(args, kwargs)
+        if given is None:
+            raise self._not_with(scheduler)
         later = any(noise is not None and noise.step > self._done for noise in self._noises)
         if not later:
-            return step(*args, **kwargs)
+            return proceed(*args, **kwargs)
         if hasattr(scheduler, "order_list"):
             raise self._not_with(scheduler)
-        level = schedule.level_at_call(scheduler, timestep)
-        x0 = predict_x0(scheduler, sample, model_output, level)
-        result = step(*args, **kwargs)
+        level = schedule.level_at_call(scheduler, given.timestep)
+        x0 = predict_x0(scheduler, given.sample, given.model_output, level)
+        result = proceed(*args, **kwargs)
         if _between_stages(scheduler):
             return result
         self._done += 1
         rows = [i for i, n in enumerate(self._noises) if n is not None and n.step == self._done and n.amount]
         if not rows:
             return result
-        after = schedule.level_after(scheduler, timestep)
+        after = schedule.level_after(scheduler, given.timestep)
         state = prev_sample(result).clone()
         for i in rows:
             state[i] = self._perturbed(scheduler, i, state[i], x0[i], after)

@@ -16,6 +16,7 @@ from diffatlas.operations.attention_boxes import Binding, binding, named_words, 
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
 from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
+from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
@@ -69,7 +70,12 @@ class AttentionServices(RunServices):
         trace = self._readings.trace(stored, look)
         return {
             **described(whole, trace, self._readings.measures(stored, look)),
-            "run": {**stored.params.to_dict(), "id": stored.id, "model_name": self._name_of(stored)},
+            "run": {
+                **stored.params.to_dict(),
+                "id": stored.id,
+                "model_name": self._name_of(stored),
+                "query": query_of(stored.params),
+            },
             "title": stored.info.name or stored.params.prompt,
             "status": stored.status,
             "steps": _steps(stored, trace, look),

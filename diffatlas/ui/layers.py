@@ -45,6 +45,11 @@ class Layers:
         self._libraries = libraries
         self._lock = threading.RLock()
 
+    @property
+    def shared(self) -> bool:
+        """Whether strangers share the server."""
+        return self._libraries.shared
+
     def library(self, visitor: str) -> Library:
         """Return the library that the visitor's layers are over."""
         return self._libraries.of(visitor)

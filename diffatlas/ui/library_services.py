@@ -22,6 +22,7 @@ from diffatlas.library.shipped import SHIPPED, shipped
 from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
+from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.jobs import Job, Jobs, Progress
@@ -138,6 +139,8 @@ class LibraryServices:
         return {
             "run": self._row(library, stored.info),
             "params": stored.params.to_dict(),
+            "query": forms.query_of(stored.params),
+            "also": also_told(stored.params),
             "provenance": stored.provenance,
             "capture": stored.capture,
             "frames": frames,
@@ -193,7 +196,9 @@ class LibraryServices:
         if len(others) > 1:
             raise InvalidParams("Choose one run to explore around, or two to explore between.")
         own = {"mode": "slerp", "to_seed": other_anchor(first, others[0])} if others else {"mode": "perturb"}
-        return {"query": forms.query_of(first), "own": own}
+        query = forms.query_of(first)
+        check_fillable(query)
+        return {"query": query, "own": own}
 
     def query_of(self, visitor: str, ids: Any) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""
@@ -203,6 +208,9 @@ class LibraryServices:
         """Start to run a stored run again, and hold each state against the stored one."""
         library = self._libraries.of(visitor)
         stored = library.open(_one(asked))
+        if self._libraries.shared:
+            # A run that was imported may name what it likes.
+            refuse_server_files(stored.params)
 
         def work(job: Job, progress: Progress) -> Any:
             ticket = self._turns.join()

@@ -13,7 +13,10 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.guidance import check_method
+from diffatlas.operations.plan_lanes import method_name
+from diffatlas.params import MAX_IMAGES, MAX_STEPS
 from diffatlas.registry import find_model
+from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 
@@ -29,6 +32,8 @@ FIELDS = (
     "scheduler",
     "guidance_method",
     "guidance_options",
+    "noise",
+    "images",
 )
 MOST_LETTERS = 2000
 
@@ -40,7 +45,7 @@ def fill(
 
     known: what is known of a model, given its id. A link that is wrong fills nothing.
     """
-    given = {name: query[name][:MOST_LETTERS] for name in FIELDS if query.get(name)}
+    given = {name: query[name][:MOST_LETTERS] for name in (*FIELDS, *UNFILLABLE) if query.get(name)}
     nothing = [gr.skip() for _ in FIELDS]
     if not given:
         return nothing, None
@@ -48,6 +53,15 @@ def fill(
         return _filled(given, known, first_model), None
     except DiffAtlasError as error:
         return nothing, f"The link could not fill the form: {error.message}"
+
+
+def folded(query: Mapping[str, str]) -> str | None:
+    """Return what to say of a link that asks for guidance other than the plain one: its field is folded away."""
+    method = query.get("guidance_method")
+    if not method:
+        return None
+    name = method_name(method, forms.to_options(query.get("guidance_options")))
+    return f"The link asks for another guidance method ({name}): it is among the fields under More."
 
 
 class PageParameter:
@@ -70,6 +84,7 @@ class PageParameter:
 
 
 def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> list[Any]:
+    check_fillable(given)
     updates: dict[str, Any] = {name: gr.skip() for name in FIELDS}
     if "model" in given and given["model"] != first_model:
         entry = find_model(given["model"])
@@ -89,6 +104,19 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
         updates["guidance_options"] = gr.update(
             value=given.get("guidance_options", ""), info=fields.options_hint(method), visible=True
         )
+    elif given.get("guidance_options"):
+        raise InvalidParams("its guidance options are without a guidance method.", field="guidance_options")
+    if noise := to_noise(given.get("noise")):
+        noise.validate(int(_number("steps", given["steps"])) if "steps" in given else MAX_STEPS)
+        updates["noise"] = gr.update(value=given["noise"], visible=True)
+    if "images" in given:
+        images = _number("images", given["images"])
+        if not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
+            raise InvalidParams(
+                f"its number of images is {given['images']!r}: give a whole number from 1 to {MAX_IMAGES}.",
+                field="num_images_per_prompt",
+            )
+        updates["images"] = gr.update(value=images, visible=images > 1)
     if "size" in given:
         width, height = forms.parse_size(given["size"])
         updates["size"] = _valued(updates["size"], f"{width}x{height}")
@@ -102,6 +130,8 @@ def _valued(update: Any, value: str) -> Any:
 
 
 def _number(name: str, text: str) -> float | int:
+    if text.isdecimal() and len(text) < 20:
+        return int(text)
     try:
         value = float(text)
     except ValueError:

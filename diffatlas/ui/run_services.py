@@ -23,6 +23,7 @@ from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
 from diffatlas.operations.projections import Projections
 from diffatlas.ui.answers import answered
+from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.change_maps import change_maps
 from diffatlas.ui.components.run_data import stored_fields
@@ -42,6 +43,11 @@ ENDED = ("complete", "stopped", "failed", "partial")
 class Reach(Protocol):
     """The runs that a visitor reaches on a page, and what they are called there."""
 
+    @property
+    def shared(self) -> bool:
+        """Whether strangers share the server."""
+        ...
+
     def library(self, visitor: str) -> Library:
         """Return the library that the runs are in."""
         ...
@@ -56,6 +62,11 @@ class LibraryRuns:
 
     def __init__(self, libraries: Libraries) -> None:
         self._libraries = libraries
+
+    @property
+    def shared(self) -> bool:
+        """Whether strangers share the server."""
+        return self._libraries.shared
 
     def library(self, visitor: str) -> Library:
         """Return the visitor's library."""
@@ -145,6 +156,9 @@ class RunServices:
         """Return one step: its pictures at full size, histogram, statistics and scalars."""
         stored = self._stored(visitor, asked)
         index = _index(asked, stored.step_count)
+        if asked.get("decode") and self._reach.shared:
+            # A run that was imported may name what it likes.
+            refuse_server_files(stored.params)
         return step_data.step_detail(stored, index, self._backend, bool(asked.get("decode")), visitor)
 
     def deep(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:

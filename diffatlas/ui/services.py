@@ -62,7 +62,7 @@ class Services(RunServices):
             info = {
                 "status": stored.status,
                 "steps": stored.step_count,
-                "total_steps": stored.total_steps,
+                "total_steps": max(stored.total_steps or 0, stored.step_count),
                 "latent_shape": list(np.shape(stored.initial_latents())[1:]),
                 "seed": stored.params.seed,
                 "prompt": stored.params.prompt,

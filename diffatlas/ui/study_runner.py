@@ -15,6 +15,7 @@ from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.library.study import Study
 from diffatlas.operations.study import CellStep, Stops, StudyEvent, run_study
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.sessions import Sessions, Turns
@@ -63,6 +64,9 @@ class StudyRunner:
             study = library.studies.open(str(study_id))
             view = StudyView(visitor, stored_value(study, images_of(study, library), visitor))
             capture = Capture.from_dict(study.spec.get("capture") or {})
+            if self._libraries.shared:
+                for cell in study.cells:
+                    refuse_server_files(cell.params)
         except DiffAtlasError as error:
             yield view.failed(error)
             return

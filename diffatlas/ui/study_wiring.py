@@ -64,6 +64,7 @@ def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:
         return [gr.skip() for _ in (*form.asked, form.lanes, *form.own)]
     info = model_info(spec["base"]["model"])
     asked, _ = links.fill(query_of(GenerationParams.from_dict(spec["base"])), model_info, "")
+    asked = asked[: len(form.asked)]
     choices = lane_choices(list_models("local"), spec["base"]["model"], info)
     offered = {value for _, value in choices}
     lanes = [f"{field}={value}" for lane in spec["lanes"] for field, value in lane.items()]

@@ -42,7 +42,9 @@ def wire_form(
         updates, problem = links.fill(dict(request.query_params), known, list_models("local")[0].id)
         if problem and warns:
             gr.Warning(problem, duration=None, title="Link")
-        return updates
+        elif warns and (words := links.folded(dict(request.query_params))):
+            gr.Info(words, title="Link")
+        return updates[: len(form.asked)]
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)

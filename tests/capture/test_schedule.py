@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffatlas.capture.schedule import count_steps, latent_scale, level_at_call, sigma_after
+from diffatlas.capture.schedule import count_steps, latent_scale, level_after, level_at_call, sigma_after
 from diffatlas.capture.x0 import predict_x0
 from diffatlas.errors import CapabilityError
 
@@ -106,12 +106,12 @@ def test_every_state_lies_at_its_sigma(name: str, family: str, config: dict, pre
         np.testing.assert_allclose(predict_x0(scheduler, x, output, level), x0, atol=2e-3)
         scale_input(scheduler, x, t)
         x = scheduler.step(output, t, x, return_dict=False)[0]
-        sigma = sigma_after(scheduler, t, is_last=False)
+        sigma = level_after(scheduler, t).sigma
         alpha, std = scale(family, sigma)
         np.testing.assert_allclose(x, alpha * x0 + std * noise, atol=2e-3 * max(1, std), err_msg=f"step {i}")
         if i + 1 < len(timesteps):
             assert sigma == pytest.approx(level_at_call(scheduler, timesteps[i + 1]).sigma, rel=1e-4)
-    assert sigma_after(scheduler, t, is_last=True) == 0
+    assert sigma_after(scheduler, t) == 0
     assert sigma < 0.05
 
 
@@ -142,7 +142,7 @@ def test_stochastic_states_have_the_noise_of_their_sigma(name: str, family: str,
         scale_input(scheduler, x, t)
         extra = {} if "Flow" in name else {"eta": 0.3} if name == "TCDScheduler" else {}
         x = scheduler.step(output, t, x, generator=generator, return_dict=False, **extra)[0]
-        alpha, std = scale(family, sigma_after(scheduler, t, is_last=False))
+        alpha, std = scale(family, sigma_after(scheduler, t))
         assert float((x - alpha * x0).std()) == pytest.approx(std, rel=0.05), t
 
 
@@ -205,7 +205,7 @@ def test_trigflow_of_sana_sprint() -> None:
         scheduler._step_index -= 1
         output = (math.cos(t) * x - x0) / math.sin(t)
         x = scheduler.step(output, t, x, generator=generator, return_dict=False)[0]
-        sigma = sigma_after(scheduler, t, is_last=False)
+        sigma = sigma_after(scheduler, t)
         alpha, std = scale(VP, sigma)
         assert float((x - alpha * x0).std()) == pytest.approx(
             std * latent_scale(scheduler), rel=0.05, abs=1e-6
@@ -254,8 +254,72 @@ def test_a_learned_variance_is_left_out() -> None:
     np.testing.assert_allclose(ours, scheduler.step(output, t, x)["pred_original_sample"], atol=1e-4)
 
 
-def test_a_scheduler_without_levels_is_refused() -> None:
-    scheduler = diffusers.IPNDMScheduler()
+def test_own_timesteps_of_ddpm() -> None:
+    """The level after a step is that of the next timestep in the list, and 0 at its end."""
+    scheduler = diffusers.DDPMScheduler(**SD_BETAS)
+    scheduler.set_timesteps(timesteps=[900, 700, 500, 100])
+    expected = [math.sqrt(1 / float(scheduler.alphas_cumprod[t]) - 1) for t in (900, 700, 500, 100)]
+    assert [level_at_call(scheduler, t).sigma for t in scheduler.timesteps] == pytest.approx(
+        expected, rel=1e-5
+    )
+    after = [sigma_after(scheduler, t) for t in scheduler.timesteps]
+    assert after == pytest.approx([*expected[1:], 0.0], rel=1e-5)
+
+
+def test_the_level_of_a_call_that_stops_early_is_that_of_its_state() -> None:
+    """Nothing is 0 before the schedule's own end: after 5 of 10 steps, as with denoising_end=0.5."""
+    for name in ("EulerDiscreteScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler", "PNDMScheduler"):
+        scheduler = make(name, VP, {})
+        scheduler.set_timesteps(10)
+        x = torch.zeros(1, 4, 2, 2)
+        for t in scheduler.timesteps[:5]:
+            scale_input(scheduler, x, t)
+            x = scheduler.step(torch.zeros_like(x), t, x, return_dict=False)[0]
+        sigma = sigma_after(scheduler, t)
+        assert sigma > 0.3
+        assert sigma == pytest.approx(level_at_call(scheduler, scheduler.timesteps[5]).sigma, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "DDIMScheduler",
+        "DDPMScheduler",
+        "EulerDiscreteScheduler",
+        "DPMSolverMultistepScheduler",
+        "LCMScheduler",
+    ],
+)
+def test_steps_are_counted_from_the_first_timestep(name: str) -> None:
+    """A run by strength starts in the middle of the list, and some schedulers are not told where."""
+    scheduler = make(name, VP, {})
+    scheduler.set_timesteps(10)
+    for start in (0, 3, 9):
+        assert count_steps(scheduler, scheduler.timesteps[start]) == 10 - start
+        assert count_steps(scheduler, float(scheduler.timesteps[start])) == 10 - start
+    assert count_steps(scheduler) == 10
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(4)
+        assert count_steps(scheduler) == count_steps(scheduler, scheduler.timesteps[4]) == 6
+
+
+def test_steps_of_two_stages_are_counted_from_the_middle() -> None:
+    scheduler = make("HeunDiscreteScheduler", VE, {})
+    scheduler.set_timesteps(5)
+    assert count_steps(scheduler, scheduler.timesteps[0]) == 9
+    for start in (2, 4):  # where a run by strength starts: the second place of its timestep
+        assert scheduler.timesteps[start] == scheduler.timesteps[start - 1]
+        assert count_steps(scheduler, scheduler.timesteps[start]) == 9 - start
+
+
+def test_wuerstchen_counts_no_step_at_its_last_timestep() -> None:
+    scheduler = diffusers.DDPMWuerstchenScheduler()
+    scheduler.set_timesteps(6)
+    assert [count_steps(scheduler, t.expand(2)) for t in scheduler.timesteps[:-1]] == [6, 5, 4, 3, 2, 1]
+
+
+def test_a_timestep_that_is_not_in_the_list_is_not_counted_from() -> None:
+    scheduler = make("EulerDiscreteScheduler", VE, {})
     scheduler.set_timesteps(4)
-    with pytest.raises(CapabilityError, match="IPNDMScheduler"):
-        level_at_call(scheduler, scheduler.timesteps[0])
+    with pytest.raises(CapabilityError, match=r"no timestep 12\.5"):
+        count_steps(scheduler, 12.5)

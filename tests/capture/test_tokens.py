@@ -118,7 +118,7 @@ def test_an_unknown_word_is_answered_with_the_words_that_there_are(shapes_pipe):
         find_word(table, "a", 2)
     with pytest.raises(InvalidParams, match="no word"):
         find_word(table, " , ")
-    with pytest.raises(InvalidParams, match="none that could be matched"):
+    with pytest.raises(InvalidParams, match="not known: its text was not seen"):
         find_word([], "red")
 
 
@@ -129,6 +129,22 @@ def test_words_that_were_cut_off_have_no_tokens(shapes_pipe):
     assert len([t for t in table if t.word is not None]) == 22
     with pytest.raises(InvalidParams, match="star"):
         find_word(table, "star")
+
+
+def test_a_prompt_without_words_says_so(shapes_pipe):
+    with pytest.raises(InvalidParams, match="has no words at all"):
+        find_word(token_table(shapes_pipe, ""), "red")
+
+
+def test_names_of_concepts_are_words_as_they_are():
+    prompt = "a <toy>, <toy>s and * by x*"
+    assert words(prompt) == ["a", "toy", "toy", "s", "and", "by", "x"]
+    assert words(prompt, ["<toy>", "*"]) == ["a", "<toy>", "toy", "s", "and", "*", "by", "x"]
+    assert words("a big-toy", ["toy", "big-toy", " "]) == ["a", "big-toy"]
+    table = [Token(i, "clip", w, i, False, w) for i, w in enumerate(["a", "<toy>", "*"])]
+    assert find_word(table, "<Toy>") == find_word(table, "toy") == [1]
+    assert find_word(table, "*") == [2]
+    assert find_word(table, "a <toy> *") == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,21 @@ def test_both_maps_hold_the_step_length() -> None:
     np.testing.assert_allclose((spatial_change(PATH) ** 2).sum((2, 3)) * 3, lengths)
 
 
+def test_a_change_between_steps_is_in_no_step() -> None:
+    path, start = PATH.copy(), PATH[2].copy()
+    path[1, :, :, 2, 3] += 50
+    start[:, 1] -= 0.25
+    starts = [None, path[1] - 0.5, start]
+    began = [path[0], path[1] - 0.5, start]
+    for k in range(3):
+        moved = path[k + 1].astype(float) - began[k]
+        channels = [[math.sqrt((moved[b, c] ** 2).sum() / 30) for c in range(3)] for b in range(2)]
+        places = [[math.sqrt((moved[b, :, y, 4] ** 2).sum() / 3) for y in range(5)] for b in range(2)]
+        np.testing.assert_allclose(channel_change(path, starts)[k], channels)
+        np.testing.assert_allclose(spatial_change(path, starts)[k, :, :, 4], places)
+    assert channel_change(path, [None] * 3).tobytes() == channel_change(path).tobytes()
+
+
 def test_a_change_is_seen_where_it_is() -> None:
     path = np.zeros((3, 1, 4, 8, 8), np.float16)
     path[2, 0, 1, 2, 5] = 300  # its square leaves the range of float16

@@ -101,6 +101,73 @@ def test_step_metrics_are_those_of_the_first_image() -> None:
     assert not {"guidance_norm", "guidance_angle"} & set(path.step_metrics(PATH[2], PATH[1], PATH[0]))
 
 
+def test_step_metrics_of_a_step_that_started_elsewhere() -> None:
+    """A quarter turn at each step of a square, and a shift of it in between: all is of the true start."""
+    before, start, after = (np.array([[[x, y]]]) for x, y in ((3.0, 0.0), (3.0, 4.0), (-4.0, 3.0)))
+    first = np.array([[[0.0, -2.0]]])
+    metrics = path.step_metrics(after, start, first, before=before)
+    assert metrics["step_length"] == pytest.approx(math.hypot(7, 1))
+    assert metrics["cosine_to_previous"] == pytest.approx(0)
+    assert metrics["between_length"] == pytest.approx(4)
+    assert metrics["cosine_to_start"] == pytest.approx(-3 / 5)
+    assert "between_length" not in path.step_metrics(after, start, first)
+
+
+def test_step_metrics_leave_out_what_compares_two_shapes() -> None:
+    small, large = A[..., :3], A
+    grown = path.step_metrics(large, small, small, before=large)
+    assert set(grown) == {"norm", "mean", "std", "min", "max"}
+    changed = path.step_metrics(large, large, small, before=large)
+    assert changed["step_length"] == changed["between_length"] == 0
+    assert "cosine_to_start" not in changed
+
+
+def test_measures_of_a_path_with_starts_agree_with_a_plain_loop() -> None:
+    states, own = PATH.reshape(6, 3, -1), RNG.normal(size=(5, 3, 140))
+    starts = [None, own[1], None, own[3], own[4]]
+    shaped = [None if s is None else s.reshape(3, 4, 5, 7) for s in starts]
+    for row in range(3):
+        began = [(states[k] if starts[k] is None else starts[k])[row] for k in range(5)]
+        ended = states[1:, row]
+        lengths = [reference.euclidean(x, y) for x, y in zip(began, ended, strict=True)]
+        moved = [reference.euclidean(x, y) for x, y in zip(began, states[:5, row], strict=True)]
+        assert [k for k in range(5) if moved[k] > 0] == [1, 3, 4]
+        turns = [
+            math.degrees(math.acos(1 - reference.cosine(ended[k] - began[k], ended[k + 1] - began[k + 1])))
+            for k in range(4)
+        ]
+        cosines = [1 - reference.cosine(x, y) for x, y in zip(began, ended, strict=True)]
+        np.testing.assert_allclose(path.step_lengths(PATH, shaped)[:, row], lengths)
+        np.testing.assert_allclose(path.between_lengths(PATH, shaped)[:, row], moved)
+        np.testing.assert_allclose(path.cosines_to_previous(PATH, shaped)[:, row], cosines)
+        np.testing.assert_allclose(path.curvatures(PATH, shaped)[:, row], turns)
+        assert path.mean_curvature(PATH, shaped)[row] == pytest.approx(sum(turns) / 4)
+        assert path.path_length(PATH, shaped)[row] == pytest.approx(sum(lengths))
+        chord = reference.euclidean(states[0, row], states[-1, row])
+        way = sum(lengths) + sum(moved)
+        assert path.straightness(PATH, shaped)[row] == pytest.approx(chord / way)
+
+
+def test_without_starts_nothing_changes() -> None:
+    for measure in (
+        path.step_lengths,
+        path.cosines_to_previous,
+        path.path_length,
+        path.straightness,
+        path.curvatures,
+        path.mean_curvature,
+    ):
+        assert measure(PATH, [None] * 5).tobytes() == measure(PATH).tobytes()
+    assert path.between_lengths(PATH).tobytes() == np.zeros((5, 3)).tobytes()
+
+
+def test_a_way_that_was_jumped_is_not_straighter_than_straight() -> None:
+    """One step of 1, a jump of 8, one step of 1, all on one line."""
+    line = np.array([[[0.0]], [[1.0]], [[10.0]]])
+    assert path.path_length(line, [None, np.array([[9.0]])]) == pytest.approx(2)
+    assert path.straightness(line, [None, np.array([[9.0]])]) == pytest.approx(1)
+
+
 def test_chord_and_distances_to_start() -> None:
     flat = PATH.reshape(6, 3, -1)
     for row in range(3):

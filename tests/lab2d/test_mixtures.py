@@ -15,7 +15,7 @@ from diffatlas.lab2d.mixtures import (
     responsibilities,
     score,
 )
-from diffatlas.lab2d.targets import EXTENT, MOST_POINTS, PRESETS, drawn, preset, read_table
+from diffatlas.lab2d.targets import EXTENT, MOST_POINTS, PRESETS, drawn, preset, read_table, table_text
 
 SIGMAS = (0.05, 0.4, 2.0, 30.0)
 
@@ -187,3 +187,26 @@ def test_a_table_is_read_with_its_classes():
 def test_a_wrong_table_is_refused(text, says):
     with pytest.raises(InvalidParams, match=says):
         read_table(text)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(("comma", "mark"), [(".", ","), (".", "\t"), (",", ";"), (",", "\t")])
+def test_a_table_of_a_spreadsheet_is_read(encoding, comma, mark):
+    rows = [("x", "y", "Größe"), ("1.5", "2", "ä"), ("3", "4.25", "b"), ("-5", "9", "ä")]
+    text = "".join(mark.join([*(c.replace(".", comma) for c in row[:2]), row[2]]) + "\r\n" for row in rows)
+    bom = {"utf-16-le": b"\xff\xfe", "utf-16-be": b"\xfe\xff"}.get(encoding, b"")
+    points, labels, classes = read_table(table_text(bom + text.encode(encoding)))
+    wanted = np.array([[1.5, 2], [3, 4.25], [-5, 9]])
+    wanted -= wanted.mean(axis=0)
+    np.testing.assert_allclose(points, wanted / np.sqrt(np.mean(wanted**2)))
+    assert (labels.tolist(), classes) == ([0, 1, 0], ("ä", "b"))
+
+
+def test_a_byte_order_mark_before_numbers_is_no_heading():
+    points, _, _ = read_table("\ufeff1,2\n3,4\n5,9\n")
+    assert len(points) == 3
+
+
+def test_a_table_in_another_encoding_is_refused():
+    with pytest.raises(InvalidParams, match="UTF-8"):
+        table_text("x,y,Größe\n".encode("latin-1"))

@@ -17,7 +17,10 @@ PROMPT = 'a <b>red</b> circle <script>alert("x")</script> | é 日本 **bold** [
 
 
 def events(run_id, *, steps=4, shape=(2, 4, 8, 8), seed=0, previews=True, latents=True, stop_at=None):
-    """A run of random arrays: NaN in one, half precision in another, one captured at some steps only."""
+    """A run of random arrays: NaN in one, half precision in another, one captured at some steps only.
+
+    Its latents were changed before the third step, and the noise level of the first is not known.
+    """
     rng = np.random.default_rng(seed)
 
     def array(dtype=np.float32):
@@ -39,17 +42,20 @@ def events(run_id, *, steps=4, shape=(2, 4, 8, 8), seed=0, previews=True, latent
         yield Step(
             index=i,
             timestep=999.0 - i / 3,
-            sigma=math.inf if i == 2 else 1 / (i + 1) / 3,
+            sigma=(None, 1 / 6, math.inf, 1 / 12)[i],
             latents=array() if latents else None,
             noise_pred=array(np.float16) if i % 2 else None,
             x0_pred=np.where(array() > 2, np.nan, array()).astype(np.float32 if i < 3 else np.float64),
             metrics={"norm": float(rng.normal()), "cosine": math.nan if i == 1 else 0.1 + 0.2},
             preview=pixels(shape[0], 16, 16) if previews and i != 1 else None,
             x0_gain=0.1 * i,
+            start_latents=array() if latents and i == 2 else None,
+            other_preds={"perturbed": array(np.float16), "image": array()} if i == 1 else {},
         )
     for i in range(shape[0]):
         yield Image(i, pixels(16, 16))
-    yield Finished("complete", 1.25, [0.1 * i for i in range(steps)])
+    missing = {"cond_pred": "It cannot be told which of the passes is the conditional one."}
+    yield Finished("complete", 1.25, [0.1 * i for i in range(steps)], missing)
 
 
 def fill(folder: Path) -> Library:

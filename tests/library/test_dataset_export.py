@@ -119,11 +119,20 @@ def test_tensors_are_read_by_safetensors(loaded, library):
             )
             # The last step is in another precision.
             assert np.array_equal(predictions["x0_pred.2"], run.steps[3].x0_pred[None], equal_nan=True)
+            start = load(own[0]["latents"])["start_latents"]
+            assert start.tobytes() == run.steps[2].start_latents.tobytes()
+            for name, other in run.steps[1].other_preds.items():
+                assert predictions[f"other_preds/{name}"].tobytes() == other.tobytes()
         else:
             states = np.concatenate([load(row["latents"])["latents"] for row in own])
             assert states.tobytes() == run.latents.tobytes()
             assert own[0]["predictions"] is None
             assert set(load(own[1]["predictions"])) == {"x0_pred"}
+            assert [set(load(row["latents"])) - {"latents"} for row in own] == [
+                {"start_latents"} if row["step"] == 3 else set() for row in own
+            ]
+            others = {"other_preds/image", "other_preds/perturbed"}
+            assert set(load(own[2]["predictions"])) == {"x0_pred", "noise_pred"} | others
     bare = [row for row in rows if row["run_id"] == BARE]
     if per == "run":
         assert load(bare[0]["latents"])["latents"].shape == (1, 2, 4, 8, 8)

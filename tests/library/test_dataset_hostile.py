@@ -412,6 +412,10 @@ def test_a_manifest_that_is_none(folder, refused, text):
         {"cosine_to_end": [0.1]},
         {"cosine_to_end": {"a": 1}},
         {"provenance": "x"},
+        {"provenance": {"missing": "x"}},
+        {"provenance": {"missing": {"x0_pred": ["x"]}}},
+        {"provenance": {"missing": {"x0_pred": "x" * 5000}}},
+        {"provenance": {"missing": {str(n): "x" for n in range(500)}}},
         {"capture": None},
         {"error": "boom"},
         {"error": {"code": 1, "message": "x"}},
@@ -433,7 +437,12 @@ def test_a_manifest_with_fields_of_other_kinds(folder, refused, change):
         {"arrays": ["../evil"]},
         {"arrays": ["latents", "latents"]},
         {"arrays": "latents"},
-        {"sigma": None},
+        {"sigma": "high"},
+        {"arrays": ["latents", "other_preds/"]},
+        {"arrays": ["other_preds/../evil"]},
+        {"arrays": ["other_preds/" + "a" * 33]},
+        {"arrays": [f"other_preds/a{i}" for i in range(9)]},
+        {"arrays": [5]},
         {"metrics": {"norm": "<b>"}},
         {"metrics": []},
     ],
@@ -497,6 +506,7 @@ META = {"steps": '{"latents": [0]}'}
         claiming("F32", [-1, -4], 16, 16),
         claiming("BOOL", [1, 4], 4, 4),
         save({"../evil": np.zeros((1, 4), np.float32)}, {"steps": '{"../evil": [0]}'}),
+        save({"other_preds/../evil": np.zeros((1, 4), np.float32)}, {"steps": '{"other_preds/../evil": [0]}'}),
         save({"weights": np.zeros((1, 4), np.float32)}, {"steps": '{"weights": [0]}'}),
         save({"latents": np.zeros((1, 4), np.int64)}, META),
         save({"latents": np.zeros((2, 4), np.float32)}, META),
@@ -505,7 +515,7 @@ META = {"steps": '{"latents": [0]}'}
         save({"latents": np.zeros((1, 4), np.float32)}, {"steps": '{"latents": ["0"]}'}),
         save({"latents": np.zeros((1, 4), np.float32)}),
     ],
-    ids=range(19),
+    ids=range(20),
 )  # fmt: skip
 def test_tensors_that_are_none(folder, refused, blob):
     edit(folder, latents=blob)
@@ -524,6 +534,17 @@ def test_latents_of_several_shapes(folder, refused):
         return save(tensors, {"steps": '{"latents": [0], "latents.2": [1, 2, 3]}'})
 
     edit(folder, latents=cut)
+    assert "several shapes" in refused()
+
+
+def test_a_start_of_another_shape(folder, refused):
+    def swell(blob):
+        found = load(blob)
+        assert set(found) == {"latents", "start_latents"}
+        tensors = found | {"start_latents": np.zeros((1, 9, 9), np.float32)}
+        return save(tensors, {"steps": '{"latents": [0, 1, 2, 3], "start_latents": [3]}'})
+
+    edit(folder, latents=swell)
     assert "several shapes" in refused()
 
 

@@ -35,16 +35,20 @@ def make_events(run_id="20260131-120000-1a2b3c4d", steps=N, seed=0):
         yield Step(
             index=i,
             timestep=999.0 - i / 3,
-            sigma=1 / (i + 1) / 3,
+            sigma=None if i == 3 else 1 / (i + 1) / 3,
             latents=latents(),
             noise_pred=latents(np.float16) if i % 2 else None,
             x0_pred=np.where(latents() > 2, np.nan, latents()).astype(np.float32),
             metrics={"norm": float(rng.normal()), "cosine": math.inf if i == 1 else 0.1 + 0.2},
             preview=rng.integers(0, 256, (BATCH, 16, 16, 3), np.uint8) if i != 1 else None,
+            start_latents=latents() if i == 2 else None,
+            other_preds={"perturbed": latents(np.float16), "image": latents()} if i == 1 else {},
         )
     for i in range(BATCH):
         yield Image(i, rng.integers(0, 256, (16, 16, 3), np.uint8))
-    yield Finished("complete", 1.25, [0.1 * i for i in range(steps)])
+    yield Finished(
+        "complete", 1.25, [0.1 * i for i in range(steps)], {"cond_pred": "It cannot be told which."}
+    )
 
 
 def assert_same(a, b):
@@ -56,6 +60,10 @@ def assert_same(a, b):
         assert len(a) == len(b)
         for x, y in zip(a, b, strict=True):
             assert_same(x, y)
+    elif isinstance(a, dict):
+        assert set(a) == set(b)
+        for name in a:
+            assert_same(a[name], b[name])
     elif isinstance(a, Step):
         for f in fields(Step):
             assert_same(getattr(a, f.name), getattr(b, f.name))
@@ -74,7 +82,21 @@ def test_a_run_comes_back_bit_exact(tmp_path, how):
     back = library.load(run.id)
     for f in fields(run):
         assert_same(getattr(run, f.name), getattr(back, f.name))
+    assert back.provenance["missing"] == {"cond_pred": "It cannot be told which."}
+    assert [step.start_latents is not None for step in back.steps] == [False, False, True, False]
+    assert set(back.steps[1].other_preds) == {"image", "perturbed"}
     assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_noise_levels_that_are_not_known_come_back_as_such(tmp_path):
+    library = Library(tmp_path / "runs")
+    run = replace(collect(make_events()), initial_sigma=None)
+    run = replace(run, steps=tuple(replace(step, sigma=None) for step in run.steps))
+    library.save(run)
+    back, stored = library.load(run.id), library.open(run.id)
+    assert (back.initial_sigma, stored.initial_sigma) == (None, None)
+    assert [step.sigma for step in back.steps] == [None] * N
+    assert [line["sigma"] for line in stored.step_lines()] == [None] * N
 
 
 def test_json_is_strict(tmp_path):

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from diffatlas.capture import Capture, observe
-from diffatlas.errors import CapabilityError
+from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.operations.attention import AttentionTrace, attention_of, js
 from diffatlas.params import GenerationParams
 from diffatlas.run import collect
@@ -19,8 +20,13 @@ PROMPT = "a red circle"
 def traced(pipe: Any, capture: Capture, **options: Any) -> Any:
     import pipelines
 
+    own = {name: options.pop(name) for name in [*options] if name.startswith("prompt")}
+    asked = pipelines.arguments(pipe, steps=2, prompts=(PROMPT,), **options) | own
+    asked = {name: value for name, value in asked.items() if name not in own or value is not None}
+    if "prompt_embeds" in own:
+        asked.pop("negative_prompt", None)
     with observe(pipe, capture) as trace:
-        pipe(**{**pipelines.arguments(pipe, steps=2, prompts=(PROMPT,), **options), "output_type": "latent"})
+        pipe(**{**asked, "output_type": "latent"})
     return trace.attention
 
 
@@ -72,6 +78,67 @@ def test_images_of_a_batch_and_the_unconditional_half(sd_pipe):
     assert np.mean(heads, 0) == pytest.approx(first, abs=1e-4)
     uncond = attention.at(half="uncond").token_maps(0, "down")
     assert np.abs(uncond - attention.token_maps(0, "down")).max() > 1e-6
+
+
+def test_words_are_those_of_the_prompt_that_the_keys_carry(flux_pipe, sd_pipe):
+    """Another prompt for FLUX's second encoder; prompts of their own for the images of a batch and for both halves."""
+    import pipelines
+
+    flux = traced(flux_pipe, Capture(attention="cross"), prompt_2="some big dog")
+    assert {t.word_text for t in flux.tokens if t.text == "d"} == {"dog"}
+    with pytest.raises(InvalidParams, match="some, big, dog"):
+        flux.word_map("circle")
+    prompts = ("a red circle", "some dog")
+    asked = pipelines.arguments(sd_pipe, steps=2, prompts=prompts, negative="ugly")
+    with observe(sd_pipe, Capture(attention="cross", attention_halves="both")) as trace:
+        sd_pipe(**{**asked, "output_type": "latent"})
+    for image, words in enumerate((["a", "red", "circle"], ["some", "dog"])):
+        attention = trace.attention.at(image=image)
+        assert list(dict.fromkeys(t.word_text for t in attention.tokens if t.word is not None)) == words
+        assert attention.word_map(words[-1]).shape == attention.grid
+        assert attention.at(half="uncond").word_map("ugly").shape == attention.grid
+    with pytest.raises(InvalidParams, match="Its words are: some, dog"):
+        trace.attention.at(image=1).word_map("circle")
+
+
+def test_embeddings_that_were_made_elsewhere_have_positions_only(sd_pipe):
+    embeds, _ = sd_pipe.encode_prompt(PROMPT, "cpu", 1, False)
+    attention = traced(sd_pipe, Capture(attention="cross"), guided=False, prompt=None, prompt_embeds=embeds)
+    assert len(attention.tokens) == 77
+    assert attention.activation().shape == (2, 77)
+    with pytest.raises(InvalidParams, match="its text was not seen"):
+        attention.word_map("red")
+
+
+def test_layers_that_a_cache_skips_are_left_out(tmp_path):
+    """FLUX with FirstBlockCache: after the first step the first block of each stack runs alone."""
+    import pipelines
+    from diffusers import FirstBlockCacheConfig
+
+    pipe = pipelines.build_flux()
+    torch.manual_seed(0)
+    blocks = pipe.transformer.config
+    pipe.register_modules(
+        transformer=type(pipe.transformer)(**{**blocks, "num_layers": 2, "num_single_layers": 2}).eval()
+    )
+    pipe.transformer.enable_cache(FirstBlockCacheConfig(threshold=10.0))
+    asked = {**pipelines.arguments(pipe, steps=5, prompts=(PROMPT,)), "output_type": "latent"}
+    with observe(pipe, Capture(attention="cross")) as trace:
+        pipe(**asked)
+    attention = trace.attention
+    there = attention.coverage()
+    ran = [[layer.key in step.attention for layer in attention.cross_layers] for step in trace.steps]
+    assert there.tolist() == ran
+    assert there[0].all()
+    assert there.any(1).all()
+    assert not there[1:].all(1).any()
+    assert (np.isnan(attention.entropy()) == ~there).all()
+    assert attention.rests_on() == "over 5 steps, 1 to 4 layers"
+    for found in (attention.word_map("red"), attention.daam("red"), attention.activation()):
+        assert np.isfinite(found).all()
+    ran_later = [x.name for x, n in zip(attention.cross_layers, there[1], strict=True) if n]
+    first = [attention.word_maps("red", layers=name)[1:] for name in ran_later]
+    assert attention.word_maps("red")[1:] == pytest.approx(np.mean(first, 0), abs=1e-6)
 
 
 def test_stored_runs_without_latents_and_without_attention(shapes_backend, tmp_path):

@@ -451,3 +451,58 @@ def test_a_lookup_says_whether_a_batch_will_do(ask_batch, library, shapes_backen
     run = ask_batch([shapes_asked, shapes_asked.replace(seed=8)])[0]
     assert cache.lookup(library, shapes_backend, shapes_asked, FULL) is None
     assert cache.lookup(library, shapes_backend, shapes_asked, FULL, batched=True).id == run.id
+
+
+def test_changed_states_and_what_is_missing_are_served_as_they_came(library):
+    """A run with three steps where two were planned, changed before its second, some of it not to be had."""
+    rng = np.random.default_rng(0)
+
+    def array():
+        return rng.normal(size=(1, 4, 8, 8)).astype(np.float32)
+
+    missing = {
+        "attention": "a",
+        "previews": "b",
+        "cond_pred": "c",
+        "x0_pred": "d",
+        "sigma": "e",
+        "steps": "f",
+    }
+    full = Capture(previews=2, attention="all")
+    events = [
+        Started(
+            "20260131-120000-1a2b3c4d", GenerationParams(prompt="x"), array(), None, 2, {}, full.to_dict()
+        ),
+        *(
+            Step(
+                index=i,
+                timestep=float(i),
+                sigma=None,
+                latents=array(),
+                metrics={"step_length": 1.0},
+                preview=rng.integers(0, 256, (1, 8, 8, 3), np.uint8) if i == 2 else None,
+                start_latents=array() if i == 1 else None,
+                other_preds={"perturbed": array()} if i == 1 else {},
+            )
+            for i in range(3)
+        ),
+        Image(0, rng.integers(0, 256, (8, 8, 3), np.uint8)),
+        Finished("complete", 1.0, [], missing),
+    ]
+    list(library.record(iter(events)))
+    stored = library.open(events[0].run_id)
+
+    served = list(cache.replayed(stored, full))
+    assert (served[0].initial_sigma, served[0].provenance) == (None, {})
+    assert [step.sigma for step in served[1:4]] == [None] * 3
+    assert served[2].start_latents.tobytes() == events[2].start_latents.tobytes()
+    assert served[2].other_preds["perturbed"].tobytes() == events[2].other_preds["perturbed"].tobytes()
+    assert served[3].preview.tobytes() == events[3].preview.tobytes()
+    assert served[-1] == events[-1]
+
+    less = list(cache.replayed(stored, Capture(latents=False, predictions=False, x0=False, previews="off")))
+    assert [step.start_latents for step in less[1:4]] == [None] * 3
+    assert [step.other_preds for step in less[1:4]] == [{}] * 3
+    assert less[-1].missing == {"cond_pred": "c", "sigma": "e", "steps": "f"}
+    bare = Capture(latents=False, predictions=False, x0=False, previews="off", metrics=False)
+    assert list(cache.replayed(stored, bare))[-1].missing == {"sigma": "e", "steps": "f"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,21 @@ def test_the_numbers_of_a_path_and_a_picture(library: Library) -> None:
     high, low = images["a-0-2"].max(-1).astype(float), images["a-0-2"].min(-1)
     assert cell.saturation == pytest.approx(((high - low) / high).mean())
     assert cell.clipped == 0.0
+
+
+def test_a_path_whose_latents_were_changed_is_as_long_as_its_steps(library: Library) -> None:
+    making, paths, _ = random_sweep(library, "a", 1)
+    key = "a-0-2"
+    run = library.load(next(cell.run_id for cell in making.study().cells if cell.key == key))
+    start = run.steps[1].latents * 2
+    library.save(replace(run, steps=(run.steps[0], replace(run.steps[1], start_latents=start), run.steps[2])))
+    cell = measure_sweep(making.study(), library).cells[key]
+    states = paths[key].astype(float).reshape(4, -1)
+    began = [states[0], start.astype(float).ravel(), states[2]]
+    length = sum(np.linalg.norm(states[k + 1] - began[k]) for k in range(3))
+    jump = np.linalg.norm(began[1] - states[1])
+    assert cell.path_length == pytest.approx(length)
+    assert cell.straightness == pytest.approx(np.linalg.norm(states[-1] - states[0]) / (length + jump))
 
 
 def test_a_cell_without_guidance_has_no_guidance_vector(library: Library) -> None:

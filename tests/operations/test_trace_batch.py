@@ -119,9 +119,7 @@ def test_what_cannot_share_a_call_runs_one_by_one(cells, library, shapes_backend
     """A pipeline whose formula is not known takes no scale but its own."""
     from diffatlas.steering import guided
 
-    monkeypatch.setattr(
-        guided, "find_form", lambda *args: guided.Form(cond_first=False, sign=1.0, formula=None)
-    )
+    monkeypatch.setattr(guided, "find_form", lambda *args: guided.Form(formula=None))
     events = {0: [], 1: []}
     for i, event in stream_batch(cells, Capture(), shapes_backend, library):
         events[i].append(event)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -204,19 +203,16 @@ def test_the_scale_of_the_call_is_one_that_leaves_most_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("sign", [1.0, -1.0])
-@pytest.mark.parametrize("formula", ["plain", "shifted", "normed"])
-def test_a_formula_is_known_by_its_result(dtype: Any, sign: float, formula: str) -> None:
+@pytest.mark.parametrize("formula", ["plain", "shifted", "normed", None])
+def test_a_formula_is_known_by_its_result(dtype: Any, formula: str | None) -> None:
     generator = torch.Generator().manual_seed(1)
-    cond, uncond = (torch.randn(2, 4, 8, 8, generator=generator).to(dtype) for _ in range(2))
-    c, u, s = sign * cond, sign * uncond, 5.0
+    c, u = (torch.randn(2, 4, 8, 8, generator=generator).to(dtype) for _ in range(2))
+    s = 5.0
     made = {
         "plain": u + s * (c - u),
         "shifted": c + s * (c - u),
         "normed": (u + s * (c - u))
         * (c.norm(dim=-1, keepdim=True) / (u + s * (c - u)).norm(dim=-1, keepdim=True)),
+        None: u + s * (c - u).clamp(-0.5, 0.5),
     }[formula]
-    for order in ((cond, uncond), (uncond, cond)):
-        form = find_form(made, order, s)
-        assert (form.formula, form.sign, form.cond_first) == (formula, sign, order[0] is cond)
-    assert find_form(made, (cond, copy.copy(cond)), s) is None
+    assert find_form(made, c, u, s).formula == formula

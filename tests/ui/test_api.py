@@ -22,6 +22,8 @@ INPUTS = {
     "guidance_method": "",
     "guidance_options": "",
     "attention": "off",
+    "noise": "",
+    "images": 1,
 }
 
 
@@ -124,6 +126,36 @@ def test_failure_is_a_value_and_not_an_exception(client, change, words):
     last = client.predict(**{**INPUTS, **change}, api_name="/trace")
     assert last["status"] == "failed"
     assert words in last["error"]["message"]
+
+
+def test_what_a_link_brings_besides_is_run(client, library):
+    import diffatlas
+    from diffatlas.params import Noise
+
+    asked = {**INPUTS, "seed": 51, "steps": 3, "guidance_method": "apg", "guidance_options": "eta=0.5"}
+    last = client.predict(**{**asked, "noise": "perturb, seed=8, amount=0.3", "images": 2}, api_name="/trace")
+    run = library.load(last["run"]["id"])
+    assert (run.params.noise, run.params.num_images_per_prompt) == (Noise("perturb", 8, 0.3), 2)
+    assert len(run.images) == 2
+    told = {name: words for name, words, _ in last["run"]["also"]}
+    assert set(told) == {"method", "noise", "images"}
+    assert told["method"].startswith("adaptive projected, eta 0.5")
+    assert last["run"]["query"]["noise"] == "perturb, seed=8, amount=0.3"
+    plain = diffatlas.trace(run.params.replace(noise=None))
+    assert not np.array_equal(run.initial_latents, plain.initial_latents)
+    wrong = client.predict(**{**asked, "noise": "perturb, seed=8, amount=3"}, api_name="/trace")
+    assert (wrong["status"], wrong["error"]["field"]) == ("failed", "noise")
+
+
+def test_no_script_names_a_file_of_the_server(client):
+    """A model is one of the list, and there is no field for a LoRA or a subfolder."""
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError, match="models"):
+        client.predict(**{**INPUTS, "model": "/srv/models"}, api_name="/trace")
+    for name in ("loras", "subfolder", "variant", "revision"):
+        with pytest.raises(TypeError, match=name):
+            client.predict(**INPUTS, **{name: "x"}, api_name="/trace")
 
 
 def test_a_sweep_and_a_neighbourhood_by_a_script(client, library):

@@ -9,12 +9,14 @@ from types import SimpleNamespace
 import pytest
 
 from diffatlas.capture.spec import Capture
+from diffatlas.errors import InvalidParams
 from diffatlas.operations.trace import shared_local_backend, stream
-from diffatlas.params import GenerationParams
-from diffatlas.run import collect
+from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.run import collect, new_run_id
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
+from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
@@ -44,6 +46,15 @@ def make(folder, shared):
         return answer
 
     return SimpleNamespace(ask=ask, ids=ids, library=library, layers=layers)
+
+
+def keep(room, **changes):
+    """Put a run into the visitor's library as an import would, and return its id."""
+    from tests.library.made_runs import made
+
+    run = made(90, run_id=new_run_id(), **changes)
+    room.library.save(run)
+    return run.id
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +243,42 @@ def test_nonsense_is_answered_with_a_sentence(room, name, asked):
     message = room.ask(name, **asked)["error"]["message"]
     assert len(message) > 15
     assert "its log says why" not in message, "an unforeseen error"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"loras": (Lora("/etc/ssl/style.safetensors"),)},
+        {"subfolder": "../private"},
+        {"model": "/srv/models/private"},
+        {"revision": "refs/pr/1"},
+    ],
+)
+def test_an_imported_run_makes_a_shared_server_read_nothing(shared_room, changes):
+    run = keep(shared_room, **changes)
+    answer = shared_room.ask("replay", id=run)
+    assert "shared server" in answer["error"]["message"]
+    assert "job" not in answer
+    assert shared_room.ask("details", id=run)["params"]["prompt"]  # it can be looked at all the same
+    shared_room.ask("open", ids=[run])
+    viewer = Services(shared_room.layers, shared_local_backend(), {})
+    visitor = visitor_of(request_of(SECRET))
+    with pytest.raises(InvalidParams, match="shared server"):
+        viewer.step(visitor, {"id": run, "index": 0, "decode": True})
+    shared_room.ask("trash", ids=[run])
+
+
+def test_a_run_tells_what_its_link_asks_and_what_else_it_has(room):
+    run = keep(room, guidance_method="apg", guidance_options={"eta": 0.5}, noise=Noise("perturb", 8, 0.3))
+    answer = room.ask("details", id=run)
+    assert answer["query"].items() >= {
+        "guidance_method": "apg", "guidance_options": "eta=0.5", "noise": "perturb, seed=8, amount=0.3",
+    }.items()  # fmt: skip
+    assert [name for name, *_ in answer["also"]] == ["method", "noise"]
+    room.ask("trash", ids=[run])
+
+
+def test_a_run_that_the_form_cannot_ask_for_is_not_explored(room):
+    run = keep(room, loras=(Lora("style.safetensors", 0.8),))
+    assert "LoRA" in room.ask("explore", ids=[run])["error"]["message"]
+    room.ask("trash", ids=[run])

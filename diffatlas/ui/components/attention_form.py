@@ -12,7 +12,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.form import Form, begin_form, to_capture, whole
+from diffatlas.ui.components.form import Form, asked_of, begin_form, to_capture, whole
 
 PAGE = "attention"
 KINDS = (("Words and places", "all"), ("Words only", "cross"), ("Places only", "self"))
@@ -49,7 +49,7 @@ class AttentionForm(Form):
         """What a run is made of."""
         more = self.more
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*self.asked, *shown, self.attention, *self.watching.fields]
+        return [*asked_of(self), *shown, self.attention, *self.watching.fields, *self.linked]
 
 
 def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:

@@ -27,8 +27,12 @@ def change_maps(stored: StoredRun) -> dict[str, Any]:
     grid = as_grid(path, stored.params.width, stored.params.height)
     if grid is None:
         return {**empty, "note": NO_GRID}
-    by_channel = channel_change(grid)[:, 0]
-    by_place = spatial_change(grid)[:, 0]
+    starts = [
+        None if start is None else as_grid(start[None, :1], stored.params.width, stored.params.height)[0]
+        for start in stored.starts()
+    ]
+    by_channel = channel_change(grid, starts)[:, 0]
+    by_place = spatial_change(grid, starts)[:, 0]
     whole = np.sqrt((by_place**2).mean(0))
     small = _smaller(by_place)
     return {

@@ -86,6 +86,26 @@ def seed_fields(page: str) -> tuple[gr.Number, gr.Button]:
     return seed, dice
 
 
+def linked_fields(page: str) -> tuple[gr.Textbox, gr.Number]:
+    """Draw what is seen only where a link asks for it: noise that is not the seed's alone, and several images."""
+    noise = gr.Textbox(
+        "",
+        label="Noise",
+        info="What the seed’s noise becomes. Empty it to leave that out.",
+        max_length=200,
+        elem_id=f"{page}-noise",
+        visible=False,
+    )
+    images = gr.Number(
+        1,
+        label="Images",
+        info="In one batch; the first is shown. 1 for one.",
+        elem_id=f"{page}-num_images_per_prompt",
+        visible=False,
+    )
+    return noise, images
+
+
 def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sampling:
     """Draw steps, guidance and size in a row."""
     with gr.Row(elem_classes="da-fields da-three"):

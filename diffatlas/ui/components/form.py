@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
+from diffatlas.ui import asked_words as words
 from diffatlas.ui.components import fields
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
@@ -35,20 +35,27 @@ class Form:
     runs: gr.Number
     seed_mode: gr.Radio
     dice: gr.Button
+    noise: gr.Textbox
+    images: gr.Number
     run: gr.Button
     stop: gr.Button
 
     @property
     def asked(self) -> list[gr.components.Component]:
         """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
-        return asked_of(self)
+        return [*asked_of(self), *self.linked]
+
+    @property
+    def linked(self) -> list[gr.components.Component]:
+        """What is there only where a link asks for it."""
+        return [self.noise, self.images]
 
     @property
     def inputs(self) -> list[gr.components.Component]:
         """What a run is made of."""
-        more = self.more
+        more, asked = self.more, asked_of(self)
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*self.asked[:-2], *shown, *self.asked[-2:], self.attention]
+        return [*asked[:-2], *shown, *asked[-2:], self.attention, *self.linked]
 
     @property
     def submits(self) -> list[Any]:
@@ -92,8 +99,11 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
     seed_mode = gr.Radio(
         list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
     )
+    noise, images = fields.linked_fields(page)
     sampling = fields.sampling_fields(page, models[0], info)
     return {
+        "noise": noise,
+        "images": images,
         "prompt": prompt,
         "model": model,
         "seed": seed,
@@ -115,6 +125,8 @@ def to_params(
     scheduler: str | None,
     guidance_method: str | None = "",
     guidance_options: str | None = "",
+    noise: str | None = "",
+    images: float | None = 1,
 ) -> GenerationParams:
     """Return validated parameters. Raises `InvalidParams` naming the field that is wrong."""
     width, height = parse_size(size)
@@ -130,6 +142,8 @@ def to_params(
         scheduler=scheduler or None,
         guidance_method=guidance_method or None,
         guidance_options=to_options(guidance_options),
+        noise=words.to_noise(noise),
+        num_images_per_prompt=1 if images is None else whole(images),
     ).validate()
 
 
@@ -150,24 +164,26 @@ def to_options(text: str | None) -> dict[str, float] | None:
     return options or None
 
 
-def options_text(options: Mapping[str, float] | None) -> str | None:
-    """Return options as `to_options` reads them; None where there are none."""
-    return ", ".join(f"{name}={value:g}" for name, value in options.items()) if options else None
-
-
 def query_of(params: GenerationParams) -> dict[str, str]:
-    """Return a request as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""
+    """Return a request as a link would ask for it (`diffatlas.ui.links.FIELDS`), with what a form has no field for."""
+    images = params.num_images_per_prompt
     asked = {
         "model": params.model,
         "prompt": params.prompt,
-        "negative_prompt": params.negative_prompt,
+        "negative_prompt": params.negative_prompt or None,
         "seed": params.seed,
         "steps": params.num_inference_steps,
-        "guidance": params.guidance_scale,
+        "guidance": words.number(params.guidance_scale),
         "size": f"{params.width}x{params.height}" if params.width and params.height else None,
         "scheduler": params.scheduler,
         "guidance_method": params.guidance_method,
-        "guidance_options": options_text(params.guidance_options),
+        "guidance_options": words.options_text(params.guidance_options),
+        "noise": words.noise_text(params.noise),
+        "images": images if images > 1 else None,
+        "variant": params.variant,
+        "revision": params.revision,
+        "subfolder": params.subfolder,
+        "loras": words.loras_text(params.loras),
     }
     return {name: str(value) for name, value in asked.items() if value is not None}
 

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.events import Started, Step
+from diffatlas.export import told
 from diffatlas.export.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.geometry.projection import dimensions_for
 from diffatlas.glossary import term
+from diffatlas.ui.asked_words import also_told
+from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 
 if TYPE_CHECKING:
@@ -23,7 +26,7 @@ if TYPE_CHECKING:
 #: Bins of the small histogram beside a frame, for each of red, green and blue.
 BINS = 16
 
-NO_GUIDANCE = "Guidance was off: its scale was at most 1."
+NO_GUIDANCE = "Guidance was off, or its two predictions are not known."
 AT_THE_END = "Known once the run has ended."
 
 
@@ -62,6 +65,8 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
     """Return what was asked and what it runs on."""
     return {
         **started.params.to_dict(),
+        "query": query_of(started.params),
+        "also": also_told(started.params),
         "id": started.run_id,
         "model_name": model_name,
         "device": str(started.provenance.get("device", "unknown")),
@@ -74,7 +79,11 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
 
 
 def step_fields(
-    index: int, timestep: float, sigma: float, metrics: Mapping[str, float], preview: np.ndarray | None
+    index: int,
+    timestep: float,
+    sigma: float | None,
+    metrics: Mapping[str, float],
+    preview: np.ndarray | None,
 ) -> dict[str, Any]:
     """Return one step; ``preview`` is (H, W, 3) uint8 or None."""
     return {
@@ -93,8 +102,11 @@ def small_histogram(pixels: np.ndarray) -> str:
     return base64.b64encode(np.rint(counts * (255 / counts.max())).astype(np.uint8).tobytes()).decode()
 
 
-def final_fields(path: np.ndarray) -> dict[str, Any]:
-    """Return what only the end can tell of a path (T + 1, 1, ...): series by step, and totals."""
+def final_fields(path: np.ndarray, starts: measures.Starts | None = None) -> dict[str, Any]:
+    """Return what only the end can tell of a path (T + 1, 1, ...): series by step, and totals.
+
+    starts: the states that its steps started from, (1, ...), where they were changed (`diffatlas.geometry.path`).
+    """
     if len(path) < 2:
         return {"final": None, "totals": None}
     return {
@@ -103,10 +115,10 @@ def final_fields(path: np.ndarray) -> dict[str, Any]:
             "distance_to_end": [rounded(d) for d in measures.distances_to_end(path)[1:, 0]],
         },
         "totals": {
-            "path_length": rounded(measures.path_length(path)[0]),
+            "path_length": rounded(measures.path_length(path, starts)[0]),
             "chord": rounded(measures.chord(path)[0]),
-            "straightness": rounded(measures.straightness(path)[0]),
-            "mean_curvature": rounded(measures.mean_curvature(path)[0]) if len(path) > 2 else None,
+            "straightness": rounded(measures.straightness(path, starts)[0]),
+            "mean_curvature": rounded(measures.mean_curvature(path, starts)[0]) if len(path) > 2 else None,
             "dimensions_95": dimensions_for(path[:, 0], 0.95),
             "seconds": None,
         },
@@ -116,20 +128,28 @@ def final_fields(path: np.ndarray) -> dict[str, Any]:
 def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str, Any]:
     """Return a stored run as the live view would show it at its end. The path is projected elsewhere."""
     manifest = stored.manifest
+    lines = stored.step_lines()
     started = Started(
         run_id=stored.id,
         params=stored.params,
         initial_latents=stored.initial_latents(),
         initial_sigma=stored.initial_sigma,
-        total_steps=manifest["total_steps"],
+        # The views of a panorama are steps that nobody planned.
+        total_steps=max(manifest["total_steps"] or 0, len(lines)),
         provenance=stored.provenance,
     )
     steps = []
-    for line in stored.step_lines():
+    for line in lines:
         preview = stored.preview(line["index"])
         picture = None if preview is None else preview[0]
         steps.append(step_fields(line["index"], line["timestep"], line["sigma"], line["metrics"], picture))
-    ends = final_fields(stored.latents()[:, :1])
+    starts = [None if start is None else start[:1] for start in stored.starts()]
+    ends = final_fields(stored.latents()[:, :1], starts)
+    moved = [
+        line["index"] + 1
+        for line in lines
+        if "start_latents" in line["arrays"] or "between_length" in line["metrics"]
+    ]
     if ends["totals"]:
         ends["totals"]["seconds"] = rounded(stored.seconds)
     images = stored.images()
@@ -144,6 +164,7 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "points": "",
         "axes": None,
         **ends,
+        "notes": told.not_recorded(stored.provenance) + told.changed(moved),
         "image": image_url(images[0], visitor) if images else None,
         "error": {"field": None, "message": error["message"]} if error else None,
     }

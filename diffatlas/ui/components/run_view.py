@@ -16,6 +16,7 @@ The value only ever grows while a run lasts, because Gradio sends the difference
     axes       explained variance ratio of the three axes, once the run has ended
     final      the metrics that only the end can tell, by step
     image      address of the final image
+    notes      sentences: what could not be recorded and why, before which steps the latents were changed; at the end
     totals     path length, chord, straightness, mean curvature, dimensions, seconds, once the run has ended
     layers     the visitor's layers, once the run has ended
     error      {field, message} or null
@@ -24,12 +25,14 @@ The value only ever grows while a run lasts, because Gradio sends the difference
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.export import told
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.projection import LiveFrame
 from diffatlas.ui.components.pictures import image_url
@@ -51,6 +54,7 @@ IDLE: dict[str, Any] = {
     "final": None,
     "image": None,
     "totals": None,
+    "notes": [],
     "layers": None,
     "error": None,
 }
@@ -74,6 +78,8 @@ class RunView:
         self._frame = LiveFrame(dimensions=3)
         self._unprojected: list[np.ndarray] = []
         self._path: list[np.ndarray] = []
+        self._starts: list[np.ndarray | None] = []
+        self._changed: list[int] = []
         self._coords = np.zeros((0, 3))
 
     @property
@@ -112,15 +118,21 @@ class RunView:
             self._set(status="running", run=run, cached=event.cached_from is not None)
         elif isinstance(event, Step):
             self._observe(event.latents)
+            self._starts.append(None if event.start_latents is None else event.start_latents[:1])
+            self._changed += told.changed_before([event])
             self._steps.append(live_step(event))
+            run = self._value["run"]
+            if len(self._steps) > run["total_steps"]:
+                # The views of a panorama are steps that nobody planned.
+                self._set(run={**run, "total_steps": len(self._steps)})
         elif isinstance(event, Image):
             if event.index == 0:
                 self._set(image=image_url(event.pixels, self._visitor))
         elif isinstance(event, Finished):
-            self._end(event.seconds)
+            self._end(event.seconds, event.missing)
             self._set(status=event.status)
         elif isinstance(event, Failed):
-            self._end(None)
+            self._end(None, {})
             field = FORM_FIELDS.get(event.field, event.field)
             self._set(status="failed", error={"field": field, "message": event.message})
 
@@ -141,13 +153,14 @@ class RunView:
         self._path.append(latents[:1])
         self._unprojected.append(latents[0])
 
-    def _end(self, seconds: float | None) -> None:
+    def _end(self, seconds: float | None, missing: Mapping[str, str]) -> None:
         """Turn from the live frame to the principal components of the whole path, and add what the end tells."""
         self.value()
+        self._set(notes=told.not_recorded({"missing": missing}) + told.changed(self._changed))
         if len(self._path) < 2:
             return
         whole = self._frame.finish()
         self._set(points=floats(whole.coords), axes=[rounded(r) for r in whole.explained_variance_ratio])
-        ends = final_fields(np.stack(self._path))
+        ends = final_fields(np.stack(self._path), self._starts)
         ends["totals"]["seconds"] = None if seconds is None else rounded(seconds)
         self._set(**ends)

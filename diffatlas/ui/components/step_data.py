@@ -9,7 +9,9 @@ import numpy as np
 from diffatlas.errors import DiffAtlasError
 from diffatlas.export.wire import rounded
 from diffatlas.geometry.image_stats import histogram, statistics
+from diffatlas.geometry.path import norm
 from diffatlas.glossary import term
+from diffatlas.library import format as layout
 from diffatlas.operations.pictures import step_pictures
 from diffatlas.ui.components.pictures import image_url
 from diffatlas.ui.components.run_data import METRICS
@@ -96,11 +98,18 @@ def _scalars(stored: StoredRun, index: int) -> list[dict[str, Any]]:
     line = stored.step_lines()[index]
     metrics = line["metrics"]
     values = [_value("timestep", line["timestep"]), _value("sigma", line["sigma"])]
-    return values + [_value(m.name, metrics[m.name], m.unit) for m in METRICS if m.name in metrics]
+    values += [_value(m.name, metrics[m.name], m.unit) for m in METRICS if m.name in metrics]
+    if "between_length" in metrics:
+        values.append(_value("between_length", metrics["between_length"]))
+    if any(name.startswith(layout.OTHER_PREDS) for name in line["arrays"]):
+        for name, prediction in stored.step(index).other_preds.items():
+            values.append(_value("other_preds", norm(prediction[:1])[0], label=f"Norm, {name} prediction"))
+    return values
 
 
-def _value(key: str, value: float, unit: str = "", label: str | None = None) -> dict[str, Any]:
-    return {"key": key, "label": label or term(key).name, "value": rounded(float(value)), "unit": unit}
+def _value(key: str, value: float | None, unit: str = "", label: str | None = None) -> dict[str, Any]:
+    number = None if value is None else rounded(float(value))
+    return {"key": key, "label": label or term(key).name, "value": number, "unit": unit}
 
 
 def comparison_fields(a: Layer, b: Layer, found: Comparison) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.export.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
+from diffatlas.params import GenerationParams
+from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_view import FORM_FIELDS
 
@@ -145,12 +147,14 @@ def study_fields(study: Study) -> dict[str, Any]:
         for cell in reversed(study.in_lane(first))
     }
     rows = {cell.row: {"row": cell.row, "seed": cell.params.seed} for cell in reversed(study.in_lane(first))}
+    base = study.spec.get("base")
     return {
         "id": study.id,
         "operation": study.operation,
         "title": study.title,
         "created": study.created,
         "spec": dict(study.spec),
+        "query": query_of(GenerationParams.from_dict(base) if base else study.cells[0].params),
         "lanes": [
             {
                 "key": lane.key,

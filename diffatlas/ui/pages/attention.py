@@ -53,6 +53,8 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         every: float,
         most_layers: float,
         layers: str,
+        noise: str,
+        images: float,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt with its attention captured, once or several times, and stream the steps.
@@ -79,11 +81,13 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
             every: every Nth step is captured, the first and the last always.
             most_layers: at most so many layers of each kind, spread over the depth; empty for all.
             layers: names, parts or globs, with commas; empty for all.
+            noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
+            images: how many images in one batch.
         """
 
         def asked() -> Asked:
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*base, guidance_method, guidance_options)
+            params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
             capture = to_watching(previews, preview_decoder, kind, heads, halves, every, most_layers, layers)
             return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
 

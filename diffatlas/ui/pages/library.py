@@ -38,7 +38,7 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
         except DiffAtlasError:
             pass  # the page has said why already
         own = [near["own"].get(name, gr.skip()) for name in around.own]
-        return [*_filled(opened), *_filled(near["query"]), *own]
+        return [*_filled(opened), *_filled(near["query"])[: len(around.asked)], *own]
 
     outputs = [*form.asked, *around.asked, *around.own.values()]
     view.submit(restore, outputs=outputs, api_visibility="private", show_progress="hidden")

@@ -58,6 +58,8 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         guidance_method: str,
         guidance_options: str,
         attention: str,
+        noise: str,
+        images: float,
         request: gr.Request,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
@@ -79,11 +81,13 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
             guidance_options: the method's options, such as eta=0.5, norm=10.
             attention: what to capture of attention: off, cross (what each word looks at) or all (places as well).
+            noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
+            images: how many images in one batch.
         """
 
         def asked() -> Asked:
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*base, guidance_method, guidance_options)
+            params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
             capture = forms.to_capture(previews, preview_decoder, attention)
             return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
 

@@ -60,6 +60,7 @@ export function createStage({ store }) {
       rows.push(["entropy", `${significant(data.entropy[at], 3)} of ${significant(data.most_entropy, 3)}`, "attention_entropy"]);
       const moved = data.kl[at] === null ? "–" : significant(data.kl[at], 3);
       rows.push(["reallocation", data.spikes.includes(state.step.index) ? `${moved}, a spike` : moved, "attention_kl"]);
+      if (data.rests_on) rows.push(["means", data.rests_on]);
     }
     numbers.replaceChildren(...rows.flatMap(([name, text, key]) => [el("dt", {}, key ? term(key, name) : name), el("dd", { dir: "auto" }, text)]));
   }

@@ -7,11 +7,19 @@ import { callsOf, classOf, classOptions, FIELDS, OBJECTIVES, SAMPLERS, SCHEDULES
 
 const MOST_FILE = 16_000_000;
 
+// UTF-8, or UTF-16 where a byte order mark says so, as spreadsheets write it; the mark itself is left out.
+async function textOf(file) {
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const mark = (bytes[0] << 8) | bytes[1];
+  const encoding = bytes.length < 2 ? "utf-8" : { 0xfffe: "utf-16le", 0xfeff: "utf-16be" }[mark] ?? "utf-8";
+  return new TextDecoder(encoding).decode(bytes);
+}
+
 /** Create the section of the target. `onPick(name)`, `onDraw()`, `onTable(text)` and `onFile(text)` are told. */
 export function createTargets({ palette, onPick, onDraw, onTable, onFile, onProblem }) {
   const list = el("div", { class: "da-lab-targets", role: "group", "aria-label": "Targets" });
   const draw = el("button", { type: "button", class: "da-plain", onclick: onDraw }, "Draw your own");
-  const table = picker("Upload a table", ".csv,text/csv,text/plain", onTable);
+  const table = picker("Upload a table", ".csv,.tsv,.txt,text/csv,text/plain", onTable);
   const file = picker("Open a lab", ".json,application/json", onFile);
   const node = section("Target", list, el("div", { class: "da-lab-links" }, draw, table, file));
   const buttons = new Map();
@@ -23,7 +31,7 @@ export function createTargets({ palette, onPick, onDraw, onTable, onFile, onProb
       input.value = "";
       if (!chosen) return;
       if (chosen.size > MOST_FILE) onProblem("This file is larger than 16 MB: choose a smaller one.");
-      else use(await chosen.text());
+      else use(await textOf(chosen));
     });
     return el("span", {}, el("button", { type: "button", class: "da-plain", onclick: () => input.click() }, label), input);
   }

@@ -110,9 +110,10 @@ function capturedBy({ view, projection, layers }, { id }) {
 function describe(layer) {
   const parts = [`seed ${layer.seed}`];
   const { status } = layer.data ?? layer;
-  const whole = status === "complete" || layer.live;
   const steps = layer.data?.steps.length ?? layer.steps;
-  if (whole) parts.push(`${layer.total_steps} steps`);
+  // A whole run may have another number of steps than it planned.
+  if (status === "complete") parts.push(`${steps} steps`);
+  else if (layer.live) parts.push(`${layer.total_steps} steps`);
   else if (layer.data) parts.push(lower(sentence(layer.data)));
   else parts.push(`${status}, ${steps} of ${layer.total_steps} steps`);
   if (layer.live) parts.push("in progress");

@@ -39,7 +39,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   const attention = button("attention", "Attention", () => acts.attention(run.id));
   const lock = button("lock", "", () => attempt(() => mark({ locked: !run.locked })));
   const rename = button("rename", "Rename", editName);
-  const link = copyLinkButton(() => ({ ...run, ...answer?.params, id: run.id }), "da-button");
+  const link = copyLinkButton(() => (answer?.query ? { query: answer.query, id: run.id } : null), "da-button");
   const trash = button("trash", "Delete", (event) => acts.trash([run.id], event));
   const tags = createTags({ onChange: (next) => mark({ tags: next }), known: knownTags });
   const note = createNote({ onChange: (text) => mark({ note: text }) });
@@ -155,6 +155,8 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     const state = run.status === "complete" ? [] : [run.error ? `${statusText(run.status)}: ${run.error}` : statusText(run.status)];
     said.textContent = [...state, stepsText(run), whenText(run.created), bytesText(run.bytes)].filter(Boolean).join(" · ");
     attention.hidden = !run.attention;
+    // What the link asks for is known once the run has been read.
+    link.disabled = !answer?.query;
     lock.replaceChildren(padlock(run.locked), run.locked ? "Unlock" : "Lock");
     lock.setAttribute("aria-label", run.locked ? "Unlock: it may go when space runs out" : "Lock: it stays when space runs out");
     opening.disabled = run.status === "damaged" || run.status === "running";
@@ -177,6 +179,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
       ["guidance", told.guidance_scale ?? run.guidance_scale],
       ["size", size],
       ["scheduler", told.scheduler ?? run.scheduler ?? "the model’s own"],
+      ...(answer?.also ?? []),
     ];
     params.replaceChildren(facts(rows.filter(([, value]) => value !== null && value !== undefined && value !== "")));
   }

@@ -4,10 +4,11 @@ import { el } from "./dom.js";
 import { short, significant } from "./format.js";
 import { term } from "./tips.js";
 
-/** Fill `picture` and `table`, and say in `whose` which layer it is. */
-export function createNumbers({ picture, table, whose }) {
+/** Fill `picture` and `table`, say in `whose` which layer it is, and in `notes` what else is to be known of its run. */
+export function createNumbers({ picture, table, whose, notes }) {
   let drawn = "";
   let names = "";
+  let noted = "";
 
   /** layer: a row of the state, or null; many: whether there are others to tell it from. */
   function update(layer, many) {
@@ -16,6 +17,12 @@ export function createNumbers({ picture, table, whose }) {
     whose.textContent = layer ? layer.name : "";
     whose.style.setProperty("--da-layer", layer?.colour ?? "var(--da-ink)");
     drawPicture(layer, data);
+    const said = data?.notes ?? [];
+    if (said.join("\n") !== noted) {
+      noted = said.join("\n");
+      notes.replaceChildren(...said.map((text) => el("p", {}, text)));
+    }
+    notes.hidden = !said.length;
     const rows = data?.run ? numbersOf(data) : [];
     const next = rows.map(([name]) => name).join();
     if (next !== names) {
@@ -59,8 +66,10 @@ function numbersOf({ run, totals, steps }) {
     ["latents", run.latent_shape.join(" × "), "latents"],
     ["scheduler", run.scheduler, "scheduler"],
   ];
+  for (const [name, text, key] of run.also ?? []) out.push([name, text, key]);
   if (run.negative_prompt) out.push(["not", run.negative_prompt, "negative_prompt"]);
-  if (done) out.push(["sigma", `${significant(run.initial_sigma, 3)} → ${significant(steps[done - 1].sigma, 3)}`, "sigma"]);
+  const known = done && (run.initial_sigma ?? steps[done - 1].sigma) !== null;
+  if (known) out.push(["sigma", `${significant(run.initial_sigma, 3)} → ${significant(steps[done - 1].sigma, 3)}`, "sigma"]);
   if (totals) {
     out.push(["path length", significant(totals.path_length), "path_length"]);
     out.push(["straightness", significant(totals.straightness, 3), "straightness"]);

@@ -116,34 +116,20 @@ export function openAttention([id, other = null]) {
 
 /** The address of a run: it opens the run where that is kept, and fills the form with its settings everywhere.
  *
- * `run` has id, prompt, negative_prompt, model, seed, num_inference_steps (or total_steps), guidance_scale, width,
- * height and scheduler; what is missing is left out.
+ * `run` has id and query: what a link asks for, by name, as the server says it.
  */
 export function linkTo(run) {
-  return addressOf([["page", "trajectory"], ["run", run.id], ...settingsOf(run)]);
+  return addressOf([["page", "trajectory"], ["run", run.id], ...Object.entries(run.query ?? {})]);
 }
 
 /** The address of a run's attention. */
 export function linkToAttention(run) {
-  return addressOf([["page", "attention"], ["run", run.id], ...settingsOf(run)]);
+  return addressOf([["page", "attention"], ["run", run.id], ...Object.entries(run.query ?? {})]);
 }
 
-/** The address of a study: it opens the study where that is kept. `params` are those of one of its runs. */
-export function linkToStudy({ id, operation, params }) {
-  return addressOf([["page", operation], ["study", id], ...settingsOf(params ?? {})]);
-}
-
-function settingsOf(run) {
-  return [
-    ["model", run.model],
-    ["prompt", run.prompt],
-    ["negative_prompt", run.negative_prompt],
-    ["seed", run.seed],
-    ["steps", run.num_inference_steps ?? run.total_steps],
-    ["guidance", run.guidance_scale],
-    ["size", run.width && run.height ? `${run.width}x${run.height}` : null],
-    ["scheduler", run.scheduler],
-  ];
+/** The address of a study: it opens the study where that is kept. `query` is that of what it varies. */
+export function linkToStudy({ id, operation, query }) {
+  return addressOf([["page", operation], ["study", id], ...Object.entries(query ?? {})]);
 }
 
 function addressOf(fields) {

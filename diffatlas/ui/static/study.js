@@ -185,7 +185,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   function address() {
     const { study } = state;
     if (!study) return null;
-    return { id: study.id, operation, params: study.spec?.base ?? study.cells[0]?.params };
+    return { id: study.id, operation, query: study.query };
   }
 
   function say() {

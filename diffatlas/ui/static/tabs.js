@@ -83,7 +83,7 @@ export function createTabs({ panels, onView, onEvery, onFit, onHome, views = VIE
 function explain({ view, fit }, layers) {
   switch (view) {
     case "pca":
-      if (layers < 2) return "The {latents|latents} after every step, along the three directions in which they vary most ({pca|PCA}), with one scale on all axes. Drag to turn; choose a thumbnail to open its step.";
+      if (layers < 2) return "The {latents|latents} after every step, along the three directions in which they vary most ({pca|PCA}), with one scale on all axes; the line joins these states, whatever happened between them. Drag to turn; choose a thumbnail to open its step.";
       return fit === "all"
         ? "All visible paths in one {common_basis|common basis}, fitted on them together: how near they are here is how near their {latents|latents} are, as far as three axes of {pca|PCA} can tell."
         : "The axes are those of one layer ({pca|PCA}). The others are projected into them, and what they do outside of them is not seen.";

@@ -192,6 +192,7 @@ function layout(tabs, copy) {
   const picture = el("div", { class: "da-picture" });
   const table = el("dl", { class: "da-numbers" });
   const whose = el("p", { class: "da-whose", hidden: "" });
+  const notes = el("div", { class: "da-run-notes", hidden: "" });
   const layers = el("div", { class: "da-layers" });
   const compare = el("div", { class: "da-compare" });
   const exports = el("div", { class: "da-exports" });
@@ -211,11 +212,11 @@ function layout(tabs, copy) {
       "div",
       { class: "da-pair" },
       section("layers", "Layers", layers),
-      section("image", "Image", whose, picture, table),
+      section("image", "Image", whose, picture, table, notes),
       section("exports", "Export", exports),
     ),
     section("compare", "Compare", compare),
     deep,
   );
-  return { root, panels, film, path, curves, status, headline, picture, table, whose, layers, compare, exports, deep };
+  return { root, panels, film, path, curves, status, headline, picture, table, whose, notes, layers, compare, exports, deep };
 }

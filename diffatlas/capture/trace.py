@@ -1,0 +1,57 @@
+"""What `observe` has recorded of a pipeline call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffatlas.events import Step
+
+if TYPE_CHECKING:
+    from diffatlas.capture.attention_trace import AttentionTrace
+    from diffatlas.capture.roles import Roles
+
+
+@dataclass
+class Trace:
+    """What `observe` recorded of the last pipeline call. All arrays are CPU NumPy with a leading batch axis B."""
+
+    #: x_T, the state before the first step, as the pipeline holds it.
+    initial_latents: np.ndarray | None = None
+    #: Noise level of `initial_latents`, in the scheduler's own units (`diffatlas.capture.schedule`).
+    initial_sigma: float | None = None
+    #: Number of ``scheduler.step`` calls that the call makes (some schedulers make more than were asked for), known
+    #: from the first of them.
+    total_steps: int | None = None
+    steps: list[Step] = field(default_factory=list)
+    #: Cosine of each step's latents to the last ones (first image); filled in when the call ends.
+    cosine_to_end: list[float] = field(default_factory=list)
+    #: What was asked for and could not be had, and why: a sentence by the name of a field of `Step`, or "steps",
+    #: "previews", "attention".
+    missing: dict[str, str] = field(default_factory=dict)
+    #: What makes pictures of the stored latents without the pipeline: ``latent_rgb``, the fitted linear map
+    #: ({"weight": (C, 3), "bias": (3,)}, where previews are on), and for packed latents ``latent_grid`` and
+    #: ``latent_layout`` (`diffatlas.capture.latent_grid.describe_packing`). And ``attention``: the layers whose
+    #: attention is read (`AttentionRecorder.describe`) and the words of its keys. Entries of a run's provenance.
+    latent_provenance: dict[str, Any] = field(default_factory=dict)
+    #: The roles of the coming step's passes, where whoever changes the guided prediction has told them from the
+    #: pipeline's own. Else they are found from what the scheduler is given.
+    roles: Roles | None = None
+
+    @property
+    def attention(self) -> AttentionTrace:
+        """What was captured of the attention, as maps of tokens and words, and their measures.
+
+        Raises `CapabilityError` where no attention was captured, with the reason.
+        """
+        from diffatlas.capture.attention_trace import AttentionTrace
+
+        return AttentionTrace.of(self)
+
+    def clear(self) -> None:
+        """Forget the call before."""
+        self.initial_latents = self.initial_sigma = self.total_steps = self.roles = None
+        for held in (self.steps, self.cosine_to_end, self.missing, self.latent_provenance):
+            held.clear()

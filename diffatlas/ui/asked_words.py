@@ -1,0 +1,109 @@
+"""What a request asks beyond the plain fields of a form, in words and in links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diffatlas.errors import InvalidParams
+from diffatlas.operations.plan_lanes import method_name
+from diffatlas.params import GenerationParams, Lora, Noise
+
+#: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
+UNFILLABLE = {
+    "variant": "the variant {} of its model's weights",
+    "revision": "the revision {} of its model",
+    "subfolder": "the subfolder {} of its model",
+    "loras": "the LoRA {}",
+}
+
+
+def number(value: float) -> str:
+    """Return a number in full, a whole one without a point."""
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
+
+
+def options_text(options: Mapping[str, float] | None) -> str | None:
+    """Return a method's options as `diffatlas.ui.components.form.to_options` reads them; None where there are none."""
+    return ", ".join(f"{name}={number(value)}" for name, value in options.items()) if options else None
+
+
+def noise_text(noise: Noise | None) -> str | None:
+    """Return noise as `to_noise` reads it: "perturb, seed=8, amount=0.3, step=2"; None where there is none."""
+    if noise is None:
+        return None
+    step = f", step={noise.step}" if noise.step else ""
+    return f"{noise.kind}, seed={noise.seed}, amount={number(noise.amount)}{step}"
+
+
+def to_noise(text: str | None) -> Noise | None:
+    """Read what `noise_text` writes; None where there is nothing to read. Raises `InvalidParams`."""
+    kind, *pairs = (part.strip() for part in (text or "").replace(";", ",").split(","))
+    if not kind and not any(pairs):
+        return None
+    given: dict[str, Any] = {}
+    try:
+        for pair in filter(None, pairs):
+            name, _, value = (piece.strip() for piece in pair.partition("="))
+            if name in given:
+                raise ValueError(name)
+            given[name] = {"seed": int, "amount": float, "step": int}[name](value)
+        return Noise(kind, seed=given["seed"], amount=given["amount"], step=given.get("step", 0))
+    except (ValueError, KeyError):
+        raise InvalidParams(
+            f"The noise {text!r:.100} cannot be read: write perturb, seed=8, amount=0.3, or empty the field.",
+            field="noise",
+        ) from None
+
+
+def loras_text(loras: tuple[Lora, ...]) -> str | None:
+    """Return LoRAs by the names of their files, without folders, and their weights; None where there are none."""
+    return ", ".join(f"{lora.name} at {number(lora.weight)}" for lora in loras) or None
+
+
+def also_told(params: GenerationParams) -> list[list[str]]:
+    """Return what a list of settings shows besides the usual ones: [name, words, entry of the glossary or ""]."""
+    method, noise, images = params.guidance_method, params.noise, params.num_images_per_prompt
+    told = [
+        ("method", method and method_name(method, params.guidance_options), "guidance_method"),
+        ("noise", noise and _noise_words(noise), "slerp" if noise and noise.kind == "slerp" else ""),
+        ("images", str(images) if images > 1 else None, ""),
+        ("LoRA", loras_text(params.loras), ""),
+        ("variant", params.variant, ""),
+        ("revision", params.revision, ""),
+        ("subfolder", params.subfolder, ""),
+    ]
+    return [[name, words, term] for name, words, term in told if words]
+
+
+def _noise_words(noise: Noise) -> str:
+    if noise.kind == "slerp":
+        return f"{noise.amount:.0%} of the way to that of seed {noise.seed}"
+    when = f" after step {noise.step}" if noise.step else ""
+    return f"perturbed by {number(noise.amount)} with seed {noise.seed}{when}"
+
+
+def check_fillable(query: Mapping[str, str]) -> None:
+    """Raise `InvalidParams` for a link of a run that a form cannot ask for."""
+    for name, words in UNFILLABLE.items():
+        if query.get(name):
+            raise InvalidParams(
+                f"its run has {words.format(repr(query[name][:100]))}, for which the form has no field: run it in "
+                "Python or in the shell.",
+                field=name,
+            )
+
+
+def refuse_server_files(params: GenerationParams) -> None:
+    """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
+    fetched by it: only the models of its list, as they are listed, may be run."""
+    from diffatlas.registry import list_models
+
+    named = {name: getattr(params, name) for name in UNFILLABLE if getattr(params, name)}
+    if params.model not in {entry.id for entry in list_models("local")}:
+        named["model"] = params.model
+    for name in named:
+        what = "LoRAs" if name == "loras" else f"a {name} of their own"
+        raise InvalidParams(
+            f"On a shared server runs cannot have {what}: choose one of its models.", field=name
+        )
