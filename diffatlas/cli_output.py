@@ -24,9 +24,10 @@ def follow(events: Iterable[Event]) -> str | None:
     """Show a run's progress; return its id. Raises what a `Failed` event says."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    from diffatlas.events import Failed, Started, Step
+    from diffatlas.events import Failed, Finished, Started, Step
+    from diffatlas.export import told
 
-    run_id = None
+    run_id, changed = None, []
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -45,7 +46,13 @@ def follow(events: Iterable[Event]) -> str | None:
                 if cut := event.provenance.get("prompt_tokens", {}).get("cut_off"):
                     progress.console.print(f"The prompt is too long; cut off: {cut}", markup=False)
             elif isinstance(event, Step):
-                progress.update(task, completed=event.index + 1, note=f"sigma {event.sigma:.3g}")
+                done, total = event.index + 1, progress.tasks[task].total or 0
+                note = "" if event.sigma is None else f"sigma {event.sigma:.3g}"
+                progress.update(task, completed=done, total=max(total, done), note=note)
+                changed += told.changed_before([event])
+            elif isinstance(event, Finished):
+                for sentence in told.not_recorded({"missing": event.missing}) + told.changed(changed):
+                    progress.console.print(sentence, markup=False)
             elif isinstance(event, Failed):
                 raise error_for(event.code, event.message)
     return run_id

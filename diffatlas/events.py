@@ -55,7 +55,7 @@ class Step:
     sigma: float | None
     #: The state after the step.
     latents: np.ndarray | None = None
-    #: What the scheduler received: the model's output with guidance applied.
+    #: What the scheduler received: the model's output with guidance applied, without a learned variance.
     noise_pred: np.ndarray | None = None
     #: The model's output for the prompt, and for the negative prompt, where guidance ran.
     cond_pred: np.ndarray | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import error_for
+from diffatlas.errors import CapabilityError, error_for
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.params import GenerationParams
 
@@ -42,8 +42,14 @@ class Run:
 
     @property
     def latents(self) -> np.ndarray:
-        """The whole path, x_T first: (T + 1, B, ...)."""
-        return np.stack([self.initial_latents, *(s.latents for s in self.steps)])
+        """The whole path, x_T first: (T + 1, B, ...).
+
+        Raises `CapabilityError` where its states have several shapes (a pipeline that changes its size on the way).
+        """
+        states = [self.initial_latents, *(s.latents for s in self.steps)]
+        if len({np.shape(x) for x in states}) > 1:
+            raise CapabilityError("The states of this run have several shapes, so they are no one array.")
+        return np.stack(states)
 
     def raise_for_error(self) -> Run:
         """Return self, or raise the typed error that ended the run."""

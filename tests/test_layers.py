@@ -33,7 +33,7 @@ ALLOWED |= {
     "bench": _BELOW,
     "export": _BELOW - {"backends", "operations"},
     "ui": _BELOW | {"bench", "export"},
-    "cli_output": {"errors", "events"},
+    "cli_output": {"errors", "events", "export"},
     "cli_attention": _BELOW | {"cli_output"},
     "cli_export": _BELOW | {"export", "ui", "cli_output"},
     "cli_lab": _BELOW | {"cli_output"},

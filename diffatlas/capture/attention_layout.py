@@ -39,6 +39,8 @@ class Sequences:
     references: int = 0
     #: What the keys of the text hold beside it: an image's tokens before it ("before"), or these alone ("only").
     beside: str | None = None
+    #: Tokens of the model's own that it puts before those of the text, and counts in ``text`` (AuraFlow).
+    registers: int = 0
 
     @classmethod
     def of(cls, denoiser: Any, args: tuple, kwargs: Mapping[str, Any]) -> Sequences | None:
@@ -57,16 +59,18 @@ class Sequences:
             side = (int(shape[-2]), int(shape[-1]))
         else:
             root = math.isqrt(shape[1])
-            tokens = _packed_grid(kwargs) or ((root, root) if root**2 == shape[1] else None)
+            tokens = token_grid(kwargs) or ((root, root) if root**2 == shape[1] else None)
             references = 0 if tokens is None else max(0, int(shape[1]) - math.prod(tokens))
         text = sequence_length(kwargs.get("encoder_hidden_states"))
+        registers = 0 if text is None else sequence_length(getattr(denoiser, "register_tokens", None)) or 0
+        text = None if text is None else text + registers
         # What has blocks that go down works at several sizes.
         several = any(hasattr(denoiser, name) for name in ("down_blocks", "down_block", "mid_block"))
         config = getattr(denoiser, "config", None)
         patch = None if several else getattr(config, "patch_size", None)
         patch = patch if isinstance(patch, int) else None
         beside = _BESIDE.get(getattr(config, "encoder_hid_dim_type", None))
-        return cls(int(rows), side, tokens, text, patch, references, beside)
+        return cls(int(rows), side, tokens, text, patch, references, beside, registers)
 
     def grid(self, places: int) -> tuple[int, int] | None:
         """Return the (rows, columns) of so many places of the image, row by row; None where they are not of it.
@@ -92,6 +96,8 @@ class Sequences:
         if keys is None or self.beside == "only":
             return None
         length = keys.stop - keys.start
+        if length == self.text:
+            return slice(keys.start + self.registers, keys.stop)
         if self.beside == "before" and self.text is not None and self.text < length:
             return slice(keys.stop - self.text, keys.stop)
         return keys
@@ -134,10 +140,12 @@ class Frame:
         """Read the arguments of an attention layer's ``forward``."""
         image = next((kwargs[name] for name in ("hidden_states", "x") if name in kwargs), None)
         image = image if image is not None else args[0] if args else None
-        text = kwargs.get("encoder_hidden_states", args[1] if len(args) > 1 else None)
+        text = kwargs.get("encoder_hidden_states")
         # An IP-Adapter's processors are given (text, [tokens of an image, ...]).
         text = text[0] if isinstance(text, (tuple, list)) and text else text
-        text = text if getattr(text, "ndim", 0) == 3 else None
+        text = text if text is not None or len(args) < 2 else args[1]
+        # Lumina gives self-attention the same sequence as both.
+        text = text if getattr(text, "ndim", 0) == 3 and text is not image else None
         return cls(layer, sequence_length(image), sequence_length(text), text)
 
     @property
@@ -233,7 +241,7 @@ def part_of(
         places = frame.image
         text, image = joint_slices(frame.text, frame.image, first)
         start = image.start if queries == keys else 0
-    elif frame.text is None and queries == keys:
+    elif frame.text is None and queries == keys and "context_refiner" not in frame.layer.name:
         image = slice(0, keys)
         places = order.image or queries - (sequences.text or 0)
         if order.first is not None and sequences.grid(queries) is None and places < queries:
@@ -302,18 +310,3 @@ def joint_slices(text: int, image: int, first: bool) -> tuple[slice, slice]:
     if first:
         return slice(0, text), slice(text, text + image)
     return slice(image, image + text), slice(0, image)
-
-
-def _packed_grid(call: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return (rows, columns) of the packed latents; those of reference images follow them in the same list.
-
-    ``img_ids`` has a (frame, row, column, ...) per token, where a reference is another frame.
-    """
-    ids = call.get("img_ids")
-    if getattr(ids, "ndim", 0) < 2 or ids.shape[-1] < 3:
-        return token_grid(call)
-    ids = ids.detach().reshape(-1, *ids.shape[-2:])[0].cpu()
-    other = (ids[:, 0] != ids[0, 0]).nonzero()
-    own = ids[: int(other[0])] if len(other) else ids
-    grid = token_grid({"img_ids": own})
-    return grid if grid is not None and math.prod(grid) == len(own) else None

@@ -143,7 +143,7 @@ class Watch:
 
     @property
     def _frame(self) -> Frame | None:
-        """The layer that computes; None where it was read already, or is of no interest."""
+        """The layer that computes on this thread; None where none is to be read."""
         frame = self._frames[-1] if self._frames and self._is_reading else None
         return None if frame is None or frame.layer.name in self.failed else frame
 

@@ -21,12 +21,16 @@ PATCH = 2
 def token_grid(call: Mapping[str, Any]) -> tuple[int, int] | None:
     """Return (rows, columns) of the image tokens, from the keyword arguments of a denoiser call, or None.
 
-    FLUX and its kin pass ``img_ids``, a (frame, row, column, ...) per token; Qwen-Image passes ``img_shapes``,
-    a (frames, rows, columns) per image.
+    FLUX and its kin pass ``img_ids``, a (frame, row, column, ...) per token, where the tokens of reference images
+    follow as other frames; Qwen-Image passes ``img_shapes``, a (frames, rows, columns) per image.
     """
     ids = call.get("img_ids")
     if getattr(ids, "ndim", 0) >= 2 and ids.shape[-1] >= 3:
-        return int(ids[..., 1].max()) + 1, int(ids[..., 2].max()) + 1
+        ids = ids.detach().reshape(-1, *ids.shape[-2:])[0].cpu()
+        others = (ids[:, 0] != ids[0, 0]).nonzero()
+        own = ids[: int(others[0])] if len(others) else ids
+        grid = int(own[:, 1].max()) + 1, int(own[:, 2].max()) + 1
+        return grid if math.prod(grid) == len(own) else None
     shapes = call.get("img_shapes")
     while isinstance(shapes, (list, tuple)) and shapes and isinstance(shapes[0], (list, tuple)):
         shapes = shapes[0]

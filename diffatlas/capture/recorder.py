@@ -13,7 +13,7 @@ import numpy as np
 
 from diffatlas.capture import preview, schedule
 from diffatlas.capture.arrays import to_numpy
-from diffatlas.capture.calls import StepCall, Watch, first_tensor, prev_sample, step_arguments
+from diffatlas.capture.calls import StepCall, Watch, first_tensor, prev_sample, split_batch, step_arguments
 from diffatlas.capture.latent_grid import describe_packing, token_grid, unpack
 from diffatlas.capture.roles import Part, Pass, RoleFinder, Roles, parts_of
 from diffatlas.capture.spec import Capture
@@ -251,17 +251,16 @@ class Recorder:
         """Return the predictions by their roles, and the attention of the passes that guidance mixed."""
         call, capture = self._call, self._capture
         fields: dict[str, Any] = {}
+        # A learned variance beside the prediction is left out.
+        cut = split_batch(given.model_output, len(given.sample), given.sample.shape)
+        guided = cut[0] if cut else given.model_output
         if capture.predictions:
-            fields["noise_pred"] = to_numpy(given.model_output)
+            fields["noise_pred"] = to_numpy(guided)
         parts = parts_of(call.passes, len(given.sample), given.sample.shape)
         call.passes = []
         roles, self.trace.roles = self.trace.roles, None
         if roles is None or len(roles.names) != len(parts):
-            roles = (
-                self._attempt("cond_pred", lambda: call.roles.find(given.model_output, parts))
-                if parts
-                else None
-            )
+            roles = self._attempt("cond_pred", lambda: call.roles.find(guided, parts)) if parts else None
         if roles is not None and roles.guided:
             named = {
                 name: _signed(part.prediction, roles.sign)

@@ -101,11 +101,11 @@ def level_at_call(scheduler: Any, timestep: Any) -> NoiseLevel:
         return _level_of_abar(_continuous_abar(scheduler, t))
     if hasattr(scheduler, "initial_alpha_cumprod"):  # DDIMInverse comes from the timestep one stride below
         stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
-        below = min(int(t) - stride, scheduler.config.num_train_timesteps - 1)
+        below = min(_whole(scheduler, t) - stride, scheduler.config.num_train_timesteps - 1)
         return _level_of_abar(
             _abar_at(scheduler, below) if below >= 0 else float(scheduler.initial_alpha_cumprod)
         )
-    return _level_of_abar(_abar_at(scheduler, int(t)))
+    return _level_of_abar(_abar_at(scheduler, _whole(scheduler, t)))
 
 
 @only_capability_errors("its noise levels")
@@ -125,8 +125,8 @@ def level_after(scheduler: Any, timestep: Any) -> NoiseLevel:
         following = float(scheduler.timesteps[_nearest(scheduler, t) + 1])
         return _level_of_abar(_continuous_abar(scheduler, following))
     if hasattr(scheduler, "initial_alpha_cumprod"):
-        return _level_of_abar(_abar_at(scheduler, int(t)))
-    previous = _previous_timestep(scheduler, int(t))
+        return _level_of_abar(_abar_at(scheduler, _whole(scheduler, t)))
+    previous = _previous_timestep(scheduler, _whole(scheduler, t))
     if previous is None:
         return _level_of_abar(1.0)
     if previous >= 0:
@@ -195,13 +195,23 @@ def _by_index(scheduler: Any) -> bool:
 
 def _number(scheduler: Any, timestep: Any) -> float:
     """Return the timestep as a number, as exact as it is given."""
-    if not hasattr(timestep, "numel"):
-        return float(timestep)
-    if timestep.numel() != 1 and not bool((timestep == timestep.flatten()[0]).all()):
-        raise unknown(
-            scheduler, "is given several timesteps at once, so that its states have no one noise level"
-        )
-    return float(timestep.flatten()[0])
+    if hasattr(timestep, "numel"):
+        if timestep.numel() != 1 and not bool((timestep == timestep.flatten()[0]).all()):
+            raise unknown(
+                scheduler, "is given several timesteps at once, so that its states have no one noise level"
+            )
+        timestep = timestep.flatten()[0]
+    t = float(timestep)
+    if not math.isfinite(t):
+        raise unknown(scheduler, f"is given {t} for a timestep, which has no noise level")
+    return t
+
+
+def _whole(scheduler: Any, t: float) -> int:
+    """Return a timestep that has a place in a table of levels."""
+    if t != int(t):
+        raise unknown(scheduler, f"has no noise level at timestep {t:g}, between two of those it knows")
+    return int(t)
 
 
 def _index_at_call(scheduler: Any, t: float) -> int:

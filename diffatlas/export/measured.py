@@ -58,7 +58,8 @@ def first_path(run: Run) -> np.ndarray | None:
     None where its latents were not captured, or change their shape on the way.
     """
     states = [run.initial_latents, *(step.latents for step in run.steps)]
-    if any(state is None for state in states) or len({state.shape[1:] for state in states}) > 1:
+    starts = [step.start_latents for step in run.steps if step.start_latents is not None]
+    if any(state is None for state in states) or len({state.shape[1:] for state in [*states, *starts]}) > 1:
         return None
     return np.stack([state[:1] for state in states])
 

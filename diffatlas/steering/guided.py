@@ -115,7 +115,7 @@ class _Steering:
                 field="batch",
             )
         if not self._steps:
-            self._total = schedule.count_steps(scheduler, given.timestep)
+            self._total = _count_steps(scheduler, given.timestep)
         guided = self._guided(passes, given.model_output, self._steps, self._total)
         self._steps += 1
         args, kwargs = with_model_output(args, kwargs, guided.to(given.model_output.dtype))
@@ -225,3 +225,11 @@ class _Steering:
                 "scales one by one.",
                 field="batch",
             )
+
+
+def _count_steps(scheduler: Any, timestep: Any) -> int:
+    """Return the steps that a call will make, of which methods with a start and an end are on for a part."""
+    try:
+        return schedule.count_steps(scheduler, timestep)
+    except CapabilityError:  # a timestep that is not in its list
+        return len(scheduler.timesteps)

@@ -87,7 +87,7 @@ def kontext() -> Any:
     return quiet(FluxKontextPipeline(**parts))
 
 
-def added_keys(processor: Any = None, **config: Any) -> Any:
+def added_keys(**config: Any) -> Any:
     """DeepFloyd IF's UNet, whose keys are those of the text, by a projection of their own, and of the image."""
     from diffusers import UNet2DConditionModel
 
@@ -106,10 +106,7 @@ def added_keys(processor: Any = None, **config: Any) -> Any:
         "resnet_time_scale_shift": "scale_shift",
         "norm_num_groups": 8,
     }
-    unet = UNet2DConditionModel(**(options | config))
-    if processor is not None:
-        unet.set_attn_processor(processor)
-    return unet
+    return UNet2DConditionModel(**(options | config))
 
 
 def with_unet(pipe: Any, unet: Any) -> Any:

@@ -25,7 +25,13 @@ def matrix(query: Any, key: Any, mask: Any = None, scale: float | None = None) -
 
 @contextmanager
 def first_matrices(denoiser: Any) -> Iterator[list[dict[str, np.ndarray]]]:
-    """Collect, for each call of a denoiser, the first matrix of each attention layer by its name."""
+    """Collect, for each call of a denoiser, the first matrix (rows, heads, S, M) of each attention layer by its name.
+
+    Where a layer computes its scores by itself, it is what it computed.
+    """
+    from diffusers.models.attention_processor import Attention
+
+    held, scores = Attention.__dict__["get_attention_scores"], Attention.get_attention_scores
     attend = torch.nn.functional.scaled_dot_product_attention
     calls: list[dict[str, np.ndarray]] = []
     stack: list[str] = []
@@ -34,6 +40,12 @@ def first_matrices(denoiser: Any) -> Iterator[list[dict[str, np.ndarray]]]:
         if stack and stack[-1] not in calls[-1]:
             calls[-1][stack[-1]] = matrix(query, key, attn_mask, kwargs.get("scale"))
         return attend(query, key, value, attn_mask, *args, **kwargs)
+
+    def own(self: Any, *args: Any, **kwargs: Any) -> Any:
+        shares = scores(self, *args, **kwargs)
+        if stack and stack[-1] not in calls[-1]:
+            calls[-1][stack[-1]] = shares.detach().double().numpy().reshape(-1, self.heads, *shares.shape[1:])
+        return shares
 
     with ExitStack() as hooks:
         hooks.callback(denoiser.register_forward_pre_hook(lambda *_: calls.append({})).remove)
@@ -44,10 +56,12 @@ def first_matrices(denoiser: Any) -> Iterator[list[dict[str, np.ndarray]]]:
                 hooks.callback(enter.remove)
                 hooks.callback(leave.remove)
         torch.nn.functional.scaled_dot_product_attention = spy
+        Attention.get_attention_scores = own
         try:
             yield calls
         finally:
             torch.nn.functional.scaled_dot_product_attention = attend
+            Attention.get_attention_scores = held
 
 
 def laid_out(shares: np.ndarray, queries: slice, keys: slice, grid: tuple[int, int]) -> np.ndarray:

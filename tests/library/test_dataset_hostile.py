@@ -529,9 +529,10 @@ def test_tensors_that_no_step_lists(folder, refused):
 
 def test_latents_of_several_shapes(folder, refused):
     def cut(blob):
-        latents = load(blob)["latents"]
-        tensors = {"latents": latents[:1, ..., :4].copy(), "latents.2": latents[1:]}
-        return save(tensors, {"steps": '{"latents": [0], "latents.2": [1, 2, 3]}'})
+        found = load(blob)
+        latents = found["latents"]
+        tensors = found | {"latents": latents[:1, ..., :4].copy(), "latents.2": latents[1:]}
+        return save(tensors, {"steps": '{"latents": [0], "latents.2": [1, 2, 3], "start_latents": [3]}'})
 
     edit(folder, latents=cut)
     assert "several shapes" in refused()

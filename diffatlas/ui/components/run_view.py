@@ -63,6 +63,9 @@ IDLE: dict[str, Any] = {
 FORM_FIELDS = {"width": "size", "height": "size", "preview_decoder": "previews"}
 
 
+NO_PATH = "The latents change their shape on the way, so there is no path to draw and no length of it."
+
+
 class RunView:
     """Collects the events of one run. Each method returns the value to show now."""
 
@@ -80,6 +83,8 @@ class RunView:
         self._path: list[np.ndarray] = []
         self._starts: list[np.ndarray | None] = []
         self._changed: list[int] = []
+        #: Whether all states so far are of one shape; otherwise they are no path.
+        self._one_shape = True
         self._coords = np.zeros((0, 3))
 
     @property
@@ -117,6 +122,8 @@ class RunView:
             run = run_fields(event, self._model_name)
             self._set(status="running", run=run, cached=event.cached_from is not None)
         elif isinstance(event, Step):
+            if event.start_latents is not None:
+                self._one_shape &= event.start_latents.shape == event.latents.shape
             self._observe(event.latents)
             self._starts.append(None if event.start_latents is None else event.start_latents[:1])
             self._changed += told.changed_before([event])
@@ -138,7 +145,9 @@ class RunView:
 
     def value(self) -> dict[str, Any]:
         """Return what to show now, as a new value: Gradio compares it with the one before."""
-        if self._unprojected:
+        if not self._one_shape:
+            self._set(points="")
+        elif self._unprojected:
             for state in self._unprojected:
                 self._coords = self._frame.update(state)
             self._unprojected = []
@@ -151,13 +160,16 @@ class RunView:
 
     def _observe(self, latents: np.ndarray) -> None:
         self._path.append(latents[:1])
+        self._one_shape &= latents.shape[1:] == self._path[0].shape[1:]
         self._unprojected.append(latents[0])
 
     def _end(self, seconds: float | None, missing: Mapping[str, str]) -> None:
         """Turn from the live frame to the principal components of the whole path, and add what the end tells."""
         self.value()
         self._set(notes=told.not_recorded({"missing": missing}) + told.changed(self._changed))
-        if len(self._path) < 2:
+        if not self._one_shape:
+            self._set(notes=[*self._value["notes"], NO_PATH])
+        if len(self._path) < 2 or not self._one_shape:
             return
         whole = self._frame.finish()
         self._set(points=floats(whole.coords), axes=[rounded(r) for r in whole.explained_variance_ratio])
