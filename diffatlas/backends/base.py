@@ -29,6 +29,8 @@ class Capabilities:
     guidance_methods: bool = False
     #: Takes noise that is perturbed or interpolated (`diffatlas.params.Noise`).
     noise: bool = False
+    #: Takes LoRA files (`diffatlas.params.Lora`).
+    loras: bool = False
 
 
 @runtime_checkable

@@ -55,6 +55,7 @@ class LocalBackend:
         batch=True,
         guidance_methods=True,
         noise=True,
+        loras=True,
     )
 
     def __init__(

@@ -198,8 +198,12 @@ def _changes(base: GenerationParams, asked: Mapping[str, Any]) -> tuple[str, dic
         changes.setdefault("guidance_options", base.guidance_options if same else None)
     if changes.get("guidance_options") == {}:
         changes["guidance_options"] = None
-    if changes.get("model", base.model) != base.model and _has_native_size(base):
-        changes |= {"width": None, "height": None}
+    if changes.get("model", base.model) != base.model:
+        # What says which files of the base's model are meant, and what was trained for it.
+        changes |= {name: None for name in ("variant", "revision", "subfolder") if getattr(base, name)}
+        changes |= {"loras": ()} if base.loras else {}
+        if _has_native_size(base):
+            changes |= {"width": None, "height": None}
     try:
         base.replace(**changes).validate()
     except InvalidParams as error:

@@ -182,6 +182,11 @@ class LaneRun:
                 f"The backend {name!r} has its own guidance only: choose the plain method.",
                 field="guidance_method",
             )
+        if params.loras and not capabilities.loras:
+            return CapabilityError(
+                f"The backend {name!r} takes no LoRA files: leave them out, or choose the local backend.",
+                field="loras",
+            )
         return None
 
     def _take_turn(

@@ -102,6 +102,24 @@ def test_a_link_fills_the_form_and_runs_nothing(open_page):
     assert page.evaluate(STATUS) == "idle"
 
 
+def test_a_link_keeps_guidance_and_noise(open_page):
+    """Elsewhere the run would be another without them."""
+    method = "&guidance_method=apg&guidance_options=eta%3D0.5"
+    noise = "&noise=perturb,+seed%3D8,+amount%3D0.3"
+    page = open_page(query="?prompt=a+blue+ring&steps=5" + method + noise)
+    page.wait_for_function("document.querySelector('#field-prompt textarea').value === 'a blue ring'")
+    page.wait_for_function(
+        "document.querySelector('#field-noise :is(input, textarea)')?.value.includes('0.3')"
+    )
+    page.click("#field-run")
+    page.wait_for_function(f"{STATUS} === 'complete'")
+    run_id = page.evaluate("document.querySelector('.da-layer.da-temporary').dataset.id")
+    numbers = page.inner_text(".da-viewer")
+    assert "Adaptive projected" in numbers
+    assert "eta 0.5" in numbers.replace("=", " ")
+    assert run_id
+
+
 def test_a_wrong_link_says_what_is_wrong(open_page):
     page = open_page(query="?steps=many")
     page.get_by_text("which is no number").first.wait_for()

@@ -5,7 +5,7 @@ import pytest
 from diffatlas.errors import InvalidParams
 from diffatlas.library.study import Lane
 from diffatlas.operations.plan_lanes import lanes_of, method_name, number, params_of
-from diffatlas.params import GenerationParams
+from diffatlas.params import GenerationParams, Lora
 
 BASE = GenerationParams(prompt="a red circle", width=64, height=64)
 SD = "stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -49,6 +49,14 @@ def test_a_lane_says_what_it_sets_and_keeps_the_rest():
     _, lane = lanes_of(base, [{"scheduler": "euler", "guidance_method": "rescale", "backend": "local"}])
     assert lane.key == "b"
     assert params_of(base, lane) == base.replace(scheduler="euler", guidance_method="rescale")
+
+
+def test_another_model_has_neither_the_files_nor_the_loras_of_the_first():
+    base = BASE.replace(variant="fp16", revision="main", loras=(Lora("style.safetensors", 0.5),))
+    same, other = lanes_of(base, [{"scheduler": "euler"}, {"model": "shapes-dit"}])[1:]
+    assert params_of(base, same) == base.replace(scheduler="euler")
+    params = params_of(base, other)
+    assert (params.variant, params.revision, params.loras) == (None, None, ())
 
 
 def test_a_lane_may_ask_for_the_models_own_and_for_plain_guidance():
