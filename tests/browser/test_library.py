@@ -9,6 +9,9 @@ import pytest
 from serving import served_app
 from visiting import STATUS, run
 
+from diffatlas.library import Library
+from diffatlas.params import Noise
+
 pytestmark = pytest.mark.browser
 
 
@@ -102,7 +105,7 @@ def test_a_link_fills_the_form_and_runs_nothing(open_page):
     assert page.evaluate(STATUS) == "idle"
 
 
-def test_a_link_keeps_guidance_and_noise(open_page):
+def test_a_link_keeps_guidance_and_noise(open_page, app_folder):
     """Elsewhere the run would be another without them."""
     method = "&guidance_method=apg&guidance_options=eta%3D0.5"
     noise = "&noise=perturb,+seed%3D8,+amount%3D0.3"
@@ -114,10 +117,9 @@ def test_a_link_keeps_guidance_and_noise(open_page):
     page.click("#field-run")
     page.wait_for_function(f"{STATUS} === 'complete'")
     run_id = page.evaluate("document.querySelector('.da-layer.da-temporary').dataset.id")
-    numbers = page.inner_text(".da-viewer")
-    assert "Adaptive projected" in numbers
-    assert "eta 0.5" in numbers.replace("=", " ")
-    assert run_id
+    params = Library(app_folder / "runs").load(run_id).params
+    assert (params.guidance_method, params.guidance_options["eta"]) == ("apg", 0.5)
+    assert params.noise == Noise("perturb", seed=8, amount=0.3)
 
 
 def test_a_wrong_link_says_what_is_wrong(open_page):
