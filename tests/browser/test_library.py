@@ -114,6 +114,7 @@ def test_a_link_keeps_guidance_and_noise(open_page, app_folder):
     page.wait_for_function(
         "document.querySelector('#field-noise :is(input, textarea)')?.value.includes('0.3')"
     )
+    page.wait_for_timeout(1500)  # the page may still be filling other fields
     page.click("#field-run")
     page.wait_for_function(f"{STATUS} === 'complete'")
     run_id = page.evaluate("document.querySelector('.da-layer.da-temporary').dataset.id")
