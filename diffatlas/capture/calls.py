@@ -49,7 +49,8 @@ def watch(
     """Look on at a pipeline inside the context.
 
     call: around each call of the pipeline. Not around one inside another (a callback that calls the pipeline again),
-        nor around one on a second thread beside it: those run unseen, with all that they call.
+        nor around one on a second thread beside it, nor around those of other pipelines, which may share its parts:
+        they run unseen, with all that they call.
     denoiser, step: around each call of a denoiser and of a scheduler's ``step`` inside such a call, on its thread;
         and around those that a loop of one's own makes with the pipeline's parts. A ``step`` that calls another one
         is one step.
@@ -115,7 +116,7 @@ class Watch:
             # The classes whose ``__call__`` runs on this thread; None for a call that is not to be seen.
             self._local.calls, self._local.inner = [], []
         calls: list[type | None] = self._local.calls
-        if instance is self.pipe and not calls and self._owner is None:
+        if instance is self.pipe and self._owner is None:
             self.look_again()
             self._owner = threading.get_ident()
             calls.append(cls)
@@ -133,8 +134,7 @@ class Watch:
                     return proceed(*args, **kwargs)
                 finally:
                     self._local.inner.pop()
-        elif not calls and instance is not self.pipe:
-            return proceed(*args, **kwargs)
+        # Another pipeline's, which may use the same parts.
         calls.append(None)
         try:
             return proceed(*args, **kwargs)

@@ -17,6 +17,7 @@ from diffatlas.capture.calls import StepCall, Watch, first_tensor, prev_sample, 
 from diffatlas.capture.latent_grid import describe_packing, token_grid, unpack
 from diffatlas.capture.roles import Part, Pass, RoleFinder, Roles, parts_of
 from diffatlas.capture.spec import Capture
+from diffatlas.capture.text_inputs import given_texts
 from diffatlas.capture.trace import Trace
 from diffatlas.capture.x0 import gain, predict_x0
 from diffatlas.errors import CapabilityError, DiffAtlasError
@@ -54,6 +55,8 @@ class _Call:
     path: list[np.ndarray] = field(default_factory=list)
     #: (rows, columns) of packed latents.
     grid: tuple[int, int] | None = None
+    #: The texts of the conditional pass of the first step, whose words are told.
+    texts: list[torch.Tensor] = field(default_factory=list)
     #: Scheduler and x0 of the last step, where it was not due a preview.
     not_shown: tuple[Any, np.ndarray] | None = None
 
@@ -166,7 +169,7 @@ class Recorder:
                 self.trace.cosine_to_end[:] = cosines
                 steps[:] = with_cosine_to_end(tuple(steps), cosines)
         # No tensor of a call that is over is kept alive.
-        call.passes, call.returned, call.not_shown, call.roles = [], None, None, RoleFinder()
+        call.passes, call.returned, call.not_shown, call.roles, call.texts = [], None, None, RoleFinder(), []
 
     def _begin(self) -> None:
         """Forget the call before."""
@@ -294,6 +297,11 @@ class Recorder:
             if described is not None:
                 described = described | self._words(described, parts, cond, uncond)
                 self.trace.latent_provenance["attention"] = described
+                if cond is not None and "text" in described:
+                    # Copies: a callback may write into them.
+                    self._call.texts = [text.detach().clone() for text in _texts(parts[cond])]
+        elif self._call.texts and cond is not None:
+            self._see_new_text(_texts(parts[cond]))
         taken = self._attention.take(len(given.sample), cond, uncond)
         if cond is None and "attention" in self.trace.latent_provenance and parts:
             raise CapabilityError(
@@ -301,6 +309,18 @@ class Recorder:
                 " attention is left out."
             )
         return taken
+
+    def _see_new_text(self, texts: list[torch.Tensor]) -> None:
+        """Say where a callback has given the model another text than that whose words are told."""
+        import torch
+
+        first = self._call.texts
+        if len(texts) != len(first) or not all(torch.equal(a, b) for a, b in zip(texts, first, strict=True)):
+            self.trace.missing.setdefault(
+                "text",
+                f"The model was given another text from step {len(self.trace.steps) + 1} on: the words of its attention"
+                " are those of the first step.",
+            )
 
     def _words(
         self, described: Mapping[str, Any], parts: list[Part], cond: int | None, uncond: int | None
@@ -414,6 +434,12 @@ def planned_steps(pipe: Any, scheduler: Any, timestep: Any) -> int:
         if isinstance(told, int) and told > 0:
             return told
     return schedule.count_steps(scheduler, timestep)
+
+
+def _texts(part: Part) -> list[torch.Tensor]:
+    source = part.source
+    rows = range(*part.rows.indices(len(source.output)))
+    return given_texts(source.module, source.args, source.kwargs, rows)
 
 
 def _is_doubled(given: StepCall, part: Part) -> bool:

@@ -74,6 +74,15 @@ def samples(value: Any, row: int) -> Iterator[torch.Tensor]:
         yield value[row].flatten(1)
 
 
+def given_texts(
+    module: Any, args: tuple, kwargs: Mapping[str, Any], rows: Sequence[int]
+) -> list[torch.Tensor]:
+    """Return whatever a call of a denoiser was given that may be a text, of these samples, to compare two calls by."""
+    return [
+        text for _, value in text_inputs(module, args, kwargs) for row in rows for text in samples(value, row)
+    ]
+
+
 def laid_out(
     parts: Sequence[TextInput], length: int, masks: Mapping[str, Any], row: int, module: Any = None
 ) -> list[Token]:

@@ -25,6 +25,7 @@ NAMES = {
     "cosine_to_end": "the cosine to the end",
     "previews": "previews",
     "attention": "attention",
+    "text": "the words of later steps",
 }
 #: So many numbers of steps are told before the rest is counted.
 MOST = 8

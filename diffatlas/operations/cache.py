@@ -226,6 +226,7 @@ def _thinned_missing(provenance: Mapping[str, Any], capture: Capture) -> dict[st
     passes = predictions or capture.metrics or capture.attention != "off"
     asked = {
         "attention": capture.attention != "off",
+        "text": "cross" in capture.attention_kinds,
         "previews": previews,
         "x0_pred": capture.x0 or previews,
         "noise_pred": passes,

@@ -223,3 +223,53 @@ def test_a_loop_of_ones_own_with_the_parts_of_a_pipeline(sd_pipe: Any) -> None:
                 x = pipe.scheduler.step(pipe.unet(x, t, text).sample, t, x).prev_sample
     check_states(trace, seen[3:])
     assert trace.total_steps == 3
+
+
+def test_pipelines_that_share_their_parts_do_not_see_each_other(sd_pipe: Any) -> None:
+    """One denoiser and one scheduler in two pipelines, both observed; only the first is called."""
+    first = fresh(sd_pipe)
+    second = StableDiffusionImg2ImgPipeline(**first.components, requires_safety_checker=False)
+    with observe(first) as trace, observe(second) as other:
+        first(**arguments(first))
+    assert len(trace.steps) == 4
+    assert other.steps == []
+    with observe(second) as other:
+        first(**arguments(first))
+    assert other.steps == []
+
+
+def test_a_part_of_a_pipeline_is_observed_inside_it() -> None:
+    from zoo import ENTRIES
+
+    entry = next(e for e in ENTRIES if e.name == "KandinskyV22CombinedPipeline")
+    pipe = entry.build()
+    plain = pipe(**entry.call(pipe, guided=True, seed=1)).images
+    with observe(pipe.decoder_pipe) as inner, observe(pipe) as outer, truth(type(pipe.scheduler)) as seen:
+        image = pipe(**entry.call(pipe, guided=True, seed=1)).images
+    np.testing.assert_array_equal(plain, image)
+    check_states(inner, seen)
+    assert_same(inner, outer)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_prompt_that_is_exchanged_midway_is_said(sd_pipe: Any, in_place: bool) -> None:
+    pipe = fresh(sd_pipe)
+    negative, other = pipe.encode_prompt("a star", "cpu", 1, True, "")[1::-1]
+
+    def exchange(pipe: Any, i: int, t: Any, values: dict[str, Any]) -> dict[str, Any]:
+        if i == 1 and in_place:
+            values["prompt_embeds"].copy_(torch.cat([negative, other]))
+        elif i == 1:
+            values["prompt_embeds"] = torch.cat([negative, other])
+        return values
+
+    call = {
+        "callback_on_step_end": exchange,
+        "callback_on_step_end_tensor_inputs": ["latents", "prompt_embeds"],
+    }
+    with observe(pipe, Capture(attention="cross")) as trace:
+        pipe(**arguments(pipe), **call)
+    assert "another text from step 3 on" in trace.missing["text"]
+    with observe(pipe, Capture(attention="cross")) as trace:
+        pipe(**arguments(pipe))
+    assert trace.missing == {}
