@@ -147,6 +147,8 @@ def to_bytes(event: Event) -> bytes:
             arrays[f.name] = np.ascontiguousarray(value)
         elif isinstance(value, GenerationParams):
             rest[f.name] = value.to_dict()
+            found = {f"inputs/{i}": one.pixels for i, one in enumerate(value.inputs)}
+            arrays |= {name: np.ascontiguousarray(x) for name, x in found.items() if x is not None}
         else:
             rest[f.name] = value
     return save(arrays, metadata={"event": json.dumps(rest, allow_nan=True)})
@@ -163,6 +165,11 @@ def from_bytes(blob: bytes) -> Event:
         if "params" in rest:
             rest["params"] = GenerationParams.from_dict(rest["params"])
         arrays = load(blob)
+        if "params" in rest:
+            given = rest["params"].inputs
+            pixels = [arrays.pop(f"inputs/{i}", None) for i in range(len(given))]
+            seen = (one if x is None else one.with_pixels(x) for one, x in zip(given, pixels, strict=True))
+            rest["params"] = rest["params"].replace(inputs=tuple(seen))
         for field_name in _BY_NAME:
             named = [name for name in arrays if name.startswith(f"{field_name}/")]
             if named:

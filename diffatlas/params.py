@@ -13,6 +13,7 @@ from typing import Any
 
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import check_method
+from diffatlas.inputs import ImageInput, check_inputs, inputs_from
 
 MAX_SEED = 2**63 - 1
 MAX_STEPS = 1000
@@ -21,7 +22,15 @@ MAX_SIDE = 4096
 MAX_IMAGES = 64
 MAX_LORAS = 16
 #: Left out where they are None or empty, as in the runs that were made before there were such fields.
-_OPTIONAL = ("variant", "revision", "subfolder", "loras", "guidance_method", "guidance_options", "noise")
+_OPTIONAL = (
+    "variant", "revision", "subfolder", "loras", "guidance_method", "guidance_options", "noise", "extra", "inputs",
+)  # fmt: skip
+#: Characters that `GenerationParams.extra` may have as JSON.
+MAX_EXTRA = 20_000
+#: Arguments of a call that `GenerationParams` has fields for, or that are no part of a request.
+NOT_EXTRA = frozenset(
+    ["width", "height", "num_inference_steps", "num_images_per_prompt", "generator", "latents", "output_type", "return_dict", "callback", "callback_steps", "callback_on_step_end", "callback_on_step_end_tensor_inputs"]
+)
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?::[^:]+\.safetensors)?")
 
@@ -119,7 +128,8 @@ class GenerationParams:
     model: str = "shapes"
     prompt: str = ""
     negative_prompt: str = ""
-    seed: int = 0
+    #: None only of a recorded call whose noise came from no seed that could be told; a request must have one.
+    seed: int | None = 0
     num_inference_steps: int = 30
     guidance_scale: float = 5.0
     width: int | None = None
@@ -141,6 +151,10 @@ class GenerationParams:
     guidance_options: Mapping[str, float] | None = None
     #: What the noise is made of besides that of ``seed``; None for that alone.
     noise: Noise | None = None
+    #: Further arguments of the pipeline's call, plain values only (JSON): ``{"eta": 0.5, "strength": 0.6}``.
+    extra: Mapping[str, Any] | None = None
+    #: The pictures among its arguments; `ImageInput.of` makes one of a Pillow image.
+    inputs: tuple[ImageInput, ...] = ()
 
     def validate(self) -> GenerationParams:
         """Return self, or raise `InvalidParams` naming the first field that is wrong.
@@ -180,6 +194,8 @@ class GenerationParams:
             if not isinstance(self.noise, Noise):
                 raise InvalidParams("The noise must be of the class `diffatlas.params.Noise`.", field="noise")
             self.noise.validate(self.num_inference_steps)
+        check_inputs(self.inputs)
+        check_extra(self.extra, self.inputs)
         return self
 
     @property
@@ -189,8 +205,10 @@ class GenerationParams:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON types; what a request need not have only where it is set."""
-        data = asdict(replace(self, guidance_options=None))
+        data = asdict(replace(self, guidance_options=None, extra=None, inputs=()))
         data["loras"] = list(data["loras"]) or None
+        data["extra"] = json.loads(json.dumps(dict(self.extra))) if self.extra else None
+        data["inputs"] = [one.to_dict() for one in self.inputs] or None
         if self.guidance_options:
             data["guidance_options"] = {name: float(v) for name, v in self.guidance_options.items()}
         return {name: value for name, value in data.items() if value is not None or name not in _OPTIONAL}
@@ -208,6 +226,10 @@ class GenerationParams:
             data = {**data, "noise": _noise(data["noise"])}
         if "loras" in data:
             data = {**data, "loras": _loras(data["loras"])}
+        if "inputs" in data:
+            data = {**data, "inputs": inputs_from(data["inputs"] or ())}
+        if data.get("extra") is not None:
+            check_extra(data["extra"])
         return cls(**data)
 
     def replace(self, **changes: Any) -> GenerationParams:
@@ -228,6 +250,45 @@ class GenerationParams:
     def key(self) -> str:
         """SHA-256 of `canonical_json`: equal requests have equal keys."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def check_extra(extra: Any, inputs: tuple[ImageInput, ...] = ()) -> None:
+    """Raise `InvalidParams` for what cannot be further arguments of a call beside the pictures ``inputs``."""
+    if extra is None:
+        return
+    if not isinstance(extra, Mapping) or not all(isinstance(name, str) for name in extra):
+        raise InvalidParams("The extra arguments must be a dict by name.", field="extra")
+    for name, value in extra.items():
+        if not name.isidentifier() or name.startswith("_"):
+            raise InvalidParams(f"{name[:60]!r} is no name of an argument.", field="extra")
+        if name in NOT_EXTRA:
+            raise InvalidParams(
+                f"{name!r} cannot be an extra argument: it has a field of its own, or is no part of a request.",
+                field="extra",
+            )
+        if name in {one.name for one in inputs}:
+            raise InvalidParams(f"{name!r} is given twice: as a picture and as a value.", field="extra")
+        if not is_plain(value):
+            raise InvalidParams(
+                f"The extra argument {name!r} is of the type {type(value).__name__}: give numbers, texts, booleans, or "
+                "lists and dicts of them.",
+                field="extra",
+            )
+    if len(json.dumps(dict(extra))) > MAX_EXTRA:
+        raise InvalidParams(f"The extra arguments are longer than {MAX_EXTRA} characters.", field="extra")
+
+
+def is_plain(value: Any, depth: int = 4) -> bool:
+    """Whether a value is JSON: None, a boolean, text, a finite number, or lists and dicts of such."""
+    if value is None or isinstance(value, (bool, str)):
+        return True
+    if isinstance(value, (int, float)):
+        return math.isfinite(value)
+    if depth and isinstance(value, (list, tuple)):
+        return all(is_plain(each, depth - 1) for each in value)
+    if depth and isinstance(value, Mapping):
+        return all(isinstance(k, str) and is_plain(v, depth - 1) for k, v in value.items())
+    return False
 
 
 def _noise(data: Mapping[str, Any]) -> Noise:

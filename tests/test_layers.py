@@ -8,12 +8,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffatlas"
 
-BASE = {"errors", "guidance", "params", "events", "run"}
+BASE = {"errors", "guidance", "inputs", "params", "events", "run"}
 #: room -> the rooms of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
     "guidance": {"errors"},
-    "params": {"errors", "guidance"},
+    "inputs": {"errors"},
+    "params": {"errors", "guidance", "inputs"},
     "events": {"errors", "params"},
     "run": {"errors", "params", "events"},
     "geometry": {"errors"},
@@ -55,7 +56,7 @@ ALLOWED |= {
     },
     "__main__": {"cli"},
     # Lazily, for the public names.
-    "__init__": {"errors", "params", "run", "capture", "backends", "library", "operations"},
+    "__init__": {"errors", "inputs", "params", "run", "capture", "backends", "library", "operations"},
 }
 #: third-party module -> where it may be imported.
 ONLY_IN = {

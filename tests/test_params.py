@@ -4,8 +4,10 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from diffatlas.errors import InvalidParams, NotEnoughMemory, error_for
+from diffatlas.inputs import ImageInput
 from diffatlas.params import GenerationParams, Lora, Noise
 
 GOOD = GenerationParams(prompt="a red circle")
@@ -93,6 +95,8 @@ def test_every_field_decides_the_key():
         "revision": "main",
         "subfolder": "a/b",
         "loras": (Lora("a.safetensors"),),
+        "extra": {"eta": 0.5},
+        "inputs": (ImageInput.of("image", Image.new("RGB", (2, 2))),),
     }
     assert set(changed) | {"guidance_options"} == {f.name for f in fields(GenerationParams)}
     assert len({GOOD.replace(**{k: v}).key() for k, v in changed.items()} | {GOOD.key()}) == len(changed) + 1

@@ -11,6 +11,7 @@
       steps/step_0003.attention.safetensors   a map for each layer, "<kind>:<layer>"; where it was captured
       previews/step_0003_00.png  one per image of the batch
       images/image_00.png        the final images
+      inputs/input_00.png        the pictures that the run was given, in the order of ``params.inputs``; where it was
       marks.json                 name, tags, note, locked: what a person said of the run (`marks`); optional
 
 Each file but ``steps.jsonl`` is written under a temporary name and renamed, so that it is whole or absent.
@@ -144,6 +145,11 @@ def preview_file(folder: Path, index: int, image: int) -> Path:
 def image_file(folder: Path, index: int) -> Path:
     """Return the path of a final image."""
     return folder / "images" / f"image_{index:02d}.png"
+
+
+def input_file(folder: Path, index: int) -> Path:
+    """Return the path of a picture that the run was given."""
+    return folder / "inputs" / f"input_{index:02d}.png"
 
 
 def write_atomically(path: Path, data: bytes) -> None:

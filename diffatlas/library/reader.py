@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import DamagedRun, DiffAtlasError, RunNotFound
+from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.events import Step
+from diffatlas.inputs import ImageInput
 from diffatlas.library import format as layout
 from diffatlas.library.format import RunInfo
 from diffatlas.library.marks import read_marks
@@ -32,7 +33,7 @@ def read_run(folder: Path) -> Run:
         )
         return Run(
             id=manifest["id"],
-            params=GenerationParams.from_dict(manifest["params"]),
+            params=read_params(folder, manifest),
             status=status_of(manifest),
             created=manifest["created"],
             initial_latents=read_tensors(folder / layout.INITIAL).get("initial_latents"),
@@ -45,6 +46,32 @@ def read_run(folder: Path) -> Run:
             capture=manifest.get("capture", {}),
             error=manifest.get("error"),
         )
+
+
+def read_params(folder: Path, manifest: Mapping[str, Any]) -> GenerationParams:
+    """Return what was asked, with the pictures that the run was given as far as they are in its folder."""
+    params = GenerationParams.from_dict(manifest["params"])
+    if not params.inputs:
+        return params
+    return params.replace(
+        inputs=tuple(_with_pixels(folder, index, one) for index, one in enumerate(params.inputs))
+    )
+
+
+def _with_pixels(folder: Path, index: int, one: ImageInput) -> ImageInput:
+    from PIL import Image as Picture
+
+    path = layout.input_file(folder, index)
+    if not path.is_file():
+        return one
+    with Picture.open(path, formats=["PNG"]) as picture:
+        if picture.mode != ("L" if one.mode == "1" else one.mode) or picture.size != (one.width, one.height):
+            raise DamagedRun(f"The run in {folder.name} is damaged: {path.name} is another picture.")
+        pixels = np.asarray(picture).copy()
+    try:
+        return one.with_pixels(pixels)
+    except InvalidParams as error:
+        raise DamagedRun(f"The run in {folder.name} is damaged: {path.name} is another picture.") from error
 
 
 def read_info(folder: Path) -> RunInfo:

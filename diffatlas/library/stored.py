@@ -48,9 +48,9 @@ class StoredRun:
 
     @property
     def params(self) -> GenerationParams:
-        """What was asked, resolved."""
+        """What was asked, resolved, with the pictures that it was given."""
         with reader.reading(self.folder):
-            return GenerationParams.from_dict(self._manifest["params"])
+            return reader.read_params(self.folder, self._manifest)
 
     @property
     def status(self) -> str:

@@ -129,6 +129,10 @@ class RunWriter:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         if event.initial_latents is not None:
             self._tensors(self.folder / layout.INITIAL, {"initial_latents": event.initial_latents})
+        for index, one in enumerate(event.params.inputs):
+            if one.pixels is not None:
+                (self.folder / "inputs").mkdir(exist_ok=True)
+                self._picture(layout.input_file(self.folder, index), one.pixels)
         layout.WRITING.add(self._token)
         self._manifest = {
             "format": layout.FORMAT_VERSION,

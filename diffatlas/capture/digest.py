@@ -1,0 +1,235 @@
+"""What decides the results of a pipeline in memory, as one hash: weights, configs, adapters, tokenizers, code.
+
+The digest of the weights is taken where they lie, and anew whenever it is asked for, so that it is never that of
+weights which have changed since: by a step of training, a fused LoRA, or a write past autograd.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import types
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+from diffatlas.errors import CapabilityError
+from diffatlas.params import is_plain
+
+if TYPE_CHECKING:
+    import torch
+
+#: Whose code their version tells; of other code the source is hashed.
+PACKAGES = ("diffusers", "transformers", "torch", "peft", "tokenizers")
+#: Of a module: what is hashed in other ways, or decides nothing of what it computes.
+_NOT_STATE = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"})
+
+
+def digest_of(pipe: Any) -> str:
+    """Return the SHA-256 (hex) of everything in a pipeline that decides its results, its scheduler's state included.
+
+    Of each tensor, type, shape, and two sums modulo 2^64 (Fletcher 1982) over its bytes as 64-bit words w_i, mixed to
+    m_i = w_i xor (w_i >> 29): sum m_i and sum i m_i. They are exact on every device, so weights that are equal have one
+    digest wherever they lie; they tell changes of every kind apart but those made to deceive.
+
+    Raises `CapabilityError` where something decides the results that cannot be told: hooks, weights that are not here,
+    code without a source, parts of an unknown kind.
+    """
+    digest = hashlib.sha256()
+    parts = {name: part for name, part in sorted(_parts(pipe)) if part is not None}
+    digest.update(_json({"pipeline": code_of(type(pipe)), "state": plain_state(pipe)}))
+    for name, part in parts.items():
+        digest.update(f"\0{name}\0".encode())
+        for piece in _told(name, part):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def weight_sums(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return (sum m_i, sum i m_i) modulo 2^64 of a tensor's bytes as mixed words m_i, i from 0; see `digest_of`."""
+    import torch
+
+    data = tensor.detach().contiguous().view(-1)
+    data = data.view(torch.uint8) if data.numel() else data.new_zeros(0, dtype=torch.uint8)
+    if over := -data.numel() % 8:
+        data = torch.cat([data, data.new_zeros(over)])
+    try:
+        words = data.view(torch.int64)
+    except RuntimeError:  # Bytes that begin in the middle of a word.
+        words = data.clone().view(torch.int64)
+    # What fits a CPU's cache, and what keeps a GPU busy.
+    size = 1 << (16 if words.device.type == "cpu" else 24)
+    places = torch.arange(min(size, len(words)), device=words.device)
+    plain = placed = 0
+    for start in range(0, len(words), size):
+        chunk = words[start : start + size]
+        mixed = chunk ^ (chunk >> 29)
+        part = int(mixed.sum())
+        plain += part
+        placed += start * part + int((mixed * places[: len(chunk)]).sum())
+    return plain % 2**64, placed % 2**64
+
+
+def code_of(cls: type) -> str:
+    """Return what pins the code of a class: its package's version, or the hash of its source and its parents'.
+
+    Raises `CapabilityError` where there is no source.
+    """
+    return f"{cls.__module__}.{cls.__qualname__} {_code(cls)}"
+
+
+@lru_cache(maxsize=4096)
+def _code(cls: type) -> str:
+    package = cls.__module__.partition(".")[0]
+    if package in PACKAGES:
+        foreign = [
+            name
+            for name in ("forward", "__call__", "step", "encode", "decode")
+            if isinstance(method := cls.__dict__.get(name), types.FunctionType)
+            and method.__module__.partition(".")[0] not in (package, "torch")
+        ]
+        if not foreign:
+            return _version(package)
+    sources = []
+    for each in cls.__mro__:
+        if each.__module__.partition(".")[0] in (
+            *PACKAGES,
+            "builtins",
+            "typing",
+            "abc",
+            "collections",
+            "enum",
+        ):
+            continue
+        try:
+            sources.append(inspect.getsource(each))
+        except (OSError, TypeError) as error:
+            raise CapabilityError(
+                f"The code of {each.__qualname__} has no source, so what decides its results cannot be told."
+            ) from error
+    return hashlib.sha256("\0".join(sources).encode()).hexdigest()
+
+
+@lru_cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def plain_state(thing: Any) -> dict[str, Any]:
+    """Return the public attributes of an object that are plain values."""
+    state = {str(k): v for k, v in vars(thing).items() if not str(k).startswith("_")}
+    return {k: _plain(v) for k, v in sorted(state.items()) if k not in _NOT_STATE and _is_plain(v)}
+
+
+def _parts(pipe: Any) -> list[tuple[str, Any]]:
+    components = getattr(pipe, "components", None)
+    if not isinstance(components, Mapping):
+        components = {n: v for n, v in vars(pipe).items() if hasattr(v, "config") or hasattr(v, "forward")}
+    return list(components.items())
+
+
+def _told(name: str, part: Any) -> Iterator[bytes]:
+    """Yield what decides a component's results."""
+    import torch
+
+    if isinstance(part, torch.nn.Module):
+        yield from _module(name, part)
+    elif isinstance(part, torch.Tensor):
+        yield _tensor(name, part)
+    elif callable(getattr(part, "get_vocab", None)):
+        backend = getattr(part, "backend_tokenizer", None)
+        rules = backend.to_str() if backend is not None else sorted(part.get_vocab().items())
+        yield _json([code_of(type(part)), rules, _plain_part(part.init_kwargs), _plain(plain_state(part))])
+    elif callable(getattr(part, "step", None)) and hasattr(part, "config"):
+        yield from _scheduler(part)
+    elif callable(getattr(part, "to_dict", None)):
+        yield _json([code_of(type(part)), _plain_part(part.to_dict())])
+    elif hasattr(part, "config") and isinstance(part.config, Mapping):
+        yield _json([code_of(type(part)), _plain_part(part.config), plain_state(part)])
+    elif isinstance(part, (list, tuple)):
+        for i, each in enumerate(part):
+            yield from _told(f"{name}.{i}", each)
+    elif _is_plain(part):
+        yield _json(_plain(part))
+    else:
+        raise CapabilityError(
+            f"What decides the results of {name} ({type(part).__name__}) cannot be told: it has no config."
+        )
+
+
+def _scheduler(part: Any) -> Iterator[bytes]:
+    """A scheduler: its class and config, which a run begins from. Its state is that of the last run."""
+    yield _json([code_of(type(part)), _plain_part(part.config)])
+
+
+def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
+    """A module: code and plain state of every module in it, adapters and attention processors; then its tensors."""
+    if hasattr(root, "config"):
+        config = root.config.to_dict() if hasattr(root.config, "to_dict") else dict(root.config)
+        # Names with an underscore say how it came here.
+        yield _json({k: _plain_part(v) for k, v in sorted(config.items()) if not str(k).startswith("_")})
+    for path, module in root.named_modules():
+        where = f"{name}.{path}".rstrip(".")
+        _check_told(where, module)
+        state = {k: _plain(v) for k, v in sorted(vars(module).items()) if _is_state(k) and _is_plain(v)}
+        processor = vars(module).get("processor")
+        if processor is not None and not hasattr(processor, "named_parameters"):
+            state["processor"] = [code_of(type(processor)), plain_state(processor)]
+        yield _json([path, code_of(type(module)), module.training, state])
+    for path, tensor in (*root.named_parameters(), *root.named_buffers()):
+        yield _tensor(f"{name}.{path}", tensor)
+
+
+def _check_told(where: str, module: torch.nn.Module) -> None:
+    if hasattr(module, "_hf_hook") or any(
+        vars(module).get(hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks")
+    ):
+        raise CapabilityError(f"{where} has hooks, which may change what it computes.")
+    if callable(vars(module).get("forward")) or hasattr(module, "_orig_mod"):
+        raise CapabilityError(f"The forward of {where} has been replaced by another one.")
+
+
+def _tensor(where: str, tensor: torch.Tensor) -> bytes:
+    if tensor.is_meta:
+        raise CapabilityError(f"The weights of {where} are not in memory.")
+    if type(tensor).__name__ not in ("Parameter", "Tensor") or tensor.layout.__str__() != "torch.strided":
+        raise CapabilityError(
+            f"The weights of {where} are of a kind ({type(tensor).__name__}) that has no digest."
+        )
+    return _json([where, str(tensor.dtype), list(tensor.shape), weight_sums(tensor)])
+
+
+def _is_state(name: str) -> bool:
+    return name not in _NOT_STATE and not (name.startswith("_") and not name.startswith("_active"))
+
+
+def _is_plain(value: Any) -> bool:
+    return is_plain(value) or (isinstance(value, (set, frozenset)) and all(map(is_plain, value)))
+
+
+def _plain(value: Any) -> Any:
+    return sorted(map(str, value)) if isinstance(value, (set, frozenset)) else value
+
+
+def _plain_part(value: Any) -> Any:
+    """What of a config is plain; the rest as text without an address in memory."""
+    if isinstance(value, Mapping):
+        return {
+            str(k): _plain_part(v)
+            for k, v in sorted(value.items(), key=lambda pair: str(pair[0]))
+            if not str(k).startswith("_") and k != "name_or_path"
+        }
+    if isinstance(value, (list, tuple)):
+        return [_plain_part(v) for v in value]
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return value if is_plain(value) else str(value).partition(" at 0x")[0]
+
+
+def _json(data: Any) -> bytes:
+    return json.dumps(data, sort_keys=True, default=str).encode()
