@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffatlas import errors
     from diffatlas.backends import open_backend
-    from diffatlas.capture import Capture, observe
+    from diffatlas.capture import Capture
+    from diffatlas.inputs import ImageInput
     from diffatlas.library import Library
     from diffatlas.library.opening import open_run
+    from diffatlas.operations.observe import observe
     from diffatlas.operations.trace import trace
     from diffatlas.params import GenerationParams, Lora
     from diffatlas.run import Run
@@ -28,6 +30,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Capture",
     "GenerationParams",
+    "ImageInput",
     "Library",
     "Lora",
     "Run",
@@ -43,10 +46,11 @@ __all__ = [
 _HOMES = {
     "Capture": "diffatlas.capture",
     "GenerationParams": "diffatlas.params",
+    "ImageInput": "diffatlas.inputs",
     "Library": "diffatlas.library",
     "Lora": "diffatlas.params",
     "Run": "diffatlas.run",
-    "observe": "diffatlas.capture",
+    "observe": "diffatlas.operations.observe",
     "open_backend": "diffatlas.backends",
     "open_run": "diffatlas.library.opening",
     "trace": "diffatlas.operations.trace",

@@ -29,8 +29,11 @@ _OPTIONAL = (
 MAX_EXTRA = 20_000
 #: Arguments of a call that `GenerationParams` has fields for, or that are no part of a request.
 NOT_EXTRA = frozenset(
-    ["width", "height", "num_inference_steps", "num_images_per_prompt", "generator", "latents", "output_type", "return_dict", "callback", "callback_steps", "callback_on_step_end", "callback_on_step_end_tensor_inputs"]
-)
+    (
+        "width", "height", "num_inference_steps", "num_images_per_prompt", "generator", "latents", "output_type",
+        "return_dict", "callback", "callback_steps", "callback_on_step_end", "callback_on_step_end_tensor_inputs",
+    )
+)  # fmt: skip
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 _HUB_ID = re.compile(r"[\w][\w.-]*/[\w][\w.-]*(?::[^:]+\.safetensors)?")
 

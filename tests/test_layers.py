@@ -21,7 +21,7 @@ ALLOWED = {
     "glossary": set(),
     "settings": {"errors"},
     "registry": {"errors", "params", "settings"},
-    "capture": BASE | {"geometry"},
+    "capture": BASE | {"geometry", "__init__"},
     "shapes": BASE | {"geometry"},
     "lab2d": {"errors"},
     "library": BASE | {"geometry", "settings"},

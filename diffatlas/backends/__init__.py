@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 _BACKENDS = {"local": ("diffatlas.backends.local", "LocalBackend")}
 
 
-def open_backend(name: str = "local", **options: Any) -> Backend:
-    """Open a backend by name; ``options`` go to its constructor.
+def open_backend(name: str = "local", /, **options: Any) -> Backend:
+    """Open a backend by name; ``options`` go to its constructor, also those called ``name``.
 
     Raises:
         InvalidParams: the name is not one of the backends, or the backend has no such option.

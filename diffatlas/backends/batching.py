@@ -99,7 +99,9 @@ def run_batch(
     try:
         with ExitStack() as stack:
             stack.enter_context(steer_noise(pipe, [cell.noise for cell in cells]))
-            trace = stack.enter_context(observe(pipe, watched, on_start=on_start, on_step=on_step))
+            trace = stack.enter_context(
+                observe(pipe, watched, on_start=on_start, on_step=on_step, keep=False)
+            )
             stack.enter_context(steer_guidance(pipe, plans, scale, trace))
             output = pipe(**arguments)
     except Stopped:

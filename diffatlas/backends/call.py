@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from diffatlas.backends.loading import Loaded
+from diffatlas.capture.asked import guides_by_true_cfg
 from diffatlas.errors import CapabilityError
+from diffatlas.inputs import arguments_of
 from diffatlas.params import GenerationParams
 
 
@@ -33,6 +35,10 @@ def call_arguments(
         "height": params.height,
         "generator": generators[0] if n == 1 else generators,
     }
+    for side in ("width", "height"):
+        if params.inputs and side not in accepted:
+            # It is that of a picture.
+            del arguments[side]
     if n > 1:
         arguments["num_images_per_prompt"] = n
     true_cfg = guides_by_true_cfg(accepted)
@@ -52,15 +58,12 @@ def call_arguments(
     if "use_resolution_binning" in accepted:
         # Binning would run at another size than the one asked for and resize the image.
         arguments["use_resolution_binning"] = False
+    arguments |= dict(params.extra or {}) | arguments_of(params.inputs)
     missing = sorted(set(arguments) - set(accepted))
     if missing:
-        raise CapabilityError(f"{loaded.info.name} does not take {missing[0]}.", field=missing[0])
+        given = {one.name for one in params.inputs}
+        field = (
+            "extra" if missing[0] in (params.extra or {}) else "inputs" if missing[0] in given else missing[0]
+        )
+        raise CapabilityError(f"{loaded.info.name} does not take {missing[0]}.", field=field)
     return arguments
-
-
-def guides_by_true_cfg(accepted: Mapping[str, Any]) -> bool:
-    """Whether the scale that users mean is ``true_cfg_scale``, from the parameters of a pipeline's call.
-
-    Pipelines with distilled guidance call the classifier-free scale so; it is meant where it is on by default.
-    """
-    return "true_cfg_scale" in accepted and (accepted["true_cfg_scale"].default or 0) > 1

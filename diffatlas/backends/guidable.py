@@ -1,31 +1,33 @@
-"""Which guidance methods a model should take, from its config files alone."""
+"""Which guidance methods a model should take, from its configs alone."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-from diffatlas.backends.call import guides_by_true_cfg
-from diffatlas.errors import CapabilityError
+from diffatlas.backends.parts import Parts
+from diffatlas.capture.asked import guides_by_true_cfg
+from diffatlas.errors import CapabilityError, ModelLoadError
 from diffatlas.guidance import METHODS, all_options
 from diffatlas.params import GenerationParams
 
 
-def guidance_methods(folder: Path) -> tuple[str, ...]:
-    """Return the names of `METHODS` that should work with the model in ``folder``, without loading it.
+def guidance_methods(parts: Parts) -> tuple[str, ...]:
+    """Return the names of `METHODS` that should work with a model, by its configs.
 
     None of them where the model makes one prediction a step: guidance that is an input of the model or distilled
     into it. Those that need layers changed (pag, slg) for UNets, and for transformers that are made of blocks. What
     the files cannot tell, the run says by a `CapabilityError`.
     """
-    index = _read(folder / "model_index.json")
-    unet, transformer = (_read(folder / part / "config.json") for part in ("unet", "transformer"))
-    if not _guides(str(index.get("_class_name"))):
+    try:
+        index, unet, transformer = parts.index, parts.config("unet"), parts.config("transformer")
+    except ModelLoadError:
+        # Loading the model will say what is wrong with its files.
+        return ()
+    if not _guides(parts.pipeline):
         return ()
     if index.get("is_distilled") or unet.get("time_cond_proj_dim") or transformer.get("guidance_embeds"):
         return ()
@@ -33,15 +35,15 @@ def guidance_methods(folder: Path) -> tuple[str, ...]:
     return tuple(name for name, method in METHODS.items() if perturbs or not method.perturbs)
 
 
-def fit_guidance(params: GenerationParams, folder: Path, name: str) -> GenerationParams:
+def fit_guidance(params: GenerationParams, parts: Parts, name: str) -> GenerationParams:
     """Return ``params`` with all options of their guidance method filled in.
 
-    Raises `CapabilityError` where the model in ``folder``, called ``name``, does not take the method.
+    Raises `CapabilityError` where the model, called ``name``, does not take the method.
     """
     method = params.guidance_method
     if method is None:
         return params
-    methods = guidance_methods(folder)
+    methods = guidance_methods(parts)
     if method not in methods:
         why = (
             f"it takes {', '.join(methods)}"
@@ -54,21 +56,9 @@ def fit_guidance(params: GenerationParams, folder: Path, name: str) -> Generatio
     return params.replace(guidance_options=all_options(method, params.guidance_options) or None)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Return a config; {} where there is none that can be read (loading the model will say so)."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
-
-
 @lru_cache
-def _guides(pipeline: str) -> bool:
-    """Whether a pipeline class of diffusers runs classifier-free guidance by the arguments that it is called with."""
-    import diffusers
-
-    cls = getattr(diffusers, pipeline, None)
+def _guides(cls: type | None) -> bool:
+    """Whether a pipeline class runs classifier-free guidance by the arguments that it is called with."""
     if cls is None:
         return False
     call: Mapping[str, Any] = inspect.signature(cls.__call__).parameters

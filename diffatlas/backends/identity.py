@@ -7,8 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from diffatlas.backends import loading, model_info, schedulers
+from diffatlas.backends import model_info, schedulers
 from diffatlas.backends.model_info import ModelSource
+from diffatlas.capture.ran_on import plain
 from diffatlas.capture.spec import CAPTURE_FORMAT
 from diffatlas.params import GenerationParams
 from diffatlas.steering import STEERING_FORMAT
@@ -38,18 +39,37 @@ def identity_of(
     None where the scheduler is not one of diffusers', or a LoRA is not on this machine yet, so that it cannot be known
     without loading.
     """
+    scheduler = _scheduler(folder, params.scheduler)
+    if scheduler is None or loras is None:
+        return None
+    model = source.entry.id if source.entry else ""
+    told = dict(variant) if isinstance(variant, Mapping) else variant
+    identity = identity_from(model, revision, told, scheduler, device, dtype, params, batched, loras)
+    inside = "commit" in revision and source.subfolder
+    return identity | {"subfolder": source.subfolder} if inside else identity
+
+
+def identity_from(
+    model: str,
+    revision: Mapping[str, str],
+    variant: str | dict[str, str] | None,
+    scheduler: Mapping[str, Any],
+    device: str,
+    dtype: str,
+    params: GenerationParams,
+    batched: bool,
+    loras: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return `identity_of`, of a model and a scheduler that are told already."""
     import diffusers
     import torch
     import transformers
 
-    scheduler = _scheduler(folder, params.scheduler)
-    if scheduler is None or loras is None:
-        return None
     identity = {
-        "model": source.entry.id if source.entry else "",
+        "model": model,
         "revision": dict(revision),
-        "variant": dict(variant) if isinstance(variant, Mapping) else variant,
-        "scheduler": scheduler,
+        "variant": variant,
+        "scheduler": dict(scheduler),
         "dtype": dtype,
         "device": device.partition(":")[0],
         "versions": {
@@ -59,8 +79,6 @@ def identity_of(
             "capture": CAPTURE_FORMAT,
         },
     }
-    if "commit" in revision and source.subfolder:
-        identity["subfolder"] = source.subfolder
     if loras:
         identity["loras"] = [dict(lora) for lora in loras]
         identity["versions"]["peft"] = version("peft")
@@ -77,7 +95,11 @@ def _scheduler(folder: Path, name: str | None) -> dict[str, Any] | None:
     own = getattr(diffusers, str(config.get("_class_name")), None)
     if own is None or name is None:
         return None
-    scheduler = schedulers.build(own.from_config(config), name)
+    return scheduler_told(schedulers.build(own.from_config(config), name))
+
+
+def scheduler_told(scheduler: Any) -> dict[str, Any]:
+    """Return class and config of a scheduler as an identity has them."""
     # Names with an underscore say how the config came about, some in an order that changes by process.
     settings = {key: value for key, value in scheduler.config.items() if not key.startswith("_")}
-    return {"class": type(scheduler).__name__, "config": loading.plain(settings)}
+    return {"class": type(scheduler).__name__, "config": plain(settings)}

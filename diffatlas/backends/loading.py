@@ -11,7 +11,9 @@ from typing import Any
 
 from diffatlas.backends import model_info
 from diffatlas.backends.model_info import ModelInfo, ModelSource
+from diffatlas.backends.parts import FolderParts, Parts, PipeParts
 from diffatlas.backends.weights import Weights, find_weights, variant_of
+from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
 
 #: A run needs about this much more than its weights (activations, text embeddings, the decoder).
@@ -38,7 +40,8 @@ class Loaded:
 
     pipe: Any
     source: ModelSource
-    folder: Path
+    #: None for a pipeline that was handed in.
+    folder: Path | None
     info: ModelInfo
     device: str
     dtype: str
@@ -46,8 +49,15 @@ class Loaded:
     revision: Mapping[str, str]
     #: The variant of the weights that were read, by component where they differ; None for plain files.
     variant: str | dict[str, str] | None = None
+    #: Of a pipeline that was handed in: its scheduler then, whatever a run has put in its place.
+    own_scheduler: Any = None
     #: The LoRAs that are on it for a run: file name, SHA-256, weight, layers.
     loras: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def parts(self) -> Parts:
+        """The configs of its components."""
+        return PipeParts(self.pipe) if self.folder is None else FolderParts(self.folder)
 
     @property
     def call_parameters(self) -> Mapping[str, inspect.Parameter]:
@@ -261,39 +271,16 @@ def release(device: str | None) -> None:
 
 def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
     """Return what a run ran on, as plain JSON types."""
-    import platform
-
-    import diffusers
-    import torch
-    import transformers
-
-    from diffatlas import __version__
-    from diffatlas.run import timestamp
-
+    if loaded.folder is None:
+        return in_memory(loaded.pipe, loaded.source.model, scheduler, loaded.revision) | _named(loaded)
     hub = loaded.source.folder is None
-    if loaded.device.startswith("cuda"):
-        device_name = torch.cuda.get_device_name(loaded.device)
-    else:
-        device_name = platform.processor() or platform.machine()
     return {
         "model": loaded.source.model,
         "source": "hub" if hub else "embedded" if loaded.source.entry else "folder",
         "revision": dict(loaded.revision),
         **_named(loaded),
         "pipeline": type(loaded.pipe).__name__,
-        "scheduler": {"class": type(scheduler).__name__, "config": plain(scheduler.config)},
-        "dtype": loaded.dtype,
-        "device": loaded.device,
-        "device_name": device_name,
-        "threads": torch.get_num_threads(),
-        "versions": {
-            "diffatlas": __version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "transformers": transformers.__version__,
-        },
-        "started": timestamp(),
+        **environment(scheduler, loaded.device, loaded.dtype),
     }
 
 
@@ -344,23 +331,6 @@ def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
                 header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
             return next((t["dtype"] for key, t in header.items() if key != "__metadata__"), None)
     return None
-
-
-def plain(value: Any) -> Any:
-    """Return a config as JSON types; non-finite numbers and other objects as text."""
-    import math
-
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float) and math.isfinite(value):
-        return value
-    return str(value)
 
 
 def _first_line(error: BaseException) -> str:

@@ -14,18 +14,20 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import batching, decoding, guidable, loading, loras, model_info, schedulers
+from diffatlas.backends import batching, decoding, given, guidable, loading, loras, model_info, schedulers
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.failures import as_event, as_typed
-from diffatlas.backends.identity import identity_of
+from diffatlas.backends.identity import identity_from, identity_of, scheduler_told
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.outcome import Stopped, check_finite, check_light, pictures
+from diffatlas.backends.parts import FolderParts, Parts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.weights import variant_of
+from diffatlas.capture.ran_on import revision_of
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, ModelLoadError, UnknownModel
+from diffatlas.errors import BackendFailure, InvalidParams, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
 from diffatlas.run import new_run_id
 from diffatlas.settings import settings
@@ -44,6 +46,11 @@ class LocalBackend:
         dtype: "auto", "fp32", "fp16" or "bf16".
         ignore_memory: load a model even where it is expected not to fit.
         Each is taken from `diffatlas.settings` where it is None.
+        pipe: a pipeline of diffusers that is in memory. Requests that name no model of their own run on it, and it is
+            left as it was. It stays where it is, and in its dtype.
+        name: what it is called as a model; its folder, its id on the Hub or its class where None.
+
+    Raises `CapabilityError` for a pipeline that cannot be observed, `InvalidParams` for options that do not fit.
     """
 
     name = "local"
@@ -59,7 +66,12 @@ class LocalBackend:
     )
 
     def __init__(
-        self, device: str | None = None, dtype: str | None = None, ignore_memory: bool | None = None
+        self,
+        device: str | None = None,
+        dtype: str | None = None,
+        ignore_memory: bool | None = None,
+        pipe: Any = None,
+        name: str | None = None,
     ) -> None:
         chosen = settings()
         self._device = chosen.device if device is None else device
@@ -67,9 +79,43 @@ class LocalBackend:
         self._ignore_memory = chosen.ignore_memory if ignore_memory is None else ignore_memory
         self._lock = threading.Lock()
         self._resident: Loaded | None = None
+        #: Pipelines that were handed in, by name, each as it was when it was last looked at.
+        self._given: dict[str, Loaded] = {}
+        self._own_model: str | None = None
+        if pipe is not None:
+            if device is not None or dtype is not None:
+                raise InvalidParams(
+                    "A pipeline that is handed in stays on its device and in its dtype: move it with pipe.to(...).",
+                    field="device",
+                )
+            self._own_model = self.add(pipe, name)
+        elif name is not None:
+            raise InvalidParams("A name is for a pipeline: give pipe as well.", field="name")
+
+    def add(self, pipe: Any, name: str | None = None) -> str:
+        """Take a pipeline in memory as a model beside the others, and return what it is called.
+
+        Raises as the constructor does, and `InvalidParams` where another pipeline is called so.
+        """
+        loaded = given.loaded_from(pipe, name)
+        held = self._given.get(loaded.source.model)
+        if held is not None and held.pipe is not pipe:
+            raise InvalidParams(
+                f"Another pipeline is called {loaded.source.model!r}: give this one another name.",
+                field="name",
+            )
+        self._given[loaded.source.model] = loaded
+        return loaded.source.model
+
+    @property
+    def own_model(self) -> str | None:
+        """What the pipeline is called that was handed in when the backend was opened."""
+        return self._own_model
 
     def info(self, model: str) -> ModelInfo | None:
         """Return what can be known of a model without loading it; None for one not yet fetched."""
+        if model in self._given:
+            return self._given[model].info
         source = model_info.find_source(model)
         return model_info.describe(model, source.folder, source.entry) if source.folder else None
 
@@ -78,8 +124,10 @@ class LocalBackend:
 
         Raises `UnknownModel` or `ModelLoadError`.
         """
+        if model in self._given:
+            return guidable.guidance_methods(self._given[model].parts)
         folder = self._folder(model_info.find_source(model))
-        return guidable.guidance_methods(folder) if folder else ()
+        return guidable.guidance_methods(FolderParts(folder)) if folder else ()
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Return ``params`` with size, scheduler and guidance options filled in, without loading anything.
@@ -94,23 +142,33 @@ class LocalBackend:
         """
         params.validate()
         loras.check(params.loras)
-        source = model_info.source_of(params)
+        source = self._source(params)
+        params = params.replace(model=source.model)
+        if source.model in self._given:
+            held = self._given[source.model]
+            if not self._lock.locked():
+                held = given.loaded_from(held.pipe, source.model)
+            given.check(held, params)
+            return _fit(params, held.parts, held.info)
         folder = self._folder(source)
         if folder is None:
             return params
-        return _fit(params, folder, model_info.describe(params.model, folder, source.entry))
+        return _fit(params, FolderParts(folder), model_info.describe(params.model, folder, source.entry))
 
     def identity(self, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
         """Return what decides the result of ``params`` (resolved) besides them, without loading the model.
 
         It is what a run of them stores as ``provenance["identity"]``; `identity_of` lists what is in it.
         ``batched``: as a cell of a batch.
-        None where it cannot be known yet: the model is not on this machine.
+        None where it cannot be known: the model is not on this machine yet, or it is a pipeline in memory of which
+        something decides the results that cannot be told (`diffatlas.capture.digest`).
 
         Raises `UnknownModel` or `ModelLoadError` for a model that cannot run, `InvalidParams` for a device
         that cannot be used.
         """
-        source = model_info.source_of(params)
+        source = self._source(params)
+        if source.model in self._given:
+            return _identity(self._held(source.model), params, batched)
         resident = self._resident
         if resident is not None and resident.source == source:
             # What would run, even where the files have changed since.
@@ -162,7 +220,7 @@ class LocalBackend:
             CapabilityError: the latents are not of a form that this VAE decodes.
             The typed errors of `diffatlas.backends.loading.load`.
         """
-        source = model_info.source_of(params)
+        source = self._source(params)
         if not self._lock.acquire(timeout=wait):
             raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
         try:
@@ -177,6 +235,8 @@ class LocalBackend:
 
     def is_loaded(self, model: str) -> bool:
         """Return whether a model is resident, without waiting; False for an unknown one."""
+        if model in self._given:
+            return True
         resident = self._resident
         try:
             return resident is not None and resident.source == model_info.find_source(model)
@@ -193,8 +253,27 @@ class LocalBackend:
 
         Raises the typed errors of `diffatlas.backends.loading.load`.
         """
+        if model in self._given:
+            return self._given[model].pipe
         with self._lock:
             return self._load(model_info.find_source(model)).pipe
+
+    def _source(self, params: GenerationParams) -> model_info.ModelSource:
+        """Return the model that a request runs on: one that was handed in, or one of the registry or a folder."""
+        model = params.model
+        if self._own_model is not None and model == GenerationParams.model:
+            model = self._own_model
+        return self._given[model].source if model in self._given else model_info.source_of(params)
+
+    def _held(self, model: str) -> Loaded:
+        """Return a pipeline that was handed in as it is now; while a run may be on it, as it was before that."""
+        return self._given[model] if self._lock.locked() else self._look_again(model)
+
+    def _look_again(self, model: str) -> Loaded:
+        """Return a pipeline that was handed in, after somebody may have moved or changed it."""
+        pipe = self._given[model].pipe
+        self._given[model] = replace(given.loaded_from(pipe, model), revision=revision_of(pipe))
+        return self._given[model]
 
     def _work(self, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping) -> None:
         """Wait for the device, load, run; every outcome becomes an event."""
@@ -239,14 +318,19 @@ class LocalBackend:
         try:
             cells = [self.resolve(cell) for cell in cells]
             params = cells[0]
-            source = model_info.source_of(params)
+            source = self._source(params)
             while not held:
                 if stopping():
                     raise Stopped
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
-            with loras.applied(loaded, params.loras, self._free) as loaded:
-                run(loaded, [_fit(cell, loaded.folder, loaded.info) for cell in cells])
+            with ExitStack() as stack:
+                give_up: Callable[[], None] = self._free
+                if loaded.folder is None:
+                    stack.enter_context(given.left_as_it_was(loaded.pipe))
+                    give_up = given.not_as_it_was
+                loaded = stack.enter_context(loras.applied(loaded, params.loras, give_up))
+                run(loaded, [_fit(cell, loaded.parts, loaded.info) for cell in cells])
         except Stopped:
             put(events.Finished(status="stopped", seconds=0.0))
         except Exception as error:
@@ -258,12 +342,17 @@ class LocalBackend:
                 self._lock.release()
 
     def _load(self, source: model_info.ModelSource) -> Loaded:
-        """Return the resident pipeline if it is this model's, else load it in its place."""
+        """Return the pipeline that was handed in, or the resident one if it is this model's, else load it.
+
+        The caller holds the device.
+        """
+        if source.model in self._given:
+            return self._look_again(source.model)
         if self._resident and self._resident.source == source:
             return self._resident
         device = loading.pick_device(self._device)
         self._free()
-        if source.folder is None and source.entry.mem and not self._ignore_memory:
+        if source.folder is None and source.entry and source.entry.mem and not self._ignore_memory:
             # Before gigabytes are fetched for nothing; exact once the files are here.
             loading.check_memory(source.entry.name, int(source.entry.mem * 1e9), loading.free_memory(device))
         folder = loading.fetch(source)
@@ -331,7 +420,9 @@ class LocalBackend:
             with ExitStack() as stack:
                 stack.enter_context(steer_noise(pipe, by_image(params.noise, count)))
                 watched = replace(capture, latents=True)
-                trace = stack.enter_context(observe(pipe, watched, on_start=on_start, on_step=on_step))
+                trace = stack.enter_context(
+                    observe(pipe, watched, on_start=on_start, on_step=on_step, keep=False)
+                )
                 plans = [GuidancePlan.of(params)] * count
                 stack.enter_context(steer_guidance(pipe, plans, params.guidance_scale, trace))
                 output = pipe(**arguments)
@@ -351,12 +442,18 @@ class LocalBackend:
         put(events.Finished("complete", seconds, list(trace.cosine_to_end), dict(trace.missing)))
 
 
-def _fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationParams:
-    return guidable.fit_guidance(model_info.fit(params, folder, info), folder, info.name)
+def _fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationParams:
+    return guidable.fit_guidance(model_info.fit(params, parts, info), parts, info.name)
 
 
 def _identity(loaded: Loaded, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
     """Return the identity of a run on a resident pipeline."""
-    where = (loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision)
     told = loras.described(params.loras, loaded)
+    if loaded.folder is None:
+        if "digest" not in loaded.revision or told is None or params.scheduler is None:
+            return None
+        scheduler = scheduler_told(schedulers.build(loaded.own_scheduler, params.scheduler))
+        where = (loaded.device, loaded.dtype, params, batched, told)
+        return identity_from("", loaded.revision, None, scheduler, *where)
+    where = (loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision)
     return identity_of(*where, params, batched, loaded.variant, told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas.backends import schedulers
+from diffatlas.backends.parts import FolderParts, Parts, read_json
 from diffatlas.backends.weights import Weights, find_weights
 from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
@@ -142,15 +144,20 @@ def _no_pipeline(model: str, folder: Path) -> str:
 
 def describe(model: str, folder: Path, entry: ModelEntry | None = None) -> ModelInfo:
     """Read a pipeline folder's JSON files. Raises `ModelLoadError` where they are not what they should be."""
-    index = _read_json(folder / "model_index.json")
-    denoiser = _component(folder, "transformer") or _component(folder, "unet")
+    return describe_parts(model, entry.name if entry else folder.name, FolderParts(folder), entry)
+
+
+def describe_parts(model: str, name: str, parts: Parts, entry: ModelEntry | None = None) -> ModelInfo:
+    """Return what the configs of a pipeline tell. Raises `ModelLoadError` where they are not what they should be."""
+    index = parts.index
+    denoiser = parts.config("transformer") or parts.config("unet")
     if not denoiser or not isinstance(index.get("scheduler"), list):
         raise ModelLoadError(
             f"{model!r} ({index.get('_class_name')}) has no unet or transformer with a scheduler, "
             "which a text-to-image diffusion pipeline must have.",
             field="model",
         )
-    vae = _component(folder, "vae") or _component(folder, "movq")
+    vae = parts.config("vae") or parts.config("movq")
     factor = _vae_factor(vae)
     # A pipeline that packs latents takes 2 x 2 of them as the channels of one token (FLUX and its kin).
     channels = vae.get("latent_channels") or vae.get("z_dim")
@@ -162,12 +169,12 @@ def describe(model: str, folder: Path, entry: ModelEntry | None = None) -> Model
     native = (width * factor, height * factor)
     if entry and entry.size:
         native = (entry.size, entry.size)
-    scheduler = scheduler_config(folder)
-    tokenizer = _component(folder, "tokenizer", "tokenizer_config.json")
+    scheduler = parts.config("scheduler")
+    tokenizer = parts.config("tokenizer")
     limit = tokenizer.get("model_max_length")
     return ModelInfo(
         model=model,
-        name=entry.name if entry else folder.name,
+        name=name,
         pipeline=str(index.get("_class_name")),
         width=native[0],
         height=native[1],
@@ -181,10 +188,10 @@ def describe(model: str, folder: Path, entry: ModelEntry | None = None) -> Model
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
     """Return the config of a pipeline folder's scheduler."""
-    return _component(folder, "scheduler", "scheduler_config.json")
+    return FolderParts(folder).config("scheduler")
 
 
-def fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationParams:
+def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationParams:
     """Return ``params`` with size and scheduler filled in.
 
     Raises:
@@ -197,6 +204,9 @@ def fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationPa
             f"at most {info.max_steps}.",
             field="num_inference_steps",
         )
+    if not _takes_size(parts.pipeline):
+        # It is that of the picture that the run is given.
+        return params.replace(scheduler=schedulers.resolve(parts.config("scheduler"), params.scheduler))
     m = info.size_multiple
     sizes = {"width": params.width or info.width, "height": params.height or info.height}
     for name, value in sizes.items():
@@ -206,12 +216,16 @@ def fit(params: GenerationParams, folder: Path, info: ModelInfo) -> GenerationPa
             raise InvalidParams(
                 f"The {name} is {value}: {info.name} needs a multiple of {m}, such as {choice}.", field=name
             )
-    return params.replace(**sizes, scheduler=schedulers.resolve(scheduler_config(folder), params.scheduler))
+    return params.replace(**sizes, scheduler=schedulers.resolve(parts.config("scheduler"), params.scheduler))
+
+
+def _takes_size(pipeline: type | None) -> bool:
+    return pipeline is None or "width" in inspect.signature(pipeline.__call__).parameters
 
 
 def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:
     """Return the weights that loading a model's pipeline reads, by component; see `find_weights`."""
-    index = _read_json(folder / "model_index.json")
+    index = read_json(folder / "model_index.json")
     name = source.entry.name if source.entry else folder.name
     return find_weights(folder, index, name, source.variant, source.hint)
 
@@ -221,7 +235,7 @@ def weight_files(folder: Path, variant: str | None) -> list[Path]:
 
     Raises `ModelLoadError` where a component has none.
     """
-    found = find_weights(folder, _read_json(folder / "model_index.json"), folder.name, hint=variant)
+    found = find_weights(folder, read_json(folder / "model_index.json"), folder.name, hint=variant)
     return [file for part in found for file in part.files]
 
 
@@ -283,20 +297,3 @@ def _vae_factor(vae: dict[str, Any]) -> int:
     if down := vae.get("temperal_downsample"):  # diffusers' own spelling (Qwen-Image's VAE)
         return 2 ** len(down)
     return 8
-
-
-def _component(folder: Path, name: str, file: str = "config.json") -> dict[str, Any]:
-    path = folder / name / file
-    return _read_json(path) if path.is_file() else {}
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelLoadError(
-            f"{path.parent.name}/{path.name} cannot be read: {error}.", field="model"
-        ) from error
-    if not isinstance(data, dict):
-        raise ModelLoadError(f"{path.parent.name}/{path.name} is not a JSON object.", field="model")
-    return data

@@ -8,6 +8,7 @@ betas, or it starts from a noise level that the model has never seen.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -133,9 +134,12 @@ def fitting(config: Mapping[str, Any]) -> list[str]:
 
 
 def resolve(config: Mapping[str, Any], name: str | None) -> str:
-    """Return the scheduler's name to run with. Raises `SchedulerMismatch` listing those that fit."""
+    """Return the scheduler's name to run with; None, and the class of the model's own, mean that one.
+
+    Raises `SchedulerMismatch` listing those that fit.
+    """
     names = fitting(config)
-    if name is None:
+    if name is None or name == config.get("_class_name"):
         return names[0]
     if name in names:
         return name
@@ -157,7 +161,8 @@ def build(own: Any, name: str) -> Any:
 
     config = {**own.config, "_class_name": type(own).__name__}
     if name == own_name(config):
-        return type(own).from_config(own.config)
+        # With what somebody has changed of it by hand.
+        return copy.deepcopy(own)
     choice = SCHEDULERS[name]
     cls = getattr(diffusers, choice.cls)
     accepted = inspect.signature(cls.__init__).parameters

@@ -75,6 +75,8 @@ class Watch:
         #: The thread of the call that is running, and what runs there.
         self._owner: int | None = None
         self._local = threading.local()
+        #: Whether a call of the pipeline has begun on a second thread beside the one that is watched.
+        self.beside = False
 
     @property
     def running(self) -> Any:
@@ -134,6 +136,7 @@ class Watch:
                     return proceed(*args, **kwargs)
                 finally:
                     self._local.inner.pop()
+        self.beside |= instance is self.pipe and self._owner not in (None, threading.get_ident())
         # Another pipeline's, which may use the same parts.
         calls.append(None)
         try:

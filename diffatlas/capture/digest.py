@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 
 #: Whose code their version tells; of other code the source is hashed.
 PACKAGES = ("diffusers", "transformers", "torch", "peft", "tokenizers")
+#: Of a scheduler: what is set when it is built and by nothing later.
+_TABLES = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod")
 #: Of a module: what is hashed in other ways, or decides nothing of what it computes.
 _NOT_STATE = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"})
 
 
 def digest_of(pipe: Any) -> str:
-    """Return the SHA-256 (hex) of everything in a pipeline that decides its results, its scheduler's state included.
+    """Return the SHA-256 (hex) of everything in a pipeline that decides its results, but for its scheduler's config.
 
     Of each tensor, type, shape, and two sums modulo 2^64 (Fletcher 1982) over its bytes as 64-bit words w_i, mixed to
     m_i = w_i xor (w_i >> 29): sum m_i and sum i m_i. They are exact on every device, so weights that are equal have one
@@ -143,7 +145,9 @@ def _told(name: str, part: Any) -> Iterator[bytes]:
         yield _tensor(name, part)
     elif callable(getattr(part, "get_vocab", None)):
         backend = getattr(part, "backend_tokenizer", None)
-        rules = backend.to_str() if backend is not None else sorted(part.get_vocab().items())
+        # Before the added tokens stand truncation and padding, which every call sets anew.
+        fast = backend.to_str().partition('"added_tokens"')[2] if backend is not None else ""
+        rules = fast or sorted(part.get_vocab().items())
         yield _json([code_of(type(part)), rules, _plain_part(part.init_kwargs), _plain(plain_state(part))])
     elif callable(getattr(part, "step", None)) and hasattr(part, "config"):
         yield from _scheduler(part)
@@ -163,8 +167,16 @@ def _told(name: str, part: Any) -> Iterator[bytes]:
 
 
 def _scheduler(part: Any) -> Iterator[bytes]:
-    """A scheduler: its class and config, which a run begins from. Its state is that of the last run."""
-    yield _json([code_of(type(part)), _plain_part(part.config)])
+    """A scheduler: its code, and the tables that it was built with and somebody may have changed since.
+
+    Its config is told beside the digest, since a request may have another scheduler; timesteps are the last run's.
+    """
+    import torch
+
+    yield _json(code_of(type(part)))
+    for name in _TABLES:
+        if isinstance(table := getattr(part, name, None), torch.Tensor):
+            yield _tensor(name, table)
 
 
 def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
@@ -186,12 +198,18 @@ def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
 
 
 def _check_told(where: str, module: torch.nn.Module) -> None:
-    if hasattr(module, "_hf_hook") or any(
-        vars(module).get(hooks) for hooks in ("_forward_hooks", "_forward_pre_hooks")
-    ):
+    kinds = ("_forward_hooks", "_forward_pre_hooks")
+    hooks = [hook for kind in kinds for hook in (vars(module).get(kind) or {}).values()]
+    # Our own and those of transformers look on and change nothing.
+    foreign = [hook for hook in hooks if _home(hook) not in ("diffatlas", "transformers")]
+    if hasattr(module, "_hf_hook") or foreign:
         raise CapabilityError(f"{where} has hooks, which may change what it computes.")
     if callable(vars(module).get("forward")) or hasattr(module, "_orig_mod"):
         raise CapabilityError(f"The forward of {where} has been replaced by another one.")
+
+
+def _home(function: Any) -> str:
+    return str(getattr(function, "__module__", None)).partition(".")[0]
 
 
 def _tensor(where: str, tensor: torch.Tensor) -> bytes:

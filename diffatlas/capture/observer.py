@@ -8,11 +8,12 @@ from typing import Any
 
 from diffatlas.capture.attention import AttentionRecorder
 from diffatlas.capture.calls import DENOISERS, denoisers, schedulers, watch
+from diffatlas.capture.keeper import Keeper
 from diffatlas.capture.recorder import Recorder
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.trace import Trace
 from diffatlas.errors import CapabilityError
-from diffatlas.events import Step
+from diffatlas.events import Event, Step
 
 __all__ = ["Trace", "observe"]
 
@@ -24,6 +25,9 @@ def observe(
     *,
     on_start: Callable[[Trace], None] | None = None,
     on_step: Callable[[Step], None] | None = None,
+    on_event: Callable[[Event], None] | None = None,
+    name: str | None = None,
+    keep: bool = True,
 ) -> Iterator[Trace]:
     """Record the calls of a diffusers image pipeline made inside the context; the trace is that of the last one.
 
@@ -38,6 +42,9 @@ def observe(
         ``scheduler.step``.
     on_step: called with each `Step`, right after it. Both run on the pipeline's thread, and what they raise
         ends the pipeline call.
+    on_event: called with each event of the run that a call is (`Started`, `Step`, `Image`, `Finished` or `Failed`).
+    name: what the pipeline is called in its runs; its folder, its id on the Hub or its class where None.
+    keep: whether to note what was asked, what came out and what it ran on, which `Trace.run` needs.
 
     `Step.sigma` is the level of the state after the step, 0 where the schedule ends. `Step.cond_pred`,
     `Step.uncond_pred` and `Step.other_preds` have the form of `Step.noise_pred`: a learned variance is left out, and
@@ -63,7 +70,8 @@ def observe(
         from diffatlas.capture.texts import TextRecorder
 
         attention, texts = AttentionRecorder(capture, observed), TextRecorder(pipe)
-    recorder = Recorder(pipe, capture, on_start, on_step, attention, texts)
+    keeper = Keeper(pipe, capture, name, on_event) if keep else None
+    recorder = Recorder(pipe, capture, on_start, on_step, attention, texts, keeper)
     with ExitStack() as stack:
         for looking in (attention, texts):
             if looking is not None:
@@ -73,7 +81,7 @@ def observe(
                 pipe, call=recorder.around_call, denoiser=recorder.around_denoiser, step=recorder.around_step
             )
         )
-        stack.callback(recorder.end)
+        stack.callback(recorder.leave)
         yield recorder.trace
     if recorder.unseen is not None:
         raise CapabilityError(recorder.unseen)

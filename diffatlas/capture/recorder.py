@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from diffatlas.capture.attention import AttentionRecorder
+    from diffatlas.capture.keeper import Keeper
     from diffatlas.capture.texts import TextRecorder
 
 log = logging.getLogger("diffatlas")
@@ -85,8 +86,10 @@ class Recorder:
         on_step: Callable[[Step], None] | None,
         attention: AttentionRecorder | None = None,
         texts: TextRecorder | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
-        self.trace = Trace()
+        self.trace = Trace(keeper=keeper)
+        self._keeper = keeper
         self.watch: Watch | None = None
         #: Why the last call went through without a step that was seen; None where there was one, or no call.
         self.unseen: str | None = None
@@ -110,10 +113,19 @@ class Recorder:
         self._begin()
         self._calling = True
         try:
+            if self._keeper is not None:
+                self._attempt("call", lambda: self._keeper.begin(pipe, args, kwargs))
             result = proceed(*args, **kwargs)
-        finally:
+        except BaseException as error:
             self._calling = False
             self.end()
+            if self._keeper is not None:
+                self._keeper.failed(self.trace, error)
+            raise
+        self._calling = False
+        self.end()
+        if self._keeper is not None:
+            self._keeper.finished(self.trace, result)
         if not self.trace.steps:
             self.unseen = self.trace.missing.get("steps") or (
                 f"{type(pipe).__name__} made no step of a scheduler after a call of its denoiser, so there are no"
@@ -142,17 +154,28 @@ class Recorder:
     ) -> Any:
         """Run ``scheduler.step`` as called, and record what goes in and what comes out."""
         given = self._attempt("steps", lambda: self._before(scheduler, args, kwargs))
-        if given is not None and given.first and self._on_start is not None:
-            self._on_start(self.trace)
+        if given is not None and given.first:
+            if self._keeper is not None:
+                self._keeper.started(self.trace)
+            if self._on_start is not None:
+                self._on_start(self.trace)
         result = proceed(*args, **kwargs)
         if given is None:
             return result
         step = self._attempt("steps", lambda: self._after(scheduler, given, prev_sample(result)))
         if step is not None:
             self.trace.steps.append(step)
+            if self._keeper is not None:
+                self._keeper.step(step)
             if self._on_step is not None:
                 self._on_step(step)
         return result
+
+    def leave(self) -> None:
+        """End what the context's end ends: a loop of somebody's own."""
+        self.end()
+        if self._keeper is not None:
+            self._keeper.left(self.trace)
 
     def end(self) -> None:
         """Add to the steps what only the end of a call can tell."""
@@ -168,6 +191,15 @@ class Recorder:
             if cosines is not None:
                 self.trace.cosine_to_end[:] = cosines
                 steps[:] = with_cosine_to_end(tuple(steps), cosines)
+        if self.watch is not None and self.watch.beside:
+            self.watch.beside = False
+            self._miss(
+                "calls",
+                CapabilityError(
+                    "Another call of this pipeline ran at the same time on a second thread and was not recorded: make"
+                    " the calls one after another."
+                ),
+            )
         # No tensor of a call that is over is kept alive.
         call.passes, call.returned, call.not_shown, call.roles, call.texts = [], None, None, RoleFinder(), []
 
@@ -175,6 +207,8 @@ class Recorder:
         """Forget the call before."""
         self.unseen = None
         self.trace.clear()
+        if self._keeper is not None:
+            self._keeper.forget()
         self._call = _Call()
         if self._no_preview is not None:
             self._miss("previews", self._no_preview)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
 
 if TYPE_CHECKING:
     from diffatlas.capture.attention_trace import AttentionTrace
+    from diffatlas.capture.keeper import Keeper
     from diffatlas.capture.roles import Roles
+    from diffatlas.run import Run
 
 
 @dataclass
@@ -39,6 +42,23 @@ class Trace:
     #: The roles of the coming step's passes, where whoever changes the guided prediction has told them from the
     #: pipeline's own. Else they are found from what the scheduler is given.
     roles: Roles | None = None
+
+    #: What is known of the call besides; None where a backend keeps that itself.
+    keeper: Keeper | None = None
+
+    @property
+    def run(self) -> Run:
+        """The call as a `Run`, as far as it has come: what was asked, what came out, what it ran on and these steps.
+
+        A library keeps it, every export and the page take it. ``provenance["call"]["left_out"]`` says what the
+        request cannot: arguments that are no plain values, noise that comes from no seed. The run of a call that
+        raised has the status "failed" and the error.
+
+        Raises `CapabilityError` where no call has come to its first step.
+        """
+        if self.keeper is None:
+            raise CapabilityError("What was asked is not kept with this trace.")
+        return self.keeper.run(self)
 
     @property
     def attention(self) -> AttentionTrace:

@@ -26,6 +26,10 @@ NAMES = {
     "previews": "previews",
     "attention": "attention",
     "text": "the words of later steps",
+    "images": "the final image",
+    "call": "what was asked",
+    "calls": "another call",
+    "record": "the run in the library",
 }
 #: So many numbers of steps are told before the rest is counted.
 MOST = 8

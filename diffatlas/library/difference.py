@@ -16,7 +16,7 @@ from diffatlas.library.stored import StoredRun
 
 #: Parts of a provenance that tell runs apart and not environments, or that follow from its other parts.
 _NOT_ENVIRONMENT = frozenset(
-    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch", "missing"}
+    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch", "missing", "call"}
 )
 
 
@@ -76,7 +76,9 @@ def environment_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[s
 
     Left out is what differs between any two runs (times, keys) and what follows from the rest.
     """
-    return _differing(_flat(a), _flat(b))
+    # What is in an identity alone can be compared where both have one.
+    both = all(isinstance(each.get("identity"), Mapping) for each in (a, b))
+    return _differing(_flat(a, both), _flat(b, both))
 
 
 def _image_difference(a: np.ndarray | None, b: np.ndarray | None) -> ImageDifference:
@@ -120,11 +122,11 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[An
     return {name: (a.get(name), b.get(name)) for name in names if a.get(name) != b.get(name)}
 
 
-def _flat(provenance: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(provenance: Mapping[str, Any], with_identity: bool) -> dict[str, Any]:
     """Return the leaves of a provenance by dotted name; of its identity, what nothing else in it says."""
     leaves = dict(_leaves({k: v for k, v in provenance.items() if k not in _NOT_ENVIRONMENT}))
     identity = provenance.get("identity")
-    if isinstance(identity, Mapping):
+    if with_identity and isinstance(identity, Mapping):
         leaves |= {f"identity.{name}": value for name, value in _leaves(identity) if name not in leaves}
     return leaves
 

@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Event, Started
@@ -38,6 +38,15 @@ class Usage:
     runs: int
     bytes: int
     cap: int
+
+
+class HasRun(Protocol):
+    """What is a run in another form: the trace of a call."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+        ...
 
 
 class Library:
@@ -82,11 +91,13 @@ class Library:
             for run_id in begun:
                 self._ended(run_id)
 
-    def save(self, run: Run) -> str:
+    def save(self, run: Run | HasRun) -> str:
         """Write a whole run, replacing one of the same id but for its marks; return its id.
 
-        A run that came out of this library, perhaps with less than was captured, does not replace itself.
+        run: also the trace of a call (`diffatlas.observe`), as the run that it is. One that came out of this library,
+            perhaps with less than was captured, does not replace itself.
         """
+        run = run if isinstance(run, Run) else run.run
         target = self._new_folder(run.id)
         if run.cached_from == run.id and target.is_dir():
             return run.id

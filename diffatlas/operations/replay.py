@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas.capture.ran_on import IN_MEMORY
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import CapabilityError
+from diffatlas.errors import CapabilityError, DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.geometry import path
 from diffatlas.library.difference import environment_difference
 from diffatlas.operations.trace import stream
+from diffatlas.params import GenerationParams
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -56,6 +58,9 @@ class ReplayReport:
     image_mean_absolute: float | None = None
     #: What differs in what the two ran on: dotted name -> (then, now), None where it has no such part.
     environment: dict[str, tuple[Any, Any]] = field(default_factory=dict)
+    #: Of a run on a pipeline in memory: whether the one that was given again is the same by its digest
+    #: (`diffatlas.capture.digest`); None where that cannot be told.
+    same_pipeline: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON types; what is infinite is None."""
@@ -79,13 +84,45 @@ def replay(
     is not recorded. A run that was stopped is compared as far as it went. ``stop`` ends the replay early; the
     report then says "stopped". Errors of the run arrive as `Failed` before a report that says "failed".
 
-    Raises, before anything runs, `RunNotFound` or `DamagedRun` where the run cannot be read, and
-    `InvalidParams` where its manifest asks for what this version does not know; while it runs, `DamagedRun`
-    where a stored step cannot be read.
+    A run on a pipeline in memory, such as one that `observe` recorded, needs that pipeline again: give
+    ``open_backend("local", pipe=pipe)``. The report says whether it is the same.
+
+    Raises, before anything runs, `CapabilityError` where that is not given, or where what was recorded does not say
+    all that decides the result (``provenance["call"]["left_out"]``); `RunNotFound` or `DamagedRun` where the run
+    cannot be read, and `InvalidParams` where its manifest asks for what this version does not know; while it runs,
+    `DamagedRun` where a stored step cannot be read.
     """
     stored = library.open(run_id)
-    events = stream(stored.params, Capture.from_dict(stored.capture), backend, None, stop)
+    params = _to_ask(stored, backend)
+    events = stream(params, Capture.from_dict(stored.capture), backend, None, stop)
     return _replay(stored, events)
+
+
+def _to_ask(stored: StoredRun, backend: Backend | None) -> GenerationParams:
+    """Return the request that gives a stored run again. Raises `CapabilityError` where none does."""
+    params, provenance = stored.params, stored.provenance
+    call = provenance.get("call")
+    left_out = call.get("left_out") if isinstance(call, Mapping) else None
+    if isinstance(left_out, Mapping) and left_out:
+        told = " ".join(f"{name}: {why}" for name, why in left_out.items())
+        raise CapabilityError(f"This run cannot be made again from its record. {told}")
+    if provenance.get("source") != IN_MEMORY:
+        return params
+    own = getattr(backend, "own_model", None)
+    info = getattr(backend, "info", None)
+    if own is None and (info is None or not _knows(info, params.model)):
+        raise CapabilityError(
+            f"This run was made on a pipeline in memory ({params.model}): give it again, as"
+            ' open_backend("local", pipe=pipe), to replay it.'
+        )
+    return params if own is None else params.replace(model=own)
+
+
+def _knows(info: Callable[[str], Any], model: str) -> bool:
+    try:
+        return info(model) is not None
+    except DiffAtlasError:
+        return False
 
 
 def _replay(
@@ -107,6 +144,7 @@ class _Comparison:
         self._stored_steps = stored.step_count
         self._images = stored.images()
         self._environment: dict[str, tuple[Any, Any]] = {}
+        self._same_pipeline: bool | None = None
         self._by_step: list[float] = []
         self._changed: list[int] = []
         self._maximum = 0.0
@@ -117,6 +155,8 @@ class _Comparison:
     def add(self, event: Event) -> None:
         if isinstance(event, Started):
             self._environment = environment_difference(self._stored.provenance, event.provenance)
+            then, now = (_pinned(x) for x in (self._stored.provenance, event.provenance))
+            self._same_pipeline = None if then is None or now is None else then == now
             with suppress(CapabilityError):  # It was stored without.
                 self._state(0, self._stored.initial_latents(), event.initial_latents)
         elif isinstance(event, Step):
@@ -141,6 +181,7 @@ class _Comparison:
             "image_identical": None if image is None else image == 0,
             "image_mean_absolute": image,
             "environment": self._environment,
+            "same_pipeline": self._same_pipeline,
         }
         if isinstance(self._end, Failed):
             again = " again, as it did when it was stored" if self._stored.status == "failed" else ""
@@ -204,6 +245,8 @@ class _Comparison:
         if self._environment:
             n = len(self._environment)
             words += f". The environment differs in {'one point' if n == 1 else f'{n} points'}"
+        if self._same_pipeline is not None:
+            words += f". The pipeline is {'the same' if self._same_pipeline else 'another one'} by its digest"
         return f"{words}."
 
     def _how_near(self) -> str:
@@ -219,6 +262,11 @@ class _Comparison:
                 f"{size} at step {first} and the same again at its end: a stored file may have been changed"
             )
         return f"{size}, from step {first} of {last} on" if first else f"{size}, from its first state on"
+
+
+def _pinned(provenance: Mapping[str, Any]) -> str | None:
+    revision = provenance.get("revision")
+    return revision.get("digest") if isinstance(revision, Mapping) else None
 
 
 def _image_difference(then: np.ndarray, now: np.ndarray) -> float:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, closing
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,8 +13,9 @@ from diffatlas.backends.base import BatchBackend
 from diffatlas.backends.batching import check_cells
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError
-from diffatlas.events import Event, Failed, Finished
+from diffatlas.events import Event, Failed
 from diffatlas.operations import cache
+from diffatlas.operations.recording import Recording
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, collect
 
@@ -158,44 +158,8 @@ def _recorded(
     """Yield the events of several runs, each after it is on disk as part of its own run."""
     with ExitStack() as stack:
         stack.enter_context(closing(events))
-        recorders: dict[int, _Recorder] = {}
+        recorders: dict[int, Recording] = {}
         for position, event in events:
             if position not in recorders:
-                recorders[position] = stack.enter_context(_Recorder(library, kind))
+                recorders[position] = stack.enter_context(Recording(library, kind))
             yield position, recorders[position].take(event)
-
-
-class _Recorder:
-    """Passes the events of one run, as they come, through the generators that read from a stream."""
-
-    def __init__(self, library: Library | None, kind: str) -> None:
-        self._waiting: deque[Event | Exception] = deque()
-        keyed = cache.keyed(self._arriving())
-        self._events = library.record(keyed, kind) if library is not None else keyed
-
-    def __enter__(self) -> _Recorder:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        """End the run where it has not ended: as stopped, or as failed by an error that is on its way."""
-        if isinstance(error, Exception):
-            # As if its own stream had broken; one that has ended already reads no further.
-            self._waiting.append(error)
-            with suppress(type(error), StopIteration):
-                next(self._events)
-        self._events.close()
-
-    def take(self, event: Event) -> Event:
-        """Return an event once it is recorded."""
-        self._waiting.append(event)
-        recorded = next(self._events)
-        if isinstance(event, (Finished, Failed)):
-            self._events.close()
-        return recorded
-
-    def _arriving(self) -> Iterator[Event]:
-        while True:
-            arrived = self._waiting.popleft()
-            if isinstance(arrived, Exception):
-                raise arrived
-            yield arrived

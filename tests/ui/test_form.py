@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from diffatlas.backends.parts import FolderParts
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import find_model
 from diffatlas.ui.components import fields, form
@@ -66,9 +67,9 @@ def test_every_offered_size_and_scheduler_runs():
     sizes = fields.size_choices(info, find_model("shapes"))["choices"]
     assert sizes[0] == ("64 × 64 ★", "64x64")
     for _, size in sizes:
-        model_info.fit(params(size=size), source.folder, info)
+        model_info.fit(params(size=size), FolderParts(source.folder), info)
     for _, scheduler in fields.scheduler_choices(info)["choices"]:
-        model_info.fit(params(scheduler=scheduler, size="64x64"), source.folder, info)
+        model_info.fit(params(scheduler=scheduler, size="64x64"), FolderParts(source.folder), info)
 
 
 def test_next_seed():
