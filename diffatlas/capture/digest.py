@@ -25,8 +25,19 @@ if TYPE_CHECKING:
 PACKAGES = ("diffusers", "transformers", "torch", "peft", "tokenizers")
 #: Of a scheduler: what is set when it is built and by nothing later.
 _TABLES = ("betas", "alphas", "alphas_cumprod", "final_alpha_cumprod")
+#: Of a tokenizer, besides its rules.
+_TOKENIZER = (
+    "model_max_length",
+    "padding_side",
+    "truncation_side",
+    "special_tokens_map",
+    "added_tokens_encoder",
+    "chat_template",
+)
 #: Of a module: what is hashed in other ways, or decides nothing of what it computes.
-_NOT_STATE = frozenset({"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training"})
+_NOT_STATE = frozenset(
+    {"_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "training", "name_or_path"}
+)
 
 
 def digest_of(pipe: Any) -> str:
@@ -148,7 +159,8 @@ def _told(name: str, part: Any) -> Iterator[bytes]:
         # Before the added tokens stand truncation and padding, which every call sets anew.
         fast = backend.to_str().partition('"added_tokens"')[2] if backend is not None else ""
         rules = fast or sorted(part.get_vocab().items())
-        yield _json([code_of(type(part)), rules, _plain_part(part.init_kwargs), _plain(plain_state(part))])
+        sides = [getattr(part, name, None) for name in _TOKENIZER]
+        yield _json([code_of(type(part)), rules, _plain_part(sides)])
     elif callable(getattr(part, "step", None)) and hasattr(part, "config"):
         yield from _scheduler(part)
     elif callable(getattr(part, "to_dict", None)):

@@ -155,6 +155,9 @@ class _Comparison:
     def add(self, event: Event) -> None:
         if isinstance(event, Started):
             self._environment = environment_difference(self._stored.provenance, event.provenance)
+            if event.provenance.get("source") == IN_MEMORY:
+                # What a pipeline in memory is called is up to who gives it.
+                self._environment.pop("model", None)
             then, now = (_pinned(x) for x in (self._stored.provenance, event.provenance))
             self._same_pipeline = None if then is None or now is None else then == now
             with suppress(CapabilityError):  # It was stored without.
