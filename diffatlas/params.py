@@ -159,14 +159,16 @@ class GenerationParams:
     #: The pictures among its arguments; `ImageInput.of` makes one of a Pillow image.
     inputs: tuple[ImageInput, ...] = ()
 
-    def validate(self) -> GenerationParams:
+    def validate(self, prompted: bool = True) -> GenerationParams:
         """Return self, or raise `InvalidParams` naming the first field that is wrong.
+
+        prompted: whether the model takes a prompt, which then must say something.
 
         Checks what can be known without the model; a backend checks the rest (size multiples, scheduler).
         """
         if not isinstance(self.model, str) or not self.model.strip():
             raise InvalidParams("No model was chosen: name one of `diffatlas models`.", field="model")
-        if not isinstance(self.prompt, str) or not self.prompt.strip():
+        if not isinstance(self.prompt, str) or (prompted and not self.prompt.strip()):
             raise InvalidParams("The prompt is empty: say what the image should show.", field="prompt")
         if not isinstance(self.negative_prompt, str):
             raise InvalidParams("The negative prompt must be text.", field="negative_prompt")

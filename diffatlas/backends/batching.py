@@ -14,8 +14,9 @@ from diffatlas import events
 from diffatlas.backends import failures, loading, schedulers
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.loading import Loaded
-from diffatlas.backends.outcome import Stopped, check_finite, check_light, pictures
+from diffatlas.backends.outcome import Stopped, check_finite, check_light
 from diffatlas.backends.producer import Put, Stopping
+from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
 from diffatlas.geometry import path
@@ -112,7 +113,7 @@ def run_batch(
     if output is None or stopping():
         batch.stop(seconds, dict(trace.missing))
     else:
-        batch.finish(pictures(output), seconds, loaded.dtype, dict(trace.missing))
+        batch.finish(pictures_of(output), seconds, loaded.dtype, dict(trace.missing))
 
 
 class _Batch:

@@ -36,9 +36,11 @@ def call_arguments(
         "generator": generators[0] if n == 1 else generators,
     }
     for side in ("width", "height"):
-        if params.inputs and side not in accepted:
-            # It is that of a picture.
+        if side not in accepted:
+            # It is that of a picture, or of the model (`model_info.fit`).
             del arguments[side]
+    if "prompt" not in accepted and not params.prompt.strip():
+        del arguments["prompt"]
     if n > 1:
         arguments["num_images_per_prompt"] = n
     true_cfg = guides_by_true_cfg(accepted)
@@ -50,7 +52,8 @@ def call_arguments(
     elif "guidance_scale" in accepted:
         arguments["guidance_scale"] = params.guidance_scale
     if params.negative_prompt and not true_cfg:
-        if "negative_prompt" not in accepted or "true_cfg_scale" in accepted:
+        unread = "true_cfg_scale" in accepted and "true_cfg_scale" not in (params.extra or {})
+        if "negative_prompt" not in accepted or unread:
             raise CapabilityError(
                 f"{loaded.info.name} takes no negative prompt: leave it empty.", field="negative_prompt"
             )

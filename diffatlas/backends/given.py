@@ -45,8 +45,9 @@ def loaded_from(pipe: Any, name: str | None = None) -> Loaded:
 
 
 def check(held: Loaded, params: GenerationParams) -> None:
-    """Raise `CapabilityError` for what a request cannot have on a pipeline that was handed in."""
+    """Raise `InvalidParams` or `CapabilityError` for what a request cannot have on a pipeline that was handed in."""
     name = held.info.name
+    params.validate("prompt" in held.call_parameters)
     for what in ("variant", "revision", "subfolder"):
         if getattr(params, what) is not None:
             raise CapabilityError(f"{name} is a pipeline in memory: it has no {what}.", field=what)

@@ -21,10 +21,11 @@ from diffatlas.backends.failures import as_event, as_typed
 from diffatlas.backends.identity import identity_from, identity_of, scheduler_told
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
-from diffatlas.backends.outcome import Stopped, check_finite, check_light, pictures
+from diffatlas.backends.outcome import Stopped, check_finite, check_light
 from diffatlas.backends.parts import FolderParts, Parts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.weights import variant_of
+from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.ran_on import revision_of
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, InvalidParams, ModelLoadError, UnknownModel
@@ -140,8 +141,8 @@ class LocalBackend:
             UnknownModel: no such model.
             ModelLoadError: the model has no such revision or subfolder here.
         """
-        params.validate()
-        loras.check(params.loras)
+        if self._model_of(params) not in self._given:
+            params.validate()
         source = self._source(params)
         params = params.replace(model=source.model)
         if source.model in self._given:
@@ -149,7 +150,9 @@ class LocalBackend:
             if not self._lock.locked():
                 held = given.loaded_from(held.pipe, source.model)
             given.check(held, params)
+            loras.check(params.loras)
             return _fit(params, held.parts, held.info)
+        loras.check(params.loras)
         folder = self._folder(source)
         if folder is None:
             return params
@@ -260,10 +263,12 @@ class LocalBackend:
 
     def _source(self, params: GenerationParams) -> model_info.ModelSource:
         """Return the model that a request runs on: one that was handed in, or one of the registry or a folder."""
-        model = params.model
-        if self._own_model is not None and model == GenerationParams.model:
-            model = self._own_model
+        model = self._model_of(params)
         return self._given[model].source if model in self._given else model_info.source_of(params)
+
+    def _model_of(self, params: GenerationParams) -> str:
+        unnamed = self._own_model is not None and params.model == GenerationParams.model
+        return self._own_model if unnamed else params.model
 
     def _held(self, model: str) -> Loaded:
         """Return a pipeline that was handed in as it is now; while a run may be on it, as it was before that."""
@@ -434,7 +439,7 @@ class LocalBackend:
         if output is None or stopping():
             put(events.Finished("stopped", seconds, list(trace.cosine_to_end), dict(trace.missing)))
             return
-        images = pictures(output)
+        images = pictures_of(output)
         for index, pixels in enumerate(images):
             put(events.Image(index=index, pixels=pixels))
         for index, pixels in enumerate(images):

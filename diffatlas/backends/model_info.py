@@ -14,6 +14,7 @@ from typing import Any
 from diffatlas.backends import schedulers
 from diffatlas.backends.parts import FolderParts, Parts, read_json
 from diffatlas.backends.weights import Weights, find_weights
+from diffatlas.capture.latent_grid import vae_factor
 from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, find_model, models_folder
@@ -157,8 +158,9 @@ def describe_parts(model: str, name: str, parts: Parts, entry: ModelEntry | None
             "which a text-to-image diffusion pipeline must have.",
             field="model",
         )
-    vae = parts.config("vae") or parts.config("movq")
-    factor = _vae_factor(vae)
+    vae = parts.config("vae") or parts.config("movq") or parts.config("vqvae")
+    # Without one, the latents are the picture.
+    factor = vae_factor(vae) if vae else 1
     # A pipeline that packs latents takes 2 x 2 of them as the channels of one token (FLUX and its kin).
     channels = vae.get("latent_channels") or vae.get("z_dim")
     packed = bool(channels) and denoiser.get("in_channels") == 4 * channels
@@ -205,7 +207,15 @@ def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationPa
             field="num_inference_steps",
         )
     if not _takes_size(parts.pipeline):
-        # It is that of the picture that the run is given.
+        if not params.inputs and (params.width or info.width, params.height or info.height) != (
+            info.width,
+            info.height,
+        ):
+            raise InvalidParams(
+                f"{info.name} makes pictures of {info.width} x {info.height} alone: leave the size out.",
+                field="width",
+            )
+        # Else it is that of the picture that the run is given.
         return params.replace(scheduler=schedulers.resolve(parts.config("scheduler"), params.scheduler))
     m = info.size_multiple
     sizes = {"width": params.width or info.width, "height": params.height or info.height}
@@ -288,12 +298,3 @@ def _max_steps(scheduler: dict[str, Any]) -> int | None:
     if schedulers.prediction_type(scheduler) == "flow_prediction":
         return None
     return scheduler.get("num_train_timesteps", 1000) - scheduler.get("steps_offset", 0)
-
-
-def _vae_factor(vae: dict[str, Any]) -> int:
-    """Return pixels per latent along a side: each block but the last halves the picture."""
-    if blocks := vae.get("encoder_block_out_channels") or vae.get("block_out_channels"):
-        return 2 ** (len(blocks) - 1)
-    if down := vae.get("temperal_downsample"):  # diffusers' own spelling (Qwen-Image's VAE)
-        return 2 ** len(down)
-    return 8

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from diffatlas.errors import BlackImage, NonFiniteLatents
@@ -12,11 +10,6 @@ from diffatlas.events import Step
 
 class Stopped(Exception):
     """Leaves the pipeline's loop when a run is stopped; never leaves the backend."""
-
-
-def pictures(output: Any) -> list[np.ndarray]:
-    """Return the final images of a pipeline's output, each (H, W, 3) uint8."""
-    return [np.asarray(image.convert("RGB")) for image in output.images]
 
 
 def check_finite(step: Step) -> None:

@@ -54,6 +54,11 @@ def asked_of(
     if scale == "true_cfg_scale" and not (texts["negative_prompt"] or "negative_prompt_embeds" in given):
         # Without a negative prompt such pipelines make one pass.
         named["guidance_scale"] = 1.0
+    if texts["negative_prompt"] and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
+        if not _number(given.get("true_cfg_scale"), 0.0) > 1:
+            # Such a pipeline does not read it then.
+            extra.setdefault("negative_prompt", texts["negative_prompt"])
+            texts["negative_prompt"] = ""
     inputs: list[ImageInput] = []
     for name, value in given.items():
         if name in _FORM or name in named or name == scale or value is None:
@@ -107,7 +112,9 @@ def _take(
     """File an argument as an extra one, as a picture to be looked at, or as left out."""
     if name in NOT_EXTRA or not is_plain(value):
         left_out[name] = f"It was given as {_described(value)}."
-        pictured = any(word in name for word in _PICTURED) and "embeds" not in name
+        pictured = any(word in name for word in _PICTURED) and not any(
+            word in name for word in ("embeds", "attention")
+        )
         if pictured and (picture := _shown(value)) is not None:
             inputs.append(ImageInput.of(name, picture))
             left_out[name] = (

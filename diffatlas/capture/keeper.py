@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.capture.asked import Asked, asked_of
+from diffatlas.capture.latent_grid import image_size
 from diffatlas.capture.ran_on import in_memory, name_of, place_of
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.trace import Trace
@@ -22,6 +23,8 @@ from diffatlas.run import Run, extend, new_run_id, with_cosine_to_end
 _NO_CALL = (
     "The steps were made by a loop of its own, without a call of the pipeline that says what was asked."
 )
+
+_DREW = "Beside its generator the call drew from torch's own random numbers: the same request may give another image."
 
 
 class Keeper:
@@ -42,10 +45,14 @@ class Keeper:
         self._started: Started | None = None
         self._images: tuple[np.ndarray, ...] = ()
         self._end: Finished | Failed | None = None
+        #: torch's own, before a call that was given a generator.
+        self._random_state: Any = None
         self._began = time.perf_counter()
 
     def begin(self, pipe: Any, args: tuple, kwargs: Mapping[str, Any]) -> None:
         """Look at a call before it runs."""
+        import torch
+
         signature = inspect.signature(type(pipe).__call__)
         parameters = dict(list(signature.parameters.items())[1:])
         given = dict(list(signature.bind_partial(pipe, *args, **kwargs).arguments.items())[1:])
@@ -54,6 +61,8 @@ class Keeper:
                 given |= given.pop(parameter.name, {})
         self._asked = asked_of(parameters, given, self._name, place_of(pipe)[0])
         self._ran_on = in_memory(pipe, self._name)
+        drawn = self._asked.params.seed is not None and given.get("generator") is not None
+        self._random_state = torch.get_rng_state() if drawn else None
         self._began = time.perf_counter()
 
     def started(self, trace: Trace) -> None:
@@ -63,7 +72,9 @@ class Keeper:
         ran_on = self._ran_on or in_memory(self._pipe, self._name)
         params = asked.params
         if params.width is None or params.height is None:
-            width, height = _size(self._pipe, trace)
+            width, height = None, None
+            if trace.initial_latents is not None:
+                width, height = image_size(self._pipe, trace.initial_latents, trace.latent_provenance)
             params = params.replace(width=params.width or width, height=params.height or height)
         call = {"left_out": dict(asked.left_out)} if asked.left_out else {}
         self._started = Started(
@@ -83,9 +94,13 @@ class Keeper:
 
     def finished(self, trace: Trace, result: Any) -> None:
         """Take in the end of a call that came through; ``result`` is what it returned."""
+        import torch
+
         if self._started is None:
             return
         seconds = time.perf_counter() - self._began
+        if self._random_state is not None and not self._random_state.equal(torch.get_rng_state()):
+            trace.missing.setdefault("random_state", _DREW)
         try:
             self._images = pictures_of(result)
         except CapabilityError as error:
@@ -158,7 +173,7 @@ def pictures_of(result: Any) -> tuple[np.ndarray, ...]:
 
     Raises `CapabilityError` where it returned something else (latents).
     """
-    found = getattr(result, "images", None)
+    found = getattr(result, "images", getattr(result, "rgb", None))
     if found is None and isinstance(result, (tuple, list)) and result:
         found = result[0]
     if hasattr(found, "detach"):
@@ -172,16 +187,3 @@ def pictures_of(result: Any) -> tuple[np.ndarray, ...]:
     if isinstance(found, (list, tuple)) and found and all(hasattr(one, "convert") for one in found):
         return tuple(np.asarray(one.convert("RGB")) for one in found)
     raise CapabilityError("The call returned no pictures, so the run has none.")
-
-
-def _size(pipe: Any, trace: Trace) -> tuple[int | None, int | None]:
-    """Return (width, height) in pixels that the latents of the first step stand for, where that can be told."""
-    factor, latents = getattr(pipe, "vae_scale_factor", None), trace.initial_latents
-    if not isinstance(factor, int) or latents is None:
-        return None, None
-    grid, layout = (trace.latent_provenance.get(name) for name in ("latent_grid", "latent_layout"))
-    if latents.ndim == 4:
-        return latents.shape[3] * factor, latents.shape[2] * factor
-    if grid and layout:
-        return grid[1] * factor * layout["patch"], grid[0] * factor * layout["patch"]
-    return None, None

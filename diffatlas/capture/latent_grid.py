@@ -179,3 +179,31 @@ def _undo_batch_norm(vae: Any, patches: torch.Tensor) -> torch.Tensor:
 def _batch_norm(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
     """Return (mean, std) of a VAE's batch norm, by channel."""
     return vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()
+
+
+def vae_factor(vae: Mapping[str, Any]) -> int:
+    """Return pixels per latent along a side, from a VAE's config: each block but the last halves the picture."""
+    if blocks := vae.get("encoder_block_out_channels") or vae.get("block_out_channels"):
+        return 2 ** (len(blocks) - 1)
+    if down := vae.get("temperal_downsample"):  # diffusers' own spelling (Qwen-Image's VAE)
+        return 2 ** len(down)
+    return 8
+
+
+def image_size(
+    pipe: Any, latents: np.ndarray, provenance: Mapping[str, Any]
+) -> tuple[int | None, int | None]:
+    """Return (width, height) in pixels of what latents (B, C, H, W) or packed ones stand for; None where unknown.
+
+    provenance: with what `describe_packing` has returned.
+    """
+    vaes = (getattr(pipe, name, None) for name in ("vae", "movq", "vqvae", "vqgan"))
+    vae = next((one for one in vaes if one is not None), None)
+    # Without one, the latents are the picture.
+    factor = 1 if vae is None else vae_factor(getattr(vae, "config", {}))
+    grid, layout = provenance.get("latent_grid"), provenance.get("latent_layout")
+    if latents.ndim == 4:
+        return latents.shape[3] * factor, latents.shape[2] * factor
+    if grid and layout:
+        return grid[1] * factor * layout["patch"], grid[0] * factor * layout["patch"]
+    return None, None

@@ -28,6 +28,7 @@ NAMES = {
     "text": "the words of later steps",
     "images": "the final image",
     "call": "what was asked",
+    "random_state": "all of the noise",
     "calls": "another call",
     "record": "the run in the library",
 }

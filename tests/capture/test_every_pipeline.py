@@ -9,6 +9,7 @@ import functools
 import inspect
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ import pytest
 import torch
 from zoo import ENTRIES, Entry, takes_callback
 
+from diffatlas import Library, open_backend
+from diffatlas import observe as recording
 from diffatlas.capture import Capture, observe
 from diffatlas.errors import CapabilityError
+from diffatlas.operations.replay import replay
 
 pytestmark = pytest.mark.slow
 GUIDED = [(e, g) for e in ENTRIES for g in ((True, False) if e.guidance else (False,))]
@@ -246,3 +250,39 @@ def test_a_pipeline_without_a_denoiser_is_refused() -> None:
     pipe = diffusers.FluxPriorReduxPipeline(None, None, encoder)
     with pytest.raises(CapabilityError, match="FluxPriorReduxPipeline has no denoiser"), observe(pipe):
         pass
+
+
+@each
+def test_a_call_is_a_run_that_is_kept_and_can_be_made_again(entry: Entry, tmp_path: Path) -> None:
+    pipe, library = _built(entry.name), Library(tmp_path)
+    plain = _plain(entry.name, True)[0]
+    with recording(pipe, record=library) as trace:
+        _run(entry, True)
+    run = library.load(trace.run.id)
+    assert (run.status, len(run.steps)) == ("complete", entry.steps)
+    assert entry.views or run.total_steps == entry.steps
+    assert len(run.provenance["revision"]["digest"]) == 64
+    if run.images:
+        told = "height" in entry.call(pipe, guided=True, seed=7, callback=None) or run.params.inputs
+        assert told or run.images[0].shape[:2] == (run.params.height, run.params.width)
+        if plain.dtype == np.uint8:
+            np.testing.assert_array_equal(run.images, plain)
+    else:
+        assert "images" in run.provenance["missing"]
+    if entry.name.startswith("StableCascade"):
+        with pytest.raises(CapabilityError, match="no unet or transformer"):
+            open_backend("local", pipe=pipe)
+        return
+    backend = open_backend("local", pipe=pipe)
+    if left_out := run.provenance["call"].get("left_out"):
+        with pytest.raises(CapabilityError, match=re.escape(next(iter(left_out)))):
+            replay(library, run.id, backend)
+        return
+    if entry.name == "StableDiffusionLDM3DPipeline":
+        return  # It cannot make its own pictures of this size, only arrays.
+    *_, report = replay(library, run.id, backend)
+    if "random_state" in run.provenance.get("missing", {}):
+        assert report.verdict == "different"
+        return
+    assert (report.verdict == "identical" and report.image_identical) or not run.images, report.sentence
+    assert report.by_step == [0.0] * (entry.steps + 1)
