@@ -54,11 +54,11 @@ def asked_of(
     if scale == "true_cfg_scale" and not (texts["negative_prompt"] or "negative_prompt_embeds" in given):
         # Without a negative prompt such pipelines make one pass.
         named["guidance_scale"] = 1.0
-    if texts["negative_prompt"] and "true_cfg_scale" in parameters and scale != "true_cfg_scale":
-        if not _number(given.get("true_cfg_scale"), 0.0) > 1:
-            # Such a pipeline does not read it then.
-            extra.setdefault("negative_prompt", texts["negative_prompt"])
-            texts["negative_prompt"] = ""
+    true_cfg = scale == "true_cfg_scale" or _number(given.get("true_cfg_scale"), 0.0) > 1
+    if texts["negative_prompt"] and "true_cfg_scale" in parameters and not true_cfg:
+        # Such a pipeline does not read it then.
+        extra.setdefault("negative_prompt", texts["negative_prompt"])
+        texts["negative_prompt"] = ""
     inputs: list[ImageInput] = []
     for name, value in given.items():
         if name in _FORM or name in named or name == scale or value is None:
