@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diffatlas import errors
     from diffatlas.backends import open_backend
     from diffatlas.capture import Capture
+    from diffatlas.export.files import write
     from diffatlas.inputs import ImageInput
     from diffatlas.library import Library
     from diffatlas.library.opening import open_run
@@ -40,6 +41,7 @@ __all__ = [
     "open_backend",
     "open_run",
     "trace",
+    "write",
 ]
 
 #: Public name -> the module that defines it.
@@ -54,6 +56,7 @@ _HOMES = {
     "open_backend": "diffatlas.backends",
     "open_run": "diffatlas.library.opening",
     "trace": "diffatlas.operations.trace",
+    "write": "diffatlas.export.files",
 }
 
 

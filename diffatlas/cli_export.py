@@ -96,9 +96,8 @@ def export(
 def _export_file(
     library: Library, ids: Sequence[str], to: Path | None, kind: str | None, overwrite: bool
 ) -> None:
+    from diffatlas.export.files import kind_of, write_named
     from diffatlas.export.kinds import KINDS, file_name
-    from diffatlas.export.kinds import export as exported
-    from diffatlas.library.format import write_atomically
 
     if to is None and kind is None:
         raise InvalidParams("Name the file to write with --to, or what to write with --format.", field="to")
@@ -106,24 +105,9 @@ def _export_file(
         raise InvalidParams(
             f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}.", field="format"
         )
-    found = KINDS[kind] if kind else next((k for k in KINDS.values() if k.suffix == to.suffix.lower()), None)
-    if found is None:
-        endings = ", ".join(k.suffix for k in KINDS.values())
-        raise InvalidParams(
-            f"The ending of {to.name} names no kind of export: use one of {endings}, or say --format.",
-            field="to",
-        )
+    found = KINDS[kind] if kind else kind_of(to, ", or say --format")
     runs = _named(library, ids)
-    to = to or Path(file_name(found.key, runs))
-    if to.exists() and (not overwrite or not to.is_file()):
-        raise InvalidParams(f"{to} exists already: choose another file, or add --overwrite.", field="to")
-    data = exported(found.key, runs)
-    try:
-        to.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(to, data)
-    except OSError as error:
-        raise InvalidParams(f"{to} cannot be written ({error.strerror}).", field="to") from error
-    print(to)
+    print(write_named(found, runs, to or Path(file_name(found.key, runs)), overwrite, "--overwrite"))
 
 
 def _export_static(

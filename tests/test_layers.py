@@ -56,7 +56,17 @@ ALLOWED |= {
     },
     "__main__": {"cli"},
     # Lazily, for the public names.
-    "__init__": {"errors", "inputs", "params", "run", "capture", "backends", "library", "operations"},
+    "__init__": {
+        "errors",
+        "inputs",
+        "params",
+        "run",
+        "capture",
+        "backends",
+        "library",
+        "operations",
+        "export",
+    },
 }
 #: third-party module -> where it may be imported.
 ONLY_IN = {

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+from diffatlas import Library
 from diffatlas.cli import app
 
 ROOT = Path(__file__).parents[1]
@@ -16,14 +17,18 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_examples_run(shapes_pipe, tmp_path, monkeypatch):
-    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path))
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+    monkeypatch.chdir(tmp_path)
     names = {"pipe": shapes_pipe}
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), names)
     assert names["image"].size == (64, 64)
     assert len(names["trace"].steps) == 30
     assert names["run"].status == "complete"
-    assert [p.name for p in tmp_path.iterdir()] == [names["run"].id]
+    assert (tmp_path / "circle.html").is_file()
+    kept = {info.id: info.status for info in Library(tmp_path / "library").list()}
+    assert len(kept) == 2  # what was recorded, and what was saved
+    assert kept[names["run"].id] == "complete"
 
 
 def test_its_commands_exist():
