@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import json
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -60,8 +60,21 @@ def digest_of(pipe: Any) -> str:
     return digest.hexdigest()
 
 
-def weight_sums(tensor: torch.Tensor) -> tuple[int, int]:
-    """Return (sum m_i, sum i m_i) modulo 2^64 of a tensor's bytes as mixed words m_i, i from 0; see `digest_of`."""
+def weight_sums(tensors: Sequence[torch.Tensor]) -> list[tuple[int, int]]:
+    """Return (sum m_i, sum i m_i) modulo 2^64 of each tensor's bytes as mixed words m_i, i from 0; see `digest_of`."""
+    import torch
+
+    found = [_sums(tensor) for tensor in tensors]
+    values: dict[int, list[int]] = {}
+    for device in {sums[0].device for sums in found}:
+        # One look at all of them, for which a GPU is waited for once.
+        at = [i for i, sums in enumerate(found) if sums[0].device == device]
+        together = torch.stack([part for i in at for part in found[i]]).tolist()
+        values |= {i: together[2 * k : 2 * k + 2] for k, i in enumerate(at)}
+    return [(values[i][0] % 2**64, values[i][1] % 2**64) for i in range(len(found))]
+
+
+def _sums(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
 
     data = tensor.detach().contiguous().view(-1)
@@ -72,17 +85,24 @@ def weight_sums(tensor: torch.Tensor) -> tuple[int, int]:
         words = data.view(torch.int64)
     except RuntimeError:  # Bytes that begin in the middle of a word.
         words = data.clone().view(torch.int64)
-    # What fits a CPU's cache, and what keeps a GPU busy.
-    size = 1 << (16 if words.device.type == "cpu" else 24)
-    places = torch.arange(min(size, len(words)), device=words.device)
-    plain = placed = 0
-    for start in range(0, len(words), size):
-        chunk = words[start : start + size]
-        mixed = chunk ^ (chunk >> 29)
-        part = int(mixed.sum())
+    places = _places(str(words.device))
+    size, length = places.numel(), words.numel()
+    plain, placed = words.new_zeros(()), words.new_zeros(())
+    for start in range(0, length, size):
+        chunk = words[start : start + size] if length > size else words
+        mixed = (chunk >> 29).bitwise_xor_(chunk)
+        part = mixed.sum()
         plain += part
-        placed += start * part + int((mixed * places[: len(chunk)]).sum())
-    return plain % 2**64, placed % 2**64
+        placed += part * start + mixed.mul_(places[: chunk.numel()]).sum()
+    return plain, placed
+
+
+@lru_cache(maxsize=4)
+def _places(device: str) -> torch.Tensor:
+    """Return the places of the words of a chunk: as many as fit a CPU's cache, or keep a GPU busy."""
+    import torch
+
+    return torch.arange(1 << (16 if device.startswith("cpu") else 24), device=device)
 
 
 def code_of(cls: type) -> str:
@@ -153,7 +173,7 @@ def _told(name: str, part: Any) -> Iterator[bytes]:
     if isinstance(part, torch.nn.Module):
         yield from _module(name, part)
     elif isinstance(part, torch.Tensor):
-        yield _tensor(name, part)
+        yield _tensors({name: part})
     elif callable(getattr(part, "get_vocab", None)):
         backend = getattr(part, "backend_tokenizer", None)
         # Before the added tokens stand truncation and padding, which every call sets anew.
@@ -188,7 +208,7 @@ def _scheduler(part: Any) -> Iterator[bytes]:
     yield _json(code_of(type(part)))
     for name in _TABLES:
         if isinstance(table := getattr(part, name, None), torch.Tensor):
-            yield _tensor(name, table)
+            yield _tensors({name: table})
 
 
 def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
@@ -197,16 +217,17 @@ def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
         config = root.config.to_dict() if hasattr(root.config, "to_dict") else dict(root.config)
         # Names with an underscore say how it came here.
         yield _json({k: _plain_part(v) for k, v in sorted(config.items()) if not str(k).startswith("_")})
+    told = []
     for path, module in root.named_modules():
-        where = f"{name}.{path}".rstrip(".")
-        _check_told(where, module)
-        state = {k: _plain(v) for k, v in sorted(vars(module).items()) if _is_state(k) and _is_plain(v)}
-        processor = vars(module).get("processor")
+        _check_told(f"{name}.{path}".rstrip("."), module)
+        held = vars(module)
+        state = {k: _plain(v) for k, v in held.items() if _is_state(k) and _is_plain(v)}
+        processor = held.get("processor")
         if processor is not None and not hasattr(processor, "named_parameters"):
             state["processor"] = [code_of(type(processor)), plain_state(processor)]
-        yield _json([path, code_of(type(module)), module.training, state])
-    for path, tensor in (*root.named_parameters(), *root.named_buffers()):
-        yield _tensor(f"{name}.{path}", tensor)
+        told.append([path, code_of(type(module)), module.training, state])
+    yield _json(told)
+    yield _tensors({f"{name}.{path}": x for path, x in (*root.named_parameters(), *root.named_buffers())})
 
 
 def _check_told(where: str, module: torch.nn.Module) -> None:
@@ -224,14 +245,17 @@ def _home(function: Any) -> str:
     return str(getattr(function, "__module__", None)).partition(".")[0]
 
 
-def _tensor(where: str, tensor: torch.Tensor) -> bytes:
-    if tensor.is_meta:
-        raise CapabilityError(f"The weights of {where} are not in memory.")
-    if type(tensor).__name__ not in ("Parameter", "Tensor") or tensor.layout.__str__() != "torch.strided":
-        raise CapabilityError(
-            f"The weights of {where} are of a kind ({type(tensor).__name__}) that has no digest."
-        )
-    return _json([where, str(tensor.dtype), list(tensor.shape), weight_sums(tensor)])
+def _tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
+    for where, x in tensors.items():
+        if x.is_meta:
+            raise CapabilityError(f"The weights of {where} are not in memory.")
+        if type(x).__name__ not in ("Parameter", "Tensor") or str(x.layout) != "torch.strided":
+            raise CapabilityError(
+                f"The weights of {where} are of a kind ({type(x).__name__}) that has no digest."
+            )
+    sums = weight_sums(list(tensors.values()))
+    told = [f"{n} {x.dtype} {tuple(x.shape)} {s}" for (n, x), s in zip(tensors.items(), sums, strict=True)]
+    return "\n".join(told).encode()
 
 
 def _is_state(name: str) -> bool:
