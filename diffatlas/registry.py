@@ -1,12 +1,21 @@
 """The model registries: one Markdown file per provider, a line per model.
 
 A line reads ``model-id | Display Name | notes``. In the notes, ``key=value`` pairs of `HINTS` are hints;
-the rest is shown as it is. Headings, lists and prose without a ``|`` are ignored; so is code in backticks.
+the rest is shown as it is. An id or value with spaces stands in double quotes. Headings, lists and prose without
+a ``|`` are ignored; so is code in backticks.
+
+The models that run on this machine are, in this order, those that are in this process's memory (`offer`), those
+that ship with the project, and the user's own, which have a file of their own (`add_model`). On a shared server the
+user's own are left out: its visitors did not choose them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+import tempfile
+import threading
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffatlas.errors import DiffAtlasError, UnknownModel
@@ -24,6 +33,21 @@ HINTS = {
     "subfolder": str,
 }
 DTYPES = ("fp32", "fp16", "bf16")
+#: The `ModelEntry.provider` of the user's own models, and of pipelines in memory.
+USER = "user"
+MEMORY = "memory"
+#: Of a line: an id in quotes, and a word or hint whose value may be in quotes.
+_QUOTED = re.compile(r'"([^"|]+)"')
+_WORD = re.compile(r'\w+="[^"]*"|\S+')
+_HEADING = """# Your own models
+
+`diffatlas models add` and `diffatlas models remove` write this file; a line per model, as in the registry that ships
+with the project.
+
+"""
+
+_lock = threading.Lock()
+_offered: dict[str, ModelEntry] = {}
 
 
 class RegistryError(DiffAtlasError):
@@ -80,15 +104,18 @@ def parse_line(line: str) -> ModelEntry | None:
     cells = [cell.strip() for cell in text.split("|", 2)]
     if len(cells) < 2 or not cells[0] or not cells[1]:
         raise ValueError("expected 'model-id | Display Name | notes'")
-    if any(c.isspace() for c in cells[0]):
-        raise ValueError(f"the model id {cells[0]!r} holds a space")
+    if quoted := _QUOTED.fullmatch(cells[0]):
+        cells[0] = quoted[1]
+    elif any(c.isspace() for c in cells[0]):
+        raise ValueError(f"the model id {cells[0]!r} holds a space and is not in double quotes")
     hints: dict[str, int | float | str] = {}
     words = []
-    for word in (cells[2] if len(cells) == 3 else "").split():
+    for word in _WORD.findall(cells[2] if len(cells) == 3 else ""):
         key, equals, value = word.partition("=")
         if not equals or key not in HINTS:
             words.append(word)
             continue
+        value = value.strip('"')
         try:
             hints[key] = HINTS[key](value)
         except ValueError:
@@ -120,12 +147,109 @@ def read_registry(path: Path) -> list[ModelEntry]:
 
 
 def list_models(provider: str = "local") -> list[ModelEntry]:
-    """Return a provider's models in the order of its file, the default first."""
+    """Return a provider's models in the order of its file, the default first.
+
+    Of "local": the pipelines that are in memory, the models that ship with the project, and the user's own, where
+    the server is not shared. Where one of the user's has the id of one that ships, it stands in its place.
+    """
     path = models_folder() / f"{provider}.md"
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in models_folder().glob("*.md"))) or "none"
         raise RegistryError(f"There is no registry for {provider!r}: known are {known}.")
-    return read_registry(path)
+    shipped = read_registry(path)
+    if provider != "local":
+        return shipped
+    with _lock:
+        offered = dict(_offered)
+    own = {entry.id: entry for entry in own_models()}
+    listed = {entry.id: own.get(entry.id, entry) for entry in shipped} | own
+    return [*offered.values(), *(entry for entry in listed.values() if entry.id not in offered)]
+
+
+def own_models() -> list[ModelEntry]:
+    """Return the models of the user's own registry; none on a shared server.
+
+    Raises `RegistryError` where the file cannot be read.
+    """
+    from diffatlas.settings import is_shared, settings
+
+    path = settings().user_models
+    if is_shared() or not path.exists():
+        return []
+    try:
+        return [replace(entry, provider=USER) for entry in read_registry(path)]
+    except RegistryError as error:
+        raise RegistryError(
+            f"Your own registry {path} cannot be used: {error.message.rstrip('.')}; correct or delete that file."
+        ) from error
+
+
+def add_model(entry: ModelEntry) -> ModelEntry:
+    """Keep a model in the user's own registry, and return it as it is kept.
+
+    Raises `RegistryError` where its id is listed already, or it cannot be written as one line.
+    """
+    tidy = {"name": " ".join(entry.name.split()), "notes": " ".join(entry.notes.split())}
+    entry = replace(entry, provider=USER, **tidy)
+    line = line_of(entry)
+    with _lock:
+        if any(other.id == entry.id for other in (*_shipped(), *_own_to_change(), *_offered.values())):
+            raise RegistryError(f"The model {entry.id!r} is listed already.", field="model")
+        _write_own([*_own_lines(), line])
+    return entry
+
+
+def remove_model(model: str) -> None:
+    """Take a model out of the user's own registry; its files stay where they are.
+
+    Raises `RegistryError` where it is not there.
+    """
+    with _lock:
+        if all(entry.id != model for entry in _own_to_change()):
+            shipped = any(entry.id == model for entry in _shipped())
+            why = (
+                "ships with diffatlas and cannot be removed"
+                if shipped
+                else "is not in your own list of models"
+            )
+            raise RegistryError(f"The model {model!r} {why}.", field="model")
+        _write_own([line for line in _own_lines() if (own := parse_line(line)) is None or own.id != model])
+
+
+def offer(entry: ModelEntry) -> None:
+    """List a pipeline that is in this process's memory, before all other models, until it is withdrawn.
+
+    It is never written to disk. Raises `RegistryError` where its id is listed already.
+    """
+    listed = {other.id for other in list_models()}
+    with _lock:
+        if entry.id in listed or entry.id in _offered:
+            raise RegistryError(f"The model {entry.id!r} is listed already.", field="model")
+        _offered[entry.id] = replace(entry, provider=MEMORY)
+
+
+def withdraw(model: str) -> None:
+    """List a pipeline no longer that was in memory; nothing happens where it was not."""
+    with _lock:
+        _offered.pop(model, None)
+
+
+def line_of(entry: ModelEntry) -> str:
+    """Return the line that `parse_line` reads an entry from. Raises `RegistryError` where no line says it."""
+    given = {name: getattr(entry, name) for name in HINTS if getattr(entry, name) is not None}
+    hints = [f"{name}={_in_quotes(_number(value))}" for name, value in given.items()]
+    line = f"{_in_quotes(entry.id)} | {entry.name} | {' '.join([entry.notes, *hints])}".rstrip()
+    try:
+        read = None if "\n" in line else parse_line(line)
+    except ValueError as error:
+        raise RegistryError(f"The model {entry.id!r} cannot be kept: {error}.", field="model") from error
+    if read is None or replace(read, provider=entry.provider) != entry:
+        raise RegistryError(
+            f"The model {entry.id!r} cannot be kept: its id, name or notes hold a character that a registry "
+            "cannot (|, a backtick, a quote, # at the beginning, or a line break).",
+            field="model",
+        )
+    return line
 
 
 def find_model(model: str, provider: str = "local") -> ModelEntry:
@@ -138,7 +262,54 @@ def find_model(model: str, provider: str = "local") -> ModelEntry:
     near = get_close_matches(model, entries, n=1, cutoff=0.5)
     hint = f" (did you mean {near[0]!r}?)" if near else ""
     raise UnknownModel(
-        f"There is no model {model!r}{hint}: give an id that `diffatlas models` lists, "
-        "or the path of a diffusers pipeline folder.",
+        f"There is no model {model!r}{hint}: give an id that `diffatlas models` lists, an id of the Hugging Face "
+        "Hub (user/name), or the path of a diffusers pipeline folder.",
         field="model",
     )
+
+
+def _shipped() -> list[ModelEntry]:
+    return read_registry(models_folder() / "local.md")
+
+
+def _own_to_change() -> list[ModelEntry]:
+    """Return the user's own models, to be written again. Raises `RegistryError` on a shared server."""
+    from diffatlas.settings import is_shared
+
+    if is_shared():
+        raise RegistryError("On a shared server the list of models cannot be changed.", field="model")
+    return own_models()
+
+
+def _own_lines() -> list[str]:
+    from diffatlas.settings import settings
+
+    path = settings().user_models
+    return (path.read_text(encoding="utf-8") if path.exists() else _HEADING).splitlines()
+
+
+def _write_own(lines: list[str]) -> None:
+    """Replace the user's registry at once: a reader finds the old file or the new one."""
+    from diffatlas.settings import settings
+
+    path = settings().user_models
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".models-", suffix=".md")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write("\n".join(lines) + "\n")
+            os.replace(name, path)
+        except BaseException:
+            os.unlink(name)
+            raise
+    except OSError as error:
+        raise RegistryError(f"Your own registry {path} cannot be written: {error.strerror}.") from error
+
+
+def _in_quotes(text: str) -> str:
+    return f'"{text}"' if any(c.isspace() for c in text) else text
+
+
+def _number(value: int | float | str) -> str:
+    return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)

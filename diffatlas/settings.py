@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -35,6 +36,10 @@ class Settings(BaseSettings):
     mode: Literal["auto", "personal", "shared"] = "auto"
     #: A folder of registries that replaces the one that ships with the project.
     models: Path | None = None
+    #: The user's own registry, which `diffatlas models add` writes.
+    user_models: Path = Field(
+        default_factory=lambda: user_data_path("diffatlas", appauthor=False) / "models.md"
+    )
     #: "auto" takes CUDA, then Apple's MPS, then the CPU.
     device: str = "auto"
     #: "auto" takes what the model and the device want.
@@ -51,3 +56,9 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = "DIFFATLAS_" + "_".join(str(part) for part in first["loc"]).upper()
         raise InvalidParams(f"The environment variable {name} is not usable: {first['msg']}.") from error
+
+
+def is_shared() -> bool:
+    """Whether visitors are strangers to each other: DIFFATLAS_MODE, by default on a Hugging Face Space only."""
+    mode = settings().mode
+    return bool(os.environ.get("SPACE_ID")) if mode == "auto" else mode == "shared"

@@ -4,7 +4,20 @@ import pytest
 
 from diffatlas import registry
 from diffatlas.errors import UnknownModel
-from diffatlas.registry import RegistryError, find_model, list_models, parse_line, read_registry
+from diffatlas.registry import (
+    ModelEntry,
+    RegistryError,
+    add_model,
+    find_model,
+    line_of,
+    list_models,
+    offer,
+    own_models,
+    parse_line,
+    read_registry,
+    remove_model,
+    withdraw,
+)
 
 
 def test_the_shipped_registry_reads_and_begins_with_the_embedded_model():
@@ -66,3 +79,135 @@ def test_another_folder_of_registries(tmp_path: Path, monkeypatch):
     monkeypatch.setenv("DIFFATLAS_MODELS", str(tmp_path / "absent"))
     with pytest.raises(RegistryError, match="DIFFATLAS_MODELS"):
         registry.models_folder()
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch) -> Path:
+    """The user's own registry, which is not there yet."""
+    path = tmp_path / "deep" / "models.md"
+    monkeypatch.setenv("DIFFATLAS_USER_MODELS", str(path))
+    monkeypatch.delenv("DIFFATLAS_MODE", raising=False)
+    monkeypatch.delenv("SPACE_ID", raising=False)
+    return path
+
+
+def test_what_a_user_adds_comes_after_what_ships_and_goes_again(own):
+    shipped = list_models()
+    kept = add_model(ModelEntry("a/b", "A B", notes="Mine.", size=512, guidance=7.5, mem=2.1, dtype="fp16"))
+    assert list_models() == [*shipped, kept]
+    assert find_model("a/b").provider == "user"
+    # The file is a registry like any other, for whoever reads it without this module.
+    lines = [line for line in own.read_text().splitlines() if "|" in line]
+    assert lines == ["a/b | A B | Mine. size=512 guidance=7.5 mem=2.1 dtype=fp16"]
+    remove_model("a/b")
+    assert list_models() == shipped
+    assert own.is_file()
+
+
+def test_prose_and_other_lines_of_the_users_file_stay(own):
+    own.parent.mkdir()
+    own.write_text("# Mine\n\nWhy I keep them.\n\nx/y | X\n")
+    add_model(ModelEntry("a/b", "A B"))
+    remove_model("x/y")
+    assert own.read_text() == "# Mine\n\nWhy I keep them.\n\na/b | A B |\n"
+    assert [path.name for path in own.parent.iterdir()] == ["models.md"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ModelEntry("/home/me/my models/x y", "X Y", size=64),
+        ModelEntry("C:\\models\\x", "X", subfolder="a/b", variant="fp16", revision="refs/pr/3"),
+        ModelEntry("a/b", 'The "best"', notes="a=b and more", steps=4, guidance=0.0, mem=12.345678901),
+    ],
+)
+def test_a_line_says_all_of_an_entry(entry):
+    assert parse_line(line_of(entry)) == entry
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        ModelEntry("/a|b", "A"), ModelEntry("a/b", "A|B"), ModelEntry("a/b", "A\nc/d | C"), ModelEntry("#a", "A"),
+        ModelEntry("a`b", "A"), ModelEntry("a/b", "A", notes="steps=4"), ModelEntry("", "A"), ModelEntry("a/b", ""),
+        ModelEntry('/a "b" c', "A"),
+    ],
+)  # fmt: skip
+def test_what_no_line_can_say_is_refused(own, entry):
+    with pytest.raises(RegistryError, match="cannot be kept"):
+        add_model(entry)
+    with pytest.raises(RegistryError, match="cannot be kept"):
+        line_of(entry)
+    assert not own.exists()
+
+
+def test_what_cannot_be_added_or_removed_is_said(own):
+    add_model(ModelEntry("a/b", "A B"))
+    for listed in ("a/b", "shapes"):
+        with pytest.raises(RegistryError, match=f"'{listed}' is listed already"):
+            add_model(ModelEntry(listed, "Again"))
+    with pytest.raises(RegistryError, match="'shapes' ships with diffatlas"):
+        remove_model("shapes")
+    with pytest.raises(RegistryError, match="'c/d' is not in your own list"):
+        remove_model("c/d")
+    assert [entry.id for entry in own_models()] == ["a/b"]
+
+
+def test_a_damaged_file_of_the_users_is_one_sentence(own):
+    own.parent.mkdir()
+    own.write_text("a/b | A B\na/b | Again\n")
+    for act in (list_models, lambda: add_model(ModelEntry("c/d", "C")), lambda: remove_model("a/b")):
+        with pytest.raises(
+            RegistryError, match=r"models\.md, line 2: .*; correct or delete that file\.$"
+        ) as caught:
+            act()
+        assert str(own) in caught.value.message
+    assert own.read_text() == "a/b | A B\na/b | Again\n"
+
+
+def test_a_file_that_cannot_be_written_is_one_sentence(own):
+    own.parent.write_text("in the way")
+    with pytest.raises(RegistryError, match="cannot be written"):
+        add_model(ModelEntry("a/b", "A B"))
+
+
+@pytest.mark.parametrize("variables", [{"DIFFATLAS_MODE": "shared"}, {"SPACE_ID": "me/space"}])
+def test_a_shared_server_has_no_models_of_its_users(own, monkeypatch, variables):
+    add_model(ModelEntry("a/b", "A B"))
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert "a/b" not in {entry.id for entry in list_models()}
+    for act in (lambda: add_model(ModelEntry("c/d", "C")), lambda: remove_model("a/b")):
+        with pytest.raises(RegistryError, match="shared server"):
+            act()
+    monkeypatch.setenv("DIFFATLAS_MODE", "personal")
+    assert "a/b" in {entry.id for entry in list_models()}
+
+
+def test_a_users_line_stands_in_place_of_one_that_ships_later(own):
+    own.parent.mkdir()
+    own.write_text("stabilityai/sd-turbo | Pinned | revision=abc\n")
+    before = [entry.id for entry in list_models()]
+    assert find_model("stabilityai/sd-turbo").revision == "abc"
+    remove_model("stabilityai/sd-turbo")
+    assert [entry.id for entry in list_models()] == before
+    assert find_model("stabilityai/sd-turbo").revision is None
+
+
+def test_a_pipeline_in_memory_comes_first_until_it_is_withdrawn(own):
+    listed = list_models()
+    add_model(ModelEntry("a/b", "A B"))
+    offer(ModelEntry("mine", "Mine", size=64))
+    try:
+        assert list_models()[0] == ModelEntry("mine", "Mine", size=64, provider="memory")
+        for taken in ("mine", "shapes", "a/b"):
+            with pytest.raises(RegistryError, match="listed already"):
+                offer(ModelEntry(taken, "Again"))
+        with pytest.raises(RegistryError, match="listed already"):
+            add_model(ModelEntry("mine", "Again"))
+        assert "mine" not in own.read_text()
+    finally:
+        withdraw("mine")
+    withdraw("mine")
+    remove_model("a/b")
+    assert list_models() == listed

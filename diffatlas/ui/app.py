@@ -19,12 +19,12 @@ from starlette.middleware import Middleware
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
-from diffatlas.settings import settings
+from diffatlas.settings import is_shared, settings
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components.header import footer, header
 from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.layers import Layers
-from diffatlas.ui.libraries import Libraries, is_shared
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
 from diffatlas.ui.pages.attention import attention_page

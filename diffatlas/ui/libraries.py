@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import threading
 import time
@@ -10,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diffatlas.library import Library
-from diffatlas.settings import settings
 from diffatlas.ui import private_files
 
 #: A shared server keeps a visitor's runs this long after their last visit.
@@ -74,9 +72,3 @@ class Libraries:
                     with self._lock:
                         self._open.pop(folder.name, None)
                     shutil.rmtree(folder, ignore_errors=True)
-
-
-def is_shared() -> bool:
-    """Whether visitors are strangers to each other: DIFFATLAS_MODE, by default on a Hugging Face Space only."""
-    mode = settings().mode
-    return bool(os.environ.get("SPACE_ID")) if mode == "auto" else mode == "shared"

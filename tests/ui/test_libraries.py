@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from diffatlas.ui.libraries import KEPT_SECONDS, Libraries, is_shared
+from diffatlas.settings import is_shared
+from diffatlas.ui.libraries import KEPT_SECONDS, Libraries
 
 ME, YOU = "a" * 32, "b" * 32
 
