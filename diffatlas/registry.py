@@ -254,18 +254,25 @@ def line_of(entry: ModelEntry) -> str:
 
 def find_model(model: str, provider: str = "local") -> ModelEntry:
     """Return the entry of a model id. Raises `UnknownModel` with the nearest names."""
-    from difflib import get_close_matches
-
-    entries = {entry.id: entry for entry in list_models(provider)}
-    if model in entries:
-        return entries[model]
-    near = get_close_matches(model, entries, n=1, cutoff=0.5)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    for entry in list_models(provider):
+        if entry.id == model:
+            return entry
     raise UnknownModel(
-        f"There is no model {model!r}{hint}: give an id that `diffatlas models` lists, an id of the Hugging Face "
-        "Hub (user/name), or the path of a diffusers pipeline folder.",
+        f"There is no model {model!r}{did_you_mean(model, provider)}: give an id that `diffatlas models` lists, "
+        "an id of the Hugging Face Hub (user/name), or the path of a diffusers pipeline folder.",
         field="model",
     )
+
+
+def did_you_mean(model: str, provider: str = "local", likeness: float = 0.5) -> str:
+    """Return " (did you mean ...?)" with the listed id that is most like ``model``, or "" where none is.
+
+    likeness: 0 to 1, how like it must be (`difflib.get_close_matches`).
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(model, [entry.id for entry in list_models(provider)], n=1, cutoff=likeness)
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _shipped() -> list[ModelEntry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from diffatlas.backends.parts import FolderParts, Parts, PipeParts
 from diffatlas.backends.weights import Weights, find_weights, variant_of
 from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
+from diffatlas.registry import did_you_mean
 
 #: A run needs about this much more than its weights (activations, text embeddings, the decoder).
 HEADROOM = 1.2
@@ -149,10 +150,11 @@ def fetch(source: ModelSource) -> Path:
     except Exception as error:
         asked = {"variant": source.variant, "revision": source.revision, "subfolder": source.subfolder}
         named = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
+        meant = "" if source.entry else did_you_mean(source.model, likeness=0.85)
         raise ModelLoadError(
-            f"{source.model!r}{f' ({named})' if named else ''} is not on this machine and could not be fetched "
-            f"from the Hugging Face Hub ({_first_line(error)}): check the network, and that its licence is "
-            "accepted and a token is set if it is gated.",
+            f"{source.model!r}{f' ({named})' if named else ''}{meant} is not on this machine and could not be "
+            f"fetched from the Hugging Face Hub ({_first_line(error)}): check the network, and that its licence "
+            "is accepted and a token is set if it is gated.",
             field="model",
         ) from error
 
@@ -193,7 +195,9 @@ def load(
     import diffusers
     import torch
 
-    info = model_info.describe(source.model, folder, source.entry)
+    info = replace(
+        model_info.describe(source.model, folder, source.entry), name=model_info.name_of(source, folder)
+    )
     weights = model_info.weights_of(source, folder)
     if not ignore_memory:
         size = model_info.weight_bytes([file for part in weights for file in part.files], dtype)
@@ -274,9 +278,10 @@ def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
     if loaded.folder is None:
         return in_memory(loaded.pipe, loaded.source.model, scheduler, loaded.revision) | _named(loaded)
     hub = loaded.source.folder is None
+    entry = loaded.source.entry
     return {
         "model": loaded.source.model,
-        "source": "hub" if hub else "embedded" if loaded.source.entry else "folder",
+        "source": "hub" if hub else "embedded" if entry and entry.provider == "local" else "folder",
         "revision": dict(loaded.revision),
         **_named(loaded),
         "pipeline": type(loaded.pipe).__name__,

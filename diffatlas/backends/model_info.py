@@ -74,9 +74,10 @@ class ModelInfo:
 def find_source(
     model: str, variant: str | None = None, revision: str | None = None, subfolder: str | None = None
 ) -> ModelSource:
-    """Find a model by registry id or folder path.
+    """Find a model by its id in a registry, by the path of its folder, or by its id on the Hub (user/name).
 
     variant, revision, subfolder: as `GenerationParams` has them; the registry's where they are None.
+    The Hub is not asked: whether it has such a model is known when it is looked up or fetched.
 
     Raises `UnknownModel`, or `ModelLoadError` for what is known to be missing.
     """
@@ -84,27 +85,60 @@ def find_source(
         entry = find_model(model)
     except UnknownModel:
         folder = Path(model).expanduser()
-        if not folder.is_dir():
-            raise
-        _check_no_revision(model, revision)
-        folder = _inside(folder, subfolder, model)
-        if (folder / "model_index.json").is_file():
-            return ModelSource(model, folder.resolve(), None, variant, None, subfolder)
-        raise UnknownModel(_no_pipeline(model, folder), field="model") from None
+        if folder.is_dir():
+            return _folder_source(model, folder, None, variant, revision, subfolder)
+        if is_hub_id(model):
+            return ModelSource(model, None, None, variant, revision, subfolder)
+        raise
     revision, subfolder = revision or entry.revision, subfolder or entry.subfolder
-    folder = models_folder() / entry.id
+    folder = models_folder() / Path(entry.id).expanduser()
     if folder.is_dir() and (subfolder or (folder / "model_index.json").is_file()):
-        _check_no_revision(model, revision)
-        folder = _inside(folder, subfolder, model)
-        if not (folder / "model_index.json").is_file():
-            raise ModelLoadError(_no_pipeline(model, folder), field="model")
-        return ModelSource(model, folder, entry, variant, None, subfolder)
-    if "/" not in entry.id:
+        return _folder_source(model, folder, entry, variant, revision, subfolder)
+    if not is_hub_id(entry.id):
         raise ModelLoadError(
             f"The files of the model {entry.id!r} are missing: expected a pipeline folder at {folder}.",
             field="model",
         )
     return ModelSource(model, None, entry, variant, revision, subfolder)
+
+
+def is_hub_id(model: str) -> bool:
+    """Whether a text is formed like an id of the Hub, user/name; whether there is such a model is not asked."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return model.count("/") == 1
+
+
+def name_of(source: ModelSource, folder: Path) -> str:
+    """Return what a model is called: as in the registry, else as on the Hub, else as its folder.
+
+    folder: where its files are; of a model of the Hub that is a folder of the cache, named by a commit.
+    """
+    if source.entry:
+        return source.entry.name
+    return folder.name if source.folder else source.model.rpartition("/")[2]
+
+
+def _folder_source(
+    model: str,
+    folder: Path,
+    entry: ModelEntry | None,
+    variant: str | None,
+    revision: str | None,
+    subfolder: str | None,
+) -> ModelSource:
+    """Return the source of a pipeline that is in a folder, or in a subfolder of it."""
+    _check_no_revision(model, revision)
+    folder = _inside(folder, subfolder, model)
+    if (folder / "model_index.json").is_file():
+        # Of a listed model the path is as its registry has it.
+        return ModelSource(model, folder if entry else folder.resolve(), entry, variant, None, subfolder)
+    error = ModelLoadError if entry else UnknownModel
+    raise error(_no_pipeline(model, folder), field="model")
 
 
 def source_of(params: GenerationParams) -> ModelSource:
@@ -236,8 +270,7 @@ def _takes_size(pipeline: type | None) -> bool:
 def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:
     """Return the weights that loading a model's pipeline reads, by component; see `find_weights`."""
     index = read_json(folder / "model_index.json")
-    name = source.entry.name if source.entry else folder.name
-    return find_weights(folder, index, name, source.variant, source.hint)
+    return find_weights(folder, index, name_of(source, folder), source.variant, source.hint)
 
 
 def weight_files(folder: Path, variant: str | None) -> list[Path]:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffatlas.backends import loading, model_info
+from diffatlas.backends import loading, model_info, open_backend
 from diffatlas.backends.model_info import describe, find_source, weight_bytes, weight_files
 from diffatlas.errors import CapabilityError, ModelLoadError, NotEnoughMemory, UnknownModel
-from diffatlas.registry import ModelEntry, list_models
+from diffatlas.registry import ModelEntry, add_model, list_models
+from diffatlas.run import collect
 
 FAMILIES = ("sd", "sdxl", "sd3", "flux", "pixart")
 
@@ -100,6 +101,62 @@ def test_a_hub_model_offline(monkeypatch):
     with pytest.raises(ModelLoadError, match="network") as caught:
         loading.fetch(find_source(hub.id))
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_the_hub_need_not_be_listed():
+    source = find_source("some-body/Their_Model-1.5", variant="fp16", revision="refs/pr/3", subfolder="a/b")
+    assert (source.folder, source.entry, source.hint) == (None, None, None)
+    assert (source.variant, source.revision, source.subfolder) == ("fp16", "refs/pr/3", "a/b")
+
+
+@pytest.mark.parametrize(
+    "model", ["shape", "sdxl-turbo", "a/b/c", "../b", "/no/where", "a b/c", "a//b", "a/b--c"]
+)
+def test_what_is_not_formed_like_a_model_of_the_hub_is_unknown(model):
+    with pytest.raises(UnknownModel):
+        find_source(model)
+
+
+def test_a_mistyped_name_is_told_the_nearest(monkeypatch):
+    with pytest.raises(UnknownModel, match="did you mean 'shapes'"):
+        find_source("shape")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelLoadError, match="did you mean 'stabilityai/sdxl-turbo'"):
+        loading.fetch(find_source("stabilityai/sdxl-turb"))
+    with pytest.raises(ModelLoadError) as caught:
+        loading.fetch(find_source("some-body/their-model"))
+    assert "did you mean" not in caught.value.message
+
+
+def test_an_unlisted_model_of_the_hub_runs_from_the_cache(tmp_path, monkeypatch, sd_folder, asked):
+    commit = "0123456789" * 4
+    snapshot = tmp_path / "models--some--model" / "snapshots" / commit
+    shutil.copytree(sd_folder, snapshot)
+    monkeypatch.setattr("diffusers.DiffusionPipeline.download", lambda model, **options: str(snapshot))
+    backend = open_backend("local", device="cpu")
+    params = asked.replace(model="some/model")
+    assert backend.info("some/model") is None
+    resolved = backend.resolve(params)
+    assert backend.identity(resolved)["revision"] == {"commit": commit}
+    run = collect(backend.trace(params)).raise_for_error()
+    assert (run.provenance["source"], run.provenance["model"]) == ("hub", "some/model")
+    assert run.provenance["identity"] == backend.identity(resolved)
+    # Not the commit, which is the name of the folder.
+    assert backend._resident.info.name == "model"
+
+
+def test_a_folder_of_the_users_registry_is_a_model(tmp_path, monkeypatch, sd_folder, asked):
+    folder = tmp_path / "my models" / "mine"
+    shutil.copytree(sd_folder, folder)
+    monkeypatch.setenv("DIFFATLAS_USER_MODELS", str(tmp_path / "models.md"))
+    add_model(ModelEntry(str(folder), "Mine", size=64))
+    source = find_source(str(folder))
+    assert (source.folder, source.entry.name) == (folder, "Mine")
+    loaded = loading.load(source, folder, "cpu", "fp32")
+    assert loading.provenance(loaded, loaded.pipe.scheduler)["source"] == "folder"
+    shutil.rmtree(folder)
+    with pytest.raises(ModelLoadError, match="missing"):
+        find_source(str(folder))
 
 
 @pytest.mark.parametrize("broken", ["truncated", "no weights", "pickle", "bad json", "not a pipeline"])
