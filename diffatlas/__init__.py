@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from diffatlas import errors
     from diffatlas.backends import open_backend
+    from diffatlas.backends.look_up import ModelCard, look_up
     from diffatlas.capture import Capture
     from diffatlas.export.files import write
     from diffatlas.inputs import ImageInput
@@ -34,9 +35,11 @@ __all__ = [
     "ImageInput",
     "Library",
     "Lora",
+    "ModelCard",
     "Run",
     "__version__",
     "errors",
+    "look_up",
     "observe",
     "open_backend",
     "open_run",
@@ -51,7 +54,9 @@ _HOMES = {
     "ImageInput": "diffatlas.inputs",
     "Library": "diffatlas.library",
     "Lora": "diffatlas.params",
+    "ModelCard": "diffatlas.backends.look_up",
     "Run": "diffatlas.run",
+    "look_up": "diffatlas.backends.look_up",
     "observe": "diffatlas.operations.observe",
     "open_backend": "diffatlas.backends",
     "open_run": "diffatlas.library.opening",

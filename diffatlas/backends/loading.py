@@ -32,6 +32,9 @@ OTHER_TASKS = frozenset(
     }
 )
 
+#: Of a subfolder of the Hub, what is not fetched: other formats, and code.
+NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.py")
+
 DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
@@ -75,7 +78,7 @@ def pick_device(wanted: str = "auto") -> str:
             torch.empty(1, device=wanted)
         except Exception as error:
             raise InvalidParams(
-                f"The device {wanted!r} cannot be used here: {_first_line(error)}.", field="device"
+                f"The device {wanted!r} cannot be used here: {first_line(error)}.", field="device"
             ) from error
         return wanted
     if torch.cuda.is_available():
@@ -153,7 +156,7 @@ def fetch(source: ModelSource) -> Path:
         meant = "" if source.entry else did_you_mean(source.model, likeness=0.85)
         raise ModelLoadError(
             f"{source.model!r}{f' ({named})' if named else ''}{meant} is not on this machine and could not be "
-            f"fetched from the Hugging Face Hub ({_first_line(error)}): check the network, and that its licence "
+            f"fetched from the Hugging Face Hub ({first_line(error)}): check the network, and that its licence "
             "is accepted and a token is set if it is gated.",
             field="model",
         ) from error
@@ -169,10 +172,13 @@ def _download(source: ModelSource, **options: Any) -> Path:
     from huggingface_hub import snapshot_download
 
     inside = [f"{source.subfolder}/**"]
-    never = ["*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.py"]
     folder = Path(
         snapshot_download(
-            source.model, revision=source.revision, allow_patterns=inside, ignore_patterns=never, **options
+            source.model,
+            revision=source.revision,
+            allow_patterns=inside,
+            ignore_patterns=list(NEVER),
+            **options,
         )
     )
     if not (folder / source.subfolder / "model_index.json").is_file():
@@ -192,7 +198,6 @@ def load(
         ModelLoadError: files are missing, damaged or of an unknown class.
         CapabilityError: it is a pipeline, but not from text to image.
     """
-    import diffusers
     import torch
 
     info = replace(
@@ -202,20 +207,7 @@ def load(
     if not ignore_memory:
         size = model_info.weight_bytes([file for part in weights for file in part.files], dtype)
         check_memory(info.name, int(size * HEADROOM), free_memory(device))
-    cls = getattr(diffusers, info.pipeline, None)
-    if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
-        raise ModelLoadError(
-            f"{info.name} is a {info.pipeline}, which is no pipeline of diffusers "
-            f"{diffusers.__version__}: update diffusers, or choose another model.",
-            field="model",
-        )
-    call = inspect.signature(cls.__call__).parameters
-    image_required = "image" in call and call["image"].default is inspect.Parameter.empty
-    if "prompt" not in call or image_required or OTHER_TASKS & set(call):
-        raise CapabilityError(
-            f"{info.name} is a {info.pipeline}, which does not go from text to image: choose another model.",
-            field="model",
-        )
+    cls = pipeline_class(info)
     accepted = inspect.signature(cls.__init__).parameters
     without = {
         key: value
@@ -238,10 +230,35 @@ def load(
         raise
     except Exception as error:
         raise ModelLoadError(
-            f"{info.name} could not be loaded: {_first_line(error)}.", field="model"
+            f"{info.name} could not be loaded: {first_line(error)}.", field="model"
         ) from error
     pinned = model_info.revision(folder)
     return Loaded(pipe, source, folder, info, device, dtype, pinned, variant_of(weights))
+
+
+def pipeline_class(info: ModelInfo) -> type:
+    """Return the class of a model's pipeline.
+
+    Raises `ModelLoadError` where this version of diffusers has none of the name, `CapabilityError` where it does not
+    go from text to image.
+    """
+    import diffusers
+
+    cls = getattr(diffusers, info.pipeline, None)
+    if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
+        raise ModelLoadError(
+            f"{info.name} is a {info.pipeline}, which is no pipeline of diffusers "
+            f"{diffusers.__version__}: update diffusers, or choose another model.",
+            field="model",
+        )
+    call = inspect.signature(cls.__call__).parameters
+    image_required = "image" in call and call["image"].default is inspect.Parameter.empty
+    if "prompt" not in call or image_required or OTHER_TASKS & set(call):
+        raise CapabilityError(
+            f"{info.name} is a {info.pipeline}, which does not go from text to image: choose another model.",
+            field="model",
+        )
+    return cls
 
 
 def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
@@ -338,6 +355,7 @@ def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
     return None
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, short enough for a sentence."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".")[:300]
