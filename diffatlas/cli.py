@@ -1,4 +1,4 @@
-"""The shell: ``diffatlas trace``, ``app``, ``models``, and what `cli_export`, `cli_library`, `cli_attention` and
+"""The shell: ``diffatlas trace``, ``app``, and what `cli_models`, `cli_export`, `cli_library`, `cli_attention` and
 `cli_study` add.
 
 Exit codes: 0 done; 1 a replay that came out different, or a folder that is not valid; 2 an error, one line on stderr
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from diffatlas import cli_attention, cli_export, cli_lab, cli_library, cli_study
+from diffatlas import cli_attention, cli_export, cli_lab, cli_library, cli_models, cli_study
 from diffatlas import cli_request as ask
-from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, text
+from diffatlas.cli_output import follow, interrupt_sets, quieten
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
@@ -30,11 +30,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-# Commands beside those of this module; `dataset` is a group of its own.
+# Commands beside those of this module; `models`, `dataset` and `lab` are groups of their own.
 app.add_typer(cli_export.commands)
 app.add_typer(cli_library.commands)
 app.add_typer(cli_attention.commands)
 app.add_typer(cli_study.commands)
+app.add_typer(cli_models.commands, name="models")
 app.add_typer(cli_library.datasets, name="dataset")
 app.add_typer(cli_lab.commands, name="lab")
 
@@ -157,26 +158,6 @@ def launch_app(
         launch(server_name=host, server_port=port, inbrowser=browser)
     except OSError as error:
         raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
-
-
-@app.command()
-def models() -> None:
-    """List the models that run on this machine, the default first."""
-    from diffatlas.registry import list_models
-
-    rows = [
-        (
-            entry.id,
-            entry.name,
-            text(entry.size),
-            text(entry.steps),
-            text(entry.guidance),
-            text(entry.mem),
-            entry.notes,
-        )
-        for entry in list_models()
-    ]
-    print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
 
 
 def main() -> None:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from diffatlas.params import GenerationParams, Lora
 
 Prompt = Annotated[str, typer.Argument(help="What the image should show.")]
-Model = Annotated[str, typer.Option(help="An id of `diffatlas models`, or a pipeline folder.")]
+Model = Annotated[
+    str, typer.Option(help="An id of `diffatlas models` or of the Hub (user/name), or a pipeline folder.")
+]
 Variant = Annotated[
     str | None,
     typer.Option(help="Which of several sets of weight files, such as fp16. Default: the model's."),

@@ -187,25 +187,33 @@ def own_models() -> list[ModelEntry]:
 def add_model(entry: ModelEntry) -> ModelEntry:
     """Keep a model in the user's own registry, and return it as it is kept.
 
-    Raises `RegistryError` where its id is listed already, or it cannot be written as one line.
+    Raises `RegistryError` where its id is listed already, it cannot be written as one line, or the server is shared.
     """
     tidy = {"name": " ".join(entry.name.split()), "notes": " ".join(entry.notes.split())}
     entry = replace(entry, provider=USER, **tidy)
     line = line_of(entry)
     with _lock:
-        if any(other.id == entry.id for other in (*_shipped(), *_own_to_change(), *_offered.values())):
-            raise RegistryError(f"The model {entry.id!r} is listed already.", field="model")
+        _check_new(entry.id)
         _write_own([*_own_lines(), line])
     return entry
 
 
-def remove_model(model: str) -> None:
-    """Take a model out of the user's own registry; its files stay where they are.
+def check_new(model: str) -> None:
+    """Raise `RegistryError` where `add_model` would not take a model of this id."""
+    with _lock:
+        _check_new(model)
 
-    Raises `RegistryError` where it is not there.
+
+def remove_model(model: str) -> ModelEntry:
+    """Take a model out of the user's own registry, and return its entry; its files stay where they are.
+
+    A folder may be named by any path that leads to it. Raises `RegistryError` where it is not there.
     """
     with _lock:
-        if all(entry.id != model for entry in _own_to_change()):
+        own = {entry.id: entry for entry in _own_to_change()}
+        path = str(Path(model).expanduser().resolve())
+        gone = own.get(model) or own.get(path)
+        if gone is None:
             shipped = any(entry.id == model for entry in _shipped())
             why = (
                 "ships with diffatlas and cannot be removed"
@@ -213,7 +221,8 @@ def remove_model(model: str) -> None:
                 else "is not in your own list of models"
             )
             raise RegistryError(f"The model {model!r} {why}.", field="model")
-        _write_own([line for line in _own_lines() if (own := parse_line(line)) is None or own.id != model])
+        _write_own([line for line in _own_lines() if (one := parse_line(line)) is None or one.id != gone.id])
+    return gone
 
 
 def offer(entry: ModelEntry) -> None:
@@ -273,6 +282,11 @@ def did_you_mean(model: str, provider: str = "local", likeness: float = 0.5) -> 
 
     near = get_close_matches(model, [entry.id for entry in list_models(provider)], n=1, cutoff=likeness)
     return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def _check_new(model: str) -> None:
+    if any(other.id == model for other in (*_shipped(), *_own_to_change(), *_offered.values())):
+        raise RegistryError(f"The model {model!r} is listed already.", field="model")
 
 
 def _shipped() -> list[ModelEntry]:

@@ -39,6 +39,7 @@ ALLOWED |= {
     "cli_export": _BELOW | {"export", "ui", "cli_output"},
     "cli_lab": _BELOW | {"cli_output"},
     "cli_library": _BELOW | {"bench", "export", "cli_output"},
+    "cli_models": _BELOW | {"cli_output", "cli_request"},
     "cli_request": _BELOW,
     "cli_study": _BELOW | {"export", "cli_output", "cli_request"},
     "cli": _BELOW
@@ -50,6 +51,7 @@ ALLOWED |= {
         "cli_export",
         "cli_lab",
         "cli_library",
+        "cli_models",
         "cli_output",
         "cli_request",
         "cli_study",
