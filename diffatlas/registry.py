@@ -247,7 +247,8 @@ def line_of(entry: ModelEntry) -> str:
     """Return the line that `parse_line` reads an entry from. Raises `RegistryError` where no line says it."""
     given = {name: getattr(entry, name) for name in HINTS if getattr(entry, name) is not None}
     hints = [f"{name}={_in_quotes(_number(value))}" for name, value in given.items()]
-    line = f"{_in_quotes(entry.id)} | {entry.name} | {' '.join([entry.notes, *hints])}".rstrip()
+    told = " ".join(filter(None, [entry.notes, *hints]))
+    line = f"{_in_quotes(entry.id)} | {entry.name} | {told}".rstrip()
     try:
         read = None if "\n" in line else parse_line(line)
     except ValueError as error:

@@ -97,13 +97,20 @@ def check_fillable(query: Mapping[str, str]) -> None:
 def refuse_server_files(params: GenerationParams) -> None:
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
     fetched by it: only the models of its list, as they are listed, may be run."""
+    for name in UNFILLABLE:
+        if getattr(params, name):
+            raise _refused(name)
+    refuse_unlisted(params.model)
+
+
+def refuse_unlisted(model: str) -> None:
+    """Raise `InvalidParams` for a model that a shared server's list does not have."""
     from diffatlas.registry import list_models
 
-    named = {name: getattr(params, name) for name in UNFILLABLE if getattr(params, name)}
-    if params.model not in {entry.id for entry in list_models("local")}:
-        named["model"] = params.model
-    for name in named:
-        what = "LoRAs" if name == "loras" else f"a {name} of their own"
-        raise InvalidParams(
-            f"On a shared server runs cannot have {what}: choose one of its models.", field=name
-        )
+    if model not in {entry.id for entry in list_models("local")}:
+        raise _refused("model")
+
+
+def _refused(name: str) -> InvalidParams:
+    what = "LoRAs" if name == "loras" else f"a {name} of their own"
+    return InvalidParams(f"On a shared server runs cannot have {what}: choose one of its models.", field=name)

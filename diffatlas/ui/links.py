@@ -11,12 +11,13 @@ from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
 from diffatlas.guidance import check_method
 from diffatlas.operations.plan_lanes import method_name
 from diffatlas.params import MAX_IMAGES, MAX_STEPS
 from diffatlas.registry import find_model
 from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise
+from diffatlas.ui.chosen_model import choose
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 
@@ -87,10 +88,7 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
     check_fillable(given)
     updates: dict[str, Any] = {name: gr.skip() for name in FIELDS}
     if "model" in given and given["model"] != first_model:
-        entry = find_model(given["model"])
-        by_model = forms.on_model(entry, known(entry.id))
-        updates |= dict(zip(("model", "steps", "guidance", "size", "scheduler"), by_model, strict=False))
-        updates["model"] = gr.update(value=entry.id, info=entry.notes or "From models/local.md.")
+        updates |= _by_model(given["model"], known)
     for name in ("prompt", "negative_prompt", "scheduler"):
         if name in given:
             updates[name] = _valued(updates[name], given[name])
@@ -121,6 +119,19 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
         width, height = forms.parse_size(given["size"])
         updates["size"] = _valued(updates["size"], f"{width}x{height}")
     return [updates[name] for name in FIELDS]
+
+
+def _by_model(model: str, known: Callable[[str], Any]) -> dict[str, Any]:
+    """Return the updates that a model brings along. Raises a `DiffAtlasError` where there is none, or not for all."""
+    try:
+        entry = find_model(model)
+        info, line = known(entry.id), entry.notes or "From models/local.md."
+    except UnknownModel:
+        chosen = choose(model)
+        entry, info, line = chosen.entry, chosen.info, chosen.line
+    updates = forms.on_model(entry, info)
+    updates[0] = gr.update(value=model, info=line)
+    return dict(zip(("model", "steps", "guidance", "size", "scheduler"), updates, strict=False))
 
 
 def _valued(update: Any, value: str) -> Any:

@@ -17,6 +17,9 @@ from diffatlas.events import Started, Step
 from diffatlas.library import Library
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
+from diffatlas.settings import is_shared
+from diffatlas.ui.asked_words import refuse_server_files
+from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.sessions import Sessions, Turns
@@ -73,6 +76,8 @@ class LiveRuns:
         following = None
         try:
             what = asked()
+            if is_shared():
+                refuse_server_files(what.params)
             params, count = what.params, what.count
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
@@ -107,6 +112,7 @@ class LiveRuns:
                 yield view.waiting(ahead)
                 turns.wait(1.0)
             yield view.loading("Loading the model…")
+            yield view.loading(loading_words(params, self._backend))
             library = self._shelf.library(visitor)
             events = stream(params, what.capture, self._backend, library, stop, what.reuse)
             sent = 0.0

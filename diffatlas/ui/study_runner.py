@@ -16,6 +16,7 @@ from diffatlas.library.study import Study
 from diffatlas.operations.study import CellStep, Stops, StudyEvent, run_study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.ui.asked_words import refuse_server_files
+from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.sessions import Sessions, Turns
@@ -47,6 +48,9 @@ class StudyRunner:
         view = StudyView(visitor)
         try:
             study, capture = asked()
+            if self._libraries.shared:
+                for cell in study.cells:
+                    refuse_server_files(cell.params)
         except DiffAtlasError as error:
             yield view.failed(error)
             return None
@@ -98,6 +102,7 @@ class StudyRunner:
             begun = True
             yield from self._wait(view, stops)
             yield view.loading("Loading the model…")
+            yield view.loading(loading_words(study.cells[0].params, self._backend))
             library = self._libraries.of(visitor)
             events = run_study(study, self._backend, library, capture, stops=stops, only=only, reuse=reuse)
             sent = 0.0

@@ -10,14 +10,14 @@ import gradio as gr
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
-from diffatlas.registry import list_models
+from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui import links
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.study_form import StudyForm, lane_choices, own_value
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import MAX_WAITING, PRIVATE, model_followers, model_updates, wire_form
+from diffatlas.ui.wiring import MAX_WAITING, PRIVATE, wire_form
 
 
 def run_page(
@@ -33,9 +33,9 @@ def run_page(
 def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner) -> None:
     """Wire a page's form to its model, and its view to retrying and opening studies."""
 
-    def follow(model: str) -> list[Any]:
-        choices = lane_choices(list_models("local"), model, model_info(model))
-        return [*model_updates(model), gr.update(choices=choices, value=[])]
+    def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
+        choices = lane_choices(list_models("local"), entry.id, info)
+        return [gr.update(choices=choices, value=[])]
 
     filled = [*form.asked, form.lanes, *form.own.values()]
     nothing = [gr.skip() for _ in filled]
@@ -51,7 +51,7 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
         else:
             yield [gr.skip(), *nothing]
 
-    wire_form(app, form, runner.sessions, [*model_followers(form), form.lanes], follow)
+    wire_form(app, form, runner.sessions, [form.lanes], follow)
     # Several at once: another study can be looked at while one runs.
     island.submit(
         act, outputs=[island, *filled], trigger_mode="multiple", concurrency_limit=MAX_WAITING, **PRIVATE

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import gradio as gr
 
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import find_model, list_models
-from diffatlas.ui import links
+from diffatlas.registry import ModelEntry, list_models
+from diffatlas.settings import is_shared
+from diffatlas.ui import chosen_model, links
+from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.sessions import Sessions
+
+log = logging.getLogger("diffatlas")
 
 #: Visitors that may wait at once; each holds one of the server's threads.
 MAX_WAITING = 30
@@ -22,14 +29,14 @@ def wire_form(
     app: gr.Blocks,
     form: Any,
     sessions: Sessions,
-    following: list[gr.components.Component],
-    follow: Callable[[str], list[Any]],
+    also: Sequence[gr.components.Component] = (),
+    follow: Callable[[ModelEntry, ModelInfo | None], list[Any]] = lambda entry, info: [],
     forget: Callable[[gr.Request], None] = lambda request: None,
     warns: bool = False,
 ) -> None:
     """Wire a form to its page.
 
-    following: the components that change with the model; ``follow(model)`` returns their updates.
+    also: the components of this page that change with the model; ``follow(entry, info)`` returns their updates.
     forget: called when a visitor's tab has been closed. warns: whether to say what is wrong with a link.
     """
     backend = shared_local_backend()
@@ -39,12 +46,16 @@ def wire_form(
 
     def follow_link(request: gr.Request) -> list[Any]:
         # A link fills the forms of all pages: its prompt can be traced, and swept next.
-        updates, problem = links.fill(dict(request.query_params), known, list_models("local")[0].id)
+        models = list_models("local")
+        updates, problem = links.fill(dict(request.query_params), known, models[0].id)
         if problem and warns:
             gr.Warning(problem, duration=None, title="Link")
         elif warns and (words := links.folded(dict(request.query_params))):
             gr.Info(words, title="Link")
-        return updates[: len(form.asked)]
+        # What was kept since the page was built is offered too.
+        named = updates[0].get("value", models[0].id)
+        updates[0] = {**updates[0], **gr.update(choices=fields.model_choices(models))}
+        return [*updates[: len(form.asked)], named]
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)
@@ -55,10 +66,66 @@ def wire_form(
 
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    # By hand only: a link brings the other fields along.
-    form.model.input(follow, form.model, following, **PRIVATE)
-    app.load(follow_link, outputs=form.asked, **PRIVATE)
+    _wire_model(form, last := gr.State(list_models("local")[0].id), also, follow)
+    app.load(follow_link, outputs=[*form.asked, last], **PRIVATE)
     app.unload(leave)
+
+
+def _wire_model(
+    form: Any,
+    last: gr.State,
+    also: Sequence[gr.components.Component],
+    follow: Callable[[ModelEntry, ModelInfo | None], list[Any]],
+) -> None:
+    """Let the other fields follow the model, say what it is, and let the user's own list keep it.
+
+    last: the model that the fields follow. A field says that it changed whenever it is left.
+    """
+    sampling, more = form.sampling, form.more
+    plain = [sampling.steps, sampling.guidance, sampling.size, more.scheduler, more.preview_decoder]
+    following = [form.model, *plain, form.keep, last, *also]
+
+    def alone(model: Any, keep: Any = None, name: Any = None) -> list[Any]:
+        rest = [gr.skip() for _ in also]
+        return [model, *(gr.skip() for _ in plain), keep or gr.skip(), name or gr.skip(), *rest]
+
+    def on_model(name: str | None, before: str) -> Generator[list[Any], None, None]:
+        if name == before:
+            yield alone(gr.skip())
+            return
+        yield alone(gr.update(info="Looking it up…", elem_classes=[]))
+        try:
+            chosen = chosen_model.choose(name)
+            updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
+            yield [*updates, _keep(chosen), name, *follow(chosen.entry, chosen.info)]
+        except DiffAtlasError as error:
+            yield alone(_wrong(error), gr.update(visible=False), name)
+        except Exception:
+            log.exception("A model could not be looked up.")
+            error = BackendFailure("This model could not be looked up; the app’s log says why.")
+            yield alone(_wrong(error), gr.update(visible=False), name)
+
+    def on_keep(name: str | None) -> list[Any]:
+        try:
+            kept = chosen_model.keep_or_remove(name)
+            chosen = chosen_model.choose(kept)
+        except DiffAtlasError as error:
+            return [_wrong(error), gr.skip(), gr.skip()]
+        choices = fields.model_choices(list_models("local"))
+        info = chosen.line
+        return [gr.update(choices=choices, value=kept, info=info, elem_classes=[]), _keep(chosen), kept]
+
+    # By hand only: a link brings the other fields along. What is typed last counts, however long a look-up takes.
+    form.model.input(on_model, [form.model, last], following, trigger_mode="always_last", **PRIVATE)
+    form.keep.click(on_keep, form.model, [form.model, form.keep, last], **PRIVATE)
+
+
+def _wrong(error: DiffAtlasError) -> Any:
+    return gr.update(info=error.message, elem_classes=["da-wrong"])
+
+
+def _keep(chosen: chosen_model.Chosen) -> Any:
+    return gr.update(value=chosen.action or "Keep", visible=bool(chosen.action) and not is_shared())
 
 
 def wire_run(form: Any, run: Callable[..., Any], view: Any, sessions: Sessions, name: str) -> None:
@@ -78,16 +145,3 @@ def wire_run(form: Any, run: Callable[..., Any], view: Any, sessions: Sessions, 
         show_progress="hidden",
         concurrency_limit=MAX_WAITING,
     ).then(next_seed, form.seed, form.seed, **PRIVATE)
-
-
-def model_updates(model: str) -> list[Any]:
-    """Return the updates of model, steps, guidance, size, scheduler and kind of preview for another model."""
-    return forms.on_model(find_model(model), forms.known(shared_local_backend().info, model))
-
-
-def model_followers(form: Any) -> list[gr.components.Component]:
-    """Return the components that `model_updates` updates, in its order."""
-    sampling, more = form.sampling, form.more
-    return [
-        form.model, sampling.steps, sampling.guidance, sampling.size, more.scheduler, more.preview_decoder,
-    ]  # fmt: skip

@@ -147,12 +147,24 @@ def test_what_a_link_brings_besides_is_run(client, library):
     assert (wrong["status"], wrong["error"]["field"]) == ("failed", "noise")
 
 
-def test_no_script_names_a_file_of_the_server(client):
-    """A model is one of the list, and there is no field for a LoRA or a subfolder."""
-    from gradio_client.exceptions import AppError
+def test_no_stranger_names_a_file_of_the_server(client, monkeypatch):
+    """On a shared server a model is one of the list. Nowhere is there a field for a LoRA or a subfolder."""
+    from diffatlas.registry import models_folder
 
-    with pytest.raises(AppError, match="models"):
-        client.predict(**{**INPUTS, "model": "/srv/models"}, api_name="/trace")
+    folder = str(models_folder() / "shapes")
+    asked = {**INPUTS, "model": folder, "steps": 2}
+    assert client.predict(**asked, api_name="/trace")["status"] == "complete"
+    monkeypatch.setenv("DIFFATLAS_MODE", "shared")
+    for model in (folder, "/srv/models", "some-body/their-model"):
+        refused = client.predict(**{**asked, "model": model}, api_name="/trace")
+        assert refused["status"] == "failed"
+        assert refused["error"]["field"] == "model"
+        assert refused["error"]["message"] == (
+            "On a shared server runs cannot have a model of their own: choose one of its models."
+        )
+    monkeypatch.setenv("DIFFATLAS_MODE", "personal")
+    wrong = client.predict(**{**asked, "model": "/srv/models"}, api_name="/trace")
+    assert (wrong["status"], wrong["error"]["field"]) == ("failed", "model")
     for name in ("loras", "subfolder", "variant", "revision"):
         with pytest.raises(TypeError, match=name):
             client.predict(**INPUTS, **{name: "x"}, api_name="/trace")

@@ -68,15 +68,25 @@ def prompt_field(page: str) -> gr.Textbox:
     return prompt
 
 
-def model_field(page: str, models: list[ModelEntry]) -> gr.Dropdown:
-    """Draw the choice of a model."""
-    return gr.Dropdown(
-        [(entry.name, entry.id) for entry in models],
+def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Button]:
+    """Draw the choice of a model, which may be any of the Hub or a folder, and the button that keeps it in the list."""
+    model = gr.Dropdown(
+        model_choices(models),
         value=models[0].id,
         label="Model",
         info=models[0].notes or "From models/local.md.",
+        allow_custom_value=True,
         elem_id=f"{page}-model",
     )
+    keep = gr.Button(
+        "Keep", size="sm", min_width=0, visible=False, elem_id=f"{page}-keep", elem_classes="da-keep"
+    )
+    return model, keep
+
+
+def model_choices(models: list[ModelEntry]) -> list[tuple[str, str]]:
+    """Return what the model field offers, as name and id."""
+    return [(entry.name, entry.id) for entry in models]
 
 
 def seed_fields(page: str) -> tuple[gr.Number, gr.Button]:

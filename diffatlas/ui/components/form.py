@@ -27,6 +27,7 @@ class Form:
     """The fields of the Trajectory page."""
 
     model: gr.Dropdown
+    keep: gr.Button
     prompt: gr.Textbox
     seed: gr.Number
     sampling: fields.Sampling
@@ -92,7 +93,7 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
 def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> dict[str, Any]:
     """Draw what a form of single runs begins with, and return it by the names of `Form`; inside a column."""
     prompt = fields.prompt_field(page)
-    model = fields.model_field(page, models)
+    model, keep = fields.model_field(page, models)
     with gr.Row(elem_classes="da-fields da-seed"):
         seed, dice = fields.seed_fields(page)
         runs = gr.Number(1, label="Runs", info="In a row.", elem_id=f"{page}-runs", min_width=60, scale=0)
@@ -106,6 +107,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
         "images": images,
         "prompt": prompt,
         "model": model,
+        "keep": keep,
         "seed": seed,
         "dice": dice,
         "runs": runs,
@@ -235,10 +237,13 @@ def draw_seed() -> int:
     return secrets.randbelow(DRAWN_SEEDS)
 
 
-def on_model(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
-    """Return the updates of model, steps, guidance, size, scheduler and kind of preview for another model."""
+def on_model(entry: ModelEntry, info: ModelInfo | None, line: str = "") -> list[Any]:
+    """Return the updates of model, steps, guidance, size, scheduler and kind of preview for another model.
+
+    line: what is said of it; its notes where that is empty.
+    """
     return [
-        gr.update(info=entry.notes or "From models/local.md."),
+        gr.update(info=line or entry.notes or "From models/local.md."),
         entry.steps or 30,
         5.0 if entry.guidance is None else entry.guidance,
         gr.update(**fields.size_choices(info, entry)),

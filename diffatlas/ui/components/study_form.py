@@ -44,6 +44,7 @@ class StudyForm:
     """The fields of a page that makes studies. ``own`` are the operation's, by the name of what they set."""
 
     model: gr.Dropdown
+    keep: gr.Button
     prompt: gr.Textbox
     seed: gr.Number
     sampling: fields.Sampling
@@ -181,7 +182,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
     with gr.Column(elem_classes="da-form"):
         prompt = fields.prompt_field(page)
         owned = own()
-        model = fields.model_field(page, models)
+        model, keep = fields.model_field(page, models)
         with gr.Row(elem_classes="da-fields da-seed"):
             seed, dice = fields.seed_fields(page)
         seed_mode = gr.Radio(
@@ -206,7 +207,9 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
                 elem_id=f"{page}-exact",
             )
         run, stop = fields.action_buttons(page, verb)
-    return StudyForm(model, prompt, seed, sampling, more, lanes, exact, seed_mode, dice, run, stop, owned)
+    return StudyForm(
+        model, keep, prompt, seed, sampling, more, lanes, exact, seed_mode, dice, run, stop, owned
+    )
 
 
 def lane_choices(models: Sequence[ModelEntry], model: str, info: ModelInfo | None) -> list[tuple[str, str]]:

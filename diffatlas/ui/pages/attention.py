@@ -7,8 +7,9 @@ from typing import Any
 
 import gradio as gr
 
+from diffatlas.backends.model_info import ModelInfo
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import find_model, list_models
+from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.attention_form import PAGE, build_attention_form, kind_for, to_watching
@@ -16,7 +17,7 @@ from diffatlas.ui.components.viewer import AttentionIsland
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.sessions import Turns
-from diffatlas.ui.wiring import model_followers, model_updates, wire_form, wire_run
+from diffatlas.ui.wiring import wire_form, wire_run
 
 
 def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns) -> None:
@@ -60,7 +61,7 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         """Run a prompt with its attention captured, once or several times, and stream the steps.
 
         Args:
-            model: an id of the model list.
+            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
             prompt: what the image should show.
             negative_prompt: what guidance pushes away from.
             seed: a whole number; of several runs, that of the first.
@@ -93,8 +94,8 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
 
         yield from live.stream(prompt, model, asked, request)
 
-    def follow(chosen: str) -> list[Any]:
-        return [*model_updates(chosen), kind_for(find_model(chosen))]
+    def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
+        return [kind_for(entry)]
 
     wire_run(form, attention, island, live.sessions, PAGE)
-    wire_form(app, form, live.sessions, [*model_followers(form), form.attention], follow)
+    wire_form(app, form, live.sessions, [form.attention], follow)

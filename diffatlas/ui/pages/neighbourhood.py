@@ -57,7 +57,7 @@ def neighbourhood_page(app: gr.Blocks, services: StudyServices, runner: StudyRun
         """Run a prompt from noise around one seed's, and stream the cells.
 
         Args:
-            model: an id of the model list.
+            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
             prompt: what the image should show.
             negative_prompt: what guidance pushes away from.
             seed: the anchor's seed, a whole number.

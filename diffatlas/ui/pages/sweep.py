@@ -52,7 +52,7 @@ def sweep_page(app: gr.Blocks, services: StudyServices, runner: StudyRunner) -> 
         """Run a prompt over a list of values, and stream the cells.
 
         Args:
-            model: an id of the model list.
+            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
             prompt: what the image should show.
             negative_prompt: what guidance pushes away from.
             seed: a whole number; of several rows, that of the first.

@@ -18,7 +18,7 @@ from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Turns
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import model_followers, model_updates, wire_form, wire_run
+from diffatlas.ui.wiring import wire_form, wire_run
 
 
 def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
@@ -65,7 +65,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         """Run a prompt, once or several times, and stream the steps.
 
         Args:
-            model: an id of the model list.
+            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
             prompt: what the image should show.
             negative_prompt: what guidance pushes away from.
             seed: a whole number; of several runs, that of the first.
@@ -98,5 +98,5 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             layers.forget(visitor_of(request, request.session_hash))
 
     wire_run(form, trace, viewer, live.sessions, "trace")
-    wire_form(app, form, live.sessions, model_followers(form), model_updates, forget, warns=True)
+    wire_form(app, form, live.sessions, forget=forget, warns=True)
     return form
