@@ -14,7 +14,18 @@ commands = typer.Typer(
     add_completion=False, help="List the models that run on this machine, the default first."
 )
 
-Id = Annotated[str, typer.Argument(help="An id of the Hub (user/name), of the list, or a pipeline folder.")]
+Config = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a .safetensors file with a whole pipeline: the folder or model that its configs are taken from."
+    ),
+]
+Id = Annotated[
+    str,
+    typer.Argument(
+        help="An id of the Hub (user/name) or of the list, a pipeline folder, or a .safetensors file."
+    ),
+]
 
 
 @commands.callback(invoke_without_command=True)
@@ -41,13 +52,17 @@ def models(context: typer.Context) -> None:
 
 @commands.command()
 def show(
-    model: Id, variant: ask.Variant = None, revision: ask.Revision = None, subfolder: ask.Subfolder = None
+    model: Id,
+    variant: ask.Variant = None,
+    revision: ask.Revision = None,
+    subfolder: ask.Subfolder = None,
+    config: Config = None,
 ) -> None:
     """Say what a model is, without loading it: class, native size, memory, download, licence."""
     from diffatlas.backends.look_up import look_up
 
     _be_quiet()
-    for sentence in look_up(model, revision, subfolder, variant).sentences():
+    for sentence in look_up(model, revision, subfolder, variant, config=config).sentences():
         print(sentence)
 
 
@@ -72,6 +87,7 @@ def add(
     variant: ask.Variant = None,
     revision: ask.Revision = None,
     subfolder: ask.Subfolder = None,
+    config: Config = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Add a model of the Hub without asking the Hub about it.")
     ] = False,
@@ -96,7 +112,7 @@ def add(
         print(f"Added without asking the Hub whether there is such a model: {kept.id}")
         return
     _be_quiet()
-    card = look_up(model, revision, subfolder, variant)
+    card = look_up(model, revision, subfolder, variant, config=config)
     if card.problem:
         raise ModelLoadError(card.problem, field="model")
     kept = add_model(card.entry(**own))

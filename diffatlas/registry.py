@@ -31,6 +31,7 @@ HINTS = {
     "variant": str,
     "revision": str,
     "subfolder": str,
+    "config": str,
 }
 DTYPES = ("fp32", "fp16", "bf16")
 #: The `ModelEntry.provider` of the user's own models, and of pipelines in memory.
@@ -78,6 +79,8 @@ class ModelEntry:
     revision: str | None = None
     #: Where in the repository or folder the pipeline is.
     subfolder: str | None = None
+    #: Of a checkpoint in one file: the folder or the model that its configs are taken from.
+    config: str | None = None
 
 
 def models_folder() -> Path:
@@ -211,8 +214,7 @@ def remove_model(model: str) -> ModelEntry:
     """
     with _lock:
         own = {entry.id: entry for entry in _own_to_change()}
-        path = str(Path(model).expanduser().resolve())
-        gone = own.get(model) or own.get(path)
+        gone = own.get(model) or own.get(_full_path(model))
         if gone is None:
             shipped = any(entry.id == model for entry in _shipped())
             why = (
@@ -263,10 +265,13 @@ def line_of(entry: ModelEntry) -> str:
 
 
 def find_model(model: str, provider: str = "local") -> ModelEntry:
-    """Return the entry of a model id. Raises `UnknownModel` with the nearest names."""
-    for entry in list_models(provider):
-        if entry.id == model:
-            return entry
+    """Return the entry of a model id, or of a listed folder or file by any path that leads to it.
+
+    Raises `UnknownModel` with the nearest names.
+    """
+    entries = {entry.id: entry for entry in list_models(provider)}
+    if entry := entries.get(model) or entries.get(_full_path(model)):
+        return entry
     raise UnknownModel(
         f"There is no model {model!r}{did_you_mean(model, provider)}: give an id that `diffatlas models` lists, "
         "an id of the Hugging Face Hub (user/name), or the path of a diffusers pipeline folder.",
@@ -327,6 +332,13 @@ def _write_own(lines: list[str]) -> None:
             raise
     except OSError as error:
         raise RegistryError(f"Your own registry {path} cannot be written: {error.strerror}.") from error
+
+
+def _full_path(text: str) -> str:
+    try:
+        return str(Path(text).expanduser().resolve())
+    except (OSError, RuntimeError, ValueError):
+        return text  # no path
 
 
 def _in_quotes(text: str) -> str:

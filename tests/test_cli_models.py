@@ -53,7 +53,7 @@ def test_a_folder_is_added_listed_run_and_removed(capsys, own, tmp_path, monkeyp
     assert code == 0
     assert "Your own." in " ".join(out)
     out_folder = tmp_path / "run"
-    assert cli.run(["trace", "a red circle", "--model", kept, "--out", str(out_folder)]) == 0
+    assert cli.run(["trace", "a red circle", "--model", "my models/round", "--out", str(out_folder)]) == 0
     manifest = json.loads((out_folder / "manifest.json").read_text())
     assert manifest["params"]["num_inference_steps"] == 3
     capsys.readouterr()

@@ -118,6 +118,7 @@ def test_prose_and_other_lines_of_the_users_file_stay(own):
     [
         ModelEntry("/home/me/my models/x y", "X Y", size=64),
         ModelEntry("C:\\models\\x", "X", subfolder="a/b", variant="fp16", revision="refs/pr/3"),
+        ModelEntry("/my files/x.safetensors", "X", config="/my configs/sd"),
         ModelEntry("a/b", 'The "best"', notes="a=b and more", steps=4, guidance=0.0, mem=12.345678901),
     ],
 )

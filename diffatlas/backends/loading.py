@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from diffatlas.backends import model_info
+from diffatlas.backends import model_info, single_file
 from diffatlas.backends.model_info import ModelInfo, ModelSource
 from diffatlas.backends.parts import FolderParts, Parts, PipeParts
 from diffatlas.backends.weights import Weights, find_weights, variant_of
@@ -214,16 +214,19 @@ def load(
         for key, value in {"safety_checker": None, "requires_safety_checker": False}.items()
         if key in accepted
     }
-    try:
-        pipe = cls.from_pretrained(
-            folder,
-            dtype=getattr(torch, DTYPES[dtype]),
-            use_safetensors=True,
-            local_files_only=True,
-            **without,
-            # diffusers takes one variant for all components.
-            **{part.component: _load_part(part, folder, dtype) for part in weights if part.variant},
+    if source.file and not hasattr(cls, "from_single_file"):
+        raise ModelLoadError(
+            f"{info.name} is a {info.pipeline}, which diffusers cannot read from one file.", field="model"
         )
+    try:
+        options = {"dtype": getattr(torch, DTYPES[dtype]), "local_files_only": True, **without}
+        if source.file:
+            # Only a safetensors file gets here (`find_source`), and a folder of configs: nothing is fetched.
+            pipe = cls.from_single_file(str(source.file), config=str(folder), **options)
+        else:
+            # diffusers takes one variant for all components.
+            parts = {part.component: _load_part(part, folder, dtype) for part in weights if part.variant}
+            pipe = cls.from_pretrained(folder, use_safetensors=True, **options, **parts)
         pipe.set_progress_bar_config(disable=True)
         pipe.to(device)
     except (torch.OutOfMemoryError, MemoryError):
@@ -294,11 +297,9 @@ def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
     """Return what a run ran on, as plain JSON types."""
     if loaded.folder is None:
         return in_memory(loaded.pipe, loaded.source.model, scheduler, loaded.revision) | _named(loaded)
-    hub = loaded.source.folder is None
-    entry = loaded.source.entry
     return {
         "model": loaded.source.model,
-        "source": "hub" if hub else "embedded" if entry and entry.provider == "local" else "folder",
+        "source": _place(loaded.source),
         "revision": dict(loaded.revision),
         **_named(loaded),
         "pipeline": type(loaded.pipe).__name__,
@@ -315,6 +316,14 @@ def prompt_tokens(loaded: Loaded, prompt: str) -> dict[str, Any]:
     ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
     over = ids[limit - 1 : -1] if limit and len(ids) > limit else []
     return {"count": len(ids), "limit": limit, "cut_off": tokenizer.decode(over).strip() if over else ""}
+
+
+def _place(source: ModelSource) -> str:
+    if source.folder is None:
+        return "hub"
+    if source.file:
+        return "file"
+    return "embedded" if source.entry and source.entry.provider == "local" else "folder"
 
 
 def _named(loaded: Loaded) -> dict[str, Any]:
@@ -340,6 +349,8 @@ def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
     """Return the safetensors dtype of the denoiser's first tensor, in the file that would be read."""
     import json
 
+    if source.file:
+        return single_file.stored_dtype(source.file)
     if (folder / "model_index.json").is_file():
         weights = model_info.weights_of(source, folder)
     else:

@@ -54,6 +54,8 @@ class ModelCard:
     variant: str | None = None
     revision: str | None = None
     subfolder: str | None = None
+    #: Of a checkpoint in one file: what its configs are taken from, where that was said.
+    config: str | None = None
 
     @property
     def pipeline(self) -> str:
@@ -112,6 +114,7 @@ class ModelCard:
             "variant": self.variant,
             "revision": self.revision,
             "subfolder": self.subfolder,
+            "config": self.config,
         }
         return ModelEntry(
             id=self.id, **found | {name: value for name, value in given.items() if value is not None}
@@ -124,6 +127,7 @@ def look_up(
     subfolder: str | None = None,
     variant: str | None = None,
     *,
+    config: str | None = None,
     device: str | None = None,
     dtype: str | None = None,
     token: str | None = None,
@@ -131,7 +135,8 @@ def look_up(
     """Say what a model is without loading it: of one that is not here, the Hub is asked for its list of files, its
     configs and the headers of its weights, and none of it is kept.
 
-    model: an id of the registry or of the Hub, or a folder. revision, subfolder, variant: as of `GenerationParams`.
+    model: an id of the registry or of the Hub, a folder, or a safetensors file. revision, subfolder, variant: as of
+        `GenerationParams`. config: of a file, the folder or model that its configs are taken from.
     device, dtype: where and in what it would run, as `LocalBackend` takes them; None for the settings'.
     token: of the Hub; None for the one that is set up on this machine.
 
@@ -142,14 +147,14 @@ def look_up(
     """
     from diffatlas.settings import settings
 
-    source = model_info.find_source(model, variant, revision, subfolder)
+    source = model_info.find_source(model, variant, revision, subfolder, config)
     chosen = settings()
     device = loading.pick_device(chosen.device if device is None else device)
     dtype = chosen.dtype if dtype is None else dtype
     folder = loading.cached(source)
     if folder is not None:
         licence = _licence(folder) or _licence(folder.parent) if source.subfolder else _licence(folder)
-        return _card(source, folder, device, dtype, licence=licence, on_disk=True)
+        return _card(source, folder, device, dtype, licence=licence, on_disk=True, config=_absolute(config))
     with tempfile.TemporaryDirectory(prefix="diffatlas-") as room:
         try:
             listed = _Listed.of(source, token)
@@ -207,6 +212,12 @@ def _id_of(source: ModelSource) -> str:
     if source.entry or source.folder is None:
         return source.model
     return str(folder.resolve())
+
+
+def _absolute(config: str | None) -> str | None:
+    """Return the path of a config folder in full; an id as it is."""
+    folder = Path(config).expanduser() if config else None
+    return str(folder.resolve()) if folder and folder.is_dir() else config
 
 
 def _first_values(cls: type) -> dict[str, Any]:

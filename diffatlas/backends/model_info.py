@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffatlas.backends import schedulers
+from diffatlas.backends import schedulers, single_file
 from diffatlas.backends.parts import FolderParts, Parts, read_json
 from diffatlas.backends.weights import Weights, find_weights
 from diffatlas.capture.latent_grid import vae_factor
@@ -42,6 +42,8 @@ class ModelSource:
     revision: str | None = None
     #: Where in the Hub's repository the pipeline is. ``folder`` is that of the pipeline itself.
     subfolder: str | None = None
+    #: Of a checkpoint in one file: that file. ``folder`` is then a view of it (`single_file.view`).
+    file: Path | None = None
 
     @property
     def hint(self) -> str | None:
@@ -72,11 +74,17 @@ class ModelInfo:
 
 
 def find_source(
-    model: str, variant: str | None = None, revision: str | None = None, subfolder: str | None = None
+    model: str,
+    variant: str | None = None,
+    revision: str | None = None,
+    subfolder: str | None = None,
+    config: str | None = None,
 ) -> ModelSource:
-    """Find a model by its id in a registry, by the path of its folder, or by its id on the Hub (user/name).
+    """Find a model by its id in a registry, by the path of its folder or file, or by its id on the Hub (user/name).
 
     variant, revision, subfolder: as `GenerationParams` has them; the registry's where they are None.
+    config: of a checkpoint in one file, the folder or the model that its configs are taken from; the registry's, or
+        those that diffusers takes for such weights, where it is None.
     The Hub is not asked: whether it has such a model is known when it is looked up or fetched.
 
     Raises `UnknownModel`, or `ModelLoadError` for what is known to be missing.
@@ -87,16 +95,20 @@ def find_source(
         folder = Path(model).expanduser()
         if folder.is_dir():
             return _folder_source(model, folder, None, variant, revision, subfolder)
+        if folder.is_file():
+            return _file_source(model, folder.resolve(), None, config, variant or revision or subfolder)
         if is_hub_id(model):
             return ModelSource(model, None, None, variant, revision, subfolder)
         raise
     revision, subfolder = revision or entry.revision, subfolder or entry.subfolder
     folder = models_folder() / Path(entry.id).expanduser()
+    if folder.is_file():
+        return _file_source(model, folder, entry, config or entry.config, variant or revision or subfolder)
     if folder.is_dir() and (subfolder or (folder / "model_index.json").is_file()):
         return _folder_source(model, folder, entry, variant, revision, subfolder)
     if not is_hub_id(entry.id):
         raise ModelLoadError(
-            f"The files of the model {entry.id!r} are missing: expected a pipeline folder at {folder}.",
+            f"The files of the model {entry.id!r} are missing: expected a pipeline folder or file at {folder}.",
             field="model",
         )
     return ModelSource(model, None, entry, variant, revision, subfolder)
@@ -120,6 +132,8 @@ def name_of(source: ModelSource, folder: Path) -> str:
     """
     if source.entry:
         return source.entry.name
+    if source.file:
+        return source.file.stem
     return folder.name if source.folder else source.model.rpartition("/")[2]
 
 
@@ -139,6 +153,44 @@ def _folder_source(
         return ModelSource(model, folder if entry else folder.resolve(), entry, variant, None, subfolder)
     error = ModelLoadError if entry else UnknownModel
     raise error(_no_pipeline(model, folder), field="model")
+
+
+def _file_source(
+    model: str, file: Path, entry: ModelEntry | None, config: str | None, more: str | None
+) -> ModelSource:
+    """Return the source of a checkpoint in one file. ``more``: a variant, revision or subfolder, which it has not."""
+    if file.suffix in single_file.PICKLES:
+        raise ModelLoadError(
+            f"{file.name} is a pickle, which is never read: convert it to safetensors.", field="model"
+        )
+    if file.suffix != single_file.ENDING:
+        raise UnknownModel(f"{model!r} is neither a pipeline folder nor a safetensors file.", field="model")
+    if more:
+        raise ModelLoadError(
+            f"{file.name} is one file, which has no variant, revision or subfolder {more!r}: leave it out.",
+            field="model",
+        )
+    return ModelSource(model, single_file.view(file, _config_folder(file, config)), entry, file=file)
+
+
+def _config_folder(file: Path, config: str | None) -> Path:
+    """Return a pipeline folder with the configs for a file. Raises `ModelLoadError` where they are not here."""
+    if config is None:
+        repository = single_file.usual_config(file)
+        folder = single_file.cached_config(repository)
+        if folder is None:
+            raise single_file.needs_config(file, repository)
+        return folder
+    try:
+        source = find_source(config)
+    except UnknownModel as error:
+        raise ModelLoadError(
+            f"The configs of {file.name} cannot be found: {error.message}", field="model"
+        ) from error
+    folder = source.folder or single_file.cached_config(source.model)
+    if folder is None:
+        raise single_file.needs_config(file, source.model)
+    return folder
 
 
 def source_of(params: GenerationParams) -> ModelSource:
@@ -268,7 +320,12 @@ def _takes_size(pipeline: type | None) -> bool:
 
 
 def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:
-    """Return the weights that loading a model's pipeline reads, by component; see `find_weights`."""
+    """Return the weights that loading a model's pipeline reads, by component; see `find_weights`.
+
+    Of a checkpoint in one file that is this file.
+    """
+    if source.file:
+        return (Weights("checkpoint", "diffusers", "", None, (source.file,), frozenset({None})),)
     index = read_json(folder / "model_index.json")
     return find_weights(folder, index, name_of(source, folder), source.variant, source.hint)
 
@@ -303,7 +360,10 @@ def weight_bytes(files: list[Path], dtype: str) -> int:
 
 
 def revision(folder: Path) -> dict[str, str]:
-    """Return what pins the weights: the Hub's commit, or the SHA-256 of a folder's files."""
+    """Return what pins the weights: the Hub's commit, or the SHA-256 of a folder's files.
+
+    Of a checkpoint in one file that is the file's own SHA-256, beside that of the configs that it is read with.
+    """
     for place in (folder, *folder.parents):
         # Above the folder itself only what can be nothing else.
         commit = _COMMIT.fullmatch(place.name) and (place == folder or len(place.name) == 40)
@@ -311,7 +371,18 @@ def revision(folder: Path) -> dict[str, str]:
             return {"commit": place.name}
     files = sorted(p for p in folder.rglob("*") if p.suffix in CONTENT)
     stats = tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
-    return {"sha256": _content_hash(folder, stats)}
+    digest = _content_hash(folder, stats)
+    if file := single_file.checkpoint_of(folder):
+        told = file.stat()
+        return {"sha256": _file_hash(file, told.st_size, told.st_mtime_ns), "config_sha256": digest}
+    return {"sha256": digest}
+
+
+@lru_cache(maxsize=16)
+def _file_hash(file: Path, size: int, changed: int) -> str:
+    """Hash one file as ``sha256sum`` does; size and time of change make a changed one a new entry of the cache."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @lru_cache(maxsize=16)
