@@ -57,6 +57,9 @@ def trace(
     revision: ask.Revision = None,
     subfolder: ask.Subfolder = None,
     lora: ask.Loras = None,
+    image: ask.StartImage = None,
+    mask: ask.Mask = None,
+    strength: ask.Strength = None,
     images: Annotated[
         int, typer.Option("--images", "--num-images-per-prompt", help="Images in one batch.")
     ] = 1,
@@ -105,7 +108,8 @@ def trace(
         subfolder,
         lora,
     )
-    params = params.replace(num_images_per_prompt=images).validate()
+    params = params.replace(num_images_per_prompt=images)
+    params = ask.pictures(params, image, mask, strength).validate()
     watched = ask.attention(
         attention,
         attention_layers,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -34,6 +35,17 @@ Loras = Annotated[
         metavar="PATH[:WEIGHT]",
         help="A LoRA: a .safetensors file, or user/name[:file] of the Hub; may be repeated. Weight: 1.",
     ),
+]
+StartImage = Annotated[
+    Path | None, typer.Option("--image", metavar="FILE", help="A picture to begin from (image-to-image).")
+]
+Mask = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="With --image: paint anew where this is white (inpainting)."),
+]
+Strength = Annotated[
+    float | None,
+    typer.Option(help="With --image: how much noise it gets, above 0 to 1. Default: the pipeline's."),
 ]
 NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
@@ -123,6 +135,36 @@ def request(
         subfolder=subfolder,
         loras=tuple(lora_named(text) for text in loras or ()),
     ).validate()
+
+
+def pictures(
+    params: GenerationParams, image: Path | None, mask: Path | None, strength: float | None
+) -> GenerationParams:
+    """Return a request with the pictures that files hold. Raises `InvalidParams` for files that hold none."""
+    from diffatlas.inputs import ImageInput
+
+    if image is None:
+        if mask is not None or strength is not None:
+            raise InvalidParams(
+                "--mask and --strength are for a picture: give --image as well.", field="inputs"
+            )
+        return params
+    inputs = [ImageInput.of("image", _opened(image, "RGB"))]
+    if mask is not None:
+        inputs.append(ImageInput.of("mask_image", _opened(mask, "L")))
+    return params.replace(
+        inputs=tuple(inputs), extra=params.extra if strength is None else {"strength": strength}
+    )
+
+
+def _opened(path: Path, mode: str) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.convert(mode)
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        raise InvalidParams(f"{path} is not a picture that can be read.", field="inputs") from error
 
 
 def first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:

@@ -14,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import batching, decoding, given, guidable, loading, loras, model_info, schedulers
+from diffatlas.backends import (
+    batching,
+    decoding,
+    given,
+    guidable,
+    loading,
+    loras,
+    model_info,
+    schedulers,
+    tasks,
+)
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.failures import as_event, as_typed
@@ -335,7 +345,8 @@ class LocalBackend:
                     stack.enter_context(given.left_as_it_was(loaded.pipe))
                     give_up = given.not_as_it_was
                 loaded = stack.enter_context(loras.applied(loaded, params.loras, give_up))
-                run(loaded, [_fit(cell, loaded.parts, loaded.info) for cell in cells])
+                cells = [_fit(cell, loaded.parts, loaded.info) for cell in cells]
+                run(tasks.on(loaded, cells[0]), cells)
         except Stopped:
             put(events.Finished(status="stopped", seconds=0.0))
         except Exception as error:
@@ -448,7 +459,8 @@ class LocalBackend:
 
 
 def _fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationParams:
-    return guidable.fit_guidance(model_info.fit(params, parts, info), parts, info.name)
+    params = model_info.fit(tasks.fit(params, parts, info), parts, info)
+    return guidable.fit_guidance(params, parts, info.name)
 
 
 def _identity(loaded: Loaded, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
