@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from diffatlas.operations.trace import trace
     from diffatlas.params import GenerationParams, Lora
     from diffatlas.run import Run
+    from diffatlas.ui.launch import launch, show
 
 __version__ = "0.1.0"
 
@@ -39,10 +40,12 @@ __all__ = [
     "Run",
     "__version__",
     "errors",
+    "launch",
     "look_up",
     "observe",
     "open_backend",
     "open_run",
+    "show",
     "trace",
     "write",
 ]
@@ -57,9 +60,11 @@ _HOMES = {
     "ModelCard": "diffatlas.backends.look_up",
     "Run": "diffatlas.run",
     "look_up": "diffatlas.backends.look_up",
+    "launch": "diffatlas.ui.launch",
     "observe": "diffatlas.operations.observe",
     "open_backend": "diffatlas.backends",
     "open_run": "diffatlas.library.opening",
+    "show": "diffatlas.ui.launch",
     "trace": "diffatlas.operations.trace",
     "write": "diffatlas.export.files",
 }

@@ -18,7 +18,7 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffatlas.errors import DiffAtlasError, UnknownModel
+from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
 from diffatlas.params import name_problem
 
 #: Hint name -> how its value is read.
@@ -166,7 +166,7 @@ def list_models(provider: str = "local") -> list[ModelEntry]:
         offered = dict(_offered)
     own = {entry.id: entry for entry in own_models()}
     listed = {entry.id: own.get(entry.id, entry) for entry in shipped} | own
-    return [*offered.values(), *(entry for entry in listed.values() if entry.id not in offered)]
+    return [*reversed(offered.values()), *(entry for entry in listed.values() if entry.id not in offered)]
 
 
 def own_models() -> list[ModelEntry]:
@@ -230,13 +230,19 @@ def remove_model(model: str) -> ModelEntry:
 def offer(entry: ModelEntry) -> None:
     """List a pipeline that is in this process's memory, before all other models, until it is withdrawn.
 
-    It is never written to disk. Raises `RegistryError` where its id is listed already.
+    It is never written to disk; to offer it again changes nothing. Raises `InvalidParams` where another model has its
+    id.
     """
+    entry = replace(entry, provider=MEMORY)
     listed = {other.id for other in list_models()}
     with _lock:
+        if _offered.get(entry.id) == entry:
+            return
         if entry.id in listed or entry.id in _offered:
-            raise RegistryError(f"The model {entry.id!r} is listed already.", field="model")
-        _offered[entry.id] = replace(entry, provider=MEMORY)
+            raise InvalidParams(
+                f"{entry.id!r} is a model of the list already: give this one another name.", field="name"
+            )
+        _offered[entry.id] = entry
 
 
 def withdraw(model: str) -> None:

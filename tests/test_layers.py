@@ -68,6 +68,7 @@ ALLOWED |= {
         "library",
         "operations",
         "export",
+        "ui",
     },
 }
 #: third-party module -> where it may be imported.

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from diffatlas import registry
-from diffatlas.errors import UnknownModel
+from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.registry import (
     ModelEntry,
     RegistryError,
@@ -202,7 +202,7 @@ def test_a_pipeline_in_memory_comes_first_until_it_is_withdrawn(own):
     try:
         assert list_models()[0] == ModelEntry("mine", "Mine", size=64, provider="memory")
         for taken in ("mine", "shapes", "a/b"):
-            with pytest.raises(RegistryError, match="listed already"):
+            with pytest.raises(InvalidParams, match="is a model of the list already"):
                 offer(ModelEntry(taken, "Again"))
         with pytest.raises(RegistryError, match="listed already"):
             add_model(ModelEntry("mine", "Again"))
@@ -212,3 +212,20 @@ def test_a_pipeline_in_memory_comes_first_until_it_is_withdrawn(own):
     withdraw("mine")
     remove_model("a/b")
     assert list_models() == listed
+
+
+def test_an_offered_model_comes_first_until_it_is_withdrawn():
+    listed = list_models("local")
+    mine = ModelEntry("mine", "Mine", provider="memory")
+    offer(mine)
+    try:
+        offer(mine)
+        assert list_models("local") == [mine, *listed]
+        assert find_model("mine") == mine
+        for taken in (ModelEntry("mine", "Another"), ModelEntry(listed[0].id, "Another")):
+            with pytest.raises(InvalidParams, match="is a model of the list already"):
+                offer(taken)
+    finally:
+        withdraw("mine")
+    withdraw("mine")
+    assert list_models("local") == listed

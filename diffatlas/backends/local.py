@@ -118,6 +118,10 @@ class LocalBackend:
         self._given[loaded.source.model] = loaded
         return loaded.source.model
 
+    def remove(self, name: str) -> None:
+        """Let go of a pipeline of `add`; a run in progress keeps it to its end. No harm where none is called so."""
+        self._given.pop(name, None)
+
     @property
     def own_model(self) -> str | None:
         """What the pipeline is called that was handed in when the backend was opened."""

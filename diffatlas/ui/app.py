@@ -16,6 +16,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 import gradio as gr
 from starlette.middleware import Middleware
 
+from diffatlas.library import Library
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
@@ -76,14 +77,15 @@ def served() -> dict[str, Any]:
     return {**look, "app_kwargs": {"middleware": [Middleware(PrivateFiles), Middleware(PageParameter)]}}
 
 
-def launch(**kwargs: Any) -> gr.Blocks:
-    """Serve the app and return it; ``kwargs`` go to Gradio's ``launch``.
+def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
+    """Serve the app and return it; ``kwargs`` go to Gradio's ``launch``. ``library``: None for that of the settings.
 
     Honours GRADIO_SERVER_NAME and GRADIO_SERVER_PORT. Blocks until interrupted, unless
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
     """
     block = not kwargs.pop("prevent_thread_lock", False)
-    app = build_app(Libraries(settings().library, is_shared()))
+    root = settings().library if library is None else library.folder
+    app = build_app(Libraries(root, is_shared()))
     options = {
         "share": False,
         "run_history": False,
