@@ -25,8 +25,8 @@ from diffatlas.library.study import Study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, list_models, offer, withdraw
 from diffatlas.run import Run
+from diffatlas.settings import is_shared
 from diffatlas.ui import app as apps
-from diffatlas.ui.libraries import is_shared
 from diffatlas.ui.visitors import one_without_cookie
 
 #: Pixels of the frame in a notebook: the form, a film and the path fit into it.
