@@ -204,6 +204,11 @@ class GenerationParams:
         return self
 
     @property
+    def seed_words(self) -> str:
+        """The seed in words: "seed 7", or "no known seed"."""
+        return seed_words(self.seed)
+
+    @property
     def guided(self) -> bool:
         """Whether diffusers runs classifier-free guidance at this scale."""
         return self.guidance_scale > 1
@@ -255,6 +260,11 @@ class GenerationParams:
     def key(self) -> str:
         """SHA-256 of `canonical_json`: equal requests have equal keys."""
         return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+
+def seed_words(seed: int | None) -> str:
+    """Return a run's seed in words: "seed 7", or "no known seed"."""
+    return "no known seed" if seed is None else f"seed {seed}"
 
 
 def check_extra(extra: Any, inputs: tuple[ImageInput, ...] = ()) -> None:

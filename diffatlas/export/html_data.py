@@ -16,7 +16,7 @@ from diffatlas.capture.attention_layers import PARTS
 from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.capture.tokens import Token
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
-from diffatlas.export import measured
+from diffatlas.export import measured, told
 from diffatlas.export.attention_json import described
 from diffatlas.export.named import Named, first_preview
 from diffatlas.export.wire import floats, rounded
@@ -171,6 +171,18 @@ def _run(
         "colour": entry.colour,
         "status": run.status,
         "run": {**run.params.to_dict(), "id": run.id},
+        "also": [f"{name} {words}" for name, words in told.made_with(run.params, run.provenance)],
+        "notes": told.left_out(run.provenance),
+        "inputs": [
+            {
+                "name": one.name,
+                "width": one.width,
+                "height": one.height,
+                "url": picture(np.asarray(one.picture().convert("RGB")), detail.pixels),
+            }
+            for one in run.params.inputs
+            if one.pixels is not None
+        ],
         "machine": {name: run.provenance.get(name) for name in ("device", "dtype")},
         "image": picture(run.images[0], max(detail.pixels, 512), 90) if run.images else None,
         "steps": [

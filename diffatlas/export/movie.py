@@ -106,7 +106,7 @@ def _shots(named: Named) -> list[_Shot]:
     if not shots:
         raise CapabilityError("This run has no previews to make a movie of: run it again with previews on.")
     if run.images:
-        shots.append(_Shot(run.images[0], "final image", f"seed {run.params.seed}"))
+        shots.append(_Shot(run.images[0], "final image", run.params.seed_words))
     return shots
 
 

@@ -92,7 +92,7 @@ def _front(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flo
         story.append(Paragraph(f"{len(runs)} layers, in this order:", styles["text"]))
         for entry in runs:
             run = entry.run
-            line = f"{run.params.model}, seed {run.params.seed}, {len(run.steps)} steps, {run.status}"
+            line = f"{run.params.model}, {run.params.seed_words}, {len(run.steps)} steps, {run.status}"
             dot = f'<font name="ZapfDingbats" color="{entry.colour}">n</font>&nbsp; '
             words = f'{dot}{markup(entry.name[:200])} <font color="{MUTED}">{markup(line)}</font>'
             story.append(Paragraph(words, styles["text"]))
@@ -111,6 +111,8 @@ def _layer(entry: Named, number: int, styles: dict[str, ParagraphStyle], width: 
     story: list[Flowable] = [PageBreak()] if number else []
     rule = HRFlowable(width="100%", thickness=2.2, color=entry.colour, spaceBefore=2, spaceAfter=4)
     story += [rule, head, *_prompts(entry, styles), Spacer(0, 6), report_parts.opening(run, styles, width)]
+    if row := report_parts.given(run, styles, width):
+        story += [Spacer(0, 8), row]
     if row := report_parts.previews(run.steps, styles, width):
         about = "What the model expected to draw, as the noise level fell."
         story += [Spacer(0, 8), KeepTogether([row, Paragraph(about, styles["caption"])])]
@@ -137,7 +139,8 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
     parts = [Paragraph(markup(text), styles["prompt"]) for text in shown]
     if run.error:
         parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
-    for text in (*told.not_recorded(run.provenance), *told.changed(told.changed_before(run.steps))):
+    notes = told.not_recorded(run.provenance) + told.left_out(run.provenance)
+    for text in (*notes, *told.changed(told.changed_before(run.steps))):
         parts.append(Paragraph(markup(text), styles["caption"]))
     missing = sum(lacking(text) for text in (entry.name, *shown))
     if missing:

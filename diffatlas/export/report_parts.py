@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.events import Step
+from diffatlas.export import told
 from diffatlas.export.lettering import fit
 from diffatlas.export.measured import METRICS, TOTALS, State
 from diffatlas.export.named import first_preview
@@ -73,7 +74,7 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
     size = f"{asked.width} x {asked.height}" if asked.width and asked.height else "the model's own"
     request = [
         ("Model", asked.model),
-        ("Seed", str(asked.seed)),
+        ("Seed", asked.seed_words.removeprefix("seed ")),
         ("Steps", f"{len(run.steps)}{total}"),
         ("Guidance scale", f"{asked.guidance_scale:g}"),
         ("Size", size),
@@ -81,10 +82,13 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
     ]
     if asked.num_images_per_prompt > 1:
         request.append(("Images", f"{asked.num_images_per_prompt}; the first is shown"))
+    request += [
+        (name.capitalize(), words) for name, words in told.made_with(asked, ran) if name != "pipeline"
+    ]
     shape = "" if run.initial_latents is None else " x ".join(map(str, np.shape(run.initial_latents)[1:]))
     device = " ".join(dict.fromkeys(str(ran[key]) for key in ("device", "device_name") if ran.get(key)))
     versions = ", ".join(f"{name} {version}" for name, version in _mapping(ran.get("versions")).items())
-    revision = next((f"{key} {str(value)[:12]}" for key, value in _mapping(ran.get("revision")).items()), "")
+    revision = "" if told.in_memory(ran) else _revision(ran)
     machine = [
         ("Run", run.id),
         ("Status", run.status),
@@ -93,11 +97,15 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
         ("Device", device),
         ("Precision", str(ran.get("dtype") or "")),
         ("Latents", shape),
-        ("Pipeline", str(ran.get("pipeline") or "")),
+        ("Pipeline", told.in_memory(ran) or str(ran.get("pipeline") or "")),
         ("Revision", revision),
         ("Versions", versions),
     ]
     return [[(name, value[:_LONGEST]) for name, value in pairs if value] for pairs in (request, machine)]
+
+
+def _revision(ran: Mapping[str, Any]) -> str:
+    return next((f"{key} {str(value)[:12]}" for key, value in _mapping(ran.get("revision")).items()), "")
 
 
 def opening(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flowable:
@@ -119,6 +127,23 @@ def opening(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flo
     if run.images:
         cells.insert(0, picture(run.images[0], image, image))
     return Table([cells], colWidths=columns, style=tight(), hAlign="LEFT")
+
+
+def given(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flowable | None:
+    """Return a row of the first `SHOWN` pictures that the run was given, each with the argument's name; or None."""
+    from reportlab.platypus import Paragraph, Table
+
+    kept = [one for one in run.params.inputs if one.pixels is not None][:SHOWN]
+    if not kept:
+        return None
+    side = width / SHOWN
+    pictures = [picture(np.asarray(one.picture().convert("RGB")), side - 5, side * 1.3) for one in kept]
+    captions = [
+        Paragraph(f"given: {markup(one.name)}<br/>{one.width} x {one.height}", styles["caption"])
+        for one in kept
+    ]
+    style = [*tight(), ("VALIGN", (0, 0), (-1, 0), "BOTTOM")]
+    return Table([pictures, captions], colWidths=[side] * len(pictures), style=style, hAlign="LEFT")
 
 
 def previews(steps: Sequence[Step], styles: Mapping[str, ParagraphStyle], width: float) -> Flowable | None:

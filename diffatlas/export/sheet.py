@@ -139,7 +139,7 @@ def facts(run: Run) -> str:
     size = f"{asked.width} x {asked.height}" if asked.width and asked.height else None
     parts = [
         asked.model,
-        f"seed {asked.seed}",
+        asked.seed_words,
         done,
         f"guidance {asked.guidance_scale:g}",
         size,

@@ -1,11 +1,14 @@
-"""What is said of a run beside its numbers: what could not be recorded, and that its latents were changed."""
+"""What is said of a run beside its numbers: what could not be recorded, that its latents were changed, and what a call
+of a pipeline in memory had besides the usual settings."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diffatlas.events import Step
+from diffatlas.params import GenerationParams
 
 #: What a name in ``provenance["missing"]`` stands for.
 NAMES = {
@@ -61,3 +64,68 @@ def changed(steps: Sequence[int]) -> list[str]:
     return [
         f"The latents were changed between steps, before {word} {listed}: lengths are of the true states."
     ]
+
+
+def left_out(provenance: Mapping[str, Any]) -> list[str]:
+    """Return the sentences on what decided a run and is in no setting: "Not among the settings: latents. It was…"."""
+    call = provenance.get("call")
+    named = call.get("left_out") if isinstance(call, Mapping) else None
+    if not isinstance(named, Mapping):
+        return []
+    return [f"Not among the settings: {name}. {why}" for name, why in named.items()]
+
+
+def made_with(params: GenerationParams, provenance: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (name, words) of what a call had besides the usual settings, and of the pipeline that was in memory."""
+    return [
+        (name, words)
+        for name, words in (
+            ("arguments", extra_text(params.extra)),
+            ("pipeline", in_memory(provenance)),
+            ("digest", _digest(provenance)),
+            ("adapters", _adapters(provenance)),
+        )
+        if words
+    ]
+
+
+def extra_text(extra: Mapping[str, Any] | None) -> str:
+    """Return further arguments of a call: "eta 0.5, strength 0.6"."""
+    return ", ".join(f"{name} {_plain(value)}" for name, value in (extra or {}).items())
+
+
+def in_memory(provenance: Mapping[str, Any]) -> str:
+    """Return the class of a pipeline that was in memory, and that it was; nothing for another one."""
+    if provenance.get("source") != "memory":
+        return ""
+    return f"{provenance.get('pipeline') or 'a pipeline'}, in memory"
+
+
+def _digest(provenance: Mapping[str, Any]) -> str:
+    revision = provenance.get("revision")
+    if not in_memory(provenance) or not isinstance(revision, Mapping):
+        return ""
+    return (
+        str(revision["digest"])[:12]
+        if "digest" in revision
+        else f"none. {revision.get('no_digest', '')}".strip()
+    )
+
+
+def _adapters(provenance: Mapping[str, Any]) -> str:
+    adapters = provenance.get("adapters")
+    if not isinstance(adapters, Mapping):
+        return ""
+    return "; ".join(
+        f"{component}: {', '.join(_at(name, scale) for name, scale in named.items())}"
+        for component, named in adapters.items()
+        if isinstance(named, Mapping)
+    )
+
+
+def _at(name: str, scale: Any) -> str:
+    return f"{name} at {scale:g}" if isinstance(scale, (int, float)) else name
+
+
+def _plain(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffatlas.errors import InvalidParams
+from diffatlas.export import told
 from diffatlas.operations.plan_lanes import method_name
 from diffatlas.params import GenerationParams, Lora, Noise
 
@@ -15,7 +16,13 @@ UNFILLABLE = {
     "revision": "the revision {} of its model",
     "subfolder": "the subfolder {} of its model",
     "loras": "the LoRA {}",
+    "extra": "the further arguments {}",
+    "inputs": "the pictures {}",
 }
+_PLURALS = {"loras": "LoRAs", "extra": "further arguments", "inputs": "pictures of their own"}
+#: What a link says of a run whose noise came from no seed that is known.
+NO_SEED = "unknown"
+_MOST = 100
 
 
 def number(value: float) -> str:
@@ -61,10 +68,23 @@ def loras_text(loras: tuple[Lora, ...]) -> str | None:
     return ", ".join(f"{lora.name} at {number(lora.weight)}" for lora in loras) or None
 
 
-def also_told(params: GenerationParams) -> list[list[str]]:
-    """Return what a list of settings shows besides the usual ones: [name, words, entry of the glossary or ""]."""
+def extra_text(params: GenerationParams) -> str | None:
+    """Return the further arguments of a request as a link names them; None where there are none."""
+    return told.extra_text(params.extra)[:_MOST] or None
+
+
+def inputs_text(params: GenerationParams) -> str | None:
+    """Return the names of the pictures of a request as a link names them; None where there are none."""
+    return ", ".join(dict.fromkeys(one.name for one in params.inputs))[:_MOST] or None
+
+
+def also_told(params: GenerationParams, provenance: Mapping[str, Any] | None = None) -> list[list[str]]:
+    """Return what a list of settings shows besides the usual ones: [name, words, entry of the glossary or ""].
+
+    provenance: what the run ran on, where there is one.
+    """
     method, noise, images = params.guidance_method, params.noise, params.num_images_per_prompt
-    told = [
+    rows = [
         ("method", method and method_name(method, params.guidance_options), "guidance_method"),
         ("noise", noise and _noise_words(noise), "slerp" if noise and noise.kind == "slerp" else ""),
         ("images", str(images) if images > 1 else None, ""),
@@ -72,8 +92,9 @@ def also_told(params: GenerationParams) -> list[list[str]]:
         ("variant", params.variant, ""),
         ("revision", params.revision, ""),
         ("subfolder", params.subfolder, ""),
+        *((name, words, "") for name, words in told.made_with(params, provenance or {})),
     ]
-    return [[name, words, term] for name, words, term in told if words]
+    return [[name, words, term] for name, words, term in rows if words]
 
 
 def _noise_words(noise: Noise) -> str:
@@ -85,10 +106,15 @@ def _noise_words(noise: Noise) -> str:
 
 def check_fillable(query: Mapping[str, str]) -> None:
     """Raise `InvalidParams` for a link of a run that a form cannot ask for."""
+    if query.get("seed") == NO_SEED:
+        raise InvalidParams(
+            "the noise of its run came from no known seed, so nothing that is asked for gives it again.",
+            field="seed",
+        )
     for name, words in UNFILLABLE.items():
         if query.get(name):
             raise InvalidParams(
-                f"its run has {words.format(repr(query[name][:100]))}, for which the form has no field: run it in "
+                f"its run has {words.format(repr(query[name][:_MOST]))}, for which the form has no field: run it in "
                 "Python or in the shell.",
                 field=name,
             )
@@ -112,5 +138,5 @@ def refuse_unlisted(model: str) -> None:
 
 
 def _refused(name: str) -> InvalidParams:
-    what = "LoRAs" if name == "loras" else f"a {name} of their own"
+    what = _PLURALS.get(name, f"a {name} of their own")
     return InvalidParams(f"On a shared server runs cannot have {what}: choose one of its models.", field=name)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
+from diffatlas.export import told
 from diffatlas.export.bundle import zip_folder
 from diffatlas.export.kinds import KINDS, export, file_name
 from diffatlas.export.named import Named
@@ -24,7 +25,7 @@ from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import SHARED_CAP, Libraries
@@ -140,7 +141,9 @@ class LibraryServices:
             "run": self._row(library, stored.info),
             "params": stored.params.to_dict(),
             "query": forms.query_of(stored.params),
-            "also": also_told(stored.params),
+            "also": also_told(stored.params, stored.provenance),
+            "notes": told.left_out(stored.provenance),
+            "inputs": given_pictures(stored.params, visitor),
             "provenance": stored.provenance,
             "capture": stored.capture,
             "frames": frames,
@@ -195,9 +198,10 @@ class LibraryServices:
         first, *others = (library.open(run).params for run in _several(asked))
         if len(others) > 1:
             raise InvalidParams("Choose one run to explore around, or two to explore between.")
+        for params in (first, *others):
+            check_fillable(forms.query_of(params))
         own = {"mode": "slerp", "to_seed": other_anchor(first, others[0])} if others else {"mode": "perturb"}
         query = forms.query_of(first)
-        check_fillable(query)
         return {"query": query, "own": own}
 
     def query_of(self, visitor: str, ids: Any) -> dict[str, str]:

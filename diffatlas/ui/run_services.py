@@ -22,6 +22,7 @@ from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
 from diffatlas.operations.projections import Projections
+from diffatlas.params import seed_words
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.components import step_data
@@ -76,7 +77,7 @@ class LibraryRuns:
         """Return a run as a layer without a colour, named by what was asked. Raises `RunNotFound`."""
         info = self.library(visitor).open(run_id if isinstance(run_id, str) else "").info
         return Layer(
-            info.id, info.name or f"{info.prompt}, guidance {info.guidance_scale:g}, seed {info.seed}"
+            info.id, info.name or f"{info.prompt}, guidance {info.guidance_scale:g}, {seed_words(info.seed)}"
         )
 
 

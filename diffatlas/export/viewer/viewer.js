@@ -12,6 +12,8 @@ import { createSteps } from "./attention_steps.js";
 import { createAttentionStore } from "./attention_store.js";
 import { createWords } from "./attention_words.js";
 import { el } from "./dom.js";
+import { seedWords } from "./format.js";
+import { givenPictures } from "./given.js";
 import { createServer, readData } from "./offline.js";
 import { createPathPlot } from "./path_plot.js";
 import { createScroller } from "./scroller.js";
@@ -133,11 +135,11 @@ function show(page, data) {
 
 const rowOf = (run) => ({ id: run.id, title: run.title, seed: run.run.seed, steps: run.steps.length, prompt: run.run.prompt, attention: run.looks.all?.activation ? "cross" : "self" });
 
-function createHead({ title, run, machine, status }, onOpen) {
-  const facts = [`seed ${run.seed}`, `guidance ${run.guidance_scale}`, `${run.num_inference_steps} steps`, `${run.width} × ${run.height}`, run.scheduler, run.model, machine.device, machine.dtype, status === "complete" ? null : status];
+function createHead({ title, run, machine, status, also, notes, inputs }, onOpen) {
+  const facts = [seedWords(run.seed), `guidance ${run.guidance_scale}`, `${run.num_inference_steps} steps`, `${run.width} × ${run.height}`, run.scheduler, run.model, machine.device, machine.dtype, ...also, status === "complete" ? null : status];
   const name = onOpen ? el("button", { type: "button", class: "da-offline-open", dir: "auto", onclick: onOpen }, title) : el("span", { dir: "auto" }, title);
   const negative = run.negative_prompt ? `not: ${run.negative_prompt}` : null;
-  const node = el("div", { class: "da-offline-run" }, el("h1", {}, name), el("p", {}, [...facts, negative].filter(Boolean).join(" · ")));
+  const node = el("div", { class: "da-offline-run" }, el("h1", {}, name), el("p", {}, [...facts, negative].filter(Boolean).join(" · ")), ...notes.map((text) => el("p", {}, text)), givenPictures(inputs));
   return {
     node,
     mark(shown) {
@@ -156,7 +158,7 @@ function createInkSwitch() {
 
 function createPathView({ data, onGo }) {
   if (!data.path) return { node: el("p", { class: "da-caption" }, data.why_no_path), update() {} };
-  const plot = createPathPlot({ path: data.path, names: data.runs.map((run) => `${run.title}, seed ${run.run.seed}`), onGo });
+  const plot = createPathPlot({ path: data.path, names: data.runs.map((run) => `${run.title}, ${seedWords(run.run.seed)}`), onGo });
   return {
     node: plot.node,
     update({ step }) {
@@ -196,7 +198,7 @@ function footnote({ runs, cells }) {
   if (most("padding_left")) parts.push(`Maps of ${most("padding_left")} padding tokens are left out; they count in entropy and reallocation.`);
   if (most("words_left")) parts.push(`The prompt is long: the last ${most("words_left")} of its tokens are not among the words here.`);
   for (const { title, run, steps, curves, looks } of runs) {
-    if (looks.all && steps.length < curves.steps.length) parts.push(`Of ${title}, seed ${run.seed}, the ${steps.length} steps with attention are shown, of ${curves.steps.length}.`);
+    if (looks.all && steps.length < curves.steps.length) parts.push(`Of ${title}, ${seedWords(run.seed)}, the ${steps.length} steps with attention are shown, of ${curves.steps.length}.`);
   }
   return parts.join(" ");
 }

@@ -173,7 +173,7 @@ def query_of(params: GenerationParams) -> dict[str, str]:
         "model": params.model,
         "prompt": params.prompt,
         "negative_prompt": params.negative_prompt or None,
-        "seed": params.seed,
+        "seed": words.NO_SEED if params.seed is None else params.seed,
         "steps": params.num_inference_steps,
         "guidance": words.number(params.guidance_scale),
         "size": f"{params.width}x{params.height}" if params.width and params.height else None,
@@ -186,6 +186,8 @@ def query_of(params: GenerationParams) -> dict[str, str]:
         "revision": params.revision,
         "subfolder": params.subfolder,
         "loras": words.loras_text(params.loras),
+        "extra": words.extra_text(params),
+        "inputs": words.inputs_text(params),
     }
     return {name: str(value) for name, value in asked.items() if value is not None}
 

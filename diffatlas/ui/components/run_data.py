@@ -18,7 +18,7 @@ from diffatlas.geometry.projection import dimensions_for
 from diffatlas.glossary import term
 from diffatlas.ui.asked_words import also_told
 from diffatlas.ui.components.form import query_of
-from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 
 if TYPE_CHECKING:
     from diffatlas.library.stored import StoredRun
@@ -66,7 +66,7 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
     return {
         **started.params.to_dict(),
         "query": query_of(started.params),
-        "also": also_told(started.params),
+        "also": also_told(started.params, started.provenance),
         "id": started.run_id,
         "model_name": model_name,
         "device": str(started.provenance.get("device", "unknown")),
@@ -164,7 +164,10 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "points": "",
         "axes": None,
         **ends,
-        "notes": told.not_recorded(stored.provenance) + told.changed(moved),
+        "notes": told.not_recorded(stored.provenance)
+        + told.left_out(stored.provenance)
+        + told.changed(moved),
+        **({"inputs": given_pictures(stored.params, visitor)} if stored.params.inputs else {}),
         "image": image_url(images[0], visitor) if images else None,
         "error": {"field": None, "message": error["message"]} if error else None,
     }

@@ -15,6 +15,7 @@ import { createSteps } from "./attention_steps.js";
 import { createAttentionStore, VIEWS } from "./attention_store.js";
 import { createWords } from "./attention_words.js";
 import { el, reducedMotion } from "./dom.js";
+import { seedWords } from "./format.js";
 import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
@@ -151,7 +152,7 @@ export function mount(element, read, server, props) {
     const seconds = (performance.now() - began) / 1000;
     const batch = value?.batch && busy ? `Run ${value.batch.number} of ${value.batch.count} · ` : "";
     const failed = value?.status === "failed";
-    const told = busy || failed ? batch + sentence(value, seconds) : data ? `seed ${data.run.seed} · guidance ${data.run.guidance_scale} · ${data.run.num_inference_steps} steps` : "";
+    const told = busy || failed ? batch + sentence(value, seconds) : data ? `${seedWords(data.run.seed)} · guidance ${data.run.guidance_scale} · ${data.run.num_inference_steps} steps` : "";
     write(parts.status, told);
     parts.status.classList.toggle("da-failed", failed && !busy);
   }

@@ -8,7 +8,7 @@ import { rangeOf } from "./attention_store.js";
 import { wordText } from "./attention_stage.js";
 import { isChosen, meanOver } from "./attention_words.js";
 import { el } from "./dom.js";
-import { significant } from "./format.js";
+import { seedWords, significant } from "./format.js";
 import { floatsOf } from "./state.js";
 import { term } from "./tips.js";
 
@@ -77,7 +77,7 @@ export function createAttentionCompare({ store, onGo }) {
       const map = shown[k] && { map: shown[k], rows: maps[k].rows, columns: maps[k].columns, low, high };
       sides[k].picture.draw({ picture: full ?? where?.preview ?? run.image, share, ...(map ?? gridOf(run)), label: `${run.title}: ${map ? wordText(state) : "the picture"} at step ${step.index + 1}` });
       const lacks = [run.activation && !tokens.length && "has not this word", !where && "has not this step"].filter(Boolean);
-      sides[k].name.textContent = [run.title, `seed ${run.run.seed}`, ...lacks].join(" · ");
+      sides[k].name.textContent = [run.title, seedWords(run.run.seed), ...lacks].join(" · ");
     });
   }
 
@@ -118,5 +118,5 @@ function byWord({ tokens, values, steps }, words) {
 
 /** What a run is called in a list. */
 export function nameOf(run) {
-  return `${run.title} · seed ${run.seed} · ${run.steps} steps`;
+  return `${run.title} · ${seedWords(run.seed)} · ${run.steps} steps`;
 }

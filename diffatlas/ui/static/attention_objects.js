@@ -6,7 +6,7 @@ import { createPlots } from "./attention_plots.js";
 import { limits } from "./attention_store.js";
 import { wordText } from "./attention_stage.js";
 import { el } from "./dom.js";
-import { significant } from "./format.js";
+import { seedWords, significant } from "./format.js";
 import { term } from "./tips.js";
 
 const OWN = "var(--da-burgundy)";
@@ -111,7 +111,7 @@ export function createObjects({ store, onGo, onOpen }) {
         "button",
         { type: "button", class: `da-seed-face${row.holds === false ? " da-fails" : ""}`, "aria-pressed": String(row.id === id), title: row.why, onclick: () => onOpen(row.id) },
         run?.thumb ? el("img", { src: run.thumb, alt: "" }) : null,
-        el("span", {}, `seed ${row.seed}`),
+        el("span", {}, seedWords(row.seed)),
         el("span", {}, text),
         el("span", {}, row.values ? `mean ${last}` : ""),
       );

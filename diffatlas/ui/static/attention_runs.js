@@ -1,6 +1,7 @@
 // The runs that hold attention: which one is looked at, and which beside it.
 
 import { el } from "./dom.js";
+import { seedWords } from "./format.js";
 import { whenText } from "./library_text.js";
 
 const KINDS = { cross: "words", self: "places", all: "words and places" };
@@ -25,13 +26,13 @@ export function createAttentionRuns({ onOpen, onCompare }) {
 
   function line(run, id, other, data) {
     const shown = run.id === id;
-    const facts = [`seed ${run.seed}`, `guidance ${run.guidance}`, `${run.steps} steps`, run.model_name, KINDS[run.attention], whenText(run.created)];
+    const facts = [seedWords(run.seed), `guidance ${run.guidance}`, `${run.steps} steps`, run.model_name, KINDS[run.attention], whenText(run.created)];
     const compare = el("button", { type: "button", class: "da-plain", onclick: () => onCompare(run.id) }, run.id === other ? "Beside it" : "Compare");
     compare.hidden = shown || run.attention === "self" || !data?.activation;
     return el(
       "li",
       { class: `da-attention-run${shown ? " da-active" : ""}` },
-      el("button", { type: "button", class: "da-attention-open", "aria-current": shown ? "true" : null, "aria-label": `Open ${run.title}, seed ${run.seed}`, onclick: () => onOpen(run.id) }, run.thumb ? el("img", { src: run.thumb, alt: "" }) : el("span", { class: "da-attention-nothumb" })),
+      el("button", { type: "button", class: "da-attention-open", "aria-current": shown ? "true" : null, "aria-label": `Open ${run.title}, ${seedWords(run.seed)}`, onclick: () => onOpen(run.id) }, run.thumb ? el("img", { src: run.thumb, alt: "" }) : el("span", { class: "da-attention-nothumb" })),
       el("div", {}, el("button", { type: "button", class: "da-attention-title", dir: "auto", onclick: () => onOpen(run.id) }, run.title), el("p", {}, facts.filter(Boolean).join(" · "))),
       compare,
     );

@@ -2,7 +2,7 @@
 // One layer on a wide page is a contact sheet; several are strips under each other that scroll as one.
 
 import { el, reducedMotion } from "./dom.js";
-import { significant, short } from "./format.js";
+import { seedWords, significant, short } from "./format.js";
 import { smallHistogram } from "./histogram.js";
 import { BUSY } from "./state.js";
 
@@ -222,7 +222,7 @@ function createSheet(id) {
     const facts = run
       ? [
           data.prompt === name ? null : data.prompt,
-          `seed ${run.seed}`,
+          seedWords(run.seed),
           run.model_name,
           steps === run.total_steps ? `${steps} steps` : `${steps} of ${run.total_steps} steps`,
         ]

@@ -31,6 +31,11 @@ export function niceStep(rough) {
   return (lead <= 1 ? 1 : lead <= 2 ? 2 : lead <= 5 ? 5 : 10) * power;
 }
 
+/** A run's seed in words: "seed 7", or "no known seed" of a call whose noise came from none that could be told. */
+export function seedWords(seed) {
+  return seed === null || seed === undefined ? "no known seed" : `seed ${seed}`;
+}
+
 function minus(text) {
   return text.replace("-", "−");
 }

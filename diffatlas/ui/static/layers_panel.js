@@ -1,6 +1,7 @@
 // The list of layers: which is shown, which is kept, and which one's image and numbers are read.
 
 import { el } from "./dom.js";
+import { seedWords } from "./format.js";
 import { createRename, twice } from "./in_place.js";
 import { padlock } from "./padlock.js";
 import { sentence } from "./state.js";
@@ -108,7 +109,7 @@ function capturedBy({ view, projection, layers }, { id }) {
 }
 
 function describe(layer) {
-  const parts = [`seed ${layer.seed}`];
+  const parts = [seedWords(layer.seed)];
   const { status } = layer.data ?? layer;
   const steps = layer.data?.steps.length ?? layer.steps;
   // A whole run may have another number of steps than it planned.

@@ -4,6 +4,8 @@ import { ask } from "./ask.js";
 import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
 import { createExportRow } from "./exports.js";
+import { seedWords } from "./format.js";
+import { givenPictures } from "./given.js";
 import { createNote, createTags } from "./library_marks.js";
 import { createReplay } from "./library_replay.js";
 import { facts } from "./library_table.js";
@@ -44,6 +46,8 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   const tags = createTags({ onChange: (next) => mark({ tags: next }), known: knownTags });
   const note = createNote({ onChange: (text) => mark({ note: text }) });
   const params = el("div", {});
+  const given = el("div", {});
+  const notes = el("div", { class: "da-details-notes" });
   const made = el("div", {});
   const replay = createReplay({ server });
   const files = el("div", {});
@@ -63,7 +67,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
         el("div", { class: "da-details-row" }, opening, attention, lock, rename, link, trash),
         section("tags", "Tags", tags.root),
         section("note", "Note", note.root),
-        section("settings", "Settings", params),
+        section("settings", "Settings", params, given, notes),
       ),
     ),
     replaying,
@@ -99,6 +103,8 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     note.show(run.note);
     say("");
     made.replaceChildren();
+    given.replaceChildren();
+    notes.replaceChildren();
     strip.replaceChildren();
     dialog.setAttribute("aria-busy", "true");
     draw();
@@ -174,7 +180,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
       ["prompt", run.prompt],
       ["negative prompt", told.negative_prompt ?? run.negative_prompt],
       ["model", modelName(run.model)],
-      ["seed", run.seed],
+      ["seed", answer ? seedWords(run.seed).replace("seed ", "") : run.seed],
       ["steps", run.total_steps],
       ["guidance", told.guidance_scale ?? run.guidance_scale],
       ["size", size],
@@ -188,6 +194,8 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     draw();
     const rows = [["run", run.id], ...flattened(answer.capture ?? {}, "capture"), ...flattened(answer.provenance ?? {})];
     made.replaceChildren(facts(rows, "da-facts-wide"));
+    given.replaceChildren(...[givenPictures(answer.inputs)].filter(Boolean));
+    notes.replaceChildren(...(answer.notes ?? []).map((text) => el("p", { class: "da-caption" }, text)));
     strip.replaceChildren(
       ...(answer.frames ?? []).map((frame) =>
         el(

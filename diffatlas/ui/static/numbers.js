@@ -1,14 +1,16 @@
 // The image of one layer and the numbers of its run beside it. All of it is read from the run.
 
 import { el } from "./dom.js";
-import { short, significant } from "./format.js";
+import { seedWords, short, significant } from "./format.js";
+import { givenPictures } from "./given.js";
 import { term } from "./tips.js";
 
-/** Fill `picture` and `table`, say in `whose` which layer it is, and in `notes` what else is to be known of its run. */
-export function createNumbers({ picture, table, whose, notes }) {
+/** Fill `picture`, `table` and `given`, say in `whose` which layer it is, and in `notes` what else is to be known. */
+export function createNumbers({ picture, table, whose, given, notes }) {
   let drawn = "";
   let names = "";
   let noted = "";
+  let shown = "";
 
   /** layer: a row of the state, or null; many: whether there are others to tell it from. */
   function update(layer, many) {
@@ -17,6 +19,7 @@ export function createNumbers({ picture, table, whose, notes }) {
     whose.textContent = layer ? layer.name : "";
     whose.style.setProperty("--da-layer", layer?.colour ?? "var(--da-ink)");
     drawPicture(layer, data);
+    drawGiven(data?.inputs ?? []);
     const said = data?.notes ?? [];
     if (said.join("\n") !== noted) {
       noted = said.join("\n");
@@ -36,6 +39,14 @@ export function createNumbers({ picture, table, whose, notes }) {
     rows.forEach(([, text], at) => {
       if (cells[at].textContent !== text) cells[at].textContent = text;
     });
+  }
+
+  function drawGiven(inputs) {
+    const next = JSON.stringify(inputs);
+    if (next === shown) return;
+    shown = next;
+    const pictures = givenPictures(inputs);
+    given.replaceChildren(...(pictures ? [pictures] : []));
   }
 
   function drawPicture(layer, data) {
@@ -59,7 +70,7 @@ function numbersOf({ run, totals, steps }) {
   const unguided = run.guidance_scale > 1 ? "" : " (off)";
   const out = [
     ["model", run.model_name, "model"],
-    ["seed", String(run.seed), "seed"],
+    ["seed", seedWords(run.seed).replace("seed ", ""), "seed"],
     ["steps", done === run.total_steps ? String(done) : `${done} of ${run.total_steps}`, "steps"],
     ["guidance", `${short(run.guidance_scale)}${unguided}`, "guidance"],
     ["size", `${run.width} × ${run.height}`, "size"],

@@ -192,6 +192,7 @@ function layout(tabs, copy) {
   const picture = el("div", { class: "da-picture" });
   const table = el("dl", { class: "da-numbers" });
   const whose = el("p", { class: "da-whose", hidden: "" });
+  const given = el("div", { class: "da-run-given" });
   const notes = el("div", { class: "da-run-notes", hidden: "" });
   const layers = el("div", { class: "da-layers" });
   const compare = el("div", { class: "da-compare" });
@@ -212,11 +213,11 @@ function layout(tabs, copy) {
       "div",
       { class: "da-pair" },
       section("layers", "Layers", layers),
-      section("image", "Image", whose, picture, table, notes),
+      section("image", "Image", whose, picture, table, given, notes),
       section("exports", "Export", exports),
     ),
     section("compare", "Compare", compare),
     deep,
   );
-  return { root, panels, film, path, curves, status, headline, picture, table, whose, notes, layers, compare, exports, deep };
+  return { root, panels, film, path, curves, status, headline, picture, table, whose, given, notes, layers, compare, exports, deep };
 }
