@@ -321,3 +321,54 @@ def test_one_of_the_hub(asked, style, backend, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(ModelLoadError, match="could not be fetched"):
         traced(backend, asked.replace(loras=(Lora("user/style:a.safetensors"),)))
+
+
+def test_a_pipeline_with_adapters_of_its_own_is_told_by_them_and_keeps_them(style, other, tmp_path):
+    from diffatlas import Library, observe
+    from diffatlas.capture.digest import digest_of
+    from diffatlas.capture.ran_on import adapters_of
+    from diffatlas.operations.replay import replay
+
+    pipe, digests = pipelines.build_sd(), []
+    digests.append(digest_of(pipe))
+    assert adapters_of(pipe) == {}
+    pipe.load_lora_weights(str(style.parent), weight_name=style.name, adapter_name="style")
+    with observe(pipe) as trace:
+        pipe("a red circle", num_inference_steps=1, generator=torch.Generator().manual_seed(7))
+    # As it comes, its dropout draws at random.
+    assert "random numbers" in trace.run.provenance["missing"]["random_state"]
+    pipe.unet.eval()
+    for weight in (0.8, 0.3):
+        pipe.set_adapters(["style"], [weight])
+        digests.append(digest_of(pipe))
+        assert adapters_of(pipe) == {"unet": {"style": weight}}
+    assert len(set(digests)) == 3
+    library, backend = Library(tmp_path), open_backend("local", pipe=pipe, name="mine")
+    with observe(pipe, record=library) as trace:
+        pipe("a red circle", num_inference_steps=3, generator=torch.Generator().manual_seed(7))
+    assert trace.run.provenance["adapters"] == {"unet": {"style": 0.3}}
+    *_, report = replay(library, trace.run.id, backend)
+    assert (report.verdict, report.same_pipeline) == ("identical", True)
+    params = GenerationParams(prompt="a red circle", num_inference_steps=3)
+    with pytest.raises(CapabilityError, match="adapters of its own"):
+        traced(backend, params.replace(loras=(Lora(str(other)),)))
+    assert digest_of(pipe) == digests[-1]
+    pipe.disable_lora()
+    assert adapters_of(pipe) == {}
+    assert digest_of(pipe) not in digests[1:]
+
+
+def test_a_lora_is_put_on_a_pipeline_in_memory_for_one_run(style):
+    from diffatlas.capture.digest import digest_of
+
+    pipe = pipelines.build_sd()
+    digest, backend = digest_of(pipe), open_backend("local", pipe=pipe)
+    asked = GenerationParams(prompt="a red circle", num_inference_steps=3, seed=7)
+    with_it = traced(backend, asked.replace(loras=(Lora(str(style), 0.8),)))
+    assert digest_of(pipe) == digest
+    np.testing.assert_allclose(
+        path_of(with_it),
+        path_of(traced(open_backend("local", pipe=by_hand(pipe, (style, 0.8))), asked)),
+        atol=1e-4,
+    )
+    assert np.abs(path_of(with_it) - path_of(traced(backend, asked))).max() > 1e-3
