@@ -6,10 +6,12 @@ import threading
 
 import numpy as np
 import pytest
+from PIL import Image as Picture
 
 from diffatlas.backends import open_backend
 from diffatlas.capture.spec import Capture
 from diffatlas.events import Failed, Finished, Image, Started, Step
+from diffatlas.inputs import ImageInput
 from diffatlas.library import Library
 from diffatlas.operations import cache
 from diffatlas.operations.trace import stream, stream_batch, trace
@@ -120,6 +122,10 @@ def test_every_field_of_request_and_identity_changes_the_key_and_nothing_else(sh
             other = Noise("perturb", 1, 0.5)
         elif field.name == "guidance_options":
             other = {"eta": 0.5}
+        elif field.name == "extra":
+            other = {"eta": 0.5}
+        elif field.name == "inputs":
+            other = (ImageInput.of("image", Picture.new("RGB", (2, 2))),)
         changed[field.name] = cache.cache_key(params.replace(**{field.name: other}), identity)
     for path in paths(identity):
         changed[path] = cache.cache_key(params, with_change(identity, path))
