@@ -120,9 +120,7 @@ def test_every_field_of_request_and_identity_changes_the_key_and_nothing_else(sh
         other = value + 1 if isinstance(value, (int, float)) else f"{value}!"
         if field.name == "noise":
             other = Noise("perturb", 1, 0.5)
-        elif field.name == "guidance_options":
-            other = {"eta": 0.5}
-        elif field.name == "extra":
+        elif field.name == "guidance_options" or field.name == "extra":
             other = {"eta": 0.5}
         elif field.name == "inputs":
             other = (ImageInput.of("image", Picture.new("RGB", (2, 2))),)
