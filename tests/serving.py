@@ -31,8 +31,8 @@ def find_chromium() -> str | None:
 
 
 @contextmanager
-def served_app(folder: Path, **variables: str) -> Iterator[str]:
-    """Start ``app.py`` on a free port, its library and cache in ``folder``; yield its address once it answers.
+def served_app(folder: Path, script: Path = ROOT / "app.py", **variables: str) -> Iterator[str]:
+    """Start ``script`` on a free port, its library and cache in ``folder``; yield its address once it answers.
 
     variables: more of its environment.
 
@@ -53,7 +53,7 @@ def served_app(folder: Path, **variables: str) -> Iterator[str]:
     }
     with (folder / "log.txt").open("w+") as log:
         process = subprocess.Popen(
-            [sys.executable, str(ROOT / "app.py")], cwd=folder, env=environment, stdout=log, stderr=log
+            [sys.executable, str(script)], cwd=folder, env=environment, stdout=log, stderr=log
         )
         url = f"http://127.0.0.1:{port}/"
         try:
