@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from diffatlas.backends.parts import Parts
+from diffatlas.backends.parts import Parts, class_of_diffusers
 from diffatlas.capture.asked import guides_by_true_cfg
 from diffatlas.errors import CapabilityError, ModelLoadError
 from diffatlas.guidance import METHODS, all_options
@@ -71,9 +71,7 @@ def _guides(cls: type | None) -> bool:
 @lru_cache
 def _has_blocks(transformer: str) -> bool:
     """Whether a transformer class of diffusers is made of blocks that take hidden states."""
-    import diffusers
-
-    cls = getattr(diffusers, transformer, None)
+    cls = class_of_diffusers(transformer)
     if cls is None:
         return False
     parts = vars(sys.modules[cls.__module__]).values()

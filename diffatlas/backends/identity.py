@@ -9,6 +9,7 @@ from typing import Any
 
 from diffatlas.backends import model_info, schedulers
 from diffatlas.backends.model_info import ModelSource
+from diffatlas.backends.parts import class_of_diffusers
 from diffatlas.capture.ran_on import plain
 from diffatlas.capture.spec import CAPTURE_FORMAT
 from diffatlas.params import GenerationParams
@@ -89,10 +90,8 @@ def identity_from(
 
 def _scheduler(folder: Path, name: str | None) -> dict[str, Any] | None:
     """Return class and config of the scheduler that a run under ``name`` builds, from the folder's files."""
-    import diffusers
-
     config = model_info.scheduler_config(folder)
-    own = getattr(diffusers, str(config.get("_class_name")), None)
+    own = class_of_diffusers(str(config.get("_class_name")))
     if own is None or name is None:
         return None
     return scheduler_told(schedulers.build(own.from_config(config), name))

@@ -11,7 +11,7 @@ from typing import Any
 
 from diffatlas.backends import model_info, single_file
 from diffatlas.backends.model_info import ModelInfo, ModelSource
-from diffatlas.backends.parts import FolderParts, Parts, PipeParts
+from diffatlas.backends.parts import FolderParts, Parts, PipeParts, class_of_diffusers
 from diffatlas.backends.weights import Weights, find_weights, variant_of
 from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
@@ -247,7 +247,7 @@ def pipeline_class(info: ModelInfo) -> type:
     """
     import diffusers
 
-    cls = getattr(diffusers, info.pipeline, None)
+    cls = class_of_diffusers(info.pipeline)
     if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
         raise ModelLoadError(
             f"{info.name} is a {info.pipeline}, which is no pipeline of diffusers "

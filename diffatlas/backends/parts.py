@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any, Protocol
 from diffatlas.capture.ran_on import plain
 from diffatlas.errors import ModelLoadError
 
+#: How long a class is waited for that another thread is importing.
+IMPORT_SECONDS = 60
 #: Components whose config is in a file of another name.
 _FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
 
@@ -47,9 +50,7 @@ class FolderParts:
     @property
     def pipeline(self) -> type | None:
         """See `Parts`."""
-        import diffusers
-
-        return getattr(diffusers, str(self.index.get("_class_name")), None)
+        return class_of_diffusers(str(self.index.get("_class_name")))
 
     def config(self, component: str) -> dict[str, Any]:
         """See `Parts`. Raises `ModelLoadError` for one that cannot be read."""
@@ -86,6 +87,22 @@ class PipeParts:
         config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
         # As it would be read from a file.
         return {**plain(config), "_class_name": type(part).__name__}
+
+
+def class_of_diffusers(name: str) -> type | None:
+    """Return a class that diffusers exports; None where this version has none of the name.
+
+    diffusers imports a class when it is first asked for. While another thread is importing what belongs to it, it can
+    look as if there were none: then it is asked again.
+    """
+    import diffusers
+
+    until = time.monotonic() + IMPORT_SECONDS
+    while (found := getattr(diffusers, name, None)) is None:
+        if name not in dir(diffusers) or time.monotonic() > until:
+            return None
+        time.sleep(0.05)
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:

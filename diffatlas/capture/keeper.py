@@ -45,6 +45,8 @@ class Keeper:
         self._started: Started | None = None
         self._images: tuple[np.ndarray, ...] = ()
         self._end: Finished | Failed | None = None
+        #: What the run lacks, and why, besides what the trace lacks.
+        self._missing: dict[str, str] = {}
         #: torch's own, before a call that was given a generator.
         self._random_state: Any = None
         self._began = time.perf_counter()
@@ -100,11 +102,11 @@ class Keeper:
             return
         seconds = time.perf_counter() - self._began
         if self._random_state is not None and not self._random_state.equal(torch.get_rng_state()):
-            trace.missing.setdefault("random_state", _DREW)
+            self._missing["random_state"] = _DREW
         try:
             self._images = pictures_of(result)
         except CapabilityError as error:
-            trace.missing.setdefault("images", error.message)
+            self._missing["images"] = error.message
         for index, pixels in enumerate(self._images):
             self._send(Image(index=index, pixels=pixels))
         stopped = bool(getattr(self._pipe, "_interrupt", False))
@@ -145,7 +147,7 @@ class Keeper:
         if isinstance(self._end, Failed):
             error = {"code": self._end.code, "message": self._end.message, "field": self._end.field}
         status = "running" if self._end is None else "failed" if error else self._end.status
-        missing = dict(trace.missing)
+        missing = {**trace.missing, **self._missing}
         return Run(
             id=run.id,
             params=run.params,
@@ -164,7 +166,7 @@ class Keeper:
         )
 
     def _finish(self, status: str, trace: Trace, seconds: float) -> None:
-        self._end = Finished(status, seconds, list(trace.cosine_to_end), dict(trace.missing))
+        self._end = Finished(status, seconds, list(trace.cosine_to_end), {**trace.missing, **self._missing})
         self._send(self._end)
 
 

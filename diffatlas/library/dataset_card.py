@@ -165,7 +165,7 @@ def _table(runs: Sequence[Exported]) -> str:
             run.stored.id,
             prompt,
             params.model,
-            params.seed,
+            "" if params.seed is None else params.seed,
             len(run.lines),
             f"{params.guidance_scale:g}",
             f"{params.width} × {params.height}",

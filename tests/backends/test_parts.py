@@ -1,0 +1,45 @@
+"""Configs of a pipeline, from its folder or from memory, and the classes that they name."""
+
+from __future__ import annotations
+
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipelines import build_flux, build_flux2, build_pixart, build_sd, build_sd3
+
+from diffatlas.backends import parts
+from diffatlas.backends.model_info import describe_parts
+from diffatlas.backends.parts import FolderParts, PipeParts, class_of_diffusers
+
+
+@pytest.mark.parametrize("build", [build_sd, build_sd3, build_flux, build_pixart, build_flux2])
+def test_memory_tells_what_the_folder_tells(build: Any, tmp_path: Path) -> None:
+    pipe = build()
+    pipe.save_pretrained(tmp_path)
+    told = [describe_parts("x", "x", each) for each in (FolderParts(tmp_path), PipeParts(pipe))]
+    assert told[0] == told[1]
+    assert FolderParts(tmp_path).pipeline is PipeParts(pipe).pipeline is type(pipe)
+
+
+def test_a_class_that_another_thread_is_importing_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Importing(types.ModuleType):
+        asked = 0
+
+        def __getattr__(self, name: str) -> Any:
+            Importing.asked += 1
+            if name != "Known" or Importing.asked < 4:
+                raise AttributeError(name)
+            return int
+
+        def __dir__(self) -> list[str]:
+            return ["Known", "Never"]
+
+    monkeypatch.setitem(sys.modules, "diffusers", Importing("diffusers"))
+    monkeypatch.setattr(parts, "IMPORT_SECONDS", 0.5)
+    assert class_of_diffusers("Unknown") is None
+    assert Importing.asked == 1  # What there is none of is not waited for.
+    assert class_of_diffusers("Known") is int
+    assert class_of_diffusers("Never") is None
