@@ -35,7 +35,9 @@ _TOKENIZER = (
     "chat_template",
 )
 #: Of a module: what is hashed in other ways, or decides nothing of what it computes.
-_NOT_STATE = frozenset({"name_or_path"})
+_NOT_STATE = frozenset({"name_or_path", "training"})
+#: How the private attributes begin that turn adapters on and off.
+_SWITCHES = ("_active", "_disable")
 
 
 def digest_of(pipe: Any) -> str:
@@ -219,10 +221,7 @@ def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
     for path, module in root.named_modules():
         _check_told(f"{name}.{path}".rstrip("."), module)
         held = vars(module)
-        # What a component itself keeps privately is its work on the last call; in its layers it is a switch, such as
-        # that of an adapter.
-        names = [k for k in held if _is_state(k) and (path or not k.startswith("_"))]
-        state = {k: _plain(held[k]) for k in names if _is_plain(held[k])}
+        state = {k: _plain(v) for k, v in held.items() if _is_state(k) and _is_plain(v)}
         processor = held.get("processor")
         if processor is not None and not hasattr(processor, "named_parameters"):
             state["processor"] = [code_of(type(processor)), plain_state(processor)]
@@ -260,15 +259,8 @@ def _tensors(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 
 def _is_state(name: str) -> bool:
-    return name not in _NOT_STATE and name not in _of_any_module()
-
-
-@lru_cache
-def _of_any_module() -> frozenset[str]:
-    """The attributes that torch gives every module, but for ``training``."""
-    import torch
-
-    return frozenset(vars(torch.nn.Module()))
+    # What is private is a module's work on its last call, but for the switches of peft's adapters.
+    return name not in _NOT_STATE and (not name.startswith("_") or name.startswith(_SWITCHES))
 
 
 def _is_plain(value: Any) -> bool:

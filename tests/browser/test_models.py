@@ -39,7 +39,7 @@ def open_own(chromium, tmp_path):
     def open_own(url):
         contexts.append(chromium.new_context(viewport={"width": 1280, "height": 900}))
         page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(150_000)
         page.goto(url)
         page.wait_for_selector(".da-viewer", state="attached")
         page.locator("#field-prompt textarea").wait_for()
