@@ -164,7 +164,9 @@ def _file_source(
             f"{file.name} is a pickle, which is never read: convert it to safetensors.", field="model"
         )
     if file.suffix != single_file.ENDING:
-        raise UnknownModel(f"{model!r} is neither a pipeline folder nor a safetensors file.", field="model")
+        raise UnknownModel(
+            f"{model!r} is no model: it is neither a pipeline folder nor a safetensors file.", field="model"
+        )
     if more:
         raise ModelLoadError(
             f"{file.name} is one file, which has no variant, revision or subfolder {more!r}: leave it out.",
