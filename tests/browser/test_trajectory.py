@@ -179,7 +179,7 @@ def test_no_sideways_scroll(open_page, theme, width):
     wait_for_end(page, "complete")
     page.click(".da-lock")
     run(page, num_inference_steps=5)
-    page.wait_for_function(f"{FRAMES} == 5 && {STATUS} == 'complete'")
+    page.wait_for_function(f"{FRAMES} == 9 && {STATUS} == 'complete'")  # Of both layers.
     page.click(".da-deep summary")
     page.wait_for_selector(".da-deep canvas")
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
