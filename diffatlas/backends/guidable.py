@@ -10,6 +10,7 @@ from typing import Any
 
 from diffatlas.backends.parts import Parts, class_of_diffusers
 from diffatlas.capture.asked import guides_by_true_cfg
+from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, ModelLoadError
 from diffatlas.guidance import METHODS, all_options
 from diffatlas.params import GenerationParams
@@ -61,7 +62,7 @@ def _guides(cls: type | None) -> bool:
     """Whether a pipeline class runs classifier-free guidance by the arguments that it is called with."""
     if cls is None:
         return False
-    call: Mapping[str, Any] = inspect.signature(cls.__call__).parameters
+    call: Mapping[str, Any] = call_parameters(cls)
     if guides_by_true_cfg(call):
         return True
     negative = {"negative_prompt", "negative_prompt_embeds"} & set(call)

@@ -13,6 +13,7 @@ from diffatlas.backends import model_info, single_file
 from diffatlas.backends.model_info import ModelInfo, ModelSource
 from diffatlas.backends.parts import FolderParts, Parts, PipeParts, class_of_diffusers
 from diffatlas.backends.weights import Weights, find_weights, variant_of
+from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
 from diffatlas.registry import did_you_mean
@@ -66,7 +67,7 @@ class Loaded:
     @property
     def call_parameters(self) -> Mapping[str, inspect.Parameter]:
         """The parameters of the pipeline's call."""
-        return inspect.signature(type(self.pipe).__call__).parameters
+        return call_parameters(type(self.pipe))
 
 
 def pick_device(wanted: str = "auto") -> str:

@@ -93,6 +93,8 @@ class LocalBackend:
         #: Pipelines that were handed in, by name, each as it was when it was last looked at.
         self._given: dict[str, Loaded] = {}
         self._own_model: str | None = None
+        #: That of them which a run is on.
+        self._running: str | None = None
         if pipe is not None:
             if device is not None or dtype is not None:
                 raise InvalidParams(
@@ -161,7 +163,7 @@ class LocalBackend:
         params = params.replace(model=source.model)
         if source.model in self._given:
             held = self._given[source.model]
-            if not self._lock.locked():
+            if self._running != source.model:
                 held = given.loaded_from(held.pipe, source.model)
             given.check(held, params)
             loras.check(params.loras)
@@ -285,8 +287,8 @@ class LocalBackend:
         return self._own_model if unnamed else params.model
 
     def _held(self, model: str) -> Loaded:
-        """Return a pipeline that was handed in as it is now; while a run may be on it, as it was before that."""
-        return self._given[model] if self._lock.locked() else self._look_again(model)
+        """Return a pipeline that was handed in as it is now; while a run is on it, as it was before that."""
+        return self._given[model] if self._running == model else self._look_again(model)
 
     def _look_again(self, model: str) -> Loaded:
         """Return a pipeline that was handed in, after somebody may have moved or changed it."""
@@ -343,6 +345,7 @@ class LocalBackend:
                     raise Stopped
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
+            self._running = source.model
             with ExitStack() as stack:
                 give_up: Callable[[], None] = self._free
                 if loaded.folder is None:
@@ -359,6 +362,7 @@ class LocalBackend:
             put(as_event(typed))
         finally:
             if held:
+                self._running = None
                 self._lock.release()
 
     def _load(self, source: model_info.ModelSource) -> Loaded:

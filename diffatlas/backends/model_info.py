@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import re
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import Any
 from diffatlas.backends import schedulers, single_file
 from diffatlas.backends.parts import FolderParts, Parts, read_json
 from diffatlas.backends.weights import Weights, find_weights
+from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.latent_grid import vae_factor
 from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
 from diffatlas.params import GenerationParams
@@ -318,7 +318,7 @@ def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationPa
 
 
 def _takes_size(pipeline: type | None) -> bool:
-    return pipeline is None or "width" in inspect.signature(pipeline.__call__).parameters
+    return pipeline is None or "width" in call_parameters(pipeline)
 
 
 def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:

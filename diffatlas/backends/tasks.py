@@ -8,7 +8,6 @@ the path begins at that level, and has that part of the steps.
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.parts import Parts
+from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.params import GenerationParams
 
@@ -69,7 +69,7 @@ def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationPa
             field="width",
         )
     extra = dict(params.extra or {})
-    strength = extra.setdefault("strength", inspect.signature(cls.__call__).parameters["strength"].default)
+    strength = extra.setdefault("strength", call_parameters(cls)["strength"].default)
     if isinstance(strength, bool) or not isinstance(strength, (int, float)) or not 0 < strength <= 1:
         raise InvalidParams(f"The strength is {strength!r}: give a number above 0, at most 1.", field="extra")
     if int(params.num_inference_steps * strength) < 1:
@@ -96,7 +96,7 @@ def on(loaded: Loaded, params: GenerationParams) -> Loaded:
 
 def _takes(pipeline: type | None, names: frozenset[str]) -> bool:
     """Whether a pipeline's own call has arguments of these names."""
-    return pipeline is not None and names <= set(inspect.signature(pipeline.__call__).parameters)
+    return pipeline is not None and names <= set(call_parameters(pipeline))
 
 
 def _class_for(pipeline: type | None, names: frozenset[str]) -> type | None:
@@ -109,4 +109,4 @@ def _class_for(pipeline: type | None, names: frozenset[str]) -> type | None:
     froms = (auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING, to)
     kinds = [kind for each in froms for kind, cls in each.items() if cls.__name__ == pipeline.__name__]
     cls = next((to[kind] for kind in kinds if kind in to), None)
-    return cls if cls is not None and "strength" in inspect.signature(cls.__call__).parameters else None
+    return cls if cls is not None and "strength" in call_parameters(cls) else None

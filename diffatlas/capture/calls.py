@@ -8,6 +8,7 @@ same.
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import sys
 import threading
@@ -24,6 +25,22 @@ if TYPE_CHECKING:
 #: Where pipelines keep what denoises; the second row only where the first has nothing.
 DENOISERS = (("unet", "transformer", "transformer_2"), ("prior", "decoder"))
 _STEP_ARGUMENTS = ("model_output", "timestep", "sample")
+
+
+def call_parameters(pipeline: type) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a pipeline's call by name, without ``self``.
+
+    Of a class that hands its arguments on (``*args``) they are those of the class that it is made from.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for cls in pipeline.__mro__:
+        if "__call__" not in cls.__dict__:
+            continue
+        own = dict(list(inspect.signature(cls.__call__).parameters.items())[1:])
+        found = found or own
+        if not any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in own.values()):
+            return own
+    return found
 
 
 def denoisers(pipe: Any) -> list[Any]:

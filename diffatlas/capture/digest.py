@@ -159,6 +159,14 @@ def plain_state(thing: Any) -> dict[str, Any]:
     return {k: _plain(v) for k, v in sorted(state.items()) if k not in _NOT_STATE and _is_plain(v)}
 
 
+def _all_plain(where: str, thing: Any) -> dict[str, Any]:
+    """Return the attributes of an object that are all plain values. Raises `CapabilityError` where one is not."""
+    other = [k for k, v in vars(thing).items() if not _is_plain(v)]
+    if other:
+        raise CapabilityError(f"{where} holds {other[0]!r}, which is no plain value.")
+    return {k: _plain(v) for k, v in sorted(vars(thing).items())}
+
+
 def _parts(pipe: Any) -> list[tuple[str, Any]]:
     components = getattr(pipe, "components", None)
     if not isinstance(components, Mapping):
@@ -224,7 +232,7 @@ def _module(name: str, root: torch.nn.Module) -> Iterator[bytes]:
         state = {k: _plain(v) for k, v in held.items() if _is_state(k) and _is_plain(v)}
         processor = held.get("processor")
         if processor is not None and not hasattr(processor, "named_parameters"):
-            state["processor"] = [code_of(type(processor)), plain_state(processor)]
+            state["processor"] = [code_of(type(processor)), _all_plain(f"{name}.{path}.processor", processor)]
         told.append([path, code_of(type(module)), module.training, state])
     yield _json(told)
     yield _tensors({f"{name}.{path}": x for path, x in (*root.named_parameters(), *root.named_buffers())})
@@ -239,6 +247,8 @@ def _check_told(where: str, module: torch.nn.Module) -> None:
         raise CapabilityError(f"{where} has hooks, which may change what it computes.")
     if callable(vars(module).get("forward")) or hasattr(module, "_orig_mod"):
         raise CapabilityError(f"The forward of {where} has been replaced by another one.")
+    if getattr(module, "_compiled_call_impl", None) is not None:
+        raise CapabilityError(f"{where} is compiled, which changes what it computes a little.")
 
 
 def _home(function: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.capture.asked import Asked, asked_of
+from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.latent_grid import image_size
 from diffatlas.capture.ran_on import in_memory, name_of, place_of
 from diffatlas.capture.spec import Capture
@@ -55,9 +56,9 @@ class Keeper:
         """Look at a call before it runs."""
         import torch
 
-        signature = inspect.signature(type(pipe).__call__)
-        parameters = dict(list(signature.parameters.items())[1:])
-        given = dict(list(signature.bind_partial(pipe, *args, **kwargs).arguments.items())[1:])
+        parameters = call_parameters(type(pipe))
+        signature = inspect.Signature(list(parameters.values()))
+        given = dict(signature.bind_partial(*args, **kwargs).arguments)
         for parameter in parameters.values():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 given |= given.pop(parameter.name, {})
@@ -70,7 +71,8 @@ class Keeper:
     def started(self, trace: Trace) -> None:
         """Take in the first step, before it is made."""
         nothing = GenerationParams(model=self._name, seed=None, num_inference_steps=trace.total_steps or 1)
-        asked = self._asked or Asked(nothing.replace(guidance_scale=1.0), {"call": _NO_CALL})
+        why = trace.missing.get("call", _NO_CALL)
+        asked = self._asked or Asked(nothing.replace(guidance_scale=1.0), {"call": why})
         ran_on = self._ran_on or in_memory(self._pipe, self._name)
         params = asked.params
         if params.width is None or params.height is None:

@@ -16,6 +16,7 @@ import gradio as gr
 from gradio.utils import colab_check, ipython_check
 
 from diffatlas.capture.asked import guides_by_true_cfg
+from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import name_of
 from diffatlas.capture.trace import Trace
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams, RunNotFound
@@ -194,7 +195,7 @@ def _take(pipe: Any, name: str | None) -> None:
 
 
 def _entry(pipe: Any, model: str) -> ModelEntry:
-    parameters = inspect.signature(type(pipe).__call__).parameters
+    parameters = call_parameters(type(pipe))
     scale = "true_cfg_scale" if guides_by_true_cfg(parameters) else "guidance_scale"
     return ModelEntry(
         id=model,

@@ -123,6 +123,18 @@ def test_changed_weights_are_another_model(sd: Any, library: Library, change: An
     assert (second.images[0] != first.images[0]).any()
 
 
+def test_weights_that_change_while_another_model_runs_are_seen(sd: Any) -> None:
+    backend = open_backend("local", pipe=sd)
+    before = backend.identity(backend.resolve(ASKED))
+    other = ASKED.replace(model="shapes-dit", num_inference_steps=2)
+    seen = []
+    for event in backend.trace(other):
+        if event.kind == "step" and not seen:
+            _past_autograd(sd)
+            seen.append(backend.identity(backend.resolve(ASKED)))
+    assert seen[0]["revision"] != before["revision"]
+
+
 def test_where_it_cannot_be_told_what_decides_results_nothing_is_served(sd: Any, library: Library) -> None:
     sd.unet.conv_in.register_forward_hook(lambda module, args, output: None)
     backend = open_backend("local", pipe=sd)

@@ -135,7 +135,21 @@ def _without_source(pipe: Any) -> None:
     pipe.vae = made["Odd"]()
 
 
-@pytest.mark.parametrize("change", [_hooked, _replaced, _not_here, _without_source])
+def _compiled(pipe: Any) -> None:
+    pipe.unet.compile(backend="eager")
+
+
+def _with_a_tensor(pipe: Any) -> None:
+    from diffusers.models.attention_processor import AttnProcessor
+
+    processor = AttnProcessor()
+    processor.mask = torch.ones(3)
+    pipe.unet.set_attn_processor(processor)
+
+
+@pytest.mark.parametrize(
+    "change", [_hooked, _replaced, _not_here, _without_source, _compiled, _with_a_tensor]
+)
 def test_what_cannot_be_told_is_refused(sd: Any, change: Callable[[Any], Any]) -> None:
     change(sd)
     with pytest.raises(CapabilityError):

@@ -458,3 +458,31 @@ def test_it_waits_for_nobody(sd: Any) -> None:
     with observe(sd) as trace:
         call(sd, **{k: v for k, v in arguments(sd).items() if k == "eta"})
     assert trace.run.seconds <= time.perf_counter() - began
+
+
+def test_a_class_that_hands_its_arguments_on_is_read_as_the_one_below(sd: Any, library: Library) -> None:
+    class Mine(type(sd)):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            return super().__call__(*args, **kwargs)
+
+    pipe = Mine(**sd.components, requires_safety_checker=False)
+    pipe.set_progress_bar_config(disable=True)
+    with observe(pipe, record=library) as trace:
+        call(pipe, eta=0.5)
+    assert (trace.run.params.prompt, trace.run.params.extra) == ("a red circle", {"eta": 0.5})
+    assert trace.run.provenance["call"] == {}
+    *_, report = replay(library, trace.run.id, open_backend("local", pipe=pipe))
+    assert report.verdict == "identical", report.sentence
+
+
+def test_a_call_that_cannot_be_read_is_a_run_that_says_so(sd: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffatlas.capture import keeper
+
+    def fail(*args: Any) -> None:
+        raise CapabilityError("It is of a kind that nobody knows.")
+
+    monkeypatch.setattr(keeper, "asked_of", fail)
+    with observe(sd) as trace:
+        image = call(sd).images[0]
+    np.testing.assert_array_equal(trace.run.images[0], np.asarray(image))
+    assert trace.run.provenance["call"]["left_out"] == {"call": "It is of a kind that nobody knows."}
