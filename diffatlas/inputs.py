@@ -120,7 +120,7 @@ def inputs_from(data: Any) -> tuple[ImageInput, ...]:
 
 
 def check_inputs(inputs: Sequence[ImageInput]) -> None:
-    """Raise `InvalidParams` for pictures that can be none of a request's."""
+    """Raise `InvalidParams` for pictures that can be none of a request's, or whose SHA-256 is that of others."""
     if not isinstance(inputs, tuple) or not all(isinstance(one, ImageInput) for one in inputs):
         raise InvalidParams("Pictures must be a tuple of `diffatlas.ImageInput`.", field="inputs")
     if len(inputs) > MAX_INPUTS:
@@ -130,6 +130,8 @@ def check_inputs(inputs: Sequence[ImageInput]) -> None:
         raise InvalidParams("Two pictures have one place: give each once.", field="inputs")
     for one in inputs:
         _read(one.to_dict())
+        if one.pixels is not None:
+            one.with_pixels(one.pixels)
 
 
 def _read(data: Any) -> ImageInput:

@@ -178,3 +178,11 @@ def test_loras_travel_and_their_weight_and_order_decide():
 )
 def test_what_a_lora_is_called(path, on_hub, name):
     assert (Lora(path).on_hub, Lora(path).name) == (on_hub, name)
+
+
+def test_a_picture_under_the_sha_of_another_is_refused():
+    one, other = (ImageInput.of("image", Image.new("RGB", (2, 2), colour)) for colour in ("red", "blue"))
+    forged = ImageInput("image", one.sha256, "RGB", 2, 2, pixels=other.pixels)
+    with pytest.raises(InvalidParams, match="has been changed"):
+        GOOD.replace(inputs=(forged,)).validate()
+    assert GOOD.replace(inputs=(one,)).validate().inputs == (one,)
