@@ -105,6 +105,15 @@ def _places(device: str) -> torch.Tensor:
     return torch.arange(1 << (16 if device.startswith("cpu") else 24), device=device)
 
 
+def stamp_of(pipe: Any) -> int:
+    """Return a number that changes where a tensor of the pipeline is written to or exchanged; not past autograd."""
+    import torch
+
+    modules = [part for _, part in _parts(pipe) if isinstance(part, torch.nn.Module)]
+    tensors = (x for module in modules for x in (*module.parameters(), *module.buffers()))
+    return hash(tuple((id(x), 0 if x.is_inference() else x._version) for x in tensors))
+
+
 def code_of(cls: type) -> str:
     """Return what pins the code of a class: its package's version, or the hash of its source and its parents'.
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from diffatlas.capture.asked import Asked, asked_of
 from diffatlas.capture.calls import call_parameters
+from diffatlas.capture.digest import stamp_of
 from diffatlas.capture.latent_grid import image_size
-from diffatlas.capture.ran_on import in_memory, name_of, place_of
+from diffatlas.capture.ran_on import in_memory, name_of, place_of, revision_of
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.trace import Trace
 from diffatlas.errors import BackendFailure, CapabilityError, DiffAtlasError
@@ -25,6 +27,7 @@ _NO_CALL = (
     "The steps were made by a loop of its own, without a call of the pipeline that says what was asked."
 )
 
+_CHANGED = "The pipeline was changed between the call and the moment at which its run was asked for."
 _DREW = "Beside its generator the call drew from torch's own random numbers: the same request may give another image."
 
 
@@ -37,11 +40,15 @@ class Keeper:
         self._pipe, self._capture = pipe, capture
         self._name = name or name_of(pipe)
         self._send = send or (lambda event: None)
+        #: Whether the digest of the pipeline is needed while it runs, or only where the run is asked for.
+        self._at_once = send is not None
         self.forget()
 
     def forget(self) -> None:
         """Begin anew: nothing is known of the call to come."""
         self._asked: Asked | None = None
+        #: By which a change of the weights is noticed, until their digest is taken.
+        self._stamp: int | None = None
         self._ran_on: dict[str, Any] | None = None
         self._started: Started | None = None
         self._images: tuple[np.ndarray, ...] = ()
@@ -63,7 +70,8 @@ class Keeper:
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
                 given |= given.pop(parameter.name, {})
         self._asked = asked_of(parameters, given, self._name, place_of(pipe)[0])
-        self._ran_on = in_memory(pipe, self._name)
+        self._ran_on = in_memory(pipe, self._name, pinned=None if self._at_once else {})
+        self._stamp = None if self._at_once else stamp_of(pipe)
         drawn = self._asked.params.seed is not None and given.get("generator") is not None
         self._random_state = torch.get_rng_state() if drawn else None
         self._began = time.perf_counter()
@@ -73,7 +81,9 @@ class Keeper:
         nothing = GenerationParams(model=self._name, seed=None, num_inference_steps=trace.total_steps or 1)
         why = trace.missing.get("call", _NO_CALL)
         asked = self._asked or Asked(nothing.replace(guidance_scale=1.0), {"call": why})
-        ran_on = self._ran_on or in_memory(self._pipe, self._name)
+        if self._ran_on is None:
+            self._ran_on = in_memory(self._pipe, self._name)
+        ran_on = self._ran_on
         params = asked.params
         if params.width is None or params.height is None:
             width, height = None, None
@@ -143,6 +153,7 @@ class Keeper:
                 trace.missing.get("steps")
                 or "This trace is of no call yet: call the pipeline inside the context of `observe`."
             )
+        self._pin()
         run = extend(None, self._started)
         seconds = self._end.seconds if isinstance(self._end, Finished) else None
         error = None
@@ -166,6 +177,15 @@ class Keeper:
             capture=run.capture,
             error=error,
         )
+
+    def _pin(self) -> None:
+        """Put the digest of the pipeline into what the run ran on, where it has not been taken yet."""
+        if self._stamp is None:
+            return
+        same = self._stamp == stamp_of(self._pipe)
+        pinned = revision_of(self._pipe) if same else {"no_digest": _CHANGED}
+        self._stamp = None
+        self._started = replace(self._started, provenance={**self._started.provenance, "revision": pinned})
 
     def _finish(self, status: str, trace: Trace, seconds: float) -> None:
         self._end = Finished(status, seconds, list(trace.cosine_to_end), {**trace.missing, **self._missing})

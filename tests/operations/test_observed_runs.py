@@ -486,3 +486,19 @@ def test_a_call_that_cannot_be_read_is_a_run_that_says_so(sd: Any, monkeypatch: 
         image = call(sd).images[0]
     np.testing.assert_array_equal(trace.run.images[0], np.asarray(image))
     assert trace.run.provenance["call"]["left_out"] == {"call": "It is of a kind that nobody knows."}
+
+
+def test_the_digest_is_that_of_the_pipeline_that_made_the_call(sd: Any) -> None:
+    from diffatlas.capture.digest import digest_of
+
+    with observe(sd) as trace:
+        call(sd)
+    assert trace.run.provenance["revision"] == {"digest": digest_of(sd)}
+    told = trace.run.provenance["revision"]
+    with observe(sd) as later:
+        call(sd)
+    with torch.no_grad():
+        sd.unet.conv_in.weight.mul_(1.5)
+    assert "was changed" in later.run.provenance["revision"]["no_digest"]
+    assert later.run.provenance == later.run.provenance
+    assert trace.run.provenance["revision"] == told
