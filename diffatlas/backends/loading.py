@@ -21,18 +21,6 @@ from diffatlas.registry import did_you_mean
 #: A run needs about this much more than its weights (activations, text embeddings, the decoder).
 HEADROOM = 1.2
 
-#: Parameters of a call that starts from an image or makes a video.
-OTHER_TASKS = frozenset(
-    {
-        "strength",
-        "mask_image",
-        "control_image",
-        "controlnet_conditioning_scale",
-        "adapter_conditioning_scale",
-        "num_frames",
-    }
-)
-
 #: Of a subfolder of the Hub, what is not fetched: other formats, and code.
 NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.py")
 
@@ -256,10 +244,9 @@ def pipeline_class(info: ModelInfo) -> type:
             field="model",
         )
     call = inspect.signature(cls.__call__).parameters
-    image_required = "image" in call and call["image"].default is inspect.Parameter.empty
-    if "prompt" not in call or image_required or OTHER_TASKS & set(call):
+    if "prompt" not in call or "num_frames" in call:
         raise CapabilityError(
-            f"{info.name} is a {info.pipeline}, which does not go from text to image: choose another model.",
+            f"{info.name} is a {info.pipeline}, which makes no image of a text: choose another model.",
             field="model",
         )
     return cls

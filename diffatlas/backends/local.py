@@ -34,6 +34,7 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.outcome import Stopped, check_finite, check_light
 from diffatlas.backends.parts import FolderParts, Parts
 from diffatlas.backends.producer import Put, Stopping, stream
+from diffatlas.backends.tasks import TakesPicture
 from diffatlas.backends.weights import variant_of
 from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.ran_on import revision_of
@@ -145,6 +146,16 @@ class LocalBackend:
             return guidable.guidance_methods(self._given[model].parts)
         folder = self._folder(model_info.find_source(model))
         return guidable.guidance_methods(FolderParts(folder)) if folder else ()
+
+    def takes_picture(self, model: str) -> TakesPicture | None:
+        """Return what a model does with a picture, without loading it: what most do, of one not yet fetched.
+
+        None where it takes none, or needs several. Raises `UnknownModel` or `ModelLoadError`.
+        """
+        if model in self._given:
+            return tasks.picture_of(self._given[model].parts)
+        folder = self._folder(model_info.find_source(model))
+        return tasks.picture_of(FolderParts(folder)) if folder else tasks.USUAL
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Return ``params`` with size, scheduler and guidance options filled in, without loading anything.

@@ -1,4 +1,6 @@
-"""Image-to-image and inpainting on a model that goes from text to image: the same parts in diffusers' other pipeline.
+"""What a model does with a picture: begin from it, paint anew inside a mask, be held to it (ControlNet), or edit it.
+
+Image-to-image and inpainting on a model that goes from text to image are the same parts in diffusers' other pipeline.
 
 A request with the picture ``image`` begins from it (Meng et al. 2022, SDEdit, arXiv 2108.01073), one with ``image`` and
 ``mask_image`` paints anew where the mask is white. ``extra["strength"]`` says how much noise the picture gets, 0 to 1:
@@ -8,8 +10,10 @@ the path begins at that level, and has that part of the steps.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import replace
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffatlas.backends.loading import Loaded
@@ -34,6 +38,67 @@ TASKS = {
 }
 
 
+@dataclass(frozen=True)
+class TakesPicture:
+    """What a model does with the picture of a request, and what its pipeline calls that."""
+
+    #: "image-to-image", "control" (ControlNet; Zhang et al. 2023, arXiv 2302.05543), or "edit": whatever else.
+    task: str
+    #: The argument of the picture.
+    picture: str = "image"
+    #: That of a mask, white where it is painted anew; None where it takes none.
+    mask: str | None = None
+    #: That of the number which says how much: of noise, or of control; None where there is none.
+    amount: str | None = None
+    #: The pipeline's own value of it.
+    default: float | None = None
+    #: Whether the model cannot run without one.
+    needed: bool = False
+
+
+#: Arguments of a picture that a pipeline's own call may have.
+OWN_PICTURES = frozenset({"image", "control_image"})
+#: Of a model whose pipeline is not known yet: what most take.
+USUAL = TakesPicture("image-to-image", "image", "mask_image", "strength", 0.8)
+
+
+def picture_of(parts: Parts) -> TakesPicture | None:
+    """Return what a model does with one picture; None where it takes none, or needs several.
+
+    Takes seconds the first time: diffusers imports the pipelines that it chooses among.
+    """
+    pipeline = parts.pipeline
+    if pipeline is None:
+        return None
+    if OWN_PICTURES & set(call_parameters(pipeline)):
+        return _own_picture(parts, pipeline)
+    beside = _class_for(pipeline, frozenset({"image"}))
+    if beside is None:
+        return None
+    mask = "mask_image" if _class_for(pipeline, frozenset({"image", "mask_image"})) else None
+    return TakesPicture(
+        "image-to-image", "image", mask, "strength", call_parameters(beside)["strength"].default
+    )
+
+
+def _own_picture(parts: Parts, pipeline: type) -> TakesPicture | None:
+    """Return what a pipeline's own call does with one picture; None where it takes none, or several."""
+    call = call_parameters(pipeline)
+    names = sorted(OWN_PICTURES & set(call))
+    if len(names) != 1:
+        return None
+    (name,) = names
+    held = any(parts.index.get("controlnet") or ())
+    amount = "controlnet_conditioning_scale" if held else "strength"
+    found = TakesPicture(
+        "control" if held else "edit",
+        name,
+        mask="mask_image" if "mask_image" in call else None,
+        needed=held or "strength" in call or call[name].default is inspect.Parameter.empty,
+    )
+    return replace(found, amount=amount, default=call[amount].default) if amount in call else found
+
+
 def tasks_of(parts: Parts) -> tuple[str, ...]:
     """Return what a model can be asked for besides text to image: of "image-to-image" and "inpainting"."""
     return tuple(TASKS[names][0] for names in TASKS if _class_for(parts.pipeline, names) is not None)
@@ -46,7 +111,9 @@ def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationPa
     other, or where no step is left.
     """
     names = frozenset(one.name for one in params.inputs)
-    if not names or _takes(parts.pipeline, names):
+    if not names:
+        return _without(params, parts, info)
+    if _takes(parts.pipeline, names):
         return params
     cls = _class_for(parts.pipeline, names)
     if cls is None:
@@ -80,6 +147,19 @@ def fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationPa
     return params.replace(width=width, height=height, extra=extra)
 
 
+def _without(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationParams:
+    """Return a request without pictures. Raises `InvalidParams` where the model's own pipeline needs one."""
+    found = _own_picture(parts, parts.pipeline) if parts.pipeline else None
+    if found and found.needed:
+        what = (
+            "has a ControlNet, which is held to a picture: give one, such as edges or depth"
+            if found.task == "control"
+            else "works on a picture: give one"
+        )
+        raise InvalidParams(f"{info.name} {what}.", field="inputs")
+    return params
+
+
 def on(loaded: Loaded, params: GenerationParams) -> Loaded:
     """Return what runs a fitted request: the same components in the pipeline of its task, where it has one."""
     import diffusers
@@ -94,6 +174,19 @@ def on(loaded: Loaded, params: GenerationParams) -> Loaded:
     return replace(loaded, pipe=pipe)
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep transformers from telling of each class that wants torchvision, which none of ours needs."""
+    import transformers.utils.logging as told
+
+    before = told.get_verbosity()
+    told.set_verbosity_error()
+    try:
+        yield
+    finally:
+        told.set_verbosity(before)
+
+
 def _takes(pipeline: type | None, names: frozenset[str]) -> bool:
     """Whether a pipeline's own call has arguments of these names."""
     return pipeline is not None and names <= set(call_parameters(pipeline))
@@ -103,7 +196,8 @@ def _class_for(pipeline: type | None, names: frozenset[str]) -> type | None:
     """Return diffusers' pipeline class for pictures of these names on the components of ``pipeline``."""
     if pipeline is None or names not in TASKS:
         return None
-    from diffusers.pipelines import auto_pipeline
+    with _quiet():
+        from diffusers.pipelines import auto_pipeline
 
     to: Mapping[str, Any] = getattr(auto_pipeline, TASKS[names][2])
     froms = (auto_pipeline.AUTO_TEXT2IMAGE_PIPELINES_MAPPING, to)

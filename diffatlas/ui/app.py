@@ -105,7 +105,10 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
 def warm_up() -> None:
     """Import the heavy libraries and load the default model, so that the first run answers at once."""
     try:
-        shared_local_backend().pipeline(list_models("local")[0].id)
+        first = list_models("local")[0].id
+        shared_local_backend().pipeline(first)
+        # Imports the pipelines that begin from a picture.
+        shared_local_backend().takes_picture(first)
     except Exception as error:
         # The first run meets the same error and shows it where it can be read.
         log.info("The default model could not be loaded ahead: %s", error)

@@ -9,6 +9,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.export import told
 from diffatlas.operations.plan_lanes import method_name
 from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
 UNFILLABLE = {
@@ -20,6 +21,8 @@ UNFILLABLE = {
     "inputs": "the pictures {}",
 }
 _PLURALS = {"loras": "LoRAs", "extra": "further arguments", "inputs": "pictures of their own"}
+#: Of them, what the picture field of a form makes: a visitor may upload a picture.
+FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.
 NO_SEED = "unknown"
 _MOST = 100
@@ -111,6 +114,12 @@ def check_fillable(query: Mapping[str, str]) -> None:
             "the noise of its run came from no known seed, so nothing that is asked for gives it again.",
             field="seed",
         )
+    if query.get("inputs"):
+        raise InvalidParams(
+            f"its run was given pictures ({query['inputs'][:_MOST]}), which no link carries: fill in the form by hand, "
+            "and choose the pictures under “From a picture”.",
+            field="inputs",
+        )
     for name, words in UNFILLABLE.items():
         if query.get(name):
             raise InvalidParams(
@@ -124,8 +133,10 @@ def refuse_server_files(params: GenerationParams) -> None:
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
     fetched by it: only the models of its list, as they are listed, may be run."""
     for name in UNFILLABLE:
-        if getattr(params, name):
+        if name not in FROM_PICTURE and getattr(params, name):
             raise _refused(name)
+    if set(params.extra or ()) - set(AMOUNTS):
+        raise _refused("extra")
     refuse_unlisted(params.model)
 
 

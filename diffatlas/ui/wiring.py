@@ -16,6 +16,7 @@ from diffatlas.settings import is_shared
 from diffatlas.ui import chosen_model, links
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
+from diffatlas.ui.components.picture_field import follow as follow_picture
 from diffatlas.ui.sessions import Sessions
 
 log = logging.getLogger("diffatlas")
@@ -118,6 +119,18 @@ def _wire_model(
     # By hand only: a link brings the other fields along. What is typed last counts, however long a look-up takes.
     form.model.input(on_model, [form.model, last], following, trigger_mode="always_last", **PRIVATE)
     form.keep.click(on_keep, form.model, [form.model, form.keep, last], **PRIVATE)
+
+
+def wire_picture(form: Any) -> None:
+    """Let a form's picture field say what its model does with a picture: when it is opened, and with each model."""
+    takes = shared_local_backend().takes_picture
+    gr.on(
+        [form.picture.fold.expand, form.model.change],
+        lambda model: follow_picture(model, takes),
+        form.model,
+        form.picture.following,
+        **PRIVATE,
+    )
 
 
 def _wrong(error: DiffAtlasError) -> Any:

@@ -206,7 +206,7 @@ def test_a_damaged_index_is_one_sentence(hub, sd_folder, content):
     ("cls", "known", "words"),
     [
         ("NextYearsPipeline", False, "update diffusers"),
-        ("StableDiffusionImg2ImgPipeline", True, "text to image"),
+        ("TextToVideoSDPipeline", True, "makes no image of a text"),
     ],
 )
 def test_what_will_not_run_is_said(hub, sd_folder, cls, known, words):

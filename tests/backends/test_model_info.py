@@ -2,12 +2,17 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import diffatlas
+from diffatlas import GenerationParams, ImageInput
 from diffatlas.backends import loading, model_info, open_backend
+from diffatlas.backends.local import LocalBackend
 from diffatlas.backends.model_info import describe, find_source, weight_bytes, weight_files
-from diffatlas.errors import CapabilityError, ModelLoadError, NotEnoughMemory, UnknownModel
+from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory, UnknownModel
 from diffatlas.registry import ModelEntry, add_model, list_models
 from diffatlas.run import collect
 
@@ -182,14 +187,31 @@ def test_a_broken_folder_is_one_clear_error(sd_folder, tmp_path, broken):
     assert "\n" not in str(caught.value)
 
 
-def test_a_pipeline_that_starts_from_an_image_is_refused(sd_folder, tmp_path):
-    folder = tmp_path / "img2img"
+def _of_class(sd_folder, folder, name):
     shutil.copytree(sd_folder, folder)
     index = json.loads((folder / "model_index.json").read_text())
-    index["_class_name"] = "StableDiffusionImg2ImgPipeline"
-    (folder / "model_index.json").write_text(json.dumps(index))
-    with pytest.raises(CapabilityError, match="text to image"):
+    (folder / "model_index.json").write_text(json.dumps(index | {"_class_name": name}))
+    return folder
+
+
+def test_a_pipeline_that_makes_no_image_of_a_text_is_refused(sd_folder, tmp_path):
+    folder = _of_class(sd_folder, tmp_path / "video", "TextToVideoSDPipeline")
+    with pytest.raises(CapabilityError, match="makes no image of a text"):
         loading.load(find_source(str(folder)), folder, "cpu", "fp32")
+
+
+def test_a_pipeline_that_starts_from_an_image_is_given_one(sd_folder, tmp_path):
+    folder = _of_class(sd_folder, tmp_path / "img2img", "StableDiffusionImg2ImgPipeline")
+    backend = LocalBackend("cpu", "fp32")
+    asked = GenerationParams(model=str(folder), prompt="a red circle", seed=1, num_inference_steps=4)
+    takes = backend.takes_picture(asked.model)
+    assert (takes.task, takes.amount, takes.default, takes.needed) == ("edit", "strength", 0.8, True)
+    with pytest.raises(InvalidParams, match="works on a picture: give one") as caught:
+        backend.resolve(asked)
+    assert caught.value.field == "inputs"
+    picture = ImageInput.of("image", Image.fromarray(np.full((64, 64, 3), 90, np.uint8)))
+    run = diffatlas.trace(asked.replace(inputs=(picture,), extra={"strength": 0.5}), backend=backend)
+    assert len(run.raise_for_error().steps) == 2
 
 
 def test_too_little_memory_is_noticed_before_loading(sd_folder, monkeypatch):

@@ -147,6 +147,31 @@ def test_what_a_link_brings_besides_is_run(client, library):
     assert (wrong["status"], wrong["error"]["field"]) == ("failed", "noise")
 
 
+def test_a_run_begins_from_a_picture_with_a_part_painted_over(client, library, tmp_path):
+    from gradio_client import handle_file
+    from PIL import Image
+
+    pixels = np.random.default_rng(4).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    layer = np.zeros((64, 64, 4), np.uint8)
+    layer[:32] = 255
+    Image.fromarray(pixels).save(tmp_path / "picture.png")
+    Image.fromarray(layer).save(tmp_path / "layer.png")
+    picture, painted = (handle_file(str(tmp_path / f"{name}.png")) for name in ("picture", "layer"))
+    asked = {**INPUTS, "seed": 61, "steps": 4, "amount": 0.5}
+    for layers in ([], [painted]):
+        given = {"background": picture, "layers": layers, "composite": picture}
+        last = client.predict(**asked, picture=given, api_name="/trace")
+        assert (last["status"], len(last["steps"])) == ("complete", 2)
+        assert [one["name"] for one in last["inputs"]] == ["image", "mask_image"][: 1 + len(layers)]
+        inputs = library.load(last["run"]["id"]).params.inputs
+        np.testing.assert_array_equal(inputs[0].pixels, pixels)
+    np.testing.assert_array_equal(inputs[1].pixels, layer[..., 3])
+    wrong = client.predict(**{**asked, "amount": 2}, picture=given, api_name="/trace")
+    assert (wrong["status"], wrong["error"]["field"]) == ("failed", "extra")
+    # Without a picture there is nothing that the number could be about.
+    assert len(client.predict(**asked, api_name="/trace")["steps"]) == 4
+
+
 def test_no_stranger_names_a_file_of_the_server(client, monkeypatch):
     """On a shared server a model is one of the list. Nowhere is there a field for a LoRA or a subfolder."""
     from diffatlas.registry import models_folder
@@ -189,4 +214,4 @@ def test_a_sweep_and_a_neighbourhood_by_a_script(client, library):
 def test_only_runs_are_public(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
     assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention"}
-    assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == list(INPUTS)
+    assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == [*INPUTS, "picture", "amount"]

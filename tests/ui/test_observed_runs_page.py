@@ -125,8 +125,8 @@ def test_a_link_says_what_the_form_has_no_field_for(room):
         return links.fill(query, lambda model: None, "shapes")[1]
 
     assert "no known seed" in problem(query)
-    assert "the further arguments 'strength 0.6, eta 0.5', for which" in problem({**query, "seed": "7"})
-    assert "the pictures 'image', for which" in problem({"inputs": "image"})
+    assert "the further arguments 'strength 0.6, eta 0.5', for which" in problem({"extra": query["extra"]})
+    assert "pictures (image), which no link carries" in problem({**query, "seed": "7"})
     assert "no model 'StableDiffusionImg2ImgPipeline'" in problem({"model": query["model"], "seed": "7"})
 
 
@@ -147,14 +147,13 @@ def test_its_steps_are_read_and_a_decode_without_its_model_is_a_sentence(room):
     assert "no model 'StableDiffusionImg2ImgPipeline'" in json.dumps(told)
 
 
-@pytest.mark.parametrize("field", ["extra", "inputs"])
-def test_a_shared_server_runs_no_imported_call(room, field):
-    params = GenerationParams(prompt="a circle")
+def test_a_shared_server_runs_no_arguments_but_those_of_its_forms(room):
+    given = room.library.open(room.id).params
+    params = GenerationParams(prompt="a circle", inputs=given.inputs, extra={"strength": 0.6})
     refuse_server_files(params)
-    given = getattr(room.library.open(room.id).params, field)
     with pytest.raises(InvalidParams, match="On a shared server") as error:
-        refuse_server_files(params.replace(**{field: given}))
-    assert error.value.field == field
+        refuse_server_files(params.replace(extra=given.extra))
+    assert error.value.field == "extra"
 
 
 def test_exports_know_no_seed_called_none(room):

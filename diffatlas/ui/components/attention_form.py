@@ -49,7 +49,8 @@ class AttentionForm(Form):
         """What a run is made of."""
         more = self.more
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*asked_of(self), *shown, self.attention, *self.watching.fields, *self.linked]
+        asked = [*asked_of(self), *shown, self.attention, *self.watching.fields]
+        return [*asked, *self.linked, *self.picture.values]
 
 
 def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:

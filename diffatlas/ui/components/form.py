@@ -15,6 +15,7 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui import asked_words as words
 from diffatlas.ui.components import fields
+from diffatlas.ui.components.picture_field import PictureField, picture_field
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
 MAX_RUNS = 50
@@ -31,6 +32,7 @@ class Form:
     prompt: gr.Textbox
     seed: gr.Number
     sampling: fields.Sampling
+    picture: PictureField
     more: fields.More
     attention: gr.Dropdown
     runs: gr.Number
@@ -56,7 +58,7 @@ class Form:
         """What a run is made of."""
         more, asked = self.more, asked_of(self)
         shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*asked[:-2], *shown, *asked[-2:], self.attention, *self.linked]
+        return [*asked[:-2], *shown, *asked[-2:], self.attention, *self.linked, *self.picture.values]
 
     @property
     def submits(self) -> list[Any]:
@@ -102,6 +104,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
     )
     noise, images = fields.linked_fields(page)
     sampling = fields.sampling_fields(page, models[0], info)
+    picture = picture_field(page)
     return {
         "noise": noise,
         "images": images,
@@ -113,6 +116,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
         "runs": runs,
         "seed_mode": seed_mode,
         "sampling": sampling,
+        "picture": picture,
     }
 
 

@@ -35,7 +35,7 @@ from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.export import told
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.projection import LiveFrame
-from diffatlas.ui.components.pictures import image_url
+from diffatlas.ui.components.pictures import given_pictures, image_url
 from diffatlas.ui.components.run_data import METRICS, final_fields, live_step, run_fields
 
 IDLE: dict[str, Any] = {
@@ -121,6 +121,8 @@ class RunView:
             self._observe(event.initial_latents)
             run = run_fields(event, self._model_name)
             self._set(status="running", run=run, cached=event.cached_from is not None)
+            if event.params.inputs:
+                self._set(inputs=given_pictures(event.params, self._visitor))
         elif isinstance(event, Step):
             if event.start_latents is not None:
                 self._one_shape &= event.start_latents.shape == event.latents.shape

@@ -13,11 +13,12 @@ from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.attention_form import PAGE, build_attention_form, kind_for, to_watching
+from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import AttentionIsland
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.sessions import Turns
-from diffatlas.ui.wiring import wire_form, wire_run
+from diffatlas.ui.wiring import wire_form, wire_picture, wire_run
 
 
 def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns) -> None:
@@ -57,6 +58,8 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         noise: str,
         images: float,
         request: gr.Request,
+        picture: dict[str, Any] | None = None,
+        amount: float | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt with its attention captured, once or several times, and stream the steps.
 
@@ -84,11 +87,14 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
             layers: names, parts or globs, with commas; empty for all.
             noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
             images: how many images in one batch.
+            picture: what the run begins from or is held to, and what is painted over it; empty for none.
+            amount: how much noise the picture gets, or how firmly it is held to.
         """
 
         def asked() -> Asked:
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
+            params = with_picture(params, picture, amount, backend.takes_picture)
             capture = to_watching(previews, preview_decoder, kind, heads, halves, every, most_layers, layers)
             return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
 
@@ -99,3 +105,4 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
 
     wire_run(form, attention, island, live.sessions, PAGE)
     wire_form(app, form, live.sessions, [form.attention], follow)
+    wire_picture(form)

@@ -12,13 +12,14 @@ from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
+from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import Viewer
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Turns
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import wire_form, wire_run
+from diffatlas.ui.wiring import wire_form, wire_picture, wire_run
 
 
 def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
@@ -61,6 +62,8 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         noise: str,
         images: float,
         request: gr.Request,
+        picture: dict[str, Any] | None = None,
+        amount: float | None = None,
     ) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
 
@@ -83,11 +86,14 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             attention: what to capture of attention: off, cross (what each word looks at) or all (places as well).
             noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
             images: how many images in one batch.
+            picture: what the run begins from or is held to, and what is painted over it; empty for none.
+            amount: how much noise the picture gets, or how firmly it is held to.
         """
 
         def asked() -> Asked:
             base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
             params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
+            params = with_picture(params, picture, amount, backend.takes_picture)
             capture = forms.to_capture(previews, preview_decoder, attention)
             return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
 
@@ -99,4 +105,5 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
 
     wire_run(form, trace, viewer, live.sessions, "trace")
     wire_form(app, form, live.sessions, forget=forget, warns=True)
+    wire_picture(form)
     return form

@@ -19,6 +19,7 @@ export const HIDEABLE = {
   layers: ".da-section-layers",
   deep: ".da-deep",
   presets: ".da-presets, .da-form > .da-hint",
+  picture: ".da-from-picture",
   more: ".da-fold",
   model: onEveryForm("model"),
   seed: ".da-seed",

@@ -8,6 +8,7 @@ import { el, reducedMotion } from "./dom.js";
 import { createExports } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { createFilm } from "./film.js";
+import { initFromPicture } from "./from_picture.js";
 import { createInspector } from "./inspector.js";
 import { createLayersPanel } from "./layers_panel.js";
 import { createNumbers } from "./numbers.js";
@@ -42,6 +43,7 @@ export function mount(element, read, server, props) {
   ensureVisitor();
   initPages();
   initTips(props.glossary);
+  initFromPicture();
   labelFields(FIELD_TERMS);
 
   let state = null;
