@@ -37,7 +37,12 @@ Loras = Annotated[
     ),
 ]
 StartImage = Annotated[
-    Path | None, typer.Option("--image", metavar="FILE", help="A picture to begin from (image-to-image).")
+    Path | None,
+    typer.Option(
+        "--image",
+        metavar="FILE",
+        help="A picture to begin from, or that the model's ControlNet holds to; cropped to --width and --height.",
+    ),
 ]
 Mask = Annotated[
     Path | None,
@@ -45,7 +50,9 @@ Mask = Annotated[
 ]
 Strength = Annotated[
     float | None,
-    typer.Option(help="With --image: how much noise it gets, above 0 to 1. Default: the pipeline's."),
+    typer.Option(
+        help="With --image: how much noise it gets, above 0 to 1, or how firmly it is held to. Default: the model's."
+    ),
 ]
 NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
 Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
@@ -140,21 +147,23 @@ def request(
 def pictures(
     params: GenerationParams, image: Path | None, mask: Path | None, strength: float | None
 ) -> GenerationParams:
-    """Return a request with the pictures that files hold. Raises `InvalidParams` for files that hold none."""
-    from diffatlas.inputs import ImageInput
+    """Return a request with the pictures that files hold. Raises `InvalidParams` for files that hold none.
 
+    And as `diffatlas.backends.tasks.with_picture` does.
+    """
     if image is None:
         if mask is not None or strength is not None:
             raise InvalidParams(
                 "--mask and --strength are for a picture: give --image as well.", field="inputs"
             )
         return params
-    inputs = [ImageInput.of("image", _opened(image, "RGB"))]
-    if mask is not None:
-        inputs.append(ImageInput.of("mask_image", _opened(mask, "L")))
-    return params.replace(
-        inputs=tuple(inputs), extra=params.extra if strength is None else {"strength": strength}
-    )
+    picture = _opened(image, "RGB")
+    painted = None if mask is None else _opened(mask, "L")
+    from diffatlas.backends import tasks
+    from diffatlas.operations.trace import shared_local_backend
+
+    takes = shared_local_backend().takes_picture(params.model)
+    return tasks.with_picture(params, picture, painted, strength, takes)
 
 
 def _opened(path: Path, mode: str) -> Any:

@@ -18,7 +18,15 @@ def test_a_run_begins_from_a_picture(tmp_path, capsys):
         stored = open_run(out)
         assert [one.name for one in stored.params.inputs] == names
         assert (stored.params.extra, len(stored.steps)) == ({"strength": 0.5}, 2)
+    wide = tmp_path / "wide.png"
+    Image.new("RGB", (200, 100), "navy").save(wide)
+    out = tmp_path / "cropped"
+    assert run([*start[:-1], str(wide), "--width", "64", "--height", "96", "--out", str(out)]) == 0
+    (picture,) = open_run(out).params.inputs
+    assert (picture.width, picture.height) == (64, 96)
+    capsys.readouterr()
     for wrong in (
+        [*start[:-1], str(wide), "--mask", str(tmp_path / "mask.png")],
         [*start[:-1], str(tmp_path / "text.png")],
         [*start[:-1], str(tmp_path / "nowhere.png")],
         [*start[:-2], "--strength", "0.5"],

@@ -21,6 +21,7 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.parts import Parts
 from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.inputs import ImageInput
 from diffatlas.params import GenerationParams
 
 #: Names of a request's pictures -> what is done with them, and the loader of diffusers that finds the pipeline.
@@ -79,6 +80,40 @@ def picture_of(parts: Parts) -> TakesPicture | None:
     return TakesPicture(
         "image-to-image", "image", mask, "strength", call_parameters(beside)["strength"].default
     )
+
+
+def with_picture(
+    params: GenerationParams, picture: Any, mask: Any, amount: float | None, takes: TakesPicture | None
+) -> GenerationParams:
+    """Return a request with a picture under the names that its model has for it (`picture_of`).
+
+    picture: a Pillow image in RGB, cropped to the middle and scaled where the request has another size.
+    mask: in L, of the picture's size, white where it is painted anew; None for none.
+    amount: the strength, or how firmly a ControlNet holds; the pipeline's own where None.
+
+    Raises `CapabilityError` for a model that takes no such picture, `InvalidParams` for what does not fit.
+    """
+    from PIL import Image, ImageOps
+
+    if takes is None:
+        raise CapabilityError(
+            "This model takes no picture here: take it out, or choose another.", field="inputs"
+        )
+    if mask is not None and takes.mask is None:
+        raise CapabilityError(
+            "This model cannot paint a part anew: erase what is painted over the picture, or leave the mask out.",
+            field="inputs",
+        )
+    if mask is not None and mask.size != picture.size:
+        raise InvalidParams("The mask must be of the size of the picture.", field="inputs")
+    size = (params.width or picture.width, params.height or picture.height)
+    inputs = [ImageInput.of(takes.picture, ImageOps.fit(picture, size, Image.Resampling.LANCZOS))]
+    if mask is not None:
+        inputs.append(ImageInput.of(takes.mask, ImageOps.fit(mask, size, Image.Resampling.BILINEAR)))
+    extra = dict(params.extra or {})
+    if amount is not None and takes.amount is not None:
+        extra[takes.amount] = float(amount)
+    return params.replace(inputs=tuple(inputs), extra=extra or None).validate()
 
 
 def _own_picture(parts: Parts, pipeline: type) -> TakesPicture | None:

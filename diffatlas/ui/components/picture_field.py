@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
+from diffatlas.backends import tasks
 from diffatlas.backends.tasks import USUAL, TakesPicture
-from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
-from diffatlas.inputs import ImageInput
+from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 
 #: The prefix of the form beside which the image of a run is in view.
@@ -123,26 +123,10 @@ def with_picture(
 
     Raises `CapabilityError` or `InvalidParams` for a model that takes no such picture, and the errors of ``takes``.
     """
-    from PIL import Image, ImageOps
-
     picture, mask = picture_and_mask(drawn)
     if picture is None:
         return params
-    found = takes(params.model)
-    if found is None:
-        raise CapabilityError(
-            "This model takes no picture here: take it out, or choose another.", field="inputs"
-        )
-    if mask is not None and found.mask is None:
-        raise CapabilityError(
-            "This model cannot paint a part anew: erase what is painted over the picture.", field="inputs"
-        )
-    size = (params.width or picture.width, params.height or picture.height)
-    inputs = [ImageInput.of(found.picture, ImageOps.fit(picture, size, Image.Resampling.LANCZOS))]
-    if mask is not None:
-        inputs.append(ImageInput.of(found.mask, ImageOps.fit(mask, size, Image.Resampling.BILINEAR)))
-    extra = None if amount is None or found.amount is None else {found.amount: float(amount)}
-    return params.replace(inputs=tuple(inputs), extra=extra).validate()
+    return tasks.with_picture(params, picture, mask, amount, takes(params.model))
 
 
 def picture_and_mask(drawn: Mapping[str, Any] | None) -> tuple[Any, Any]:
