@@ -17,7 +17,7 @@ from diffatlas.operations.attention_view import Look, Readings, need_words, word
 from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui.components.form import query_of
-from diffatlas.ui.components.pictures import image_url, preview_uri
+from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.run_services import LibraryRuns, RunServices
@@ -81,6 +81,7 @@ class AttentionServices(RunServices):
             "steps": _steps(stored, trace, look),
             "images": stored.params.num_images_per_prompt,
             "image": _final(stored, look, visitor),
+            "inputs": given_pictures(stored.params, visitor),
         }
 
     def word_maps(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:

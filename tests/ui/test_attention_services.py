@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from diffatlas import ImageInput
 from diffatlas.capture.spec import Capture
 from diffatlas.operations.attention import attention_of, js
 from diffatlas.operations.attention_boxes import binding, word_overlap
@@ -202,6 +203,20 @@ def test_pictures_come_at_full_size_and_runs_become_layers(room):
     assert room.ask("picture", id=room.ids["one"], step=2)["picture"].endswith("image.png")
     assert room.ask("to_layers", ids=[room.ids["one"]])["layers"] == [room.ids["one"]]
     assert [layer.id for layer in room.layers.of(visitor_of(request_of(SECRET)))] == [room.ids["one"]]
+
+
+def test_the_picture_that_a_run_began_from_is_beside_its_attention(room):
+    from PIL import Image
+
+    assert room.ask("attention", id=room.ids["one"])["inputs"] == []
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    given = ImageInput.of("image", Image.fromarray(pixels))
+    asked = GenerationParams(prompt="a red circle", num_inference_steps=4, inputs=(given,))
+    run = collect(stream(asked, Capture(attention="cross"), library=room.library)).id
+    (shown,) = room.ask("attention", id=run)["inputs"]
+    picture = Image.open(shown["url"].removeprefix("gradio_api/file="))
+    np.testing.assert_array_equal(np.asarray(picture), pixels)
+    room.library.delete(run)
 
 
 def test_another_visitor_reaches_nothing(room):

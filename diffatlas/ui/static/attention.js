@@ -18,6 +18,7 @@ import { el, reducedMotion } from "./dom.js";
 import { seedWords } from "./format.js";
 import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
+import { givenPictures } from "./given.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
@@ -128,6 +129,10 @@ export function mount(element, read, server, props) {
   function drawRun() {
     const { data, at } = state;
     const count = data.tokens.length;
+    if (parts.given.dataset.id !== state.id) {
+      parts.given.dataset.id = state.id;
+      parts.given.replaceChildren(...[givenPictures(data.inputs)].filter(Boolean));
+    }
     for (const note of parts.ofWords) note.hidden = !data.activation;
     words.node.hidden = !data.activation;
     const weights = data.activation?.subarray(at * count, (at + 1) * count) ?? null;
@@ -223,9 +228,11 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
     el("p", { class: "da-caption" }, "Choose a word; several with Ctrl or Shift. The bar under it is how much it is read at this step."),
     el("p", { class: "da-caption" }, "The word’s map over what the model expects to draw, at every captured step. Ringed numbers are spikes."),
   ];
+  const given = el("div", { class: "da-run-given" });
   const shown = el(
     "div",
     { hidden: "" },
+    given,
     words.node,
     ofWords[0],
     el("div", { class: "da-attention-pair" }, stage.node, stage.side),
@@ -253,5 +260,5 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
     runsSection,
     after,
   );
-  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, ofWords, panels, exports, after };
+  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, given, ofWords, panels, exports, after };
 }
