@@ -17,6 +17,7 @@ ALLOWED = {
     "params": {"errors", "guidance", "inputs"},
     "events": {"errors", "params"},
     "run": {"errors", "params", "events"},
+    "names": {"guidance", "params"},
     "geometry": {"errors"},
     "glossary": set(),
     "settings": {"errors"},

@@ -16,6 +16,7 @@ from diffatlas.operations.attention_boxes import Binding, binding, named_words, 
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
 from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
+from diffatlas.ui import run_names
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 from diffatlas.ui.layers import Layers
@@ -61,7 +62,10 @@ class AttentionServices(RunServices):
         """Return the runs that hold attention, the newest first."""
         library = self._libraries.of(visitor)
         found = library.search(attention=True, limit=LISTED)
-        return {"runs": [self._row(library.open(info.id), info) for info in found.runs], "total": found.total}
+        titles = run_names.labels(library, found.runs, self._names)
+        rows = [self._row(library.open(info.id), info) for info in found.runs]
+        named = [{**row, "title": title} for row, title in zip(rows, titles, strict=True)]
+        return {"runs": named, "total": found.total}
 
     def attention(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return what was captured of a run's attention, and its measures as it is looked at."""

@@ -22,6 +22,7 @@ from diffatlas.library.difference import difference
 from diffatlas.library.shipped import SHIPPED, shipped
 from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
+from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
 from diffatlas.ui.components import form as forms
@@ -82,19 +83,24 @@ class LibraryServices:
         """Return the runs that are looked for, a page of them, and what the library holds."""
         library = self._libraries.of(visitor)
         options = {name: asked[name] for name in FILTERS if asked.get(name)}
+        offset = _whole(asked.get("offset", 0), "offset")
         found = library.search(
             str(asked.get("text") or ""),
             tags=(str(asked["tag"]),) if asked.get("tag") else (),
             locked=asked.get("locked"),
             attention=asked.get("attention"),
             descending=bool(asked.get("descending", True)),
-            limit=min(MOST_ROWS, _whole(asked.get("limit", 100), "limit")),
-            offset=_whole(asked.get("offset", 0), "offset"),
+            # From the first on: a name tells a run from all that are in view.
+            limit=offset + min(MOST_ROWS, _whole(asked.get("limit", 100), "limit")),
             **options,
         )
+        labels = run_names.labels(library, found.runs, self._names)
         usage = library.usage()
         return {
-            "runs": [self._row(library, info, later=True) for info in found.runs],
+            "runs": [
+                {**self._row(library, info, later=True), "label": label}
+                for info, label in zip(found.runs[offset:], labels[offset:], strict=True)
+            ],
             "total": found.total,
             "usage": {"runs": usage.runs, "bytes": usage.bytes, "cap": usage.cap},
             "models": library.models(),
@@ -251,7 +257,8 @@ class LibraryServices:
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
         library = self._libraries.of(visitor)
-        runs = [Named(_called(library.open(run).info), library.load(run), INK) for run in ids]
+        labels = run_names.labels(library, [library.open(run).info for run in ids], self._names)
+        runs = [Named(label, library.load(run), INK) for label, run in zip(labels, ids, strict=True)]
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
 
@@ -387,10 +394,6 @@ def _dataset_options(asked: dict[str, Any]) -> dict[str, Any]:
     if options.get("per", "run") not in ("run", "step"):
         raise InvalidParams("A dataset has one row per run or per step.", field="per")
     return options
-
-
-def _called(info: RunInfo) -> str:
-    return info.name or info.prompt or info.id
 
 
 def _pairs(differences: dict[str, tuple[Any, Any]]) -> list[dict[str, Any]]:

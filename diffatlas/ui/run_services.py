@@ -10,7 +10,8 @@ import json
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from fastapi import Response
@@ -21,8 +22,10 @@ from diffatlas.export.named import Named
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
+from diffatlas.names import told_apart
 from diffatlas.operations.projections import Projections
 from diffatlas.params import seed_words
+from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.components import step_data
@@ -168,7 +171,7 @@ class RunServices:
 
     def compare(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return how two layers' paths differ, step by step."""
-        first, second = (self._reach.find(visitor, asked.get(side)) for side in ("a", "b"))
+        first, second = self.named(visitor, [asked.get(side) for side in ("a", "b")])
         if first.id == second.id:
             raise InvalidParams("These are the same layer: choose two.")
         library = self._reach.library(visitor)
@@ -188,10 +191,18 @@ class RunServices:
         if len(ids) > 1 and not KINDS[kind].several:
             ids = ids[-1:]
         runs = []
-        for layer in (self._reach.find(visitor, run) for run in ids):
+        for layer in self.named(visitor, ids):
             runs.append(Named(layer.name, self._reach.library(visitor).load(layer.id), layer.colour or INK))
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
+
+    def named(self, visitor: str, ids: Sequence[Any]) -> list[Layer]:
+        """Return runs under names that tell them apart. Raises `RunNotFound`."""
+        layers = [self._reach.find(visitor, run_id) for run_id in ids]
+        library = self._reach.library(visitor)
+        facts = [run_names.facts(library.open(layer.id), self._names) for layer in layers]
+        labels = told_apart([layer.name for layer in layers], facts)
+        return [replace(layer, name=label) for layer, label in zip(layers, labels, strict=True)]
 
     def _stored(self, visitor: str, asked: dict[str, Any]) -> StoredRun:
         return self._reach.library(visitor).open(self._reach.find(visitor, asked.get("id")).id)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from diffatlas.errors import InvalidParams
+from diffatlas.names import told_apart
 from diffatlas.operations.projections import Projections
+from diffatlas.ui import run_names
 from diffatlas.ui.layers import Layer, Layers
 from diffatlas.ui.run_services import ENDED, RunServices
 
@@ -35,7 +38,18 @@ class Services(RunServices):
 
     def list_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the visitor's layers."""
-        return {"layers": [self._info(visitor, layer) for layer in self.layers.of(visitor)]}
+        found = [self._info(visitor, layer) for layer in self.layers.of(visitor)]
+        labels = told_apart([info["name"] for info in found], [info.pop("facts") for info in found])
+        return {"layers": [{**info, "label": label} for info, label in zip(found, labels, strict=True)]}
+
+    def named(self, visitor: str, ids: Sequence[Any]) -> list[Layer]:
+        """Return layers under the names that the page shows: told apart from all the visitor's layers.
+
+        Raises `RunNotFound`.
+        """
+        labels = {info["id"]: info["label"] for info in self.list_layers(visitor, {})["layers"]}
+        layers = [self.layers.find(visitor, run_id) for run_id in ids]
+        return [replace(layer, name=labels.get(layer.id, layer.name)) for layer in layers]
 
     def edit(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Change a layer, and return them all."""
@@ -66,6 +80,7 @@ class Services(RunServices):
                 "latent_shape": list(np.shape(stored.initial_latents())[1:]),
                 "seed": stored.params.seed,
                 "prompt": stored.params.prompt,
+                "facts": run_names.facts(stored, self._names),
             }
             if stored.status not in ENDED:
                 return self._described(layer, info)

@@ -3,7 +3,6 @@
 import { ask } from "./ask.js";
 import { el, svg } from "./dom.js";
 import { niceTicks, short, significant } from "./format.js";
-import { tellApart } from "./state.js";
 import { term, withTerms } from "./tips.js";
 
 const ALIGNS = [
@@ -62,7 +61,7 @@ export function createCompare(root, { server }) {
   }
 
   function draw() {
-    const a = tellApart(locked).get(shown.a) ?? "";
+    const a = locked.find((row) => row.id === shown.a)?.name ?? "";
     const scalars = [
       ["disparity", "procrustes", shown.disparity],
       ["total", "dtw", shown.total],
@@ -84,7 +83,7 @@ export function createCompare(root, { server }) {
   function update(state) {
     locked = state.rows.filter((row) => row.locked);
     root.closest(".da-section").hidden = locked.length < 2;
-    const names = tellApart(locked);
+    const names = new Map(locked.map((row) => [row.id, row.name]));
     const next = JSON.stringify([...names]);
     if (next === offered) return;
     offered = next;

@@ -2,7 +2,6 @@
 
 import { ask } from "./ask.js";
 import { el } from "./dom.js";
-import { tellApart } from "./state.js";
 
 /** Create the row of buttons in `root`; `kinds` are {key, label, about, several}. Nothing is offered at first. */
 export function createExportRow(root, { server, kinds }) {
@@ -61,7 +60,7 @@ export function createExports(root, { server, kinds }) {
   function update(state) {
     const ended = state.rows.filter((layer) => !layer.live && layer.visible && layer.data?.steps.length);
     const one = ended.find((layer) => layer.id === state.active?.id) ?? ended.at(-1);
-    const whose = one && tellApart(ended).get(one.id);
+    const whose = one?.name;
     const single = singleKinds(kinds);
     const text = !ended.length
       ? "What a run leaves behind can be taken away from here, once there is one."

@@ -216,17 +216,17 @@ function createSheet(id) {
   }
 
   function tell(layer) {
-    const { name, locked, colour, data } = layer;
+    const { name, own, locked, colour, data } = layer;
     const run = data.run;
     const steps = cells.length;
     const facts = run
       ? [
-          data.prompt === name ? null : data.prompt,
+          data.prompt === own ? null : data.prompt,
           seedWords(run.seed),
           run.model_name,
           steps === run.total_steps ? `${steps} steps` : `${steps} of ${run.total_steps} steps`,
         ]
-      : [data.prompt === name ? null : data.prompt, null, null, null];
+      : [data.prompt === own ? null : data.prompt, null, null, null];
     const text = JSON.stringify([name, locked, colour, facts]);
     if (text === told) return;
     told = text;

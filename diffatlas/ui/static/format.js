@@ -36,6 +36,13 @@ export function seedWords(seed) {
   return seed === null || seed === undefined ? "no known seed" : `seed ${seed}`;
 }
 
+/** Text of at most `most` letters: what is too much is taken out of the middle, because what differs is at the end. */
+export function shortened(text, most) {
+  if (text.length <= most) return text;
+  const tail = Math.floor((most - 1) / 2);
+  return `${text.slice(0, most - 1 - tail).trimEnd()}…${text.slice(text.length - tail).trimStart()}`;
+}
+
 function minus(text) {
   return text.replace("-", "−");
 }

@@ -51,7 +51,7 @@ function createRow(id, { onActivate, onEdit }) {
   const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
   const swatch = el("span", { class: "da-layer-swatch", "aria-hidden": "true" });
   const name = el("button", { type: "button", class: "da-layer-name", onclick: () => onActivate(id), ondblclick: () => rename() });
-  const toField = createRename(name, { label: "Name of the layer", most: MOST, read: () => layer.name, onName: (next) => onEdit({ action: "rename", id, name: next }) });
+  const toField = createRename(name, { label: "Name of the layer", most: MOST, read: () => layer.own, onName: (next) => onEdit({ action: "rename", id, name: next }) });
   const rename = () => layer.live || toField();
   const what = el("p", { class: "da-layer-what" });
   const share = el("span", {});

@@ -137,7 +137,9 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   }
 
   function put(row) {
-    rows = rows.map((each) => (each.id === row.id ? { ...each, ...row } : each));
+    // A name that was just given is what it is called until the list is asked for again.
+    const renamed = (each) => (each.name !== row.name && !row.label ? { label: null } : {});
+    rows = rows.map((each) => (each.id === row.id ? { ...each, ...row, ...renamed(each) } : each));
     if (selected.has(row.id)) selected.set(row.id, { ...selected.get(row.id), ...row });
     const whole = rows.find((each) => each.id === row.id);
     details.update(whole ?? row);

@@ -13,8 +13,8 @@ const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", y
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
 const MOST_ROWS = 400;
 
-/** What a run is called: its name, or else its prompt. */
-export const titleOf = (run) => run.name || run.prompt || "A run without a prompt";
+/** What a run is called: what tells it from the others in view, or its name, or else its prompt. */
+export const titleOf = (run) => run.label || run.name || run.prompt || "A run without a prompt";
 
 export const statusText = (status) => STATUS[status] ?? String(status);
 

@@ -3,7 +3,7 @@
 
 import { createBillboards } from "./billboards.js";
 import { el, reducedMotion } from "./dom.js";
-import { short } from "./format.js";
+import { short, shortened } from "./format.js";
 import { createGlide, extent } from "./glide.js";
 import { createLabels, swatch } from "./labels3d.js";
 import { createLayer3d, createShared, gradient, plain } from "./layer3d.js";
@@ -302,10 +302,6 @@ export function createSpace(THREE, root, { onSelect, onUnit }) {
 
 function sameCoords(a, b) {
   return a.size === b.size && [...b].every(([id, points]) => a.get(id) === points);
-}
-
-function shortened(text, most) {
-  return text.length > most ? `${text.slice(0, most - 1).trimEnd()}…` : text;
 }
 
 function described({ layers, view }) {

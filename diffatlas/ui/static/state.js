@@ -1,7 +1,5 @@
 // Reading a run's data: the same for the live run and for stored ones (see run_view.py for the fields).
 
-import { seedWords } from "./format.js";
-
 export const BUSY = ["waiting", "loading", "running"];
 export const SPACES = ["pca", "umap"];
 
@@ -51,13 +49,4 @@ export function sentence(data, seconds = 0) {
     default:
       return "Nothing has run yet";
   }
-}
-
-/** A text for each of `rows` ({id, name, seed}) by which it can be told from the others: Map of id to text. */
-export function tellApart(rows) {
-  const count = (texts) => texts.reduce((times, text) => times.set(text, (times.get(text) ?? 0) + 1), new Map());
-  const names = count(rows.map(({ name }) => name));
-  const seeded = rows.map(({ name, seed }) => (names.get(name) > 1 ? `${name} (${seedWords(seed)})` : name));
-  const times = count(seeded);
-  return new Map(rows.map(({ id }, at) => [id, times.get(seeded[at]) > 1 ? `${at + 1}: ${seeded[at]}` : seeded[at]]));
 }

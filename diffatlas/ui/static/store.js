@@ -136,11 +136,13 @@ export function createStore({ server, onChange }) {
     const busy = BUSY.includes(value.status);
     const id = value.run?.id;
     const current = id && (busy || !settled);
-    const rows = infos.filter((info) => !current || info.id !== id).map((info) => ({ ...info, live: false, data: runs.get(info.id) ?? null, unread: unread.get(info.id) ?? null }));
+    const labelled = (info) => ({ ...info, own: info.name, name: info.label ?? info.name });
+    const rows = infos.filter((info) => !current || info.id !== id).map((info) => ({ ...labelled(info), live: false, data: runs.get(info.id) ?? null, unread: unread.get(info.id) ?? null }));
     if (current) {
       const { run, prompt, status } = value;
       const told = { seed: run.seed, prompt: run.prompt, total_steps: run.total_steps, latent_shape: run.latent_shape };
-      rows.push({ ...told, id, name: prompt || run.prompt, locked: false, visible: true, colour: null, status, live: true, data: value, unread: null });
+      const name = infos.find((info) => info.id === id)?.label ?? (prompt || run.prompt);
+      rows.push({ ...told, id, name, own: prompt || run.prompt, locked: false, visible: true, colour: null, status, live: true, data: value, unread: null });
     }
     return rows;
   }
@@ -151,7 +153,7 @@ export function createStore({ server, onChange }) {
     const busy = BUSY.includes(value.status);
     const layers = rows
       .filter((row) => row.visible && row.data)
-      .map(({ id, name, locked, colour, data }) => ({ id, name, locked, colour: colour ?? INK, data }));
+      .map(({ id, name, own, locked, colour, data }) => ({ id, name, own, locked, colour: colour ?? INK, data }));
     const active = rows.find((row) => row.id === activeId) ?? rows.findLast((row) => !row.locked && row.visible) ?? rows.findLast((row) => row.visible) ?? rows.at(-1) ?? null;
     const chosen = selected && rows.find((row) => row.id === selected.id)?.data;
     if (!chosen || selected.index >= chosen.steps.length) selected = null;
@@ -161,7 +163,7 @@ export function createStore({ server, onChange }) {
     projector.want(SPACES.includes(view) && !running ? { view, ids: stored.map((layer) => layer.id), fit } : null);
     return {
       view, // film, pca, umap or curves
-      layers, // the visible ones whose data is here, the live or temporary one last
+      layers, // the visible ones whose data is here, the live or temporary one last; `name` tells them apart
       live: busy ? value : null, // the run in progress
       metrics: value.metrics,
       selected, // {id, index} or null
@@ -212,6 +214,6 @@ export function createStore({ server, onChange }) {
 function foreseen(infos, { action, id, name, visible }) {
   if (action === "reset") return [];
   if (action === "delete") return infos.filter((info) => info.id !== id);
-  const changes = { rename: { name }, show: { visible } }[action] ?? {};
+  const changes = { rename: { name, label: name }, show: { visible } }[action] ?? {};
   return infos.map((info) => (info.id === id ? { ...info, ...changes } : info));
 }

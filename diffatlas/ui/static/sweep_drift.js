@@ -2,7 +2,7 @@
 // guidance by step, a line for each value; and all of it in sentences.
 
 import { el, svg } from "./dom.js";
-import { short, significant } from "./format.js";
+import { short, shortened, significant } from "./format.js";
 import { swatch } from "./labels3d.js";
 import { createPlot } from "./plot.js";
 import { createAgreement } from "./study_agreement.js";
@@ -333,7 +333,7 @@ function rangeOf({ columns, spec }, places, field) {
   const high = Math.max(...places);
   const pad = high > low ? 0.02 * (high - low) : 1;
   const order = columns.map((_, k) => k).sort((a, b) => places[a] - places[b]);
-  const texts = columns.map(({ label, value }) => shortened(typeof value === "number" ? short(value, 12) : label));
+  const texts = columns.map(({ label, value }) => shortened(typeof value === "number" ? short(value, 12) : label, 12));
   // As many labels as have room beside each other: the first and the last, and those between that fit.
   const room = (k) => 0.036 * texts[k].length;
   const share = (k) => (places[k] - low + pad) / (high - low + 2 * pad);
@@ -388,8 +388,6 @@ function markOf({ x: from, to, text, colour, quiet }, x, top, bottom) {
   const dot = to === undefined && !quiet ? [svg("path", { d: `M${x(from) - 4},${top - 7}h8l-4,7z`, class: "da-mark-head", style: `color: ${colour}` })] : [];
   return [node, ...dot];
 }
-
-const shortened = (text) => (text.length > 12 ? `${text.slice(0, 11)}…` : text);
 
 function listed(parts) {
   return parts.length < 2 ? (parts[0] ?? "") : `${parts.slice(0, -1).join(", ")} and ${parts.at(-1)}`;

@@ -1,7 +1,7 @@
 // The views as tabs, and beside them what the views in space can be told.
 
 import { el } from "./dom.js";
-import { SPACES, tellApart } from "./state.js";
+import { SPACES } from "./state.js";
 import { withTerms } from "./tips.js";
 
 const VIEWS = [
@@ -62,8 +62,7 @@ export function createTabs({ panels, onView, onEvery, onFit, onHome, views = VIE
     slider.setAttribute("aria-valuetext", count.textContent);
     const layers = state.layers.filter((layer) => layer.data !== state.live);
     basisField.hidden = state.view !== "pca" || layers.length < 2 || state.live?.run != null;
-    const names = tellApart(layers.map(({ id, name, data }) => ({ id, name, seed: data.run?.seed })));
-    const options = [["all", "all visible layers"], ...[...names].map(([id, name]) => [id, `fitted on ${name}`])];
+    const options = [["all", "all visible layers"], ...layers.map(({ id, name }) => [id, `fitted on ${name}`])];
     const next = JSON.stringify(options);
     if (next !== offered) {
       offered = next;

@@ -1,0 +1,122 @@
+"""Names by which runs in view are told from each other: what differs between two things is in their names."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from diffatlas.guidance import METHODS
+from diffatlas.params import GenerationParams, Noise, seed_words
+
+#: Letters of a name; longer ones are cut in the middle, because what differs is at the end.
+MOST = 80
+#: Of them, those of what runs share: the rest is for what differs.
+MOST_SHARED = 48
+
+
+def facts_of(params: GenerationParams, model: str = "", ended: str = "") -> dict[str, str]:
+    """Return what may tell a run from others, in words, in the order in which it is named: "guidance 7.5".
+
+    model: what the model is called; its id where empty. ended: what became of the run, where it did not go through.
+    """
+    width, height = params.width, params.height
+    loras = " and ".join(f"{lora.name} at {_number(lora.weight)}" for lora in params.loras)
+    pictures = ", ".join(f"{one.name} {one.sha256[:6]}" for one in params.inputs)
+    extra = ", ".join(f"{name} {_value(value)}" for name, value in (params.extra or {}).items())
+    return {
+        "prompt": f"“{params.prompt}”",
+        "negative_prompt": f"not “{params.negative_prompt}”"
+        if params.negative_prompt
+        else "nothing ruled out",
+        "model": model or params.model,
+        "variant": params.variant or "plain weights",
+        "revision": params.revision or "newest revision",
+        "subfolder": params.subfolder or "no subfolder",
+        "loras": loras or "no LoRA",
+        "guidance_scale": f"guidance {_number(params.guidance_scale)}",
+        "guidance_method": _method(params),
+        "num_inference_steps": f"{params.num_inference_steps} steps",
+        "scheduler": params.scheduler or "the model’s scheduler",
+        "size": f"{width} × {height}" if width and height else "native size",
+        "seed": seed_words(params.seed),
+        "noise": _noise(params.noise),
+        "num_images_per_prompt": f"{params.num_images_per_prompt} images",
+        "inputs": f"from {pictures}" if pictures else "from noise alone",
+        "extra": extra or "no further arguments",
+        "ended": ended or "complete",
+    }
+
+
+def told_apart(names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return a name for each of several things in view, no two the same: its own, and what differs.
+
+    Where several have one name, those of their facts are added in which they differ: "a red circle, guidance 7.5".
+    Those that differ in none are numbered in their order.
+    """
+    alike = defaultdict(list)
+    for index, name in enumerate(names):
+        alike[_spaced(name)].append(index)
+    found = [cut(_spaced(name)) for name in names]
+    for name, members in alike.items():
+        if len(members) > 1:
+            differing = [
+                key for key in facts[members[0]] if len({facts[member][key] for member in members}) > 1
+            ]
+            for member in members:
+                parts = ", ".join(facts[member][key] for key in differing)
+                found[member] = _joined(name, parts)
+    # A cut, or a fact that nobody knows, can leave two names the same.
+    times = Counter(found)
+    taken = set(found)
+    nth: Counter[str] = Counter()
+    for index, name in enumerate(found):
+        while times[name] > 1 and found[index] in taken:
+            nth[name] += 1
+            found[index] = f"{cut(name, MOST - 7)} ({nth[name]})"
+        taken.add(found[index])
+    return found
+
+
+def cut(text: str, most: int = MOST) -> str:
+    """Return text of at most so many letters: what is too much is taken out of its middle."""
+    if len(text) <= most:
+        return text
+    tail = (most - 1) // 2
+    return f"{text[: most - 1 - tail].rstrip()}…{text[len(text) - tail :].lstrip()}"
+
+
+def _joined(name: str, parts: str) -> str:
+    if not parts:
+        return cut(name)
+    shared = cut(name, max(MOST_SHARED, MOST - 2 - len(parts)))
+    return f"{shared}, {cut(parts, MOST - 2 - len(shared))}"
+
+
+def _spaced(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _method(params: GenerationParams) -> str:
+    if params.guidance_method is None:
+        return "plain guidance"
+    label = METHODS[params.guidance_method].label
+    options = (params.guidance_options or {}).items()
+    return " ".join([f"{label} guidance", *(f"{name} {_number(value)}" for name, value in options)])
+
+
+def _noise(noise: Noise | None) -> str:
+    if noise is None:
+        return "unperturbed"
+    if noise.kind == "slerp":
+        return f"{noise.amount:.0%} of the way to seed {noise.seed}"
+    after = f" after step {noise.step}" if noise.step else ""
+    return f"radius {_number(noise.amount)} with seed {noise.seed}{after}"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, (int, float)) else str(value)
+
+
+def _value(value: Any) -> str:
+    return _number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)

@@ -1,0 +1,50 @@
+"""What stored runs are called where several are in view."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from diffatlas.errors import DiffAtlasError
+from diffatlas.library import Library, StoredRun
+from diffatlas.library.format import RunInfo
+from diffatlas.names import facts_of, told_apart
+from diffatlas.params import GenerationParams
+
+UNTITLED = "A run without a prompt"
+
+
+def facts(stored: StoredRun, models: Mapping[str, str]) -> dict[str, str]:
+    """Return what may tell a stored run from others (`diffatlas.names`). ``models``: names by id."""
+    ended = "" if stored.status == "complete" else f"{stored.status} after {stored.step_count} steps"
+    return facts_of(stored.params, models.get(stored.params.model, ""), ended)
+
+
+def labels(library: Library, infos: Sequence[RunInfo], models: Mapping[str, str]) -> list[str]:
+    """Return a name for each run of a list, no two the same: what a person called it, or its prompt, and what differs.
+
+    Only the runs that share a name are read.
+    """
+    names = [info.name or info.prompt or UNTITLED for info in infos]
+    times = Counter(" ".join(name.split()) for name in names)
+
+    def told(name: str, info: RunInfo) -> dict[str, str]:
+        if times[" ".join(name.split())] == 1:
+            return {}
+        try:
+            return facts(library.open(info.id), models)
+        except DiffAtlasError:
+            # A damaged run: what the list knows of it.
+            known = GenerationParams(
+                model=info.model,
+                prompt=info.prompt,
+                seed=info.seed,
+                num_inference_steps=info.total_steps or 1,
+                guidance_scale=info.guidance_scale or 0.0,
+                scheduler=info.scheduler,
+                width=info.width,
+                height=info.height,
+            )
+            return facts_of(known, models.get(info.model, ""), info.status)
+
+    return told_apart(names, [told(name, info) for name, info in zip(names, infos, strict=True)])
