@@ -9,6 +9,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
 from diffatlas.export.attention_json import described
+from diffatlas.export.code import run_code
 from diffatlas.export.wire import floats, rounded
 from diffatlas.library import RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
@@ -79,6 +80,7 @@ class AttentionServices(RunServices):
                 "id": stored.id,
                 "model_name": self._name_of(stored),
                 "query": query_of(stored.params),
+                "python": run_code(stored.params, stored.capture, stored.provenance, stored.id),
             },
             "title": stored.info.name or stored.params.prompt,
             "status": stored.status,

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import html
+
 import gradio as gr
 
 import diffatlas
+from diffatlas.export.code import run_code
+from diffatlas.params import GenerationParams
+from diffatlas.registry import list_models
+from diffatlas.ui.presets import PRESETS
 
 _HEADER = """
 <header class="da-header">
@@ -38,6 +44,21 @@ def header() -> gr.HTML:
 
 
 def footer() -> gr.HTML:
-    """Version, licence, and the way to the API."""
-    text = f'Diffusion Atlas {diffatlas.__version__}, MIT licence. <a href="?view=api">Use it from Python</a>'
-    return gr.HTML(f'<footer class="da-footer">{text}</footer>', js_on_load=None, apply_default_css=False)
+    """Version, licence, and the lines of Python that make what is in view."""
+    entry = list_models("local")[0]
+    first = GenerationParams(
+        model=entry.id,
+        prompt=PRESETS[0].prompt,
+        seed=7,
+        num_inference_steps=entry.steps or 30,
+        guidance_scale=entry.guidance or 5.0,
+    )
+    lines = html.escape(run_code(first, {}, {}))
+    text = f"Diffusion Atlas {diffatlas.__version__}, MIT licence. "
+    button = '<button type="button" class="da-plain da-python">Use it from Python</button>'
+    example = f'<pre class="da-python-example" hidden>{lines}</pre>'
+    return gr.HTML(
+        f'<footer class="da-footer">{text}{button}{example}</footer>',
+        js_on_load=None,
+        apply_default_css=False,
+    )

@@ -11,6 +11,7 @@ import numpy as np
 
 from diffatlas.events import Started, Step
 from diffatlas.export import told
+from diffatlas.export.code import run_code
 from diffatlas.export.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.image_stats import histogram
@@ -67,6 +68,7 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
         **started.params.to_dict(),
         "query": query_of(started.params),
         "also": also_told(started.params, started.provenance),
+        "python": run_code(started.params, started.capture, started.provenance, started.run_id),
         "id": started.run_id,
         "model_name": model_name,
         "device": str(started.provenance.get("device", "unknown")),
@@ -137,6 +139,7 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         # The views of a panorama are steps that nobody planned.
         total_steps=max(manifest["total_steps"] or 0, len(lines)),
         provenance=stored.provenance,
+        capture=stored.capture,
     )
     steps = []
     for line in lines:

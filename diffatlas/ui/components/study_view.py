@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.export.code import study_code
 from diffatlas.export.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
@@ -154,6 +155,7 @@ def study_fields(study: Study) -> dict[str, Any]:
         "title": study.title,
         "created": study.created,
         "spec": dict(study.spec),
+        "python": study_code(study) if base else "",
         "query": query_of(GenerationParams.from_dict(base) if base else study.cells[0].params),
         "lanes": [
             {

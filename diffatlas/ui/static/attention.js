@@ -20,6 +20,7 @@ import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { givenPictures } from "./given.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
+import { offerPython, pythonButton } from "./python_lines.js";
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
@@ -76,8 +77,10 @@ export function mount(element, read, server, props) {
     onView: store.show,
   });
   const copy = copyLinkButton(() => state.data?.run ?? null, "da-plain", linkToAttention);
+  const python = pythonButton();
+  offerPython("attention", () => state.data && { lines: state.data.run.python, title: `${state.data.title} in Python` });
   const trajectory = el("button", { type: "button", class: "da-plain", onclick: toTrajectory }, "Open in Trajectory");
-  const parts = layout({ words, stage, player, film, views, runs, tabs, copy, trajectory });
+  const parts = layout({ python, words, stage, player, film, views, runs, tabs, copy, trajectory });
   const exports = createExportRow(parts.exports, { server, kinds: props.kinds ?? [] });
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
@@ -208,7 +211,7 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function layout({ words, stage, player, film, views, runs, tabs, copy, trajectory }) {
+function layout({ python, words, stage, player, film, views, runs, tabs, copy, trajectory }) {
   const status = el("p", { class: "da-status", role: "status", "aria-live": "polite" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const livePrompt = el("p", { class: "da-headline" });
@@ -246,7 +249,7 @@ function layout({ words, stage, player, film, views, runs, tabs, copy, trajector
   const exports = el("div", { class: "da-exports" });
   const section = (name, title, child) => el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), child);
   const after = el("div", { hidden: "" }, section("exports", "Export", exports));
-  const acts = el("span", { hidden: "" }, copy, " ", trajectory);
+  const acts = el("span", { hidden: "" }, copy, " ", python, " ", trajectory);
   const runsSection = section("runs", "Runs with attention", runs.node);
   const root = el(
     "div",

@@ -240,7 +240,8 @@ function whenThere(selector, act) {
   return watch.observe(document.body, { childList: true, subtree: true });
 }
 
-async function copy(text, near) {
+/** Copy text to the clipboard; whether that was done. `near` keeps the focus. */
+export async function copy(text, near) {
   try {
     await navigator.clipboard.writeText(text);
     return true;

@@ -8,6 +8,7 @@ import { createCurves } from "./curves.js";
 import { createFilm } from "./film.js";
 import { createInspector } from "./inspector.js";
 import { copyLinkButton, initPages, isHidden, linkedStudy, linkToStudy } from "./pages.js";
+import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
 import { SPACES } from "./state.js";
 import { createAgreement } from "./study_agreement.js";
@@ -67,7 +68,12 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     onFit: store.fitOn,
     onHome: () => path.home(),
   });
-  const parts = layout(operation, tabs, copy);
+  const python = pythonButton();
+  offerPython(operation, () => {
+    const { study } = state;
+    return study?.python ? { lines: study.python, title: `${study.title} in Python` } : null;
+  });
+  const parts = layout(operation, tabs, copy, python);
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
   const openStep = (id, index, options) => {
@@ -114,6 +120,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     write(parts.runs, pathsNote(state));
     parts.agreementBox.hidden = operation === "sweep" || (study?.lanes.length ?? 0) < 2 || !state.measures;
     copy.hidden = !study;
+    python.hidden = !study?.python;
     parts.back.hidden = !state.opened || !state.away;
     write(parts.problem, state.problem ?? "");
     parts.problem.hidden = !state.problem;
@@ -250,7 +257,7 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function layout(operation, tabs, copy) {
+function layout(operation, tabs, copy, python) {
   const section = (name, title, ...children) => el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const box = (name, tag = "div") => el(tag, { class: `da-${name}` });
   const own = Object.fromEntries(["grid", "film", "path", "drift", "map", "basins", "growth", "matrix", "agreement", "exports", "lanes", "picks", "chosen"].map((name) => [name, box(PLACES[name] ?? `study-${name}`)]));
@@ -273,7 +280,7 @@ function layout(operation, tabs, copy) {
   const root = el(
     "div",
     { class: "da-viewer da-study", "data-operation": operation },
-    el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, back, copy)),
+    el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, back, copy, python)),
     problem,
     own.lanes,
     tabs.node,

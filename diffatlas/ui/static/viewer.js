@@ -13,6 +13,7 @@ import { createInspector } from "./inspector.js";
 import { createLayersPanel } from "./layers_panel.js";
 import { createNumbers } from "./numbers.js";
 import { copyLinkButton, initPages, isHidden } from "./pages.js";
+import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
 import { BUSY, SPACES, sentence } from "./state.js";
 import { createStore } from "./store.js";
@@ -64,7 +65,12 @@ export function mount(element, read, server, props) {
     onHome: () => path.home(),
   });
   const copy = copyLinkButton(() => shownRun());
-  const parts = layout(tabs, copy);
+  const python = pythonButton();
+  const parts = layout(tabs, copy, python);
+  offerPython("trajectory", () => {
+    const run = shownRun();
+    return run && { lines: run.python, title: `${run.prompt || "This run"} in Python` };
+  });
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
   const inspector = createInspector({ server, getState: () => state, onSelect: select });
@@ -100,6 +106,7 @@ export function mount(element, read, server, props) {
     deep.update(state);
     inspector.update(state);
     copy.hidden = !shownRun();
+    python.hidden = copy.hidden;
     say();
     return null;
   }
@@ -181,7 +188,7 @@ function showPanel(parts, view) {
   parts.panels.curves.hidden = view !== "curves";
 }
 
-function layout(tabs, copy) {
+function layout(tabs, copy, python) {
   const section = (name, title, ...children) =>
     el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const panel = (name, child) => el("div", { class: `da-panel da-panel-${name}`, id: `da-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-tab-${name}`, hidden: "" }, child);
@@ -207,7 +214,7 @@ function layout(tabs, copy) {
   const root = el(
     "div",
     { class: "da-viewer" },
-    el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy)),
+    el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy, python)),
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, panels.film, panels.space, panels.curves),
