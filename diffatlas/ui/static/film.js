@@ -1,19 +1,27 @@
 // The film: every captured step is a frame with its edge print, in the manner of 35 mm stock.
-// One layer on a wide page is a contact sheet; several are strips under each other that scroll as one.
+// One layer on a wide page is a contact sheet, small enough to be seen whole once its run has ended; several are strips
+// under each other that scroll as one.
 
 import { el, reducedMotion } from "./dom.js";
 import { seedWords, significant, short } from "./format.js";
 import { smallHistogram } from "./histogram.js";
+import { remember, remembered } from "./remember.js";
 import { BUSY } from "./state.js";
 
 const ROW_GAP = 8; // px, as in film.css
 const NARROW = 620; // px
+const FRAME = 114; // px, the least width of a frame
+const SMALL = { width: 72, height: 128 }; // px, of a small frame with its edges
+const SIZES = ["small", "large"];
 const KEPT = 32; // sheets of layers that are not shown now, so that showing them again costs nothing
 
 /** Create the film in `root`. `onSelect(id, index)` opens a step, `onHistogram(id, index)` its histogram. */
 export function createFilm(root, { onSelect, onHistogram }) {
   const strip = el("div", { class: "da-strip", "data-mode": "strips" });
-  root.append(strip);
+  const told = el("span", {});
+  const larger = el("button", { type: "button", class: "da-plain", onclick: () => resize() });
+  const foot = el("p", { class: "da-caption da-film-foot", hidden: "" }, told, " ", larger);
+  root.append(strip, foot);
 
   const sheets = new Map();
   const blank = blankSheet();
@@ -24,6 +32,8 @@ export function createFilm(root, { onSelect, onHistogram }) {
   let scrolled = 0;
   let width = 0; // as last measured: to ask for it lays the page out
   let owed = null; // what should be in sight, once the film itself is
+  let running = false;
+  let size = remembered("frames", SIZES, "small"); // of a film that is too long to be seen whole in large frames
 
   for (const kind of ["wheel", "pointerdown", "touchstart"]) {
     strip.addEventListener(kind, () => (following = false), { passive: true });
@@ -53,12 +63,16 @@ export function createFilm(root, { onSelect, onHistogram }) {
       if (added && sheet.key === liveKey) newest = sheet;
       return sheet;
     });
-    blank.expose(Boolean(state.live));
+    const ended = running && !state.live;
+    running = Boolean(state.live);
+    blank.expose(running);
     place(shown.length ? shown.map((sheet) => sheet.root) : [blank.root]);
     forget();
     arrange();
     select(state.selected);
-    if (newest && following) reveal(newest.end(), true);
+    // A finished film is looked at from its beginning: what is decided is decided there.
+    if (ended && following && !selected) strip.scrollTo({ left: 0, top: 0, behavior: "instant" });
+    else if (newest && following) reveal(newest.end(), true);
   }
 
   function sheetOf(id) {
@@ -87,13 +101,37 @@ export function createFilm(root, { onSelect, onHistogram }) {
     if (!width) return;
     strip.dataset.mode = shown.length === 1 && width >= NARROW ? "sheet" : "strips";
     strip.toggleAttribute("data-narrow", width < NARROW);
-    wholeRows();
+    fit();
     if (owed?.isConnected) reveal(owed, false);
   }
 
+  // Large frames where all of them are in sight, or while the run goes on; else small ones, and of very many every n-th.
+  function fit() {
+    const only = strip.dataset.mode === "sheet" ? shown[0] : null;
+    const count = only?.count() ?? 0;
+    const height = Math.max(0.76 * window.innerHeight, 460);
+    const places = (across, down) => Math.max(2, Math.floor(width / across)) * Math.max(2, Math.floor(height / down));
+    const long = !running && count + 1 > places(FRAME, 222);
+    const small = long && size === "small";
+    const every = small ? Math.max(1, Math.ceil(count / (places(SMALL.width, SMALL.height) - 3))) : 1;
+    strip.toggleAttribute("data-small", small);
+    for (const sheet of shown) sheet.thin(sheet === only ? every : 1);
+    foot.hidden = !long;
+    say(told, every > 1 ? `Every ${ordinal(every)} of ${count} frames.` : `All ${count} frames.`);
+    say(larger, small ? "Large frames" : "Small frames");
+    wholeRows(small);
+  }
+
+  function resize() {
+    size = size === "small" ? "large" : "small";
+    remember("frames", size);
+    arrange();
+    strip.scrollTo({ left: 0, top: 0, behavior: "instant" });
+  }
+
   // Of a contact sheet, a row is in sight whole or not at all.
-  function wholeRows() {
-    const cell = strip.dataset.mode === "sheet" && strip.querySelector(".da-cell:not([hidden])");
+  function wholeRows(small) {
+    const cell = !small && strip.dataset.mode === "sheet" && strip.querySelector(".da-cell:not([hidden])");
     const pitch = cell ? cell.offsetHeight + ROW_GAP : 0;
     const rows = pitch && Math.max(2, Math.floor((Math.max(0.76 * window.innerHeight, 460) + ROW_GAP) / pitch));
     strip.style.maxHeight = rows ? `${rows * pitch - ROW_GAP}px` : "";
@@ -156,9 +194,9 @@ export function createFilm(root, { onSelect, onHistogram }) {
     const clamped = (k) => sheet.frame(Math.max(0, Math.min(last, k)));
     switch (key) {
       case "ArrowRight":
-        return clamped(index + 1);
+        return clamped(sheet.along(index, 1));
       case "ArrowLeft":
-        return clamped(index - 1);
+        return clamped(sheet.along(index, -1));
       case "Home":
         return clamped(0);
       case "End":
@@ -166,7 +204,7 @@ export function createFilm(root, { onSelect, onHistogram }) {
       case "ArrowDown":
       case "ArrowUp": {
         const by = key === "ArrowDown" ? 1 : -1;
-        if (columns) return sheet.frame(index + by * columns) ?? sheet.frame(index);
+        if (columns) return sheet.frame(sheet.along(index, by * columns)) ?? sheet.frame(index);
         const other = shown[shown.indexOf(sheet) + by];
         return other?.count() ? other.frame(Math.min(other.count() - 1, index)) : sheet.frame(index);
       }
@@ -189,7 +227,9 @@ function createSheet(id) {
   let reachable = null; // the one frame that Tab stops at; the arrow keys lead to the others
   let told = "";
 
-  const sheet = { id, root, key: undefined, update, choose, rove, frame, count: () => cells.length, columns, end };
+  let every = 1;
+
+  const sheet = { id, root, key: undefined, update, choose, rove, frame, count: () => cells.length, columns, end, thin, along };
 
   function update(layer) {
     const { data } = layer;
@@ -269,6 +309,23 @@ function createSheet(id) {
 
   function columns() {
     return getComputedStyle(root).gridTemplateColumns.split(" ").length;
+  }
+
+  /** Show every `nth` frame, the first and the last, and the one that is chosen. */
+  function thin(nth) {
+    if (nth === every && !cells.some((cell) => cell.dataset.thinned === undefined)) return;
+    every = nth;
+    cells.forEach((cell, at) => {
+      cell.dataset.thinned = String(at % nth !== 0 && at !== cells.length - 1);
+    });
+  }
+
+  /** The frame `by` shown ones further than `index`. */
+  function along(index, by) {
+    const last = cells.length - 1;
+    if (every === 1) return index + by;
+    const place = index === last ? Math.ceil(last / every) : Math.floor(index / every);
+    return Math.min(last, (place + by) * every);
   }
 
   function end() {
@@ -360,6 +417,15 @@ function cellFor(step, data) {
 function print(edge, left, right) {
   edge.children[0].textContent = left;
   edge.children[1].textContent = right;
+}
+
+function say(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function ordinal(n) {
+  const end = n % 100 > 10 && n % 100 < 14 ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[n % 10] ?? "th");
+  return `${n}${end}`;
 }
 
 // A mean lies near zero: decimals say more of it than significant digits.
