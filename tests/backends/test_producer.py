@@ -74,3 +74,22 @@ def test_nothing_runs_before_the_first_next():
     events = stream(lambda put, stopping: ran.append(1))
     events.close()
     assert not ran
+
+
+def test_it_computes_with_as_many_threads_as_its_caller():
+    """A limit of OpenMP holds for the thread that set it; a run must give what the plain call on that thread gives."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    before, seen = torch.get_num_threads(), []
+    for number in (1, 2, 3):
+        with threadpool_limits(number, user_api="openmp"):
+            assert torch.get_num_threads() == number
+            list(stream(lambda put, stopping: seen.append(torch.get_num_threads())))
+    assert seen == [1, 2, 3]
+    assert torch.get_num_threads() == before
+    other = []
+    thread = threading.Thread(target=lambda: other.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    assert other == [before]
