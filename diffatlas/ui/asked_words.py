@@ -9,6 +9,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.export import told
 from diffatlas.operations.plan_lanes import method_name
 from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.registry import list_models
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
@@ -129,6 +130,25 @@ def check_fillable(query: Mapping[str, str]) -> None:
             )
 
 
+def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list[str]:
+    """Return what a run was made with that no form can ask, in words; pictures have to be chosen anew."""
+    found = ["noise that came from no known seed"] if params.seed is None else []
+    listed = {entry.id for entry in list_models("local")}
+    if told.in_memory(provenance) and params.model not in listed:
+        found.append("a pipeline that was in memory")
+    for name in ("variant", "revision", "subfolder"):
+        if value := getattr(params, name):
+            found.append(UNFILLABLE[name].format(value))
+    if params.loras:
+        found.append(UNFILLABLE["loras"].format(loras_text(params.loras)))
+    if params.inputs:
+        found.append(f"pictures ({inputs_text(params)}), which are chosen under “From a picture”")
+    rest = {name: value for name, value in (params.extra or {}).items() if name not in AMOUNTS}
+    if rest:
+        found.append(UNFILLABLE["extra"].format(told.extra_text(rest)))
+    return found
+
+
 def refuse_server_files(params: GenerationParams) -> None:
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
     fetched by it: only the models of its list, as they are listed, may be run."""
@@ -142,8 +162,6 @@ def refuse_server_files(params: GenerationParams) -> None:
 
 def refuse_unlisted(model: str) -> None:
     """Raise `InvalidParams` for a model that a shared server's list does not have."""
-    from diffatlas.registry import list_models
-
     if model not in {entry.id for entry in list_models("local")}:
         raise _refused("model")
 

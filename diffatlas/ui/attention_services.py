@@ -18,6 +18,7 @@ from diffatlas.operations.attention_view import Look, Readings, need_words, word
 from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui import run_names
+from diffatlas.ui.asked_words import beyond_form
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 from diffatlas.ui.layers import Layers
@@ -80,6 +81,7 @@ class AttentionServices(RunServices):
                 "id": stored.id,
                 "model_name": self._name_of(stored),
                 "query": query_of(stored.params),
+                "beyond": beyond_form(stored.params, stored.provenance),
                 "python": run_code(stored.params, stored.capture, stored.provenance, stored.id),
             },
             "title": stored.info.name or stored.params.prompt,

@@ -65,6 +65,22 @@ def folded(query: Mapping[str, str]) -> str | None:
     return f"The link asks for another guidance method ({name}): it is among the fields under More."
 
 
+def emptied(updates: list[Any], query: Mapping[str, str]) -> list[Any]:
+    """Return the updates of `fill` with those fields emptied that the query does not name."""
+    empty = {
+        "negative_prompt": "",
+        "scheduler": "",
+        "guidance_method": gr.update(value=""),
+        "guidance_options": gr.update(value="", visible=False),
+        "noise": gr.update(value="", visible=False),
+        "images": gr.update(value=1, visible=False),
+    }
+    return [
+        update if query.get(name) or name not in empty else empty[name]
+        for name, update in zip(FIELDS, updates, strict=False)
+    ]
+
+
 class PageParameter:
     """ASGI middleware: keeps ``?page=`` from Gradio, which has a parameter of that name and no page of ours.
 

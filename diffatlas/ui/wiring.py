@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -11,6 +12,7 @@ import gradio as gr
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.settings import is_shared
 from diffatlas.ui import chosen_model, links
@@ -34,29 +36,21 @@ def wire_form(
     follow: Callable[[ModelEntry, ModelInfo | None], list[Any]] = lambda entry, info: [],
     forget: Callable[[gr.Request], None] = lambda request: None,
     warns: bool = False,
-) -> None:
-    """Wire a form to its page.
+) -> gr.State:
+    """Wire a form to its page, and return the model that its fields follow.
 
     also: the components of this page that change with the model; ``follow(entry, info)`` returns their updates.
     forget: called when a visitor's tab has been closed. warns: whether to say what is wrong with a link.
     """
-    backend = shared_local_backend()
-
-    def known(model: str) -> Any:
-        return forms.known(backend.info, model)
 
     def follow_link(request: gr.Request) -> list[Any]:
         # A link fills the forms of all pages: its prompt can be traced, and swept next.
-        models = list_models("local")
-        updates, problem = links.fill(dict(request.query_params), known, models[0].id)
+        updates, problem = filled(form, dict(request.query_params), list_models("local")[0].id)
         if problem and warns:
             gr.Warning(problem, duration=None, title="Link")
         elif warns and (words := links.folded(dict(request.query_params))):
             gr.Info(words, title="Link")
-        # What was kept since the page was built is offered too.
-        named = updates[0].get("value", models[0].id)
-        updates[0] = {**updates[0], **gr.update(choices=fields.model_choices(models))}
-        return [*updates[: len(form.asked)], named]
+        return updates
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)
@@ -65,11 +59,66 @@ def wire_form(
         sessions.forget(request.session_hash)
         forget(request)
 
+    last = gr.State(list_models("local")[0].id)
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    _wire_model(form, last := gr.State(list_models("local")[0].id), also, follow)
+    _wire_model(form, last, also, follow)
     app.load(follow_link, outputs=[*form.asked, last], **PRIVATE)
     app.unload(leave)
+    return last
+
+
+def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[list[Any], str | None]:
+    """Return the updates of a form and of the model that it follows, by a link; and what is wrong with it."""
+    backend = shared_local_backend()
+    updates, problem = links.fill(query, lambda model: forms.known(backend.info, model), first_model)
+    models = list_models("local")
+    # What was kept since the page was built is offered too.
+    named = updates[0].get("value", models[0].id)
+    updates[0] = {**updates[0], **gr.update(choices=fields.model_choices(models))}
+    return [*updates[: len(form.asked)], named], problem
+
+
+def wire_note(
+    app: gr.Blocks,
+    form: Any,
+    page: str,
+    island: Any,
+    last: gr.State,
+    params_of: Callable[[gr.Request, Any], GenerationParams],
+) -> None:
+    """Tell the view beside a form what the form asks, and fill it with a run's settings when the view asks for it.
+
+    page: the prefix of the form's ids. params_of: returns what the run of an id was asked; may raise a
+    `DiffAtlasError`.
+    """
+    names = json.dumps(links.FIELDS[: len(form.asked)])
+    told = (
+        "(...values) => { const forms = (window.diffatlasForms ??= {});"
+        f" forms[{json.dumps(page)}] = Object.fromEntries({names}.map((name, at) => [name, values[at]]));"
+        f" window.dispatchEvent(new CustomEvent('diffatlas-form', {{ detail: {json.dumps(page)} }})); }}"
+    )
+
+    def fill(event: gr.EventData, request: gr.Request) -> list[Any]:
+        nothing = [gr.skip() for _ in (*form.asked, last)]
+        run = (event._data or {}).get("fill")
+        try:
+            params = params_of(request, run)
+        except DiffAtlasError as error:
+            gr.Warning(error.message, title="Form")
+            return nothing
+        query = {name: text for name, text in forms.query_of(params).items() if name in links.FIELDS}
+        if params.seed is None:
+            del query["seed"]
+        updates, problem = filled(form, query, "")
+        if problem:
+            gr.Warning(problem.replace("The link", "This run"), duration=None, title="Form")
+            return nothing
+        return [*links.emptied(updates[:-1], query), updates[-1]]
+
+    gr.on([field.change for field in form.asked], None, form.asked, None, js=told, **PRIVATE)
+    app.load(None, form.asked, None, js=told, **PRIVATE)
+    island.submit(fill, outputs=[*form.asked, last], **PRIVATE)
 
 
 def _wire_model(

@@ -17,7 +17,7 @@ from diffatlas.geometry import path as measures
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.geometry.projection import dimensions_for
 from diffatlas.glossary import term
-from diffatlas.ui.asked_words import also_told
+from diffatlas.ui.asked_words import also_told, beyond_form
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 
@@ -68,6 +68,7 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
         **started.params.to_dict(),
         "query": query_of(started.params),
         "also": also_told(started.params, started.provenance),
+        "beyond": beyond_form(started.params, started.provenance),
         "python": run_code(started.params, started.capture, started.provenance, started.run_id),
         "id": started.run_id,
         "model_name": model_name,

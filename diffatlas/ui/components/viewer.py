@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +11,9 @@ import gradio as gr
 from diffatlas.export.kinds import KINDS
 from diffatlas.export.study_kinds import STUDY_KINDS
 from diffatlas.glossary import TERMS
+from diffatlas.operations.trace import shared_local_backend
+from diffatlas.registry import ModelEntry
+from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
 from diffatlas.ui.palette import PALETTE
@@ -65,19 +68,45 @@ class Island(gr.HTML):
 
 
 class Viewer(Island):
-    """Shows one run as it grows, and the layers; its value is described in `run_view`."""
+    """Shows one run as it grows, and the layers; its value is described in `run_view`.
 
-    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+    It submits ``{"fill": run}``. schedulers: the models' own, by id.
+    """
+
+    def __init__(
+        self, functions: list[Callable[..., Any]], schedulers: Mapping[str, str], **kwargs: Any
+    ) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
-        super().__init__("viewer.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+        super().__init__(
+            "viewer.js",
+            IDLE,
+            functions,
+            glossary=glossary,
+            palette=list(PALETTE),
+            schedulers=schedulers,
+            **kwargs,
+        )
 
 
 class AttentionIsland(Island):
-    """Shows what the words of a prompt look at; its value is that of `run_view`, the run in progress."""
+    """Shows what the words of a prompt look at; its value is that of `run_view`, the run in progress.
 
-    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+    It submits ``{"fill": run}``. schedulers: the models' own, by id.
+    """
+
+    def __init__(
+        self, functions: list[Callable[..., Any]], schedulers: Mapping[str, str], **kwargs: Any
+    ) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
-        super().__init__("attention.js", IDLE, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+        super().__init__(
+            "attention.js",
+            IDLE,
+            functions,
+            glossary=glossary,
+            palette=list(PALETTE),
+            schedulers=schedulers,
+            **kwargs,
+        )
 
 
 class LabIsland(Island):
@@ -120,3 +149,9 @@ class StudyIsland(Island):
     def api_info(self) -> dict[str, Any]:
         """The value is an object; see `study_view`."""
         return {"type": "object", "description": "one study: status, study, cells, lanes, error"}
+
+
+def own_schedulers(models: Sequence[ModelEntry]) -> dict[str, str]:
+    """Return the name of the scheduler that each model has of its own, as far as its files are on this machine."""
+    infos = {entry.id: known(shared_local_backend().info, entry.id) for entry in models}
+    return {model: info.schedulers[0] for model, info in infos.items() if info and info.schedulers}

@@ -9,16 +9,18 @@ import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.attention_form import PAGE, build_attention_form, kind_for, to_watching
 from diffatlas.ui.components.picture_field import with_picture
-from diffatlas.ui.components.viewer import AttentionIsland
+from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.sessions import Turns
-from diffatlas.ui.wiring import wire_form, wire_picture, wire_run
+from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
 
 
 def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns) -> None:
@@ -31,7 +33,7 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_attention_form(models, forms.known(backend.info, models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
-            island = AttentionIsland(services.functions, elem_id=PAGE)
+            island = AttentionIsland(services.functions, own_schedulers(models), elem_id=PAGE)
 
     def attention(
         model: str,
@@ -104,5 +106,11 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         return [kind_for(entry)]
 
     wire_run(form, attention, island, live.sessions, PAGE)
-    wire_form(app, form, live.sessions, [form.attention], follow)
+
+    def params_of(request: gr.Request, run_id: Any) -> GenerationParams:
+        visitor = visitor_of(request, request.session_hash)
+        return libraries.of(visitor).open(run_id if isinstance(run_id, str) else "").params
+
+    last = wire_form(app, form, live.sessions, [form.attention], follow)
+    wire_note(app, form, PAGE, island, last, params_of)
     wire_picture(form)

@@ -8,7 +8,6 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import list_models
 from diffatlas.ui import links
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form
@@ -45,6 +44,7 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
 
 
 def _filled(query: dict[str, str]) -> list[Any]:
-    """Return updates of a form's request."""
+    """Return updates of a form's request: all of it, where there is a query that can be filled in."""
     info = shared_local_backend().info
-    return links.fill(query, lambda model: forms.known(info, model), list_models("local")[0].id)[0]
+    updates, problem = links.fill(query, lambda model: forms.known(info, model), "")
+    return updates if problem or not query else links.emptied(updates, query)

@@ -9,17 +9,18 @@ import gradio as gr
 
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.picture_field import with_picture
-from diffatlas.ui.components.viewer import Viewer
+from diffatlas.ui.components.viewer import Viewer, own_schedulers
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.services import Services
 from diffatlas.ui.sessions import Turns
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import wire_form, wire_picture, wire_run
+from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
 
 
 def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
@@ -40,7 +41,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_form(models, forms.known(backend.info, models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
-            viewer = Viewer(services.functions, elem_id="viewer")
+            viewer = Viewer(services.functions, own_schedulers(models), elem_id="viewer")
 
     def trace(
         model: str,
@@ -104,6 +105,12 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             layers.forget(visitor_of(request, request.session_hash))
 
     wire_run(form, trace, viewer, live.sessions, "trace")
-    wire_form(app, form, live.sessions, forget=forget, warns=True)
+
+    def params_of(request: gr.Request, run_id: Any) -> GenerationParams:
+        visitor = visitor_of(request, request.session_hash)
+        return layers.library(visitor).open(layers.find(visitor, run_id).id).params
+
+    last = wire_form(app, form, live.sessions, forget=forget, warns=True)
+    wire_note(app, form, "field", viewer, last, params_of)
     wire_picture(form)
     return form

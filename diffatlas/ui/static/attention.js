@@ -18,6 +18,7 @@ import { el, reducedMotion } from "./dom.js";
 import { seedWords } from "./format.js";
 import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
+import { createFormNote } from "./form_note.js";
 import { givenPictures } from "./given.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
@@ -43,7 +44,7 @@ const CAPTIONS = {
  * `read()` returns the value of the run in progress; `server` has the functions of attention_services.py; `props` has
  * glossary and kinds. Returns a function to call when the value has changed.
  */
-export function mount(element, read, server, props) {
+export function mount(element, read, server, props, onSubmit) {
   ensureVisitor();
   initPages();
   initTips(props.glossary);
@@ -80,7 +81,8 @@ export function mount(element, read, server, props) {
   const python = pythonButton();
   offerPython("attention", () => state.data && { lines: state.data.run.python, title: `${state.data.title} in Python` });
   const trajectory = el("button", { type: "button", class: "da-plain", onclick: toTrajectory }, "Open in Trajectory");
-  const parts = layout({ python, words, stage, player, film, views, runs, tabs, copy, trajectory });
+  const note = createFormNote("attention", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
+  const parts = layout({ note: note.node, python, words, stage, player, film, views, runs, tabs, copy, trajectory });
   const exports = createExportRow(parts.exports, { server, kinds: props.kinds ?? [] });
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
@@ -122,6 +124,7 @@ export function mount(element, read, server, props) {
     if (!parts.shown.hidden) drawRun();
     runs.update(state);
     parts.acts.hidden = !data || live;
+    note.update(live ? null : (data?.run ?? null));
     parts.runsSection.hidden = !state.runs?.length;
     exports.offer(data ? [state.id] : [], data ? state.id : null, data ? `Exports “${data.title}”.` : "");
     parts.after.hidden = !data;
@@ -211,7 +214,7 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function layout({ python, words, stage, player, film, views, runs, tabs, copy, trajectory }) {
+function layout({ note, python, words, stage, player, film, views, runs, tabs, copy, trajectory }) {
   const status = el("p", { class: "da-status", role: "status", "aria-live": "polite" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const livePrompt = el("p", { class: "da-headline" });
@@ -255,6 +258,7 @@ function layout({ python, words, stage, player, film, views, runs, tabs, copy, t
     "div",
     { class: "da-viewer da-attention" },
     el("div", { class: "da-attention-head" }, status, acts),
+    note,
     problem,
     live,
     empty,

@@ -8,6 +8,7 @@ import { el, reducedMotion } from "./dom.js";
 import { createExports } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { createFilm } from "./film.js";
+import { createFormNote } from "./form_note.js";
 import { initFromPicture } from "./from_picture.js";
 import { createInspector } from "./inspector.js";
 import { createLayersPanel } from "./layers_panel.js";
@@ -40,7 +41,7 @@ const FIELD_TERMS = {
  * `read()` returns the current value of the live run; `server` has the functions of services.py; `props` has
  * glossary and kinds. Returns a function to call when the value has changed.
  */
-export function mount(element, read, server, props) {
+export function mount(element, read, server, props, onSubmit) {
   ensureVisitor();
   initPages();
   initTips(props.glossary);
@@ -66,7 +67,8 @@ export function mount(element, read, server, props) {
   });
   const copy = copyLinkButton(() => shownRun());
   const python = pythonButton();
-  const parts = layout(tabs, copy, python);
+  const note = createFormNote("field", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
+  const parts = layout(tabs, copy, python, note.node);
   offerPython("trajectory", () => {
     const run = shownRun();
     return run && { lines: run.python, title: `${run.prompt || "This run"} in Python` };
@@ -107,6 +109,7 @@ export function mount(element, read, server, props) {
     inspector.update(state);
     copy.hidden = !shownRun();
     python.hidden = copy.hidden;
+    note.update(BUSY.includes(state.value.status) ? null : shownRun());
     say();
     return null;
   }
@@ -188,7 +191,7 @@ function showPanel(parts, view) {
   parts.panels.curves.hidden = view !== "curves";
 }
 
-function layout(tabs, copy, python) {
+function layout(tabs, copy, python, note) {
   const section = (name, title, ...children) =>
     el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const panel = (name, child) => el("div", { class: `da-panel da-panel-${name}`, id: `da-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-tab-${name}`, hidden: "" }, child);
@@ -215,6 +218,7 @@ function layout(tabs, copy, python) {
     "div",
     { class: "da-viewer" },
     el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy, python)),
+    note,
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, panels.film, panels.space, panels.curves),
