@@ -30,7 +30,7 @@ def wait_for_runs(page, count):
 
 def test_a_run_is_found_named_tagged_and_stays_so(open_page):
     page = open_page()
-    page.click(".da-page-trajectory .da-fold button")
+    page.click(".da-page-trajectory .da-fold:not(.da-from-picture) > button")
     page.click("#field-attention input")
     page.get_by_role("option", name="What each word looks at").click()
     run(page, prompt="a purple ring on its own", seed=501, num_inference_steps=2)
