@@ -33,13 +33,15 @@ export function createChosen(root, { onOpen }) {
       shows,
     ].filter(Boolean);
     const image = now.image ?? now.preview;
-    const next = JSON.stringify([image, nameOf(state.study, cell), cell.caption, facts]);
+    const measured = state.measures?.captions?.[cell.key];
+    const words = [cell.caption, measured].filter(Boolean).join(" ");
+    const next = JSON.stringify([image, nameOf(state.study, cell), words, facts]);
     open.disabled = !now.run && !now.image;
     if (next === drawn) return;
     drawn = next;
     shot.replaceChildren(...(image ? [el("img", { src: image, alt: "" })] : []));
     name.textContent = nameOf(state.study, cell);
-    caption.textContent = cell.caption ?? "";
+    caption.textContent = words;
     numbers.textContent = facts.join(" · ");
   }
 
