@@ -43,8 +43,8 @@ def follow(events: Iterable[Event]) -> str | None:
                 if event.cached_from:
                     progress.console.print("From the library; --again runs it anew.")
                 task = progress.add_task("Denoising", total=event.total_steps, note="")
-                if cut := event.provenance.get("prompt_tokens", {}).get("cut_off"):
-                    progress.console.print(f"The prompt is too long; cut off: {cut}", markup=False)
+                for sentence in told.unread(event.provenance):
+                    progress.console.print(sentence, markup=False)
             elif isinstance(event, Step):
                 done, total = event.index + 1, progress.tasks[task].total or 0
                 note = "" if event.sigma is None else f"sigma {event.sigma:.3g}"

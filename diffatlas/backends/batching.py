@@ -77,7 +77,6 @@ def run_batch(
     own = pipe.scheduler
     scheduler = schedulers.build(own, cells[0].scheduler)
     ran_on = loading.provenance(loaded, scheduler)
-    ran_on["prompt_tokens"] = loading.prompt_tokens(loaded, cells[0].prompt)
     batch = _Batch(cells, capture, put, ran_on, identities)
 
     def on_start(trace: Any) -> None:

@@ -295,17 +295,6 @@ def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:
     }
 
 
-def prompt_tokens(loaded: Loaded, prompt: str) -> dict[str, Any]:
-    """Return how many tokens the first tokenizer makes of the prompt, and the text that is cut off."""
-    tokenizer = getattr(loaded.pipe, "tokenizer", None)
-    limit = loaded.info.token_limit
-    if tokenizer is None:
-        return {}
-    ids = tokenizer(prompt, truncation=False, verbose=False).input_ids
-    over = ids[limit - 1 : -1] if limit and len(ids) > limit else []
-    return {"count": len(ids), "limit": limit, "cut_off": tokenizer.decode(over).strip() if over else ""}
-
-
 def _place(source: ModelSource) -> str:
     if source.folder is None:
         return "hub"

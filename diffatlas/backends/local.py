@@ -422,7 +422,6 @@ class LocalBackend:
         own = pipe.scheduler
         scheduler = schedulers.build(own, params.scheduler)
         ran_on = loading.provenance(loaded, scheduler)
-        ran_on["prompt_tokens"] = loading.prompt_tokens(loaded, params.prompt)
         if (identity := _identity(loaded, params)) is not None:
             ran_on["identity"] = identity
 

@@ -11,6 +11,7 @@ from diffatlas.capture.calls import DENOISERS, denoisers, schedulers, watch
 from diffatlas.capture.keeper import Keeper
 from diffatlas.capture.recorder import Recorder
 from diffatlas.capture.spec import Capture
+from diffatlas.capture.texts import TextRecorder
 from diffatlas.capture.trace import Trace
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Event, Step
@@ -65,11 +66,8 @@ def observe(
             f"{type(pipe).__name__} has no denoiser and scheduler of the kind that can be observed: one of {names} and"
             " a scheduler with a step are needed."
         )
-    attention = texts = None
-    if capture.attention != "off":
-        from diffatlas.capture.texts import TextRecorder
-
-        attention, texts = AttentionRecorder(capture, observed), TextRecorder(pipe)
+    attention = AttentionRecorder(capture, observed) if capture.attention != "off" else None
+    texts = TextRecorder(pipe, states=attention is not None)
     keeper = Keeper(pipe, capture, name, on_event) if keep else None
     recorder = Recorder(pipe, capture, on_start, on_step, attention, texts, keeper)
     with ExitStack() as stack:

@@ -256,6 +256,8 @@ class Recorder:
                 "total_steps", lambda: planned_steps(running, scheduler, given.timestep)
             )
             self._attempt("previews", lambda: self._describe_latents(sample))
+            if self._texts is not None and (prompt := self._texts.unread()):
+                trace.latent_provenance["prompt"] = prompt
         # The views of a panorama are steps of their own, which no schedule counts.
         trace.total_steps = max(trace.total_steps or 1, len(trace.steps) + 1)
         fields = self._x0_fields(scheduler, given, level) | self._prediction_fields(given)

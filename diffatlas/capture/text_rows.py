@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -115,6 +116,69 @@ def tokens_of(
             )
         )
     return Row(table, tuple(read.prompt[slice(*span)] for span in read.words))
+
+
+#: Where a token is in a text: (start, end), and which of those with these places it is. T5 writes the beginning of a
+#: word as a token of its own that has the place of the letter behind it.
+Place = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Extent:
+    """What of a prompt is in a row of ids.
+
+    ``prompt``: as it was asked for, or all that the tokenizer was given where nobody asked for it. ``read``: the places
+    in it of the row's tokens. ``whole``: those of all the tokens that it has uncut.
+    """
+
+    prompt: str
+    read: frozenset[Place]
+    whole: frozenset[Place]
+
+
+def extent_of(
+    ids: Sequence[int], seen: Sequence[Tokenised], others: Iterable[Tokenised] = ()
+) -> Extent | None:
+    """Return how much of its prompt a row of ids has, with the arguments of `tokens_of`; None where no text has it."""
+    found, places = _origin(ids, seen)
+    if found is None or not found.text:
+        return None
+    spans, special = _spans(found, _specials(found.tokenizer))
+    read = _read(found.text, found, _prompt_around(found, others))
+    in_row = frozenset(places)
+    times: Counter[tuple[int, int]] = Counter()
+    kept, whole = set(), set()
+
+    def take(span: tuple[int, int], is_read: bool) -> None:
+        start, end = read.place(*span)
+        if 0 <= start < end <= len(read.prompt):
+            place = (start, end, times[start, end])
+            times[start, end] += 1
+            whole.add(place)
+            if is_read:
+                kept.add(place)
+
+    for i, (span, is_special) in enumerate(zip(spans, special, strict=True)):
+        if not is_special:
+            take(span, i in in_row)
+    if found.encoding is None:
+        # Its tokens are found anew, uncut: the first of them are those that it has.
+        times.clear()
+    for span in _cut_off(found):
+        take(span, False)
+    return Extent(read.prompt, frozenset(kept), frozenset(whole))
+
+
+def _cut_off(found: Tokenised) -> list[tuple[int, int]]:
+    """Return the places in its text of the tokens that the tokenizer itself has cut off."""
+    encoding = found.encoding
+    if encoding is not None:
+        pieces = encoding.overflowing
+        told = [pair for p in pieces for pair in zip(p.offsets, p.special_tokens_mask, strict=True)]
+        return [tuple(span) for span, added in told if not added]
+    # A tokenizer that keeps no record of what it cut: it is asked again, by a method that adds and cuts nothing.
+    names = [cleaned(str(name)) for name in found.tokenizer.tokenize(found.text)]
+    return [span for span in spelled(found.text, names, [False] * len(names)) if span != (0, 0)]
 
 
 @dataclass(frozen=True)

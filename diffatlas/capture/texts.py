@@ -22,6 +22,7 @@ from diffatlas.capture.text_inputs import TextInput, laid_out, masks_of, samples
 from diffatlas.capture.text_match import Prints, Source, prints_of, same, sources
 from diffatlas.capture.text_rows import Asked, Row, Tokenised, tokenised, tokens_of
 from diffatlas.capture.tokens import Token, family_of
+from diffatlas.capture.unread import Given, Prompt, unread
 from diffatlas.capture.watching import method_watched
 
 log = logging.getLogger("diffatlas")
@@ -54,14 +55,17 @@ class TextRecorder:
     """Looks on at a pipeline's tokenizers and text encoders, and tells the tokens of a denoiser's text.
 
     Nothing that the pipeline computes is changed. What was encoded where nobody looked on has no names.
+
+    states: whether to look at hidden states too, without which there are no `tables`.
     """
 
-    def __init__(self, pipe: Any) -> None:
-        self._pipe = pipe
+    def __init__(self, pipe: Any, states: bool = True) -> None:
+        self._pipe, self._states = pipe, states
         self._lock = threading.Lock()
         self._texts: deque[Tokenised] = deque(maxlen=TEXTS)
         self._calls: deque[_Encoded] = deque(maxlen=CALLS)
-        #: By thread: the prompts of the pipeline calls that run, and how many calls of encoders do.
+        #: By thread: the texts of the pipeline calls that run, how many calls of encoders do, and of the outermost
+        #: call of the pipeline its prompts and what encoders were given.
         self._now = threading.local()
 
     @contextmanager
@@ -88,7 +92,7 @@ class TextRecorder:
         for cls, name, around in watched:
             if callable(getattr(cls, name, None)):
                 stack.enter_context(method_watched(cls, name, around))
-        for encoder in {id(part): part for part in encoders.values()}.values():
+        for encoder in {id(part): part for part in encoders.values()}.values() if self._states else ():
             for name, module in encoder.named_modules():
                 if name.rpartition(".")[2] == _LAST_NORM:
                     stack.callback(module.register_forward_hook(self._norm_hook(weakref.ref(encoder))).remove)
@@ -111,13 +115,28 @@ class TextRecorder:
             log.warning("The tokens of the text cannot be told.", exc_info=True)
             return None
 
+    def unread(self) -> dict[str, Any]:
+        """Return what the model does not read of the prompts of the pipeline's call that runs on this thread.
+
+        Plain JSON types, as `diffatlas.capture.unread.unread` says; {} where there is nothing, or where it cannot be
+        told. Never raises.
+        """
+        try:
+            return unread(self._pipe, getattr(self._now, "prompts", ()), getattr(self._now, "given", ()))
+        except Exception:
+            log.warning("What the model does not read of the prompt cannot be told.", exc_info=True)
+            return {}
+
     def _around_pipeline(self, name: str) -> Callable[..., Any]:
         method = getattr(type(self._pipe), name, None)
         signature = inspect.signature(method) if callable(method) else None
 
         def around(pipe: Any, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
             outer = getattr(self._now, "asked", ())
-            self._now.asked = (*outer, _prompts(signature, pipe, args, kwargs))
+            prompts = _prompts(signature, pipe, args, kwargs)
+            self._now.asked = (*outer, tuple(dict.fromkeys(prompt.text for prompt in prompts)))
+            if not outer:
+                self._now.prompts, self._now.given = prompts, []
             try:
                 return proceed(*args, **kwargs)
             finally:
@@ -159,23 +178,19 @@ class TextRecorder:
         ids = kwargs.get("input_ids", args[0] if args else None)
         if name is None or getattr(ids, "ndim", 0) != 2 or ids.is_floating_point():
             return
-        states = list(_states(out, tuple(ids.shape)))
-        if not states:
-            return
         # Of the same number, as pipelines name them; else the one there is.
         tokenizers = _tokenizers(self._pipe)
         suffix = name[-2:] if name[-2:-1] == "_" and name[-1:].isdigit() else ""
         tokenizer = tokenizers.get(f"tokenizer{suffix}") or next(iter(tokenizers.values()), None)
+        family, rows = family_of(encoder, tokenizer), ids.tolist()
         with self._lock:
             seen = tuple(self._texts)
-        call = _Encoded(
-            weakref.ref(encoder),
-            tokenizer,
-            family_of(encoder, tokenizer),
-            ids.tolist(),
-            seen,
-            prints_of(states),
-        )
+        if getattr(self._now, "asked", ()):
+            self._now.given.append(Given(name, family, rows, seen))
+        states = list(_states(out, tuple(ids.shape))) if self._states else []
+        if not states:
+            return
+        call = _Encoded(weakref.ref(encoder), tokenizer, family, rows, seen, prints_of(states))
         with self._lock:
             self._calls.append(call)
 
@@ -317,20 +332,25 @@ def _encoders(pipe: Any) -> dict[str, Any]:
 
 def _prompts(
     signature: inspect.Signature | None, pipe: Any, args: tuple, kwargs: Mapping[str, Any]
-) -> tuple[str, ...]:
-    """The texts among the arguments of a pipeline call."""
+) -> tuple[Prompt, ...]:
+    """The texts among the arguments of a pipeline call, in its order."""
     if signature is None:
         return ()
     try:
         given = signature.bind_partial(pipe, *args, **kwargs).arguments
     except TypeError:  # the call will say so
         return ()
-    found: list[str] = []
+    found: list[Prompt] = []
     for name, value in given.items():
         if _PROMPT in name and not any(part in name for part in _NO_PROMPT):
+            several = isinstance(value, (list, tuple)) and len(value) > 1
             values = value if isinstance(value, (list, tuple)) else [value]
-            found += [text for text in values if isinstance(text, str)]
-    return tuple(dict.fromkeys(found))
+            found += [
+                Prompt(name, i if several else None, text)
+                for i, text in enumerate(values)
+                if isinstance(text, str)
+            ]
+    return tuple(found)
 
 
 def _states(out: Any, shape: tuple[int, int], depth: int = 0) -> Iterator[Any]:

@@ -172,7 +172,7 @@ def _run(
         "status": run.status,
         "run": {**run.params.to_dict(), "id": run.id},
         "also": [f"{name} {words}" for name, words in told.made_with(run.params, run.provenance)],
-        "notes": told.left_out(run.provenance),
+        "notes": told.unread(run.provenance) + told.left_out(run.provenance),
         "inputs": [
             {
                 "name": one.name,

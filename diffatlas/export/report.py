@@ -139,7 +139,7 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
     parts = [Paragraph(markup(text), styles["prompt"]) for text in shown]
     if run.error:
         parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
-    notes = told.not_recorded(run.provenance) + told.left_out(run.provenance)
+    notes = told.unread(run.provenance) + told.not_recorded(run.provenance) + told.left_out(run.provenance)
     for text in (*notes, *told.changed(told.changed_before(run.steps))):
         parts.append(Paragraph(markup(text), styles["caption"]))
     missing = sum(lacking(text) for text in (entry.name, *shown))

@@ -1,5 +1,5 @@
-"""What is said of a run beside its numbers: what could not be recorded, that its latents were changed, and what a call
-of a pipeline in memory had besides the usual settings."""
+"""What is said of a run beside its numbers: what the model did not read of the prompt, what could not be recorded, that
+its latents were changed, and what a call of a pipeline in memory had besides the usual settings."""
 
 from __future__ import annotations
 
@@ -37,6 +37,76 @@ NAMES = {
 }
 #: So many numbers of steps are told before the rest is counted.
 MOST = 8
+#: So many characters are told of what was cut off a prompt, and so many words that are not known.
+MOST_CUT, MOST_WORDS = 400, 40
+#: How the families of text encoders are written where that is not their name with a capital.
+_FAMILIES = {name: name.upper() for name in ("clip", "t5", "mt5", "umt5", "bert")}
+
+
+def unread(provenance: Mapping[str, Any]) -> list[str]:
+    """Return what the model did not read of a run's prompts: "The model read 24 tokens of the prompt; it did not read:
+    “and a ring”.", "The model was never taught: cat."."""
+    prompt = provenance.get("prompt")
+    if not isinstance(prompt, Mapping):
+        return []
+    cut, unknown = (_entries(prompt.get(name)) for name in ("cut", "unknown"))
+    found = []
+    for entry in cut:
+        text = " ".join(str(entry.get("text", "")).split())
+        text = text if len(text) <= MOST_CUT else f"{text[:MOST_CUT]}…"
+        who = _who(entry, [other for other in cut if other is not entry and _of(other) == _of(entry)])
+        others = _listed([_family(name) for name in _names(entry, "read_by")])
+        told = f"{who} read {entry.get('tokens')} tokens of the {_of(entry)}; it did not read: “{text}”."
+        found.append(f"{told} {others} read all of it." if others else told)
+    for entry in unknown:
+        named = _names(entry, "words")
+        more = f" and {len(named) - MOST_WORDS} more" if len(named) > MOST_WORDS else ""
+        of = "" if _of(entry) == "prompt" else f", of the {_of(entry)}"
+        found.append(f"The model was never taught{of}: {', '.join(named[:MOST_WORDS])}{more}.")
+    return found
+
+
+def known_words(provenance: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return (kind, words) that the model of a run was taught, where its prompt had others; else nothing."""
+    prompt = provenance.get("prompt")
+    known = prompt.get("known") if isinstance(prompt, Mapping) else None
+    if not isinstance(known, Mapping):
+        return []
+    return [(str(kind), _names(known, kind)) for kind in list(known)[:MOST_WORDS]]
+
+
+def _who(entry: Mapping[str, Any], others: Sequence[Mapping[str, Any]]) -> str:
+    """Return who cut a prompt: the model where all of its encoders did, else those that did."""
+    families, whole = _names(entry, "families"), _names(entry, "read_by")
+    if not whole and not others:
+        return "The model"
+    elsewhere = {*whole, *(name for other in others for name in _names(other, "families"))}
+    if elsewhere & {*families}:
+        return _listed(_names(entry, "encoders"))
+    return _listed([_family(name) for name in families])
+
+
+def _of(entry: Mapping[str, Any]) -> str:
+    """Return what a text is called: "prompt", "negative prompt 2"; of several in a list with its place from 1."""
+    name, index = str(entry.get("of", "prompt")).replace("_", " "), entry.get("index")
+    return f"{name} (text {index + 1})" if isinstance(index, int) else name
+
+
+def _entries(found: Any) -> list[Mapping[str, Any]]:
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+
+
+def _names(entry: Mapping[str, Any], name: str) -> list[str]:
+    found = entry.get(name)
+    return [str(one) for one in found] if isinstance(found, list) else []
+
+
+def _family(name: str) -> str:
+    return _FAMILIES.get(name, name.capitalize())
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
 
 
 def not_recorded(provenance: Mapping[str, Any]) -> list[str]:
@@ -59,10 +129,9 @@ def changed(steps: Sequence[int]) -> list[str]:
     told = [str(step) for step in steps[:MOST]]
     if len(steps) > MOST:
         told.append(f"{len(steps) - MOST} more")
-    listed = told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
     word = "step" if len(steps) == 1 else "steps"
     return [
-        f"The latents were changed between steps, before {word} {listed}: lengths are of the true states."
+        f"The latents were changed between steps, before {word} {_listed(told)}: lengths are of the true states."
     ]
 
 

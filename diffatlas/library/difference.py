@@ -16,7 +16,18 @@ from diffatlas.library.stored import StoredRun
 
 #: Parts of a provenance that tell runs apart and not environments, or that follow from its other parts.
 _NOT_ENVIRONMENT = frozenset(
-    {"started", "key", "identity", "prompt_tokens", "latent_rgb", "latent_layout", "batch", "missing", "call"}
+    {
+        "started",
+        "key",
+        "identity",
+        "prompt",
+        "prompt_tokens",  # of runs of former versions
+        "latent_rgb",
+        "latent_layout",
+        "batch",
+        "missing",
+        "call",
+    }
 )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas.shapes.latents import CHANNELS, FACTOR
-from diffatlas.shapes.scenes import SIZE
+from diffatlas.shapes.scenes import SIZE, words_page
 from diffatlas.shapes.tokenizer import MAX_LENGTH, build_tokenizer
 
 TEXT_WIDTH = 128
@@ -232,6 +232,7 @@ def save_pipeline(parts: dict[str, Any], folder: Path) -> None:
         for name, part in parts.items()
     }
     build_pipeline(halves).save_pretrained(folder, safe_serialization=True)
+    (folder / "words.md").write_text(words_page(), encoding="utf-8")
     _tidy_configs(folder)
 
 

@@ -176,27 +176,30 @@ def denial(word: str, short: bool = False) -> str:
     return f"and no {word}" if short else f"without {article(word)}"
 
 
+def words_by_kind() -> dict[str, list[str]]:
+    """Every word that a caption can hold, in the phrases that it is used in, by kind."""
+    relations = list(RELATIONS)
+    return {
+        "shapes": list(SHAPES),
+        "several": [f"{shape}s" for shape in SHAPES],
+        "colours": list(COLORS),
+        "numbers": list(NUMBERS.values()),
+        "relations": [*relations, *(r.removeprefix("to the ") for r in relations if r.startswith("to the "))],
+        "negation": ["without", "and no", "that is not"],
+        "backgrounds": [f"on a {name} background" for name in BACKGROUNDS],
+        "between them": ["a", "an", "and", "a photo of"],
+    }
+
+
 def vocabulary() -> list[str]:
     """Every word that a caption can hold, sorted."""
-    words = {
-        "a",
-        "an",
-        "and",
-        "on",
-        "of",
-        "the",
-        "to",
-        "left",
-        "right",
-        "photo",
-        "background",
-        "above",
-        "below",
-        "no",
-        "not",
-        "without",
-        "that",
-        "is",
-    }
-    words |= {*SHAPES, *(s + "s" for s in SHAPES), *COLORS, *BACKGROUNDS, *NUMBERS.values()}
-    return sorted(words)
+    return sorted(
+        {word for of_kind in words_by_kind().values() for phrase in of_kind for word in phrase.split()}
+    )
+
+
+def words_page() -> str:
+    """Return the ``words.md`` of a model's folder, by which the app tells what it was never taught."""
+    lines = [f"- {kind}: {', '.join(phrases)}" for kind, phrases in words_by_kind().items()]
+    about = "The words of the captions that the model was trained on. It was never taught any other."
+    return "\n".join(["# Words", "", about, "", *lines, ""])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
+from diffatlas.export import told
 from diffatlas.export.attention_json import described
 from diffatlas.export.code import run_code
 from diffatlas.export.wire import floats, rounded
@@ -90,6 +91,8 @@ class AttentionServices(RunServices):
             "images": stored.params.num_images_per_prompt,
             "image": _final(stored, look, visitor),
             "inputs": given_pictures(stored.params, visitor),
+            "notes": told.unread(stored.provenance),
+            "known": told.known_words(stored.provenance),
         }
 
     def word_maps(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:

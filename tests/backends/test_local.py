@@ -341,9 +341,12 @@ def test_a_negative_prompt_that_the_pipeline_would_drop(backend, folders, asked)
 
 def test_a_long_prompt_says_what_is_cut_off(backend, asked):
     run = collect(backend.trace(asked.replace(prompt="a" * 75 + "bcd")))
-    tokens = run.provenance["prompt_tokens"]
-    assert (tokens["count"], tokens["limit"], tokens["cut_off"]) == (80, 77, "bcd")
-    assert collect(backend.trace(asked)).provenance["prompt_tokens"]["cut_off"] == ""
+    (cut,) = run.provenance["prompt"]["cut"]
+    assert (cut["of"], cut["tokens"], cut["text"]) == ("prompt", 77, "bcd")
+    assert "prompt" not in collect(backend.trace(asked)).provenance
+    runs = [event for _, event in backend.trace_batch([run.params, run.params.replace(seed=8)])]
+    started = [event for event in runs if isinstance(event, Started)]
+    assert [event.provenance["prompt"] for event in started] == [run.provenance["prompt"]] * 2
 
 
 def test_backends_by_name():

@@ -70,6 +70,7 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
         "also": also_told(started.params, started.provenance),
         "beyond": beyond_form(started.params, started.provenance),
         "python": run_code(started.params, started.capture, started.provenance, started.run_id),
+        "known": told.known_words(started.provenance),
         "id": started.run_id,
         "model_name": model_name,
         "device": str(started.provenance.get("device", "unknown")),
@@ -168,7 +169,8 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "points": "",
         "axes": None,
         **ends,
-        "notes": told.not_recorded(stored.provenance)
+        "notes": told.unread(stored.provenance)
+        + told.not_recorded(stored.provenance)
         + told.left_out(stored.provenance)
         + told.changed(moved),
         **({"inputs": given_pictures(stored.params, visitor)} if stored.params.inputs else {}),

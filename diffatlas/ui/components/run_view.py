@@ -16,7 +16,8 @@ The value only ever grows while a run lasts, because Gradio sends the difference
     axes       explained variance ratio of the three axes, once the run has ended
     final      the metrics that only the end can tell, by step
     image      address of the final image
-    notes      sentences: what could not be recorded and why, before which steps the latents were changed; at the end
+    notes      sentences: what the model does not read of the prompt; at the end also what could not be recorded and
+               why, and before which steps the latents were changed
     totals     path length, chord, straightness, mean curvature, dimensions, seconds, once the run has ended
     layers     the visitor's layers, once the run has ended
     error      {field, message} or null
@@ -83,6 +84,7 @@ class RunView:
         self._path: list[np.ndarray] = []
         self._starts: list[np.ndarray | None] = []
         self._changed: list[int] = []
+        self._unread: list[str] = []
         #: Whether all states so far are of one shape; otherwise they are no path.
         self._one_shape = True
         self._coords = np.zeros((0, 3))
@@ -120,7 +122,9 @@ class RunView:
         if isinstance(event, Started):
             self._observe(event.initial_latents)
             run = run_fields(event, self._model_name)
-            self._set(status="running", run=run, cached=event.cached_from is not None)
+            self._unread = told.unread(event.provenance)
+            cached = event.cached_from is not None
+            self._set(status="running", run=run, cached=cached, notes=self._unread)
             if event.params.inputs:
                 self._set(inputs=given_pictures(event.params, self._visitor))
         elif isinstance(event, Step):
@@ -168,7 +172,8 @@ class RunView:
     def _end(self, seconds: float | None, missing: Mapping[str, str]) -> None:
         """Turn from the live frame to the principal components of the whole path, and add what the end tells."""
         self.value()
-        self._set(notes=told.not_recorded({"missing": missing}) + told.changed(self._changed))
+        notes = self._unread + told.not_recorded({"missing": missing}) + told.changed(self._changed)
+        self._set(notes=notes)
         if not self._one_shape:
             self._set(notes=[*self._value["notes"], NO_PATH])
         if len(self._path) < 2 or not self._one_shape:
