@@ -19,6 +19,12 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
                 "What the image should not show. Guidance steers away from it; without guidance it does nothing.",
             ),
             Term(
+                "unread",
+                "Not read",
+                "What of a prompt lies behind the last token that a text encoder takes, and words that the model was "
+                "never taught: it reads their letters, and they mean nothing to it.",
+            ),
+            Term(
                 "seed",
                 "Seed",
                 "The number that fixes the initial noise. The same seed, settings and device give the same image.",

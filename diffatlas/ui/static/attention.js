@@ -22,6 +22,7 @@ import { createFormNote } from "./form_note.js";
 import { givenPictures } from "./given.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
+import { createRunNotes } from "./run_notes.js";
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
@@ -139,6 +140,7 @@ export function mount(element, read, server, props, onSubmit) {
       parts.given.dataset.id = state.id;
       parts.given.replaceChildren(...[givenPictures(data.inputs)].filter(Boolean));
     }
+    parts.notes.update(data.notes, data.known);
     for (const note of parts.ofWords) note.hidden = !data.activation;
     words.node.hidden = !data.activation;
     const weights = data.activation?.subarray(at * count, (at + 1) * count) ?? null;
@@ -153,6 +155,7 @@ export function mount(element, read, server, props, onSubmit) {
 
   function drawLive(value) {
     write(parts.livePrompt, value.run?.prompt || value.prompt);
+    parts.liveNotes.update(value.notes, value.run?.known);
     const source = value.image ?? value.steps.findLast((step) => step.preview)?.preview ?? null;
     parts.liveImage.hidden = !source;
     if (source && parts.liveImage.getAttribute("src") !== source) parts.liveImage.src = source;
@@ -219,7 +222,8 @@ function layout({ note, python, words, stage, player, film, views, runs, tabs, c
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const livePrompt = el("p", { class: "da-headline" });
   const liveImage = el("img", { alt: "The latest preview", hidden: "" });
-  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, el("div", { class: "da-attention-latest" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
+  const liveNotes = createRunNotes("attention-prompt");
+  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, liveNotes.node, el("div", { class: "da-attention-latest" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
   const empty = el(
     "div",
     { class: "da-attention-empty", hidden: "" },
@@ -235,9 +239,11 @@ function layout({ note, python, words, stage, player, film, views, runs, tabs, c
     el("p", { class: "da-caption" }, "The word’s map over what the model expects to draw, at every captured step. Ringed numbers are spikes."),
   ];
   const given = el("div", { class: "da-run-given" });
+  const notes = createRunNotes("attention-prompt");
   const shown = el(
     "div",
     { hidden: "" },
+    notes.node,
     given,
     words.node,
     ofWords[0],
@@ -267,5 +273,5 @@ function layout({ note, python, words, stage, player, film, views, runs, tabs, c
     runsSection,
     after,
   );
-  return { root, acts, runsSection, status, problem, live, livePrompt, liveImage, empty, reading, shown, given, ofWords, panels, exports, after };
+  return { root, acts, runsSection, status, problem, live, livePrompt, liveNotes, liveImage, empty, reading, shown, notes, given, ofWords, panels, exports, after };
 }

@@ -12,6 +12,7 @@ import { facts } from "./library_table.js";
 import { bytesText, flattened, statusText, stepsText, titleOf, whenText } from "./library_text.js";
 import { copyLinkButton } from "./pages.js";
 import { padlock } from "./padlock.js";
+import { createRunNotes } from "./run_notes.js";
 
 const MOST_NAME = 80;
 const SMALL = 128; // px: smaller pictures are enlarged pixel by pixel
@@ -47,7 +48,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   const note = createNote({ onChange: (text) => mark({ note: text }) });
   const params = el("div", {});
   const given = el("div", {});
-  const notes = el("div", { class: "da-details-notes" });
+  const notes = createRunNotes();
   const made = el("div", {});
   const replay = createReplay({ server });
   const files = el("div", {});
@@ -67,7 +68,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
         el("div", { class: "da-details-row" }, opening, attention, lock, rename, link, trash),
         section("tags", "Tags", tags.root),
         section("note", "Note", note.root),
-        section("settings", "Settings", params, given, notes),
+        section("settings", "Settings", params, given, notes.node),
       ),
     ),
     replaying,
@@ -104,7 +105,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     say("");
     made.replaceChildren();
     given.replaceChildren();
-    notes.replaceChildren();
+    notes.update([], []);
     strip.replaceChildren();
     dialog.setAttribute("aria-busy", "true");
     draw();
@@ -195,7 +196,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     const rows = [["run", run.id], ...flattened(answer.capture ?? {}, "capture"), ...flattened(answer.provenance ?? {})];
     made.replaceChildren(facts(rows, "da-facts-wide"));
     given.replaceChildren(...[givenPictures(answer.inputs)].filter(Boolean));
-    notes.replaceChildren(...(answer.notes ?? []).map((text) => el("p", { class: "da-caption" }, text)));
+    notes.update(answer.notes, answer.known);
     strip.replaceChildren(
       ...(answer.frames ?? []).map((frame) =>
         el(

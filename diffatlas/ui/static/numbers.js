@@ -5,11 +5,10 @@ import { seedWords, short, significant } from "./format.js";
 import { givenPictures } from "./given.js";
 import { term } from "./tips.js";
 
-/** Fill `picture`, `table` and `given`, say in `whose` which layer it is, and in `notes` what else is to be known. */
+/** Fill `picture`, `table` and `given`, say in `whose` which layer it is, and by `notes` what else is to be known. */
 export function createNumbers({ picture, table, whose, given, notes }) {
   let drawn = "";
   let names = "";
-  let noted = "";
   let shown = "";
 
   /** layer: a row of the state, or null; many: whether there are others to tell it from. */
@@ -20,12 +19,7 @@ export function createNumbers({ picture, table, whose, given, notes }) {
     whose.style.setProperty("--da-layer", layer?.colour ?? "var(--da-ink)");
     drawPicture(layer, data);
     drawGiven(data?.inputs ?? []);
-    const said = data?.notes ?? [];
-    if (said.join("\n") !== noted) {
-      noted = said.join("\n");
-      notes.replaceChildren(...said.map((text) => el("p", {}, text)));
-    }
-    notes.hidden = !said.length;
+    notes.update(data?.notes, data?.run?.known);
     const rows = data?.run ? numbersOf(data) : [];
     const next = rows.map(([name]) => name).join();
     if (next !== names) {

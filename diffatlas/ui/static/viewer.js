@@ -16,6 +16,7 @@ import { createNumbers } from "./numbers.js";
 import { copyLinkButton, initPages, isHidden } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
+import { createRunNotes } from "./run_notes.js";
 import { BUSY, SPACES, sentence } from "./state.js";
 import { createStore } from "./store.js";
 import { createTabs } from "./tabs.js";
@@ -205,7 +206,7 @@ function layout(tabs, copy, python, note) {
   const table = el("dl", { class: "da-numbers" });
   const whose = el("p", { class: "da-whose", hidden: "" });
   const given = el("div", { class: "da-run-given" });
-  const notes = el("div", { class: "da-run-notes", hidden: "" });
+  const notes = createRunNotes("field-prompt");
   const layers = el("div", { class: "da-layers" });
   const compare = el("div", { class: "da-compare" });
   const exports = el("div", { class: "da-exports" });
@@ -226,7 +227,7 @@ function layout(tabs, copy, python, note) {
       "div",
       { class: "da-pair" },
       section("layers", "Layers", layers),
-      section("image", "Image", whose, picture, table, given, notes),
+      section("image", "Image", whose, picture, table, given, notes.node),
       section("exports", "Export", exports),
     ),
     section("compare", "Compare", compare),
