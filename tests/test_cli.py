@@ -54,6 +54,19 @@ def test_trace_writes_the_run_and_says_where(model, tmp_path, capsys):
     assert np.array_equal(np.asarray(Image.open(out / "images" / "image_00.png")), run.images[0])
 
 
+def test_trace_says_in_a_line_what_the_model_does_not_read(model, library, capfd):
+    """And nothing of it besides: diffusers and transformers would warn in several."""
+    prompt = "a" * 75 + "bcd"
+    assert cli.run(["trace", prompt, "--model", model, "--seed", "7", "--steps", "2"]) == 0
+    said = capfd.readouterr().err
+    assert " ".join(said.split()) == "The model read 77 tokens of the prompt; it did not read: “bcd”."
+    (info,) = Library().list()
+    assert Library().open(info.id).provenance["prompt"]["cut"][0]["text"] == "bcd"
+    # From the library it is said again.
+    assert cli.run(["trace", prompt, "--model", model, "--seed", "7", "--steps", "2"]) == 0
+    assert "did not read: “bcd”." in " ".join(capfd.readouterr().err.split())
+
+
 def test_trace_without_out_goes_to_the_library(model, library, capsys):
     assert trace(model, "--previews", "off") == 0
     info = Library().list()[0]

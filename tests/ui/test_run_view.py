@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,18 @@ def test_totals_of_a_stopped_run(path):
     assert len(view.value()["steps"]) == 4
     ends = np.linalg.norm((path[1:5] - path[4]).reshape(4, -1).astype(float), axis=1)
     assert view.value()["final"]["distance_to_end"] == pytest.approx(ends, rel=1e-5)
+
+
+def test_what_is_not_read_is_said_from_the_start_to_the_end(path):
+    view = RunView("a cat", "Shapes", "visitor")
+    prompt = {"unknown": [{"of": "prompt", "words": ["cat"]}], "known": {"shapes": ["star", "ring"]}}
+    first, *rest = events(path)
+    view.add(replace(first, provenance={"device": "cpu", "prompt": prompt}))
+    said = ["The model was never taught: cat."]
+    assert (view.value()["notes"], view.value()["run"]["known"]) == (said, [("shapes", ["star", "ring"])])
+    for event in (*rest, Finished("complete", 0.5, [], {"previews": "No VAE."})):
+        view.add(event)
+    assert view.value()["notes"] == [*said, "Not recorded: previews. No VAE."]
 
 
 def test_what_only_the_end_tells_is_not_told_before(path):
