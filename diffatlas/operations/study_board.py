@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,11 +28,15 @@ class StudyChanged:
 
 @dataclass(frozen=True)
 class CellBegan:
-    """A cell runs, or runs again. Without a run id and a number of steps where the backend shows no steps."""
+    """A cell runs, or runs again. Without a run id and a number of steps where the backend shows no steps.
+
+    ``prompt``: what is not read of its prompts, as ``provenance["prompt"]`` of its run says.
+    """
 
     key: str
     run_id: str | None = None
     total: int | None = None
+    prompt: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

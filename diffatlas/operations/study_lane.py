@@ -258,7 +258,8 @@ class LaneRun:
             batched = "batch" in event.provenance
             self._board.change(key, status="running", run_id=now.run_id, cached=now.cached, batched=batched)
             self._say("running", self._note)
-            self._board.put(CellBegan(key, event.run_id, event.total_steps))
+            unread = event.provenance.get("prompt") or {}
+            self._board.put(CellBegan(key, event.run_id, event.total_steps, unread))
         elif isinstance(event, Step):
             preview = None if event.preview is None else event.preview[0]
             self._board.put(CellStep(key, event.index, now.total, preview))

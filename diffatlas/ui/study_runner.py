@@ -20,7 +20,7 @@ from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.sessions import Sessions, Turns
-from diffatlas.ui.study_services import Running, images_of
+from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import TurnedBackend
 
 log = logging.getLogger("diffatlas")
@@ -66,7 +66,8 @@ class StudyRunner:
         view = StudyView(visitor)
         try:
             study = library.studies.open(str(study_id))
-            view = StudyView(visitor, stored_value(study, images_of(study, library), visitor))
+            images, prompts = images_of(study, library), prompts_of(study, library)
+            view = StudyView(visitor, stored_value(study, images, prompts, visitor))
             capture = Capture.from_dict(study.spec.get("capture") or {})
             if self._libraries.shared:
                 for cell in study.cells:

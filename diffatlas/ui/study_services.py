@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class StudyServices(RunServices):
     def study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return a stored study as the live one was shown."""
         library, study = self._open(visitor, asked)
-        return stored_value(study, images_of(study, library), visitor)
+        return stored_value(study, images_of(study, library), prompts_of(study, library), visitor)
 
     def rename_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Give a study another title."""
@@ -228,6 +229,17 @@ def images_of(study: Study, library: Library, only: Any = None) -> dict[str, np.
             picture = image_of(study, cell, library)
             if picture is not None:
                 found[cell.key] = picture
+    return found
+
+
+def prompts_of(study: Study, library: Library) -> dict[str, Any]:
+    """Return what the runs of a study's cells did not read of their prompts, by key, where there is something."""
+    found = {}
+    for cell in study.cells:
+        with suppress(DiffAtlasError):
+            prompt = library.open(cell.run_id).provenance.get("prompt") if cell.run_id else None
+            if prompt:
+                found[cell.key] = prompt
     return found
 
 

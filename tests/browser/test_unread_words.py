@@ -98,3 +98,17 @@ def test_the_attention_page_says_it_too(page):
     notes.get_by_role("button", name="heart", exact=True).click()
     assert page.input_value("#attention-prompt textarea") == "a photo of a dog heart"
     assert page.problems == []
+
+
+def test_a_sweep_says_it_above_its_frames(page):
+    page.click(".da-nav [data-page=sweep]")
+    for field, value in (("prompt", "a photo of a bird"), ("num_inference_steps", "3"), ("values", "1, 3")):
+        page.fill(f"#sweep-{field} :is(input, textarea)", value)
+    page.click("#sweep-run")
+    page.wait_for_selector(".da-study[data-operation=sweep][data-status=complete]")
+    notes = page.locator(".da-study[data-operation=sweep] .da-run-notes")
+    assert notes.locator("> p").all_inner_texts() == ["The model was never taught: bird."]
+    notes.locator("summary").click()
+    notes.get_by_role("button", name="diamond", exact=True).click()
+    assert page.input_value("#sweep-prompt textarea") == "a photo of a bird diamond"
+    assert page.problems == []

@@ -14,9 +14,11 @@ from diffatlas.operations.measure_sweep import measure_sweep
 from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.projections import Projections
+from diffatlas.operations.study import StudyChanged
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.ui.components.study_form import FIRST_VALUES, own_value, to_lanes
+from diffatlas.ui.components.study_view import StudyView
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.sessions import Turns
@@ -209,3 +211,32 @@ def test_a_lane_that_cannot_be_read_is_refused(lanes):
     with pytest.raises(InvalidParams) as caught:
         to_lanes(lanes)
     assert caught.value.field == "lanes"
+
+
+def test_what_is_not_read_of_a_prompt_is_said_live_and_of_the_stored_study(room):
+    asked = plan_sweep(BASE.replace(prompt="a photo of a cat"), "guidance_scale", "1, 6")
+    values = list(room.runner.run(room.visitor, "tab", lambda: (asked, CAPTURE), reuse=True))
+    said = ["The model was never taught: cat."]
+    begun = next(value for value in values if any(cell["run"] for cell in value["cells"].values()))
+    assert (begun["status"], begun["notes"]) == ("running", said)
+    assert values[0]["notes"] == []
+    stored = room.ask("study", id=values[-1]["study"]["id"])
+    assert stored["notes"] == values[-1]["notes"] == said
+    assert "star" in dict(stored["known"])["shapes"]
+    assert room.ask("study", id=room.id)["notes"] == []
+
+
+def test_what_only_one_lane_does_not_read_is_said_under_its_name():
+    asked = plan_sweep(BASE, "guidance_scale", "1, 6", lanes=to_lanes(["scheduler=euler"]))
+    view = StudyView("visitor")
+    view.add(StudyChanged(asked))
+    first, *_, last = (cell.key for cell in asked.cells)
+    view.unread(first, {"unknown": [{"of": "prompt", "words": ["cat"]}]})
+    assert view.value()["notes"] == [f"{asked.lanes[0].name}: The model was never taught: cat."]
+    view.unread(last, {"unknown": [{"of": "prompt", "words": ["cat"]}]})
+    assert view.value()["notes"] == ["The model was never taught: cat."]
+    for number, cell in enumerate(asked.cells):
+        view.unread(
+            cell.key, {"unknown": [{"of": "prompt", "words": [f"cat{k}" for k in range(number + 1)]}]}
+        )
+    assert len(view.value()["notes"]) == len(asked.cells) == 4

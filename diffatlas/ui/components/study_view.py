@@ -7,8 +7,10 @@ The value only ever grows while a study runs, because Gradio sends the differenc
     message    what is being done, while loading
     ahead      how many runs come first, while waiting
     study      what was asked: id, operation, title, created, spec, lanes, columns, rows, cells
-    cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error
+    cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error, unread
     lanes      by key: status, message
+    notes      sentences: what the models do not read of the prompts
+    known      [kind, words] that a model was taught, where a prompt had others
     error      {field, message} or null
 """
 
@@ -22,6 +24,7 @@ import numpy as np
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.export.code import study_code
+from diffatlas.export import told
 from diffatlas.export.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
@@ -38,8 +41,12 @@ IDLE: dict[str, Any] = {
     "study": None,
     "cells": {},
     "lanes": {},
+    "notes": [],
+    "known": [],
     "error": None,
 }
+#: So many notes are told before the rest is counted: the prompts of the cells may all differ.
+MOST_NOTES = 6
 
 
 class StudyView:
@@ -77,6 +84,7 @@ class StudyView:
             self._take(event.study)
         elif isinstance(event, CellBegan):
             self._cell(event.key, status="running", run=event.run_id, total=event.total, step=0, error=None)
+            self.unread(event.key, event.prompt)
         elif isinstance(event, CellStep):
             changes: dict[str, Any] = {"step": event.index + 1, "total": event.total}
             if event.preview is not None:
@@ -89,6 +97,29 @@ class StudyView:
         elif isinstance(event, LaneChanged):
             lanes = {**self._value["lanes"], event.key: {"status": event.status, "message": event.message}}
             self._set(lanes=lanes)
+
+    def unread(self, key: str, prompt: Any) -> None:
+        """Take in what is not read of a cell's prompts, as ``provenance["prompt"]`` of its run says."""
+        self._cell(key, unread=told.unread({"prompt": prompt}))
+        self._set(notes=self._notes(), known=self._value["known"] or told.known_words({"prompt": prompt}))
+
+    def _notes(self) -> list[str]:
+        """Return the sentences of all cells, each once; under a lane's name where it is not of all lanes."""
+        study, cells = self._value["study"], self._value["cells"]
+        if study is None:
+            return []
+        by_lane: dict[str, list[str]] = {lane["name"]: [] for lane in study["lanes"]}
+        names = {lane["key"]: lane["name"] for lane in study["lanes"]}
+        for cell in study["cells"]:
+            by_lane[names[cell["lane"]]] += cells.get(cell["key"], BLANK)["unread"]
+        notes = [
+            sentence if all(sentence in said for said in by_lane.values()) else f"{name}: {sentence}"
+            for name, own in by_lane.items()
+            for sentence in own
+        ]
+        distinct = list(dict.fromkeys(notes))
+        more = len(distinct) - MOST_NOTES
+        return [*distinct[:MOST_NOTES], *([f"And {more} more, each in its own run."] if more > 0 else [])]
 
     def _take(self, study: Study) -> None:
         known = self._value["cells"]
@@ -117,6 +148,7 @@ BLANK: dict[str, Any] = {
     "batched": False,
     "seconds": None,
     "error": None,
+    "unread": [],
 }
 NO_LANE = {"status": "waiting", "message": ""}
 
@@ -183,10 +215,17 @@ def study_fields(study: Study) -> dict[str, Any]:
     }
 
 
-def stored_value(study: Study, images: Mapping[str, np.ndarray], visitor: str) -> dict[str, Any]:
-    """Return a stored study as a live one would show it at its end; ``images`` are pixels by cell."""
+def stored_value(
+    study: Study, images: Mapping[str, np.ndarray], prompts: Mapping[str, Any], visitor: str
+) -> dict[str, Any]:
+    """Return a stored study as a live one would show it at its end.
+
+    images: pixels by cell. prompts: ``provenance["prompt"]`` of their runs, by cell.
+    """
     view = StudyView(visitor)
     view.add(StudyChanged(study))
     for key, pixels in images.items():
         view.add(CellEnded(key, study.cell(key), pixels))
+    for key, prompt in prompts.items():
+        view.unread(key, prompt)
     return {**view.value(), "request": f"stored-{study.id}"}

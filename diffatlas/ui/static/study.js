@@ -10,6 +10,7 @@ import { createInspector } from "./inspector.js";
 import { copyLinkButton, initPages, isHidden, linkedStudy, linkToStudy } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
+import { createRunNotes } from "./run_notes.js";
 import { SPACES } from "./state.js";
 import { createAgreement } from "./study_agreement.js";
 import { createBasins } from "./study_basins.js";
@@ -111,6 +112,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     picks.update(state);
     updateStage();
     lanes.update(state);
+    parts.notes.update(value.notes, value.known);
     chosen.update(state);
     table.update(state);
     exports.update(state);
@@ -272,6 +274,7 @@ function layout(operation, tabs, copy, python) {
   const headline = el("p", { class: "da-headline", dir: "auto", "data-begin": begin });
   const back = el("button", { type: "button", class: "da-plain", hidden: "" }, "Back to what runs");
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const notes = createRunNotes(`${operation}-prompt`);
   const runs = el("p", { class: "da-caption da-study-runs", role: "status", hidden: "" });
   const agreementBox = section("agreement", "Agreement between lanes", own.agreement);
   const summary = (head, about) => el("summary", {}, el("span", { class: "da-deep-head" }, head), el("span", { class: "da-deep-about" }, about));
@@ -282,6 +285,7 @@ function layout(operation, tabs, copy, python) {
     { class: "da-viewer da-study", "data-operation": operation },
     el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, back, copy, python)),
     problem,
+    notes.node,
     own.lanes,
     tabs.node,
     tabs.caption,
@@ -294,7 +298,7 @@ function layout(operation, tabs, copy, python) {
     deep,
     shelf,
   );
-  return { root, panels, ...own, curves, status, headline, back, problem, runs, agreementBox, deep, shelf };
+  return { root, panels, ...own, curves, status, headline, back, problem, notes, runs, agreementBox, deep, shelf };
 }
 
 // The views that are shared with the Trajectory page have their classes from there.
