@@ -165,6 +165,19 @@ def test_a_cell_can_be_run_again_out_of_the_library(room):
     assert values[-1]["cells"]["a-0-0"]["image"]
 
 
+def test_what_is_not_read_of_a_prompt_is_said_live_and_of_the_stored_study(room):
+    asked = plan_sweep(BASE.replace(prompt="a photo of a cat"), "guidance_scale", "1, 6")
+    values = list(room.runner.run(room.visitor, "tab", lambda: (asked, CAPTURE), reuse=True))
+    said = ["The model was never taught: cat."]
+    begun = next(value for value in values if any(cell["run"] for cell in value["cells"].values()))
+    assert (begun["status"], begun["notes"]) == ("running", said)
+    assert values[0]["notes"] == []
+    stored = room.ask("study", id=values[-1]["study"]["id"])
+    assert stored["notes"] == values[-1]["notes"] == said
+    assert "star" in dict(stored["known"])["shapes"]
+    assert room.ask("study", id=room.id)["notes"] == []
+
+
 def test_studies_are_listed_renamed_and_forgotten(room):
     study = plan_neighbourhood(BASE, "perturb", k=1, radius=0.5)
     list(room.runner.run(room.visitor, "tab", lambda: (study, CAPTURE), reuse=True))
@@ -211,19 +224,6 @@ def test_a_lane_that_cannot_be_read_is_refused(lanes):
     with pytest.raises(InvalidParams) as caught:
         to_lanes(lanes)
     assert caught.value.field == "lanes"
-
-
-def test_what_is_not_read_of_a_prompt_is_said_live_and_of_the_stored_study(room):
-    asked = plan_sweep(BASE.replace(prompt="a photo of a cat"), "guidance_scale", "1, 6")
-    values = list(room.runner.run(room.visitor, "tab", lambda: (asked, CAPTURE), reuse=True))
-    said = ["The model was never taught: cat."]
-    begun = next(value for value in values if any(cell["run"] for cell in value["cells"].values()))
-    assert (begun["status"], begun["notes"]) == ("running", said)
-    assert values[0]["notes"] == []
-    stored = room.ask("study", id=values[-1]["study"]["id"])
-    assert stored["notes"] == values[-1]["notes"] == said
-    assert "star" in dict(stored["known"])["shapes"]
-    assert room.ask("study", id=room.id)["notes"] == []
 
 
 def test_what_only_one_lane_does_not_read_is_said_under_its_name():
