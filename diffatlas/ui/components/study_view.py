@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
-from diffatlas.export.code import study_code
 from diffatlas.export import told
+from diffatlas.export.code import study_code
 from diffatlas.export.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
