@@ -1,7 +1,8 @@
 """What does a run through the app cost, against the same run in the shell, and how much is sent a step?
 
 The app runs in a process of its own, its model loaded; the shell's run is the one of ``diffatlas trace``, recorded to
-disk, its model loaded too. Runs alternate; each round gives one ratio of wall time. Run from the project's root::
+disk, its model loaded too. Runs alternate; each round gives one ratio of wall time. Every run is checked: it is
+complete, made all its steps, and did not come out of the library. Run from the project's root::
 
     python -m benchmarks.app_stream
 """
@@ -23,9 +24,16 @@ from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 PROMPT = "a red circle to the left of a blue square"
 STEPS, SEED, GUIDANCE = 30, 7, 3.0
-#: The inputs of the endpoint "/trace", as the page sends them: model, prompt, negative prompt, seed, steps, guidance,
-#: size, scheduler, previews, preview decoder, runs, what becomes of the seed, and whether to run what the library has.
-INPUTS = ["shapes", PROMPT, "", SEED, STEPS, GUIDANCE, "64x64", "", "every", "linear", 1, "keep", True]
+#: Of the endpoint "/trace", what is not left at its default; "again" runs what the library has already.
+ASKED = {
+    "model": "shapes",
+    "prompt": PROMPT,
+    "seed": SEED,
+    "steps": STEPS,
+    "guidance": GUIDANCE,
+    "preview_decoder": "linear",
+    "again": True,
+}
 
 
 def shell_run(folder: Path) -> Callable[[], None]:
@@ -50,10 +58,28 @@ def client_run(address: str) -> Callable[[], None]:
     client = Client(address, verbose=False)
 
     def run() -> None:
-        last = list(client.submit(*INPUTS, api_name="/trace"))[-1]
-        assert last["status"] == "complete", last["status"]
+        check(list(client.submit(**ASKED, api_name="/trace"))[-1])
 
     return run
+
+
+def check(value: dict[str, Any]) -> None:
+    """Raise RuntimeError unless the last value of a run is that of a complete one, made for it."""
+    if value["status"] != "complete" or len(value["steps"]) != STEPS or value["cached"]:
+        told = value["error"] or ("it came out of the library" if value["cached"] else "")
+        raise RuntimeError(f"The run is {value['status']} after {len(value['steps'])} steps: {told}")
+
+
+def inputs_of(address: str) -> list[Any]:
+    """Return all inputs of "/trace" in their order: those of `ASKED`, the others at their defaults."""
+    import httpx
+
+    info = httpx.get(f"{address}gradio_api/info", timeout=60).json()
+    parameters = info["named_endpoints"]["/trace"]["parameters"]
+    unknown = set(ASKED) - {one["parameter_name"] for one in parameters}
+    if unknown:
+        raise RuntimeError(f"The endpoint has no {', '.join(sorted(unknown))}.")
+    return [ASKED.get(one["parameter_name"], one.get("parameter_default")) for one in parameters]
 
 
 def sent_bytes(address: str) -> tuple[int, int]:
@@ -63,7 +89,7 @@ def sent_bytes(address: str) -> tuple[int, int]:
     config = httpx.get(f"{address}config", timeout=30).json()
     index = next(d["id"] for d in config["dependencies"] if d["api_name"] == "trace")
     session = "benchmark"
-    body = {"data": INPUTS, "fn_index": index, "session_hash": session}
+    body = {"data": inputs_of(address), "fn_index": index, "session_hash": session}
     httpx.post(f"{address}gradio_api/queue/join", json=body, timeout=30).raise_for_status()
     growing = 0
     with httpx.stream(
@@ -72,8 +98,11 @@ def sent_bytes(address: str) -> tuple[int, int]:
         for line in reply.iter_lines():
             if not line.startswith("data:"):
                 continue
-            kind = json.loads(line[5:])["msg"]
-            if kind == "process_completed":
+            message = json.loads(line[5:])
+            if message["msg"] == "process_completed":
+                if not message["success"]:
+                    raise RuntimeError(f"The run failed: {message['output']}")
+                check(message["output"]["data"][0])
                 return growing, len(line)
             growing += len(line) + 2
     raise RuntimeError("The stream ended before the run did.")
@@ -95,11 +124,17 @@ def browser_run(address: str) -> Iterator[Callable[[], None] | None]:
         page.goto(address)
         page.fill("#field-prompt :is(input, textarea)", PROMPT)
         page.fill("#field-seed input", str(SEED))
+        page.fill("#field-num_inference_steps input", str(STEPS))
+        page.click(".da-page-trajectory .da-fold:not(.da-from-picture) > button")
+        page.check("#field-again input")
 
         def run() -> None:
             page.click("#field-run")
             for status in ("running", "complete"):
                 page.wait_for_selector(f".da-viewer[data-status={status}]", timeout=120_000)
+            frames, told = page.locator(".da-film .da-shot img").count(), page.inner_text(".da-status")
+            if frames != STEPS or "library" in told:
+                raise RuntimeError(f"The page shows {frames} frames of {STEPS}: {told}")
 
         yield run
         browser.close()
