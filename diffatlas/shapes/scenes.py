@@ -187,7 +187,7 @@ def words_by_kind() -> dict[str, list[str]]:
         "relations": [*relations, *(r.removeprefix("to the ") for r in relations if r.startswith("to the "))],
         "negation": ["without", "and no", "that is not"],
         "backgrounds": [f"on a {name} background" for name in BACKGROUNDS],
-        "between them": ["a", "an", "and", "a photo of"],
+        "others": ["a", "an", "and", "a photo of"],
     }
 
 
