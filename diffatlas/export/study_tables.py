@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.export.study_numbers import cell_numbers, number_names
-from diffatlas.export.tables import text_cell
+from diffatlas.export.tables import ASKED, asked_of, written
 from diffatlas.library import format as layout
 from diffatlas.library.study import Cell, Study
 
@@ -33,21 +33,7 @@ COLUMNS = (
     "cached",
     "batched",
     "seconds",
-    "model",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_method",
-    "guidance_options",
-    "scheduler",
-    "width",
-    "height",
-    "noise_kind",
-    "noise_seed",
-    "noise_amount",
-    "noise_step",
+    *ASKED,
     "error",
 )
 
@@ -64,7 +50,7 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
     writer.writerow((*COLUMNS, *names))
     for cell in study.cells:
         known = {**_asked(study, cell), **numbers[cell.key]}
-        writer.writerow([_written(known.get(name)) for name in (*COLUMNS, *names)])
+        writer.writerow([written(known.get(name)) for name in (*COLUMNS, *names)])
     return text.getvalue().encode()
 
 
@@ -109,10 +95,8 @@ def _params(cell: Cell) -> dict[str, Any]:
 
 def _asked(study: Study, cell: Cell) -> dict[str, Any]:
     lane = next((lane for lane in study.lanes if lane.key == cell.lane), None)
-    params, noise = cell.params, cell.params.noise
     return {
-        **vars(params),
-        "guidance_options": " ".join(f"{k}={v!r}" for k, v in (params.guidance_options or {}).items()),
+        **asked_of(cell.params),
         "lane": cell.lane,
         "lane_name": lane and lane.name,
         "backend": lane and lane.backend,
@@ -126,22 +110,8 @@ def _asked(study: Study, cell: Cell) -> dict[str, Any]:
         "cached": cell.cached,
         "batched": cell.batched,
         "seconds": cell.seconds,
-        "noise_kind": noise and noise.kind,
-        "noise_seed": noise and noise.seed,
-        "noise_amount": noise and noise.amount,
-        "noise_step": noise and noise.step,
         "error": (cell.error or {}).get("message"),
     }
-
-
-def _written(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return repr(value) if math.isfinite(value) else ""
-    return str(value) if isinstance(value, int) else text_cell(str(value))
 
 
 def _finite(value: Any) -> Any:

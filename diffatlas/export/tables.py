@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv as csv_writer
 import io
+import json as json_writer
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,8 +15,34 @@ from diffatlas.export import measured
 from diffatlas.export.measured import METRICS, finite
 from diffatlas.export.named import Named, plain
 from diffatlas.library import format as layout
+from diffatlas.params import GenerationParams
 
-COLUMNS = ("layer", "run", "step", "timestep", "sigma", *METRICS)
+#: What was asked of a run: each field of `GenerationParams`, the noise in four.
+ASKED = (
+    "model",
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "guidance_method",
+    "guidance_options",
+    "scheduler",
+    "width",
+    "height",
+    "noise_kind",
+    "noise_seed",
+    "noise_amount",
+    "noise_step",
+    "num_images_per_prompt",
+    "variant",
+    "revision",
+    "subfolder",
+    "loras",
+    "extra",
+    "inputs",
+)
+COLUMNS = ("layer", "run", "step", "timestep", "sigma", *METRICS, *ASKED)
 FORMAT = "diffusion-atlas/layers"
 VERSION = 1
 #: A cell that begins so is read as a formula by some spreadsheet.
@@ -22,7 +50,7 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
 
 def csv(runs: Sequence[Named]) -> bytes:
-    """Return a UTF-8 CSV (RFC 4180) grouped by layer: a row per state, step 0 the noise x_T.
+    """Return a UTF-8 CSV (RFC 4180) grouped by layer: a row per state, step 0 the noise x_T, with what was asked.
 
     Numbers are written in full, as Python's shortest spelling that reads back to the same float64; a value that
     is unknown is an empty cell. A name that a spreadsheet would read as a formula gets an apostrophe before it.
@@ -32,10 +60,11 @@ def csv(runs: Sequence[Named]) -> bytes:
     writer.writerow(COLUMNS)
     for entry in runs:
         name, run_id = text_cell(entry.name), text_cell(entry.run.id)
+        asked = [written(value) for value in asked_of(entry.run.params).values()]
         for state in measured.states(entry.run):
             values = (state.timestep, state.sigma, *(state.metrics[metric] for metric in METRICS))
             writer.writerow(
-                (name, run_id, state.step, *("" if v is None else repr(float(v)) for v in values))
+                (name, run_id, state.step, *("" if v is None else repr(float(v)) for v in values), *asked)
             )
     return text.getvalue().encode()
 
@@ -85,6 +114,37 @@ def _layer(entry: Named) -> dict[str, Any]:
             for state in measured.states(entry.run, path)
         ],
     }
+
+
+def asked_of(params: GenerationParams) -> dict[str, Any]:
+    """Return what was asked of a run by the names of `ASKED`; None where it was not asked for.
+
+    Options are "eta=0.5 norm=10.0", further arguments JSON; of pictures there is the name and the SHA-256.
+    """
+    noise = params.noise
+    return {
+        **{name: getattr(params, name, None) for name in ASKED},
+        "guidance_options": " ".join(f"{k}={v!r}" for k, v in (params.guidance_options or {}).items())
+        or None,
+        "noise_kind": noise and noise.kind,
+        "noise_seed": noise and noise.seed,
+        "noise_amount": noise and noise.amount,
+        "noise_step": noise and noise.step,
+        "loras": "; ".join(f"{lora.path} at {lora.weight!r}" for lora in params.loras) or None,
+        "extra": json_writer.dumps(dict(params.extra), ensure_ascii=False) if params.extra else None,
+        "inputs": "; ".join(f"{one.name} {one.sha256}" for one in params.inputs) or None,
+    }
+
+
+def written(value: Any) -> str:
+    """Return a value as a cell: numbers in full, what is unknown empty, and no text that could be a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    return str(value) if isinstance(value, int) else text_cell(str(value))
 
 
 def text_cell(text: str) -> str:

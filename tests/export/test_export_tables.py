@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import json
 from dataclasses import replace
@@ -8,6 +9,8 @@ import pytest
 
 from diffatlas.export import tables
 from diffatlas.export.named import Named
+from diffatlas.inputs import ImageInput
+from diffatlas.params import GenerationParams, Lora, Noise
 
 
 def rows(runs):
@@ -60,10 +63,34 @@ def test_metrics_that_were_not_stored_are_computed(layers):
     run = layers[0].run
     bare = replace(run, steps=tuple(replace(s, metrics={}) for s in run.steps))
     for found, stored in zip(rows([Named("a", bare)]), rows([Named("a", run)]), strict=True):
-        for name in tables.COLUMNS[2:]:
+        for name in tables.COLUMNS[2 : -len(tables.ASKED)]:
             assert bool(found[name]) == bool(stored[name]), name
             if found[name]:
                 assert float(found[name]) == pytest.approx(float(stored[name]), rel=1e-12, abs=1e-12), name
+
+
+def test_csv_carries_every_parameter(run):
+    """Each field of a request is in a row, read back here from its cells."""
+    inputs = (ImageInput("image", "ab" * 32, "RGB", 64, 64),)
+    asked = GenerationParams(
+        model="user/name", prompt="=a \n circle", negative_prompt="grey", seed=2**62, num_inference_steps=7,
+        guidance_scale=7.25, width=64, height=96, scheduler="euler", num_images_per_prompt=2, variant="fp16",
+        revision="main", subfolder="inner", loras=(Lora("user/ink", 0.5),), guidance_method="apg",
+        guidance_options={"eta": 0.5}, noise=Noise("perturb", 4, 0.27, 3), extra={"strength": 0.6}, inputs=inputs,
+    )  # fmt: skip
+    fields = {field.name for field in dataclasses.fields(GenerationParams)}
+    assert fields - set(tables.ASKED) == {"noise"}
+    row = rows([Named("a", replace(run, params=asked))])[3]
+    assert all(row[name] for name in tables.ASKED)
+    for name in fields - {"noise", "loras", "guidance_options", "extra", "inputs", "prompt"}:
+        assert row[name] == str(getattr(asked, name)), name
+    assert row["prompt"] == "'=a circle"
+    kind, seed, amount, step = (row[f"noise_{name}"] for name in ("kind", "seed", "amount", "step"))
+    assert Noise(kind, int(seed), float(amount), int(step)) == asked.noise
+    assert (row["loras"], row["guidance_options"]) == ("user/ink at 0.5", "eta=0.5")
+    assert (json.loads(row["extra"]), row["inputs"]) == (asked.extra, f"image {inputs[0].sha256}")
+    plain = rows([Named("a", run)])[0]
+    assert (plain["loras"], plain["noise_seed"], plain["seed"]) == ("", "", str(run.params.seed))
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r\n=1", "\u202e=1", "＝1"])
