@@ -193,9 +193,10 @@ def _keep(chosen: chosen_model.Chosen) -> Any:
 def wire_run(form: Any, run: Callable[..., Any], view: Any, sessions: Sessions, name: str) -> None:
     """Let the form's Run call ``run`` and show what it yields in ``view``; the seed moves on after it."""
 
-    def next_seed(seed: float | None, request: gr.Request) -> float | int | None:
+    def next_seed(request: gr.Request) -> Any:
         following = sessions.next_seed(request.session_hash)
-        return seed if following is None else following
+        # Left alone where it stays: by now the visitor may have typed another.
+        return gr.skip() if following is None else following
 
     gr.on(
         form.submits,
@@ -206,4 +207,4 @@ def wire_run(form: Any, run: Callable[..., Any], view: Any, sessions: Sessions, 
         trigger_mode="once",
         show_progress="hidden",
         concurrency_limit=MAX_WAITING,
-    ).then(next_seed, form.seed, form.seed, **PRIVATE)
+    ).then(next_seed, None, form.seed, **PRIVATE)

@@ -13,7 +13,10 @@ EDITOR = "#field-inputs"
 
 def paint(page: Any) -> None:
     """Paint over the middle of the picture."""
-    box = page.locator(f"{EDITOR} canvas").first.bounding_box()
+    canvas = page.locator(f"{EDITOR} canvas").first
+    # Run and Stop lie over the foot of the window.
+    canvas.evaluate("node => node.scrollIntoView({ block: 'center' })")
+    box = canvas.bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x - 20, y)
     page.mouse.down()
