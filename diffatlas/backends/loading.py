@@ -11,7 +11,7 @@ from typing import Any
 
 from diffatlas.backends import model_info, single_file
 from diffatlas.backends.model_info import ModelInfo, ModelSource
-from diffatlas.backends.parts import FolderParts, Parts, PipeParts, class_of_diffusers
+from diffatlas.backends.parts import FolderParts, Parts, PipeParts, class_of_diffusers, whole_diffusers
 from diffatlas.backends.weights import Weights, find_weights, variant_of
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import environment, in_memory
@@ -234,8 +234,7 @@ def pipeline_class(info: ModelInfo) -> type:
     Raises `ModelLoadError` where this version of diffusers has none of the name, `CapabilityError` where it does not
     go from text to image.
     """
-    import diffusers
-
+    diffusers = whole_diffusers()
     cls = class_of_diffusers(info.pipeline)
     if not (inspect.isclass(cls) and issubclass(cls, diffusers.DiffusionPipeline)):
         raise ModelLoadError(
@@ -256,9 +255,9 @@ def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
     """Load one component from the files of its variant."""
     import importlib
 
-    import diffusers
     import torch
 
+    diffusers = whole_diffusers()
     library = part.library
     if library not in ("diffusers", "transformers") and hasattr(diffusers.pipelines, library):
         library = f"diffusers.pipelines.{library}"

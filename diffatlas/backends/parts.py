@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -89,14 +90,24 @@ class PipeParts:
         return {**plain(config), "_class_name": type(part).__name__}
 
 
+def whole_diffusers() -> Any:
+    """Import diffusers and return it.
+
+    Its module puts another in its place when it has been imported. A thread that waits for another's import of it is
+    given the one of before by the ``import`` statement, which has none of its classes.
+    """
+    import diffusers  # noqa: F401
+
+    return sys.modules["diffusers"]
+
+
 def class_of_diffusers(name: str) -> type | None:
     """Return a class that diffusers exports; None where this version has none of the name.
 
     diffusers imports a class when it is first asked for. While another thread is importing what belongs to it, it can
     look as if there were none: then it is asked again.
     """
-    import diffusers
-
+    diffusers = whole_diffusers()
     until = time.monotonic() + IMPORT_SECONDS
     while (found := getattr(diffusers, name, None)) is None:
         if name not in dir(diffusers) or time.monotonic() > until:

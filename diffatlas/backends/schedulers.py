@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffatlas.backends.parts import whole_diffusers
 from diffatlas.errors import SchedulerMismatch
 
 DIFFUSION = frozenset({"epsilon", "v_prediction"})
@@ -157,8 +158,7 @@ def build(own: Any, name: str) -> Any:
     """Return a fresh scheduler for one run; ``own`` (the pipeline's) is read, never changed."""
     import inspect
 
-    import diffusers
-
+    diffusers = whole_diffusers()
     config = {**own.config, "_class_name": type(own).__name__}
     if name == own_name(config):
         # With what somebody has changed of it by hand.

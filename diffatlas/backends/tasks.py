@@ -18,7 +18,7 @@ from typing import Any
 
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
-from diffatlas.backends.parts import Parts
+from diffatlas.backends.parts import Parts, whole_diffusers
 from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.inputs import ImageInput
@@ -197,14 +197,12 @@ def _without(params: GenerationParams, parts: Parts, info: ModelInfo) -> Generat
 
 def on(loaded: Loaded, params: GenerationParams) -> Loaded:
     """Return what runs a fitted request: the same components in the pipeline of its task, where it has one."""
-    import diffusers
-
     names = frozenset(one.name for one in params.inputs)
     if not names or _takes(type(loaded.pipe), names):
         return loaded
     # The constructors of some pipelines change the scheduler that they are given.
     scheduler = copy.deepcopy(loaded.pipe.scheduler)
-    pipe = getattr(diffusers, TASKS[names][1]).from_pipe(loaded.pipe, scheduler=scheduler)
+    pipe = getattr(whole_diffusers(), TASKS[names][1]).from_pipe(loaded.pipe, scheduler=scheduler)
     pipe.set_progress_bar_config(**getattr(loaded.pipe, "_progress_bar_config", {}))
     return replace(loaded, pipe=pipe)
 

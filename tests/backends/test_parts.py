@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from pathlib import Path
@@ -43,3 +44,23 @@ def test_a_class_that_another_thread_is_importing_is_waited_for(monkeypatch: pyt
     assert Importing.asked == 1  # What there is none of is not waited for.
     assert class_of_diffusers("Known") is int
     assert class_of_diffusers("Never") is None
+
+
+def test_a_class_is_found_while_another_thread_imports_diffusers():
+    """In a process of its own, because diffusers is imported once; at several moments of the other thread's import."""
+    script = """
+import sys, threading, time
+from diffatlas.backends import tasks
+from diffatlas.backends.model_info import find_source
+from diffatlas.backends.parts import FolderParts, class_of_diffusers
+parts = FolderParts(find_source("shapes").folder)
+other = threading.Thread(target=lambda: class_of_diffusers("DiffusionPipeline"))
+other.start()
+time.sleep(float(sys.argv[1]))
+print(parts.pipeline.__name__, tasks.picture_of(parts).task)
+other.join()
+"""
+    for moment in (0.2, 1.0, 2.5):
+        command = [sys.executable, "-c", script, str(moment)]
+        found = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+        assert found.stdout.split() == ["StableDiffusionPipeline", "image-to-image"], found.stderr
