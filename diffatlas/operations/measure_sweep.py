@@ -132,8 +132,6 @@ class SweepMeasures:
     lanes: Mapping[str, LaneMeasures]
     agreement: Sequence[LaneAgreement]
     definitions: Mapping[str, str]
-    #: By cell: what its image came to, beside that of the baseline.
-    captions: Mapping[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the measures in plain JSON types; None for what is not finite."""
@@ -191,24 +189,7 @@ def measure_sweep(study: Study, library: Library, encoder: Encoder | None = None
         lanes,
         agreement,
         DEFINITIONS,
-        _captions(cells, found, baseline),
     )
-
-
-def _captions(cells: Sequence[CellData], found: Mapping[str, CellMeasures], baseline: int) -> dict[str, str]:
-    """Return what the image of each cell came to, in a sentence: by it, and not by its setting, it is judged."""
-    bases = {(cell.lane, cell.row): found[cell.key] for cell in cells if cell.column == baseline}
-    captions = {}
-    for cell in cells:
-        own, base = found[cell.key], bases.get((cell.lane, cell.row))
-        if own.saturation is None or own.clipped is None:
-            continue
-        words = f"Measured: saturation {own.saturation:.3g}, clipped {own.clipped:.2%} of the channel values"
-        known = base is not None and base.saturation is not None and base.clipped is not None
-        if known and cell.column != baseline:
-            words += f"; at the baseline {base.saturation:.3g} and {base.clipped:.2%}"
-        captions[cell.key] = f"{words}."
-    return captions
 
 
 def _baseline(study: Study, cells: Sequence[CellData]) -> int:

@@ -168,10 +168,7 @@ def label_of(field: str, value: Any) -> str:
 
 
 def caption_of(field: str, value: Any, params: GenerationParams, backend: str = "local") -> str:
-    """Return what a value means, in plain English. ``params`` are those of the cell.
-
-    What it does to the image is not foretold: `diffatlas.operations.measure_sweep` measures that.
-    """
+    """Return what a value means, in plain English. ``params`` are those of the cell."""
     entry = hints(params.model, backend)
     if field == "guidance_scale":
         return _about_guidance(value, entry.guidance if entry else None, params.guidance_method)
@@ -206,19 +203,19 @@ def _about_guidance(g: float, own: float | None, method: str | None) -> str:
     usual = own or USUAL_GUIDANCE
     ratio = g / usual
     if ratio < 0.6:
-        return f"{times}, less than the usual {number(usual)}."
+        return f"{times}, less than the usual {number(usual)}: the prompt binds loosely."
     if ratio <= 1.5:
         near = "the usual value" if g == usual else f"near the usual {number(usual)}"
         return f"{times}, {near} for this model."
     if ratio <= 2.5:
-        return f"{times}, more than the usual {number(usual)}."
-    return f"{times}, far more than the usual {number(usual)}."
+        return f"{times}, more than the usual {number(usual)}: colours and contrast tend to rise."
+    return f"{times}, far more than the usual {number(usual)}: saturation and clipping are likely."
 
 
 def _about_steps(steps: int, usual: int) -> str:
     taken = f"The path from noise to image is taken in {_steps(steps)}"
     if steps < 0.6 * usual:
-        return f"{taken}, fewer than the usual {usual}: each is longer."
+        return f"{taken}, fewer than the usual {usual}: each is longer, and the error of each is larger."
     if steps <= 1.5 * usual:
         return (
             f"{taken}, {'the usual number' if steps == usual else f'near the usual {usual}'} for this model."

@@ -330,7 +330,7 @@ def test_the_form_that_pages_and_files_read(library: Library) -> None:
     making, *_ = random_sweep(library)
     data = json.loads(json.dumps(measure_sweep(making.study(), library).to_dict(), allow_nan=False))
     assert data.keys() == {
-        "baseline", "field", "values", "distances", "feature", "cells", "lanes", "agreement", "captions", "definitions",
+        "baseline", "field", "values", "distances", "feature", "cells", "lanes", "agreement", "definitions",
     }  # fmt: skip
     assert data["values"] == list(VALUES)
     assert {
@@ -373,17 +373,3 @@ def test_a_real_sweep(shapes_backend: Any, shapes_asked: Any, library: Library) 
     # All start from one noise, and one step is enough to part by 5% at nine times the pull.
     assert 1 <= found.cells["a-0-2"].parting <= 2
     assert found.cells["a-0-2"].drift["image"] > 0
-
-
-def test_what_an_image_came_to_is_said_once_it_is_measured(library: Library) -> None:
-    making, _, images = random_sweep(library, "a", 1)
-    found = measure_sweep(making.study(), library)
-    for key, pixels in images.items():
-        high, low = pixels.max(-1).astype(float), pixels.min(-1)
-        clipped = np.mean((pixels == 0) | (pixels == 255))
-        said = found.captions[key]
-        assert said.startswith(
-            f"Measured: saturation {((high - low) / high).mean():.3g}, clipped {clipped:.2%} of"
-        )
-        assert ("at the baseline" in said) is (making.study().cell(key).column != found.baseline)
-    assert json.loads(json.dumps(found.to_dict()))["captions"] == dict(found.captions)

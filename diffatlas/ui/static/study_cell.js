@@ -33,15 +33,13 @@ export function createChosen(root, { onOpen }) {
       shows,
     ].filter(Boolean);
     const image = now.image ?? now.preview;
-    const measured = state.measures?.captions?.[cell.key];
-    const words = [cell.caption, measured].filter(Boolean).join(" ");
-    const next = JSON.stringify([image, nameOf(state.study, cell), words, facts]);
+    const next = JSON.stringify([image, nameOf(state.study, cell), cell.caption, facts]);
     open.disabled = !now.run && !now.image;
     if (next === drawn) return;
     drawn = next;
     shot.replaceChildren(...(image ? [el("img", { src: image, alt: "" })] : []));
     name.textContent = nameOf(state.study, cell);
-    caption.textContent = words;
+    caption.textContent = cell.caption ?? "";
     numbers.textContent = facts.join(" · ");
   }
 
