@@ -39,6 +39,7 @@ OF_A_CELL = (
     "path_length",
     "straightness",
     "saturation",
+    "luma_std",
     "clipped",
     "latent_max",
 )
@@ -58,6 +59,31 @@ SHORT = {
     "distance_feature": "feature",
     "basin": "basin",
 }
+
+
+def asked_by(cell: Cell, measures: Mapping[str, Any]) -> str:
+    """Return the caption of a cell without what was measured; before there is a measurement, with what is usual."""
+    said = (measures.get("captions") or {}).get(cell.key)
+    return said["asked"] if said else cell.caption
+
+
+def captions_of(cells: Sequence[Cell], measures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return the (label, caption) of each column of one lane's cells; what was asked is said once for all seeds."""
+    said = measures.get("captions") or {}
+    lines = []
+    for column in sorted({cell.column for cell in cells}):
+        own = [cell for cell in cells if cell.column == column]
+        found = [(cell.params.seed, said[cell.key]) for cell in own if cell.key in said]
+        words = [found[0][1]["asked"] if found else own[0].caption]
+        words += [f"Seed {seed}. {one['found']}" if len(own) > 1 else one["found"] for seed, one in found]
+        lines.append((own[0].label, " ".join(filter(None, words))))
+    return lines
+
+
+def caption_of(cell: Cell, measures: Mapping[str, Any]) -> str:
+    """Return the caption of a cell: what was measured, else what was said before there was a measurement."""
+    said = (measures.get("captions") or {}).get(cell.key)
+    return " ".join(filter(None, (said["asked"], said["found"]))) if said else cell.caption
 
 
 def base_column(study: Study, measures: Mapping[str, Any]) -> int:

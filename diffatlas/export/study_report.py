@@ -24,6 +24,7 @@ from diffatlas.export.study_figures import (
 from diffatlas.export.study_numbers import (
     LANE_COLOURS,
     asked,
+    captions_of,
     distances,
     lane_measures,
     method_words,
@@ -184,6 +185,11 @@ def _lane(
     story: list[Flowable] = [
         KeepTogether([*opening, *strips[0]]),
         *(KeepTogether(strip) for strip in strips[1:]),
+    ]
+    story += [
+        Paragraph(f"<b>{markup(label)}</b> &nbsp;{markup(words)}", styles["caption"])
+        for label, words in captions_of(cells, measures)
+        if words
     ]
     if study.operation == "sweep":
         if charts := guidance_charts(study, lane, measures):

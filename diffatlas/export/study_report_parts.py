@@ -28,6 +28,7 @@ HEADS = {
     "guidance_angle_mean": "guid. angle °",
     "straightness": "straight- ness",
     "saturation": "satur- ation",
+    "luma_std": "luma spread",
     "latent_max": "largest latent",
     "jumps_to": "jump to",
 }
@@ -61,6 +62,7 @@ _TERMS_OF = {
             "path_length",
             "straightness",
             "saturation",
+            "luma_std",
             "clipped",
             "clipping_onset",
             "diversity",

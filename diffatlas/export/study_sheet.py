@@ -41,7 +41,9 @@ from diffatlas.export.study_numbers import (
     LANE_COLOURS,
     SHORT,
     asked,
+    asked_by,
     base_column,
+    caption_of,
     cell_numbers,
     method_words,
     tally,
@@ -101,7 +103,7 @@ def study_sheet(study: Study, images: Mapping[str, np.ndarray], measures: Mappin
                 shapes += strip
                 y += BETWEEN
         y += MARGIN - BETWEEN
-    key, y = _key(study, y, width)
+    key, y = _key(study, measures, y, width)
     return Sheet(width, round(y + MARGIN / 2), (*shapes, *key))
 
 
@@ -242,12 +244,15 @@ def _numbers(known: Mapping[str, Any]) -> list[list[str]]:
     return lines
 
 
-def _key(study: Study, top: float, width: int) -> tuple[list[Shape], float]:
-    """Return what each column means, each sentence once."""
+def _key(study: Study, measures: Mapping[str, Any], top: float, width: int) -> tuple[list[Shape], float]:
+    """Return what each column means, each sentence once; of one strip, what was measured as well."""
     said: dict[str, list[str]] = {}
+    alone = len({(cell.lane, cell.row) for cell in study.cells}) == 1
     for cell in sorted(study.cells, key=lambda cell: cell.column):
-        labels = said.setdefault(plain(cell.caption), [])
-        if cell.caption and cell.label not in labels:
+        # Of several strips the numbers stand under the frames alone.
+        caption = (caption_of if alone else asked_by)(cell, measures)
+        labels = said.setdefault(plain(caption), [])
+        if caption and cell.label not in labels:
             labels.append(cell.label)
     told = [f"{', '.join(labels)}: {caption}" for caption, labels in said.items() if caption]
     told = told if len(told) <= _KEY_MOST else []
@@ -260,7 +265,7 @@ def _key(study: Study, top: float, width: int) -> tuple[list[Shape], float]:
         y = top
         each = -(-len(told) // columns)
         for words in told[column * each : (column + 1) * each]:
-            for line in wrap(words, room // columns, 2):
+            for line in wrap(words, room // columns, 4):
                 shapes.append(Text(MARGIN + column * (width - 2 * MARGIN) / columns, y + 12, line, 12, MUTED))
                 y += _KEY_LINE
         bottom = max(bottom, y)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.export.study_numbers import cell_numbers, number_names
+from diffatlas.export.study_numbers import caption_of, cell_numbers, number_names
 from diffatlas.export.tables import ASKED, asked_of, written
 from diffatlas.library import format as layout
 from diffatlas.library.study import Cell, Study
@@ -49,7 +49,7 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
     writer = csv_writer.writer(text)
     writer.writerow((*COLUMNS, *names))
     for cell in study.cells:
-        known = {**_asked(study, cell), **numbers[cell.key]}
+        known = {**_asked(study, cell), "caption": caption_of(cell, measures), **numbers[cell.key]}
         writer.writerow([written(known.get(name)) for name in (*COLUMNS, *names)])
     return text.getvalue().encode()
 
@@ -62,15 +62,15 @@ def json(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, 
     document = {
         "format": FORMAT,
         "version": VERSION,
-        "study": described(study),
+        "study": described(study, measures),
         "measures": measures or None,
     }
     # A lone surrogate becomes the escape by which JSON spells it.
     return (layout.dumps(_finite(document), indent=1) + "\n").encode("utf-8", "backslashreplace")
 
 
-def described(study: Study) -> dict[str, Any]:
-    """Return a study in plain JSON types."""
+def described(study: Study, measures: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a study in plain JSON types, with the captions that are measured."""
     return {
         "id": study.id,
         "operation": study.operation,
@@ -82,6 +82,7 @@ def described(study: Study) -> dict[str, Any]:
         "cells": [
             {
                 **{name: value for name, value in vars(cell).items() if name != "image"},
+                "caption": caption_of(cell, measures),
                 "params": _params(cell),
             }
             for cell in study.cells
@@ -104,7 +105,6 @@ def _asked(study: Study, cell: Cell) -> dict[str, Any]:
         "column": cell.column,
         "value": cell.value,
         "label": cell.label,
-        "caption": cell.caption,
         "status": cell.status,
         "run": cell.run_id,
         "cached": cell.cached,

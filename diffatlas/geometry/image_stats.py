@@ -53,7 +53,7 @@ def statistics(pixels: np.ndarray) -> dict[str, float]:
         "centroid_x": x,
         "centroid_y": y,
         "luma_mean": float(grey.mean() / 255),
-        "luma_std": float(grey.std() / 255),
+        "luma_std": luma_std(grey),
         "saturation": saturation(pixels),
     }
 
@@ -62,6 +62,11 @@ def saturation(pixels: np.ndarray) -> float:
     """Mean saturation in HSV of (H, W, 3) uint8 pixels, (max - min) / max of R, G, B; black counts as 0."""
     high, low = pixels.max(-1).astype(np.float64), pixels.min(-1)
     return float(((high - low) / np.maximum(high, 1)).mean())
+
+
+def luma_std(grey: np.ndarray) -> float:
+    """Standard deviation of luma (H, W) from 0 to 255, as a share of 255: 0 to 0.5, a measure of contrast."""
+    return float(grey.std() / 255)
 
 
 def sobel(values: np.ndarray) -> np.ndarray:

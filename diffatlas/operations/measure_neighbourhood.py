@@ -26,6 +26,7 @@ from diffatlas.operations.measure import (
     load_cells,
     plain,
 )
+from diffatlas.operations.measured_captions import MeasuredCaption, neighbourhood_captions
 
 if TYPE_CHECKING:
     from diffatlas.library import Library
@@ -151,12 +152,13 @@ class NeighbourhoodAgreement:
 
 @dataclass(frozen=True)
 class NeighbourhoodMeasures:
-    """What `measure_neighbourhood` found."""
+    """What `measure_neighbourhood` found. ``captions``: of the neighbours, by cell key, now that they are measured."""
 
     mode: str
     note: str | None
     distances: Sequence[Distance]
     feature: str | None
+    captions: Mapping[str, MeasuredCaption]
     lanes: Mapping[str, LaneNeighbourhood]
     agreement: Sequence[NeighbourhoodAgreement]
     definitions: Mapping[str, str]
@@ -199,6 +201,7 @@ def measure_neighbourhood(
         OFFSET_NOTE if mode == "offset" else None,
         distances,
         encoder.name if vectors else None,
+        neighbourhood_captions(study, cells, lanes),
         lanes,
         [_agree((a, b), called, lanes, columns) for a, b in combinations(lanes, 2)],
         _definitions(step),

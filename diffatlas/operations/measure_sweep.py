@@ -27,6 +27,7 @@ from diffatlas.operations.measure import (
     plain,
     relative_distance,
 )
+from diffatlas.operations.measured_captions import MeasuredCaption, sweep_captions
 
 if TYPE_CHECKING:
     from diffatlas.library import Library
@@ -62,6 +63,7 @@ DEFINITIONS = {
     "guidance_angle": "The angle in degrees between the guidance vector and the conditional prediction.",
     "straightness": "The straight distance from the first state to the last, divided by the length of the path.",
     "saturation": "The mean saturation of the picture, from 0 to 1 (HSV).",
+    "luma_std": "The standard deviation of the picture's brightness, from 0 to 0.5: a measure of contrast.",
     "latent_max": "The largest absolute value in the final latents.",
     "clipped": "The share of the picture's channel values that are at 0 or 255.",
     "agreement": "Spearman's rank correlation of two lanes' drift curves over the values that both have, without the "
@@ -76,7 +78,8 @@ class CellMeasures:
     ``drift``: distance from the baseline by each of `SweepMeasures.distances`. ``parting``: see
     `diffatlas.geometry.compare.parting_step`; ``parting_note`` says why there is none, or how it was found.
     ``guidance_norm`` and ``guidance_angle`` (degrees): by step. ``path_length``, ``straightness``: of
-    `diffatlas.geometry.path`. ``saturation`` and ``clipped`` (share of channel values at 0 or 255): of the picture.
+    `diffatlas.geometry.path`. ``saturation``, ``luma_std`` (contrast) and ``clipped`` (share of channel values at 0 or
+    255): of the picture.
     ``latent_max``: largest absolute value of the final latents.
     """
 
@@ -90,6 +93,7 @@ class CellMeasures:
     path_length: float | None
     straightness: float | None
     saturation: float | None
+    luma_std: float | None
     clipped: float | None
     latent_max: float | None
 
@@ -121,7 +125,10 @@ class LaneAgreement:
 
 @dataclass(frozen=True)
 class SweepMeasures:
-    """What `measure_sweep` found. ``baseline`` is a column; ``values`` are those of the columns."""
+    """What `measure_sweep` found. ``baseline`` is a column; ``values`` are those of the columns.
+
+    ``captions``: of the cells, by key, now that they are measured.
+    """
 
     baseline: int
     field: str
@@ -129,6 +136,7 @@ class SweepMeasures:
     distances: Sequence[Distance]
     feature: str | None
     cells: Mapping[str, CellMeasures]
+    captions: Mapping[str, MeasuredCaption]
     lanes: Mapping[str, LaneMeasures]
     agreement: Sequence[LaneAgreement]
     definitions: Mapping[str, str]
@@ -186,6 +194,7 @@ def measure_sweep(study: Study, library: Library, encoder: Encoder | None = None
         distances,
         encoder.name if vectors else None,
         found,
+        sweep_captions(study, found, baseline),
         lanes,
         agreement,
         DEFINITIONS,
@@ -231,6 +240,7 @@ def _measure_group(
             None if path is None else float(measures.path_length(path[:, None], starts)[0]),
             None if path is None else float(measures.straightness(path[:, None], starts)[0]),
             None if cell.pixels is None else image_stats.saturation(cell.pixels),
+            None if cell.pixels is None else image_stats.luma_std(image_stats.luma(cell.pixels)),
             None if cell.pixels is None else perceptual.clipped(cell.pixels).share,
             None if cell.final is None else float(np.abs(cell.final).max()),
         )

@@ -137,12 +137,19 @@ def _perturbed(anchor: int, k: int, radius: float, spread: str, step: int) -> li
     for i, seed in enumerate(derived_seeds(anchor, k), start=1):
         # Rounded, so that 3/8 of 0.4 reads 0.15.
         r = radius if spread == "shell" or i == k else round(radius * i / k, 12)
-        shown = f"{r:.3g}"
+        noise = Noise("perturb", seed, r, step)
         cosine = math.sqrt((1 - r) * (1 + r))
-        start = "x_T" if step == 0 else f"The noise that is left after {_steps(step)}"
-        caption = f"{start}, turned by radius {shown}: about cosine {cosine:.3f} to the anchor's."
-        columns.append((r, f"{i} · r {shown}", caption, {"noise": Noise("perturb", seed, r, step)}))
+        caption = f"{asked_of_noise(noise)} Its cosine to the anchor's is usually about {cosine:.3f}."
+        columns.append((r, f"{i} · r {r:.3g}", caption, {"noise": noise}))
     return columns
+
+
+def asked_of_noise(noise: Noise | None) -> str | None:
+    """Return what a perturbed noise is, without what is usual of it; None for any other."""
+    if noise is None or noise.kind != "perturb":
+        return None
+    start = "x_T" if noise.step == 0 else f"The noise that is left after {_steps(noise.step)}"
+    return f"{start}, turned by radius {noise.amount:.3g}."
 
 
 def _stop(seed: int, to_seed: int, i: int, stops: int) -> _Column:

@@ -55,7 +55,7 @@ SCHEDULER_CAPTIONS = {
     "pndm": "a linear multistep method of fourth order that adds no noise (PNDM).",
     "lms": "a linear multistep method that adds no noise (LMS).",
     "euler": "Euler's first-order steps along the probability-flow ODE, without added noise.",
-    "euler_a": "Euler's steps with fresh noise after each (ancestral), so the path does not settle.",
+    "euler_a": "Euler's steps with fresh noise after each (ancestral).",
     "heun": "Heun's second-order steps: two denoiser calls for most of them, without added noise.",
     "dpm++_2m": "a second-order multistep solver of the ODE, without added noise (DPM-Solver++ 2M).",
     "dpm++_2m_sde": "a second-order multistep solver of the SDE, with fresh noise at every step (DPM-Solver++ 2M SDE).",
@@ -168,59 +168,83 @@ def label_of(field: str, value: Any) -> str:
 
 
 def caption_of(field: str, value: Any, params: GenerationParams, backend: str = "local") -> str:
-    """Return what a value means, in plain English. ``params`` are those of the cell."""
+    """Return what a value means, and what is usual of it, in plain English. ``params`` are those of the cell.
+
+    It is what can be said before anything ran: `diffatlas.operations.measured_captions` says what came of it.
+    """
+    return " ".join(filter(None, _caption(field, value, params, backend)))
+
+
+def asked_of(field: str, value: Any, params: GenerationParams, backend: str = "local") -> str:
+    """Return what a value means alone, without what is usual of it: see `caption_of`."""
+    return _caption(field, value, params, backend)[0]
+
+
+def _caption(field: str, value: Any, params: GenerationParams, backend: str) -> tuple[str, str | None]:
     entry = hints(params.model, backend)
     if field == "guidance_scale":
         return _about_guidance(value, entry.guidance if entry else None, params.guidance_method)
     if field == "num_inference_steps":
         return _about_steps(value, (entry.steps if entry else None) or USUAL_STEPS)
     if field == "seed":
-        return f"Other noise: x_T is drawn from seed {value}, all else is the same."
+        return f"Other noise: x_T is drawn from seed {value}, all else is the same.", None
     if field == "guidance_method":
         if not params.guided and not _perturbs(value):
-            return GUIDANCE_OFF
+            return GUIDANCE_OFF, None
         about = "Plain guidance: uncond + g (cond - uncond), the same at every step."
-        return about if value is None else METHODS[value].about
+        return about if value is None else METHODS[value].about, None
     if value is None:
-        return "The scheduler that the model comes with."
+        return "The scheduler that the model comes with.", None
     known = SCHEDULER_CAPTIONS.get(value)
-    return f"{known[0].upper()}{known[1:]}" if known else f"The scheduler {value} of diffusers."
+    return f"{known[0].upper()}{known[1:]}" if known else f"The scheduler {value} of diffusers.", None
 
 
-def _about_guidance(g: float, own: float | None, method: str | None) -> str:
+def _about_guidance(g: float, own: float | None, method: str | None) -> tuple[str, str | None]:
     if g <= 1 and _perturbs(method):
         return (
             "Guidance by the prompt is off: diffusers applies it only above 1. The method "
-            f"{METHODS[method].label!r} acts all the same."
+            f"{METHODS[method].label!r} acts all the same.",
+            None,
         )
     if g <= 1:
-        return GUIDANCE_OFF
+        return GUIDANCE_OFF, None
     times = f"The prompt's pull, cond - uncond, is taken {number(g)} times"
     if method is not None:
         times = f"Guidance by the method {METHODS[method].label!r} at scale {number(g)}"
     if own is not None and own <= 1:
-        return f"{times}; this model is made to run without guidance."
+        return f"{times}; this model is made to run without guidance.", None
     usual = own or USUAL_GUIDANCE
     ratio = g / usual
     if ratio < 0.6:
-        return f"{times}, less than the usual {number(usual)}: the prompt binds loosely."
+        return (
+            f"{times}, less than the usual {number(usual)}.",
+            "At such a scale the prompt usually binds loosely.",
+        )
     if ratio <= 1.5:
         near = "the usual value" if g == usual else f"near the usual {number(usual)}"
-        return f"{times}, {near} for this model."
+        return f"{times}, {near} for this model.", None
     if ratio <= 2.5:
-        return f"{times}, more than the usual {number(usual)}: colours and contrast tend to rise."
-    return f"{times}, far more than the usual {number(usual)}: saturation and clipping are likely."
+        return (
+            f"{times}, more than the usual {number(usual)}.",
+            "At such a scale colours and contrast usually rise.",
+        )
+    return (
+        f"{times}, far more than the usual {number(usual)}.",
+        "At such a scale saturation usually rises, and colours may clip.",
+    )
 
 
-def _about_steps(steps: int, usual: int) -> str:
+def _about_steps(steps: int, usual: int) -> tuple[str, str | None]:
     taken = f"The path from noise to image is taken in {_steps(steps)}"
     if steps < 0.6 * usual:
-        return f"{taken}, fewer than the usual {usual}: each is longer, and the error of each is larger."
-    if steps <= 1.5 * usual:
         return (
-            f"{taken}, {'the usual number' if steps == usual else f'near the usual {usual}'} for this model."
+            f"{taken}, fewer than the usual {usual}: each is longer.",
+            "The error of each is usually larger.",
         )
-    return f"{taken}, more than the usual {usual}: each is shorter and costs the same."
+    if steps <= 1.5 * usual:
+        near = "the usual number" if steps == usual else f"near the usual {usual}"
+        return f"{taken}, {near} for this model.", None
+    return f"{taken}, more than the usual {usual}: each is shorter and costs the same.", None
 
 
 def _perturbs(method: str | None) -> bool:

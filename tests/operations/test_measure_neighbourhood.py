@@ -313,7 +313,9 @@ def test_the_form_that_the_pages_read(library: Library) -> None:
     study, *_ = neighbourhood(library, 6, "ab", image_of=in_two_groups)
     found = measure_neighbourhood(study, library, names={"a": lambda image: "a shape"})
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert data.keys() == {"mode", "note", "distances", "feature", "lanes", "agreement", "definitions"}
+    assert data.keys() == {
+        "mode", "note", "distances", "feature", "captions", "lanes", "agreement", "definitions",
+    }  # fmt: skip
     lane = data["lanes"]["a"]
     assert {"cells", "matrices", "names", "growth", "jumps", "basins", "maps"} <= lane.keys()
     assert lane["growth"].keys() == {"near", "far", "pairs", "curve", "slope", "low", "high", "sentence"}

@@ -84,6 +84,7 @@ def test_the_numbers_of_a_path_and_a_picture(library: Library) -> None:
     assert (cell.guidance_norm_mean, cell.guidance_angle_mean) == (8.5, 10.0)
     high, low = images["a-0-2"].max(-1).astype(float), images["a-0-2"].min(-1)
     assert cell.saturation == pytest.approx(((high - low) / high).mean())
+    assert cell.luma_std == pytest.approx(np.std(images["a-0-2"] @ [0.2126, 0.7152, 0.0722]) / 255)
     assert cell.clipped == 0.0
 
 
@@ -330,12 +331,13 @@ def test_the_form_that_pages_and_files_read(library: Library) -> None:
     making, *_ = random_sweep(library)
     data = json.loads(json.dumps(measure_sweep(making.study(), library).to_dict(), allow_nan=False))
     assert data.keys() == {
-        "baseline", "field", "values", "distances", "feature", "cells", "lanes", "agreement", "definitions",
+        "baseline", "field", "values", "distances", "feature", "cells", "captions", "lanes", "agreement",
+        "definitions",
     }  # fmt: skip
     assert data["values"] == list(VALUES)
     assert {
         "drift", "parting", "guidance_norm", "guidance_angle", "guidance_norm_mean", "guidance_angle_mean",
-        "path_length", "straightness", "saturation", "clipped", "latent_max",
+        "path_length", "straightness", "saturation", "luma_std", "clipped", "latent_max",
     } <= data["cells"]["a-0-0"].keys()  # fmt: skip
     assert data["lanes"]["a"].keys() == {"curves", "largest_change", "clipping", "diversity", "collapse"}
     assert data["agreement"][0].keys() == {"a", "b", "by", "sentence"}

@@ -57,7 +57,7 @@ def test_noise_may_be_perturbed_at_a_later_step():
 def test_captions_tell_the_cosine():
     caption = plan(k=1, radius=0.6).cells[1].caption
     # sqrt(1 - 0.36)
-    assert "about cosine 0.800" in caption
+    assert "usually about 0.800" in caption
 
 
 def test_a_path_goes_from_one_plain_anchor_to_the_other():

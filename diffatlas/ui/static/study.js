@@ -185,7 +185,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
         const data = await store.load(run);
         if (data.steps.length) return openStep(run, data.steps.length - 1);
       }
-      if (image) dialog.open(study, cell, image);
+      if (image) dialog.open(state, cell, image);
     } catch (error) {
       toast(error.message);
     }

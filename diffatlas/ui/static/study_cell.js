@@ -5,7 +5,7 @@ import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
 import { significant } from "./format.js";
 import { createHistogram } from "./histogram.js";
-import { baselineOf, baselineWord, distancesOf, nameOf, placeOf, told } from "./study_words.js";
+import { baselineOf, baselineWord, captionOf, distancesOf, nameOf, placeOf, told } from "./study_words.js";
 import { term } from "./tips.js";
 
 /** Create the line about the chosen cell in `root`; `onOpen(key)` enlarges it. */
@@ -33,20 +33,21 @@ export function createChosen(root, { onOpen }) {
       shows,
     ].filter(Boolean);
     const image = now.image ?? now.preview;
-    const next = JSON.stringify([image, nameOf(state.study, cell), cell.caption, facts]);
+    const words = captionOf(state, cell);
+    const next = JSON.stringify([image, nameOf(state.study, cell), words, facts]);
     open.disabled = !now.run && !now.image;
     if (next === drawn) return;
     drawn = next;
     shot.replaceChildren(...(image ? [el("img", { src: image, alt: "" })] : []));
     name.textContent = nameOf(state.study, cell);
-    caption.textContent = cell.caption ?? "";
+    caption.textContent = words;
     numbers.textContent = facts.join(" · ");
   }
 
   return { update };
 }
 
-/** Create the dialog of a picture without a run: `open(study, cell, image)`. */
+/** Create the dialog of a picture without a run: `open(state, cell, image)`. */
 export function createCellDialog({ server }) {
   const view = createDialog("da-cell-dialog");
   const picture = el("figure", { class: "da-cell-large" });
@@ -63,10 +64,11 @@ export function createCellDialog({ server }) {
   );
   let ticket = 0;
 
-  async function open(study, cell, image) {
+  async function open(state, cell, image) {
+    const { study } = state;
     const mine = ++ticket;
     view.title.textContent = nameOf(study, cell);
-    caption.textContent = cell.caption ?? "";
+    caption.textContent = captionOf(state, cell);
     picture.replaceChildren(el("img", { src: image, alt: cell.params?.prompt ?? "" }));
     statistics.replaceChildren();
     histogram.update(null);

@@ -3,7 +3,7 @@
 
 import { el } from "./dom.js";
 import { short, significant } from "./format.js";
-import { baselineOf, baselineWord, brief, distancesOf, nameOf, placeOf, told } from "./study_words.js";
+import { baselineOf, baselineWord, brief, captionOf, distancesOf, headOf, nameOf, noteOf, placeOf, told } from "./study_words.js";
 
 const SHORT = { hash: "hash", latent: "latent", image: "image", feature: "feature", start: "start" };
 const ONE_LINE = 5; // frames that stand in one line on a wide page
@@ -18,6 +18,7 @@ export function createGrid(root, { onOpen, onRetry }) {
   root.append(box, note);
   const cells = new Map(); // key -> what createCell returned
   let built = "";
+  let heads = []; // {column, words} of the row of heads
   let reachable = null; // the one frame that Tab stops at; the arrow keys lead to the others
 
   box.addEventListener("click", (event) => {
@@ -48,6 +49,7 @@ export function createGrid(root, { onOpen, onRetry }) {
       build(study);
     }
     const baseline = baselineOf(state);
+    for (const { column, words } of heads) say(words, headOf(state, column));
     for (const cell of study.cells) cells.get(cell.key)?.update(state, cell, cell.column === baseline);
     note.hidden = !state.unmeasured && !(state.measuring && !state.measures);
     const words = state.unmeasured ?? "Measuring how far the cells lie apart…";
@@ -65,12 +67,13 @@ export function createGrid(root, { onOpen, onRetry }) {
     box.setAttribute("aria-label", `${study.title}, a frame for each cell`);
     cells.clear();
     reachable = null;
-    const parts = wraps || alone ? [] : [headRow(columns)];
+    heads = wraps || alone ? [] : columns.map((column) => ({ column, words: el("span", {}) }));
+    const parts = heads.length ? [headRow(heads)] : [];
     for (const lane of lanes) {
       const sheet = el("div", { class: "da-contact-lane", role: "group", "aria-label": lanes.length > 1 ? lane.name : study.title });
       for (const row of rows) {
         const line = study.cells.filter((cell) => cell.lane === lane.key && cell.row === row.row).sort((a, b) => a.column - b.column);
-        const made = line.map((cell) => createCell(cell, study, { own: differs(cell, columns) || alone || (wraps && lane === lanes[0]) }));
+        const made = line.map((cell) => createCell(cell, study, { own: alone || (wraps && lane === lanes[0]) }));
         line.forEach((cell, at) => cells.set(cell.key, made[at]));
         sheet.append(el("div", { class: "da-contact-row" }, leader(study, lane, row), ...made.map((cell) => cell.node)));
       }
@@ -126,11 +129,9 @@ function nextLine(frames, broken) {
   return end < 0 ? frames.length - broken : end - broken;
 }
 
-const differs = (cell, columns) => cell.caption !== columns.find(({ column }) => column === cell.column)?.caption;
-
-function headRow(columns) {
-  const head = ({ label, caption }) => el("div", { class: "da-contact-head" }, el("strong", {}, label), caption ? el("span", {}, caption) : null);
-  return el("div", { class: "da-contact-row da-contact-heads" }, el("div", { class: "da-contact-corner" }), ...columns.map(head));
+function headRow(heads) {
+  const head = ({ column, words }) => el("div", { class: "da-contact-head" }, el("strong", {}, column.label), words);
+  return el("div", { class: "da-contact-row da-contact-heads" }, el("div", { class: "da-contact-corner" }), ...heads.map(head));
 }
 
 function leader(study, lane, row) {
@@ -159,7 +160,7 @@ function createCell(cell, study, { own }) {
   const shot = el("span", { class: "da-shot" });
   const progress = el("span", { class: "da-shot-progress", hidden: "" }, el("i"));
   const frame = el("button", { type: "button", class: "da-frame", tabindex: -1 }, above, shot, below);
-  const caption = el("p", { class: "da-cell-caption", title: cell.caption }, own ? cell.caption : "");
+  const caption = el("p", { class: "da-cell-caption" });
   const how = el("p", { class: "da-cell-how" });
   const why = el("p", { class: "da-cell-why" });
   const retry = el("button", { type: "button", class: "da-plain da-cell-retry" }, "Retry");
@@ -171,7 +172,6 @@ function createCell(cell, study, { own }) {
   let drawn = "";
   let listed = "";
   print(above, `▸${number}`, cell.label);
-  caption.hidden = !own || !cell.caption;
   retry.setAttribute("aria-label", `Retry ${name}`);
 
   function update(state, of, baseline) {
@@ -186,7 +186,9 @@ function createCell(cell, study, { own }) {
     progress.firstChild.style.width = `${total ? (100 * step) / total : 0}%`;
     const opens = Boolean(now.run || now.image);
     frame.setAttribute("aria-disabled", String(!opens));
-    frame.setAttribute("aria-label", [name, baseline ? baselineWord(state.study) : null, spoken(now), of.caption].filter(Boolean).join(", "));
+    frame.setAttribute("aria-label", [name, baseline ? baselineWord(state.study) : null, spoken(now), captionOf(state, of)].filter(Boolean).join(", "));
+    say(caption, own ? captionOf(state, of) : noteOf(state, of));
+    if (caption.title !== captionOf(state, of)) caption.title = captionOf(state, of);
     say(how, howText(now));
     say(why, status === "failed" ? (error?.message ?? "This cell failed.") : "");
     retry.hidden = state.busy || !["failed", "stopped"].includes(status);

@@ -13,6 +13,7 @@ const SWEPT = [
   ["path_length", "path length", "path_length"],
   ["straightness", "straightness", "straightness"],
   ["saturation", "saturation", "saturation"],
+  ["luma_std", "luma spread", "luma_std"],
   ["clipped", "clipped", "clipped"],
   ["latent_max", "max |x|", "max"],
 ];

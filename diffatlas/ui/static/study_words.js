@@ -69,6 +69,26 @@ export const distanceTerm = (key) => ({ hash: "perceptual_hash", start: "distanc
 /** What that column is called. */
 export const baselineWord = (study) => (study.operation === "sweep" ? "baseline" : "anchor");
 
+/** The caption of a cell: what was measured of it, else what was said before there was a measurement. */
+export function captionOf({ measures }, cell) {
+  const said = measures?.captions?.[cell.key];
+  return said ? [said.asked, said.found].filter(Boolean).join(" ") : (cell.caption ?? "");
+}
+
+/** The caption that cells of a column share: without what was measured of each, once anything was. */
+export function headOf({ study, measures }, column) {
+  const cells = study.cells.filter((cell) => cell.lane === study.lanes[0].key && cell.column === column.column);
+  return cells.map((cell) => measures?.captions?.[cell.key]?.asked).find(Boolean) ?? column.caption ?? "";
+}
+
+/** The caption of a cell under a head: what the head does not say. */
+export function noteOf(state, cell) {
+  const column = state.study.columns.find((each) => each.column === cell.column);
+  const said = state.measures?.captions?.[cell.key];
+  if (!said) return cell.caption === column?.caption ? "" : (cell.caption ?? "");
+  return said.asked === headOf(state, column) ? said.found : captionOf(state, cell);
+}
+
 /** The colour of the column at `at` of `count`: from gold to burgundy, as light or as dark as the page needs. */
 export function columnColour(at, count, dark) {
   const [gold, burgundy] = dark ? [0.86, 0.4] : [0.74, 0.2];

@@ -1,0 +1,112 @@
+"""What a cell's caption says once it is measured: what was asked, and what was found in place of what is usual."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from diffatlas.geometry import path
+from diffatlas.library.study import FIELDS, Cell, Study
+from diffatlas.operations.plan_neighbourhood import asked_of_noise
+from diffatlas.operations.plan_sweep import asked_of
+
+if TYPE_CHECKING:
+    from diffatlas.operations.measure import CellData
+    from diffatlas.operations.measure_neighbourhood import LaneNeighbourhood
+    from diffatlas.operations.measure_sweep import CellMeasures
+
+
+@dataclass(frozen=True)
+class MeasuredCaption:
+    """``asked``: what the cell is. ``found``: what was measured of it, with the numbers. One sentence each."""
+
+    asked: str
+    found: str
+
+
+def sweep_captions(
+    study: Study, measured: Mapping[str, CellMeasures], baseline: int
+) -> dict[str, MeasuredCaption]:
+    """Return the captions of a sweep's cells of which anything was measured, by cell key."""
+    field = str(study.spec.get("field", ""))
+    backends = {lane.key: lane.backend for lane in study.lanes}
+    bases = {
+        (cell.lane, cell.row): measured[cell.key]
+        for cell in study.cells
+        if cell.column == baseline and cell.key in measured
+    }
+    captions = {}
+    for cell in study.cells:
+        own, base = measured.get(cell.key), bases.get((cell.lane, cell.row))
+        found = None if own is None else _of_a_value(own, base)
+        if found:
+            asked = cell.caption
+            if field in FIELDS:
+                # Read from the parameters, since a caption that was stored also says what is usual.
+                asked = asked_of(field, getattr(cell.params, field), cell.params, backends[cell.lane])
+            captions[cell.key] = MeasuredCaption(asked, found)
+    return captions
+
+
+def neighbourhood_captions(
+    study: Study, cells: Sequence[CellData], lanes: Mapping[str, LaneNeighbourhood]
+) -> dict[str, MeasuredCaption]:
+    """Return the captions of the neighbours that were measured against their anchor, by cell key."""
+    known = {cell.key: cell for cell in cells}
+    geometric = study.spec.get("mode") != "offset"
+    captions = {}
+    for cell in study.cells:
+        lane, own = lanes.get(cell.lane), known.get(cell.key)
+        anchor = next((each for each in cells if each.lane == cell.lane and each.column == 0), None)
+        if lane is None or own is None or anchor is None or own is anchor:
+            continue
+        found = _of_a_neighbour(cell, own, anchor, lane, geometric)
+        if found:
+            captions[cell.key] = MeasuredCaption(asked_of_noise(cell.params.noise) or cell.caption, found)
+    return captions
+
+
+def _of_a_value(own: CellMeasures, base: CellMeasures | None) -> str | None:
+    other = None if base is own else base
+    drift = own.drift.get("image") if own.drift.get("image") is not None else own.drift.get("latent")
+    said = []
+    if other is not None and drift is not None:
+        what = "image" if own.drift.get("image") is not None else "latents"
+        said.append(f"{what} {_number(drift)} from the baseline's")
+    shown = (("clipped", "clipped", _percent), ("saturation", "saturation", _number))
+    for name, word, write in (*shown, ("luma_std", "contrast (luma spread)", _number)):
+        value, there = getattr(own, name), None if other is None else getattr(other, name)
+        if value is not None:
+            held = "" if there is None else f", there {write(there)}"
+            said.append(f"{word} {write(value)}{held}")
+    return f"Measured: {'; '.join(said)}." if said else None
+
+
+def _of_a_neighbour(
+    cell: Cell, own: CellData, anchor: CellData, lane: LaneNeighbourhood, geometric: bool
+) -> str | None:
+    said = []
+    noise = cell.params.noise
+    at_start = noise is not None and noise.step == 0
+    starts = own.initial, anchor.initial
+    if at_start and all(start is not None for start in starts) and starts[0].shape == starts[1].shape:
+        cosine = float(path.cosine(starts[0][None], starts[1][None])[0])
+        said.append(f"cosine {cosine:.3f} to the anchor's noise")
+    place, origin = (list(lane.cells).index(key) for key in (cell.key, anchor.key))
+    words = {"start": "start", "latent": "final latents", "image": "image"}
+    for key, word in words.items():
+        matrix = lane.matrices.get(key)
+        if matrix is not None and (geometric or key != "start"):
+            said.append(f"{word} {_number(np.asarray(matrix)[place, origin])} from the anchor's")
+    return f"Measured: {'; '.join(said)}." if said else None
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}%"
