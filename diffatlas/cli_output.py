@@ -12,6 +12,7 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from diffatlas.errors import error_for
+from diffatlas.events import SigmasBefore
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -27,7 +28,7 @@ def follow(events: Iterable[Event]) -> str | None:
     from diffatlas.events import Failed, Finished, Started, Step
     from diffatlas.export import told
 
-    run_id, changed = None, []
+    run_id, changed, levels = None, [], SigmasBefore(None)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,6 +41,7 @@ def follow(events: Iterable[Event]) -> str | None:
         for event in events:
             if isinstance(event, Started):
                 run_id = event.run_id
+                levels = SigmasBefore(event.initial_sigma)
                 if event.cached_from:
                     progress.console.print("From the library; --again runs it anew.")
                 task = progress.add_task("Denoising", total=event.total_steps, note="")
@@ -47,7 +49,8 @@ def follow(events: Iterable[Event]) -> str | None:
                     progress.console.print(sentence, markup=False)
             elif isinstance(event, Step):
                 done, total = event.index + 1, progress.tasks[task].total or 0
-                note = "" if event.sigma is None else f"sigma {event.sigma:.3g}"
+                before = levels.of(event.timestep, event.sigma)
+                note = f"t {event.timestep:.4g}" + ("" if before is None else f", sigma {before:.3g}")
                 progress.update(task, completed=done, total=max(total, done), note=note)
                 changed += told.changed_before([event])
             elif isinstance(event, Finished):

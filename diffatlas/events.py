@@ -11,7 +11,7 @@ for most, (B, tokens, channels) for packed ones (FLUX and its kin).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -82,6 +82,45 @@ class Step:
     #: image without the text, InstructPix2Pix), "perturbed" (attention, layers or latents made worse on purpose: PAG,
     #: SAG, SLG). One whose part cannot be told is in none of these.
     other_preds: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+class SigmasBefore:
+    """The noise level at which the model is asked at each step, told as the steps come.
+
+    `Step.sigma` is the level of the state that a step leaves, while its timestep is that at which the model was asked:
+    what stands beside the timestep is the level of the state before. That is the one that the step before left,
+    `Started.initial_sigma` for the first step. The views of a panorama are steps from one level to one other, as is
+    a step that is taken again after the latents were made noisy again: one that leads from a timestep to a level as an
+    earlier one did was asked at the same level.
+    """
+
+    def __init__(self, initial_sigma: float | None) -> None:
+        self._left = initial_sigma
+        self._known: dict[tuple[float, float], float] = {}
+
+    def of(self, timestep: float, sigma: float | None) -> float | None:
+        """Return the level at which the next step was asked, in the scheduler's own units; None where it is unknown.
+
+        timestep, sigma: those of the step (`Step.timestep`, `Step.sigma`). Each step of a run is given once, in order.
+        """
+        before, self._left = self._left, sigma
+        if sigma is None:
+            return before
+        before = self._known.get((timestep, sigma), before)
+        if before is not None:
+            self._known[timestep, sigma] = before
+        return before
+
+
+def sigmas_before(
+    initial_sigma: float | None, steps: Iterable[tuple[float, float | None]]
+) -> list[float | None]:
+    """Return the noise level at which the model was asked at each step: see `SigmasBefore`.
+
+    steps: (timestep, sigma) of every step of a run, in order.
+    """
+    levels = SigmasBefore(initial_sigma)
+    return [levels.of(timestep, sigma) for timestep, sigma in steps]
 
 
 @dataclass(frozen=True)

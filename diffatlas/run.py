@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, error_for
-from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step, sigmas_before
 from diffatlas.params import GenerationParams
 
 
@@ -50,6 +50,11 @@ class Run:
         if len({np.shape(x) for x in states}) > 1:
             raise CapabilityError("The states of this run have several shapes, so they are no one array.")
         return np.stack(states)
+
+    @property
+    def sigmas_before(self) -> list[float | None]:
+        """The noise level at which the model was asked at each step, beside `Step.timestep`; None where unknown."""
+        return sigmas_before(self.initial_sigma, ((step.timestep, step.sigma) for step in self.steps))
 
     def raise_for_error(self) -> Run:
         """Return self, or raise the typed error that ended the run."""

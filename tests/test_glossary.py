@@ -8,8 +8,8 @@ from diffatlas.glossary import TERMS, markdown, term
 ROOT = Path(__file__).parents[1]
 #: What the page asks for by name.
 KEYS = """
-prompt negative_prompt seed steps guidance size scheduler previews model timestep sigma norm mean std min max
-step_length cosine_to_start cosine_to_end cosine_to_previous distance_to_end guidance_norm guidance_angle x_t x0
+prompt negative_prompt seed steps guidance size scheduler previews model timestep sigma sigma_after norm mean std min
+max step_length cosine_to_start cosine_to_end cosine_to_previous distance_to_end guidance_norm guidance_angle x_t x0
 cond uncond latents path_length chord straightness curvature dimensions_95 pca explained_variance umap common_basis
 captured film layer lock parting dtw procrustes angle distance channel_change spatial_change histogram luma entropy
 edge_density high_frequency centroid saturation device seconds study lane baseline drift collapse basin radius slerp

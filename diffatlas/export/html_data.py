@@ -165,6 +165,7 @@ def _run(
     run = entry.run
     indices = list(trace.steps) if trace else [step.index for step in run.steps]
     steps = {step.index: step for step in run.steps}
+    before = dict(zip(steps, run.sigmas_before, strict=True))
     return {
         "id": run.id,
         "title": entry.name,
@@ -189,6 +190,7 @@ def _run(
             {
                 "index": index,
                 "timestep": rounded(steps[index].timestep),
+                "sigma_before": rounded(before[index]),
                 "sigma": rounded(steps[index].sigma),
                 "preview": _preview(steps[index], detail.pixels),
             }

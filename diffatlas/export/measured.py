@@ -42,12 +42,14 @@ _OF_A_STATE = {
 class State:
     """One state of the first image of the batch: ``step`` 0 is x_T, step k the state after k steps.
 
-    ``timestep`` is that at which the model was asked on the way here, so x_T has none; ``sigma`` is the noise
-    level of the state itself. ``metrics`` holds `METRICS`, None where a value is unknown.
+    ``timestep`` and ``sigma_before`` are the timestep and the noise level at which the model was asked on the way here,
+    so x_T has none; ``sigma`` is the noise level of the state itself. ``metrics`` holds `METRICS`, None where a value
+    is unknown.
     """
 
     step: int
     timestep: float | None
+    sigma_before: float | None
     sigma: float | None
     metrics: dict[str, float | None]
 
@@ -77,9 +79,9 @@ def states(run: Run, path: np.ndarray | None = None) -> list[State]:
     """
     path = first_path(run) if path is None else path
     known = _computed(path, first_starts(run)) if path is not None else {}
-    first = State(0, None, run.initial_sigma, {name: _at(known, name, 0) for name in METRICS})
+    first = State(0, None, None, run.initial_sigma, {name: _at(known, name, 0) for name in METRICS})
     found = [first]
-    for position, step in enumerate(run.steps, start=1):
+    for position, (step, before) in enumerate(zip(run.steps, run.sigmas_before, strict=True), start=1):
         metrics = {name: step.metrics.get(name, _at(known, name, position)) for name in METRICS}
         if step.cond_pred is not None and step.uncond_pred is not None:
             pair = step.cond_pred[:1], step.uncond_pred[:1]
@@ -87,7 +89,7 @@ def states(run: Run, path: np.ndarray | None = None) -> list[State]:
                 metrics["guidance_norm"] = float(measures.guidance_norm(*pair)[0])
             if metrics["guidance_angle"] is None:
                 metrics["guidance_angle"] = float(measures.guidance_angle(*pair)[0])
-        found.append(State(step.index + 1, step.timestep, step.sigma, metrics))
+        found.append(State(step.index + 1, step.timestep, before, step.sigma, metrics))
     return found
 
 

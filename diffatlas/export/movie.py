@@ -14,6 +14,7 @@ from diffatlas.errors import CapabilityError
 from diffatlas.export.lettering import fit, font
 from diffatlas.export.looping import HOLD, looping_gif
 from diffatlas.export.named import Named, first_preview
+from diffatlas.run import Run
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -94,13 +95,21 @@ def _frames(named: Named) -> Iterator[Image]:
         yield frame
 
 
+def labels(run: Run) -> list[str]:
+    """Return the timestep and the noise level at which the model was asked, as each step's frame prints them."""
+    return [
+        f"t {fit(step.timestep, 6, 3)} sigma {fit(before, 6, 3)}"
+        for step, before in zip(run.steps, run.sigmas_before, strict=True)
+    ]
+
+
 def _shots(named: Named) -> list[_Shot]:
     run = named.run
     total = max(run.total_steps or 0, len(run.steps))
-    previews = [(step, first_preview(step)) for step in run.steps]
+    previews = zip(run.steps, labels(run), map(first_preview, run.steps), strict=True)
     shots = [
-        _Shot(pixels, f"step {step.index + 1} of {total}", f"sigma {fit(step.sigma)}")
-        for step, pixels in previews
+        _Shot(pixels, f"step {step.index + 1} of {total}", label)
+        for step, label, pixels in previews
         if pixels is not None
     ]
     if not shots:

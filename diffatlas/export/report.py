@@ -23,7 +23,7 @@ MARGIN = 51  # points: 18 mm
 #: Points of a row of curves.
 HEIGHT = 96
 _ASKED = ("prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler", "model")
-_STATE = ("latents", "x_t", "x0", "timestep", "sigma")
+_STATE = ("latents", "x_t", "x0", "timestep", "sigma", "sigma_after")
 _RAN = ("device", "seconds")
 
 
@@ -113,7 +113,7 @@ def _layer(entry: Named, number: int, styles: dict[str, ParagraphStyle], width: 
     story += [rule, head, *_prompts(entry, styles), Spacer(0, 6), report_parts.opening(run, styles, width)]
     if row := report_parts.given(run, styles, width):
         story += [Spacer(0, 8), row]
-    if row := report_parts.previews(run.steps, styles, width):
+    if row := report_parts.previews(run, styles, width):
         about = "What the model expected to draw, as the noise level fell."
         story += [Spacer(0, 8), KeepTogether([row, Paragraph(about, styles["caption"])])]
     if len(states) > 1:

@@ -37,7 +37,8 @@ STATISTICS = (
 HEADS = {
     "step": ("", "step"),
     "timestep": ("", "t"),
-    "sigma": ("", "sigma"),
+    "sigma_before": ("", "sigma"),
+    "sigma": ("sigma", "after"),
     "norm": ("", "norm"),
     "step_length": ("step", "length"),
     "cosine_to_end": ("cosine", "to end"),
@@ -146,19 +147,21 @@ def given(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flowa
     return Table([pictures, captions], colWidths=[side] * len(pictures), style=style, hAlign="LEFT")
 
 
-def previews(steps: Sequence[Step], styles: Mapping[str, ParagraphStyle], width: float) -> Flowable | None:
+def previews(run: Run, styles: Mapping[str, ParagraphStyle], width: float) -> Flowable | None:
     """Return a row of up to `SHOWN` previews, evenly over the run, the first and the last among them; or None."""
     from reportlab.platypus import Paragraph, Table
 
-    exposed = [step for step in steps if first_preview(step) is not None]
+    exposed = [
+        one for one in zip(run.steps, run.sigmas_before, strict=True) if first_preview(one[0]) is not None
+    ]
     if not exposed:
         return None
     chosen = np.unique(np.linspace(0, len(exposed) - 1, SHOWN).round().astype(int))
     side = width / SHOWN
     pictures, captions = [], []
-    for step in (exposed[i] for i in chosen):
+    for step, before in (exposed[i] for i in chosen):
         pictures.append(picture(first_preview(step), side - 5, side * 1.3))
-        words = f"step {step.index + 1}<br/>sigma {fit(step.sigma)}"
+        words = f"step {step.index + 1}<br/>t {fit(step.timestep)}, sigma {fit(before)}"
         captions.append(Paragraph(words, styles["caption"]))
     style = [*tight(), ("VALIGN", (0, 0), (-1, 0), "BOTTOM")]
     return Table([pictures, captions], colWidths=[side] * len(pictures), style=style, hAlign="LEFT")
@@ -206,10 +209,14 @@ def steps_table(states: Sequence[State], width: float) -> Flowable:
     """Return a row per state, x_T first, its head repeated on each page."""
     shown = shown_metrics(states)
     rows = [
-        [str(s.step), fit(s.timestep, 8, 5), fit(s.sigma, 8, 5), *(fit(s.metrics[m], 8, 5) for m in shown)]
+        [
+            str(s.step),
+            *(fit(value, 8, 5) for value in (s.timestep, s.sigma_before, s.sigma)),
+            *(fit(s.metrics[m], 8, 5) for m in shown),
+        ]
         for s in states
     ]
-    return _table(("step", "timestep", "sigma", *shown), rows, width)
+    return _table(("step", "timestep", "sigma_before", "sigma", *shown), rows, width)
 
 
 def shown_metrics(states: Sequence[State]) -> list[str]:

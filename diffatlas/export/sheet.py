@@ -112,19 +112,23 @@ def contact_sheet(runs: Sequence[Named]) -> Sheet:
         head, y = _head(entry, y)
         shapes += head
         aspect = _aspect(entry.run)
-        for start in range(0, len(entry.run.steps), PER_ROW):
-            strip, y = _strip(entry.run, entry.run.steps[start : start + PER_ROW], y, aspect)
+        steps = list(zip(entry.run.steps, entry.run.sigmas_before, strict=True))
+        for start in range(0, len(steps), PER_ROW):
+            strip, y = _strip(entry.run, steps[start : start + PER_ROW], y, aspect)
             shapes += strip
             y += BETWEEN
         y += MARGIN - BETWEEN if entry.run.steps else 0
     return Sheet(WIDTH, round(y), tuple(shapes))
 
 
-def edge_print(step: Step, run: Run) -> dict[str, str]:
-    """Return what is printed at the edge of a step's frame, by what it says."""
+def edge_print(step: Step, sigma_before: float | None, run: Run) -> dict[str, str]:
+    """Return what is printed at the edge of a step's frame, by what it says.
+
+    sigma_before: the noise level at which the model was asked (`Run.sigmas_before`), printed beside its timestep.
+    """
     printed = {
         "timestep": f"t {fit(step.timestep)}",
-        "sigma": f"sigma {fit(step.sigma)}",
+        "sigma": f"sigma {fit(sigma_before)}",
         **{name: f"{name} {fit(step.metrics.get(name), 7)}" for name in ("norm", "mean", "std")},
     }
     return {"step": str(step.index + 1), **printed, "guidance": f"guidance {fit(run.params.guidance_scale)}"}
@@ -176,7 +180,9 @@ def _head(entry: Named, top: float) -> tuple[list[Shape], float]:
     return shapes, bottom + 18
 
 
-def _strip(run: Run, steps: Sequence[Step], top: float, aspect: float) -> tuple[list[Shape], float]:
+def _strip(
+    run: Run, steps: Sequence[tuple[Step, float | None]], top: float, aspect: float
+) -> tuple[list[Shape], float]:
     tall = FRAME * aspect
     pitch = (FRAME + GAP) / 8
     width = 2 * LEAD + len(steps) * (FRAME + GAP) - GAP
@@ -186,14 +192,14 @@ def _strip(run: Run, steps: Sequence[Step], top: float, aspect: float) -> tuple[
     shapes: list[Shape] = [Box(MARGIN, top, width, height, FILM, 2)]
     for y in (top + 5, top + height - 5 - 14):
         shapes.append(Perforation(MARGIN + side, y, holes, pitch, 13, 14, 3, PAPER))
-    for place, step in enumerate(steps):
+    for place, (step, before) in enumerate(steps):
         x = MARGIN + LEAD + place * (FRAME + GAP)
-        shapes += _frame(run, step, x, top + PERFORATION + ABOVE, tall)
+        shapes += _frame(run, step, before, x, top + PERFORATION + ABOVE, tall)
     return shapes, top + height
 
 
-def _frame(run: Run, step: Step, x: float, top: float, tall: float) -> Iterator[Shape]:
-    printed = edge_print(step, run)
+def _frame(run: Run, step: Step, before: float | None, x: float, top: float, tall: float) -> Iterator[Shape]:
+    printed = edge_print(step, before, run)
     ends = {run.steps[0].index: GOLD, run.steps[-1].index: BURGUNDY}
     mark = top - 6
     yield Polygon(((x, mark - 8), (x + 7, mark - 4), (x, mark)), ends.get(step.index, PRINT))

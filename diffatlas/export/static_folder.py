@@ -464,6 +464,7 @@ def _ours(run: Run, options: Options, tokens: Sequence[Any], layers: Sequence[La
         "image_content": "x0: what the model expects the finished image to be",
         "final_image": contract.FINAL if options.image < len(run.images) else None,
         "sigmas": [finite(step.sigma) for step in run.steps],
+        "sigmas_before": [finite(sigma) for sigma in run.sigmas_before],
         "step_indices": [step.index for step in run.steps],
         "initial_sigma": finite(run.initial_sigma),
         "tokens": [token.to_dict() for token in tokens],

@@ -42,7 +42,7 @@ ASKED = (
     "extra",
     "inputs",
 )
-COLUMNS = ("layer", "run", "step", "timestep", "sigma", *METRICS, *ASKED)
+COLUMNS = ("layer", "run", "step", "timestep", "sigma_before", "sigma", *METRICS, *ASKED)
 FORMAT = "diffusion-atlas/layers"
 VERSION = 1
 #: A cell that begins so is read as a formula by some spreadsheet.
@@ -52,8 +52,10 @@ _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 def csv(runs: Sequence[Named]) -> bytes:
     """Return a UTF-8 CSV (RFC 4180) grouped by layer: a row per state, step 0 the noise x_T, with what was asked.
 
-    Numbers are written in full, as Python's shortest spelling that reads back to the same float64; a value that
-    is unknown is an empty cell. A name that a spreadsheet would read as a formula gets an apostrophe before it.
+    ``timestep`` and ``sigma_before`` are those at which the model was asked on the way to the state, ``sigma`` the
+    noise level of the state itself. Numbers are written in full, as Python's shortest spelling that reads back to the
+    same float64; a value that is unknown is an empty cell. A name that a spreadsheet would read as a formula gets an
+    apostrophe before it.
     """
     text = io.StringIO()
     writer = csv_writer.writer(text)
@@ -62,7 +64,12 @@ def csv(runs: Sequence[Named]) -> bytes:
         name, run_id = text_cell(entry.name), text_cell(entry.run.id)
         asked = [written(value) for value in asked_of(entry.run.params).values()]
         for state in measured.states(entry.run):
-            values = (state.timestep, state.sigma, *(state.metrics[metric] for metric in METRICS))
+            values = (
+                state.timestep,
+                state.sigma_before,
+                state.sigma,
+                *(state.metrics[metric] for metric in METRICS),
+            )
             writer.writerow(
                 (name, run_id, state.step, *("" if v is None else repr(float(v)) for v in values), *asked)
             )
@@ -108,6 +115,7 @@ def _layer(entry: Named) -> dict[str, Any]:
             {
                 "step": state.step,
                 "timestep": finite(state.timestep),
+                "sigma_before": finite(state.sigma_before),
                 "sigma": finite(state.sigma),
                 **{name: finite(value) for name, value in state.metrics.items()},
             }

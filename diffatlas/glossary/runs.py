@@ -96,12 +96,19 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "timestep",
                 "Timestep",
-                "The position on the noise schedule at which the model is asked. High is noisy, 0 is clean.",
+                "The position on the noise schedule at which the model is asked, before the step. High is noisy, 0 is "
+                "clean.",
             ),
             Term(
                 "sigma",
                 "Sigma",
-                "The noise level of the state after the step, in the scheduler's own units. It is 0 at the end.",
+                "The noise level at which the model is asked, in the scheduler's own units. It is that of the state "
+                "before the step, as the timestep beside it is.",
+            ),
+            Term(
+                "sigma_after",
+                "Sigma after",
+                "The noise level of the state after the step, in the same units. It is 0 at the end.",
             ),
             Term("norm", "Norm", "The length of the latents as one long vector.", "‖x‖ = √(∑ x²)"),
             Term("mean", "Mean", "The average of all numbers in the latents."),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, DamagedRun, InvalidParams
-from diffatlas.events import Step
+from diffatlas.events import Step, sigmas_before
 from diffatlas.library import format as layout
 from diffatlas.library import reader
 from diffatlas.library.format import RunInfo
@@ -118,6 +118,11 @@ class StoredRun:
                 for line, cosine in zip(lines, cosines, strict=True):
                     line["metrics"]["cosine_to_end"] = cosine
             return lines
+
+    def sigmas_before(self) -> list[float | None]:
+        """Return the noise level at which the model was asked at each step (`Run.sigmas_before`)."""
+        lines = self.step_lines()
+        return sigmas_before(self.initial_sigma, ((line["timestep"], line["sigma"]) for line in lines))
 
     def initial_latents(self) -> np.ndarray:
         """Return x_T, (B, ...). Raises `CapabilityError` where it was not kept."""

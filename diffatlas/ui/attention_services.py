@@ -263,7 +263,10 @@ def _maps(maps: np.ndarray) -> dict[str, Any]:
 
 def _steps(stored: StoredRun, trace: AttentionTrace, look: Look) -> list[dict[str, Any]]:
     """The captured steps, with small previews where there are."""
-    lines = {line["index"]: line for line in stored.step_lines()}
+    lines = {
+        line["index"]: {**line, "sigma_before": before}
+        for line, before in zip(stored.step_lines(), stored.sigmas_before(), strict=True)
+    }
     steps = []
     for index in trace.steps:
         preview = stored.preview(index)
@@ -271,6 +274,7 @@ def _steps(stored: StoredRun, trace: AttentionTrace, look: Look) -> list[dict[st
             {
                 "index": index,
                 "timestep": rounded(lines[index]["timestep"]),
+                "sigma_before": rounded(lines[index]["sigma_before"]),
                 "sigma": rounded(lines[index]["sigma"]),
                 "preview": None if preview is None else preview_uri(preview[_image(look, len(preview))]),
             }

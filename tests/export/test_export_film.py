@@ -33,11 +33,12 @@ def test_every_step_is_a_frame_with_its_edge_print(layers):
     data = film.svg(layers)
     texts = words(data)
     for entry in layers:
-        for step in entry.run.steps:
-            for printed in edge_print(step, entry.run).values():
+        befores = [entry.run.initial_sigma, *(step.sigma for step in entry.run.steps[:-1])]
+        for step, before in zip(entry.run.steps, befores, strict=True):
+            for printed in edge_print(step, before, entry.run).values():
                 assert printed in texts
     first = layers[0].run.steps[2]
-    assert float(edge_print(first, layers[0].run)["norm"].split()[1]) == pytest.approx(
+    assert float(edge_print(first, None, layers[0].run)["norm"].split()[1]) == pytest.approx(
         float(np.linalg.norm(first.latents)), rel=1e-3
     )
     # Two layers: 5 + 10 steps, numbered in order.

@@ -47,6 +47,7 @@ def test_csv_numbers_are_those_of_the_latents(layers):
         "max": path.max(1),
         "step_length": np.r_[np.nan, np.linalg.norm(np.diff(path, axis=0), axis=1)],
         "sigma": [run.initial_sigma, *(s.sigma for s in run.steps)],
+        "sigma_before": [np.nan, run.initial_sigma, *(s.sigma for s in run.steps[:-1])],
         "timestep": [np.nan, *(s.timestep for s in run.steps)],
         "guidance_norm": [np.nan, *(np.linalg.norm(s.cond_pred - s.uncond_pred) for s in run.steps)],
     }

@@ -68,6 +68,9 @@ def test_streams_the_run_that_the_shell_would_make(client):
     assert [step["sigma"] for step in last["steps"]] == pytest.approx(
         [step.sigma for step in run.steps], rel=1e-5
     )
+    assert [step["sigma_before"] for step in last["steps"]] == pytest.approx(
+        [run.initial_sigma, *(step.sigma for step in run.steps[:-1])], rel=1e-5
+    )
     assert [step["metrics"][0] for step in last["steps"]] == pytest.approx(
         [float(np.linalg.norm(step.latents)) for step in run.steps], rel=1e-5
     )

@@ -124,7 +124,7 @@ def test_the_inspector_lists_the_other_predictions(events, stored):
         wanted = np.linalg.norm(events[2].other_preds[name].astype(float))
         assert found[f"Norm, {name} prediction"] == pytest.approx(wanted, rel=1e-5)
     keys = [entry["key"] for entry in step_detail(stored, 2, None, False, "visitor")["scalars"]]
-    assert keys == ["timestep", "sigma", "norm", "between_length"]
+    assert keys == ["timestep", "sigma", "sigma_after", "norm", "between_length"]
 
 
 def test_change_maps_are_of_the_steps_alone(events, stored):

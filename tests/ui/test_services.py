@@ -131,7 +131,8 @@ def test_a_step_is_shown_with_its_own_pictures_and_numbers(room):
     values = {entry["key"]: entry["value"] for entry in found["scalars"]}
     measured = {entry["label"]: entry["value"] for entry in found["statistics"]}
     assert measured["Luma, mean"] == pytest.approx(luma.mean(), rel=0.01)
-    assert values["sigma"] == pytest.approx(run.steps[2].sigma, rel=1e-5)
+    assert values["sigma"] == pytest.approx(run.steps[1].sigma, rel=1e-5)
+    assert values["sigma_after"] == pytest.approx(run.steps[2].sigma, rel=1e-5)
     assert values["cosine_to_end"] == pytest.approx(run.steps[2].metrics["cosine_to_end"], rel=1e-5)
 
 

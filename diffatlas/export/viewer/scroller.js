@@ -39,7 +39,7 @@ export function createScroller({ onGo }) {
   function build({ data, curves }) {
     cards = data.steps.map((step, at) => {
       const k = curves.steps.indexOf(step.index + 1);
-      const facts = [["t", short(step.timestep)], ["σ", significant(step.sigma, 3)]];
+      const facts = [["t", short(step.timestep)], ["σ", significant(step.sigma_before, 3)]];
       for (const [name, values] of [["norm", curves.norm], ["moved", curves.step_length]]) if (values[k] !== null) facts.push([name, significant(values[k])]);
       if (data.kl) facts.push(["reallocation", data.kl[at] === null ? "–" : significant(data.kl[at], 3)]);
       return el(

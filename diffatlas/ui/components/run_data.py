@@ -85,15 +85,21 @@ def run_fields(started: Started, model_name: str) -> dict[str, Any]:
 def step_fields(
     index: int,
     timestep: float,
-    sigma: float | None,
+    sigmas: tuple[float | None, float | None],
     metrics: Mapping[str, float],
     preview: np.ndarray | None,
 ) -> dict[str, Any]:
-    """Return one step; ``preview`` is (H, W, 3) uint8 or None."""
+    """Return one step.
+
+    sigmas: the noise level at which the model was asked, and that of the state after the step.
+    preview: (H, W, 3) uint8 or None.
+    """
+    before, after = sigmas
     return {
         "index": index,
         "timestep": rounded(timestep),
-        "sigma": rounded(sigma),
+        "sigma_before": rounded(before),
+        "sigma": rounded(after),
         "metrics": [rounded(metrics.get(metric.name)) for metric in STEP_METRICS],
         "preview": None if preview is None else preview_uri(preview),
         "histogram": None if preview is None else small_histogram(preview),
@@ -144,10 +150,11 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         capture=stored.capture,
     )
     steps = []
-    for line in lines:
+    for line, before in zip(lines, stored.sigmas_before(), strict=True):
         preview = stored.preview(line["index"])
         picture = None if preview is None else preview[0]
-        steps.append(step_fields(line["index"], line["timestep"], line["sigma"], line["metrics"], picture))
+        sigmas = before, line["sigma"]
+        steps.append(step_fields(line["index"], line["timestep"], sigmas, line["metrics"], picture))
     starts = [None if start is None else start[:1] for start in stored.starts()]
     ends = final_fields(stored.latents()[:, :1], starts)
     moved = [
@@ -179,7 +186,7 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
     }
 
 
-def live_step(event: Step) -> dict[str, Any]:
-    """Return a step of a live run, of the first image of its batch."""
+def live_step(event: Step, sigma_before: float | None) -> dict[str, Any]:
+    """Return a step of a live run, of the first image of its batch; ``sigma_before`` as `SigmasBefore` tells it."""
     preview = None if event.preview is None else event.preview[0]
-    return step_fields(event.index, event.timestep, event.sigma, event.metrics, preview)
+    return step_fields(event.index, event.timestep, (sigma_before, event.sigma), event.metrics, preview)

@@ -11,7 +11,7 @@ The value only ever grows while a run lasts, because Gradio sends the difference
     batch      {number, count} of several runs in sequence, or null
     metrics    what is measured: name, label, about, unit, absent; in the order of each step's metrics
     run        what `Started` told: the resolved parameters, the model, the device
-    steps      a list of {index, timestep, sigma, metrics, preview, histogram}
+    steps      a list of {index, timestep, sigma_before, sigma, metrics, preview, histogram}
     points     the path so far, x_T first: (n, 3) float32, little-endian, base64
     axes       explained variance ratio of the three axes, once the run has ended
     final      the metrics that only the end can tell, by step
@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
-from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.events import Event, Failed, Finished, Image, SigmasBefore, Started, Step
 from diffatlas.export import told
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.projection import LiveFrame
@@ -79,6 +79,7 @@ class RunView:
         self._model_name = model_name
         self._visitor = visitor
         self._steps: list[dict[str, Any]] = []
+        self._levels = SigmasBefore(None)
         self._frame = LiveFrame(dimensions=3)
         self._unprojected: list[np.ndarray] = []
         self._path: list[np.ndarray] = []
@@ -121,6 +122,7 @@ class RunView:
         """Take in one event."""
         if isinstance(event, Started):
             self._observe(event.initial_latents)
+            self._levels = SigmasBefore(event.initial_sigma)
             run = run_fields(event, self._model_name)
             self._unread = told.unread(event.provenance)
             cached = event.cached_from is not None
@@ -133,7 +135,7 @@ class RunView:
             self._observe(event.latents)
             self._starts.append(None if event.start_latents is None else event.start_latents[:1])
             self._changed += told.changed_before([event])
-            self._steps.append(live_step(event))
+            self._steps.append(live_step(event, self._levels.of(event.timestep, event.sigma)))
             run = self._value["run"]
             if len(self._steps) > run["total_steps"]:
                 # The views of a panorama are steps that nobody planned.

@@ -97,7 +97,11 @@ def measured(pixels: np.ndarray | None) -> dict[str, Any]:
 def _scalars(stored: StoredRun, index: int) -> list[dict[str, Any]]:
     line = stored.step_lines()[index]
     metrics = line["metrics"]
-    values = [_value("timestep", line["timestep"]), _value("sigma", line["sigma"])]
+    values = [
+        _value("timestep", line["timestep"]),
+        _value("sigma", stored.sigmas_before()[index]),
+        _value("sigma_after", line["sigma"]),
+    ]
     values += [_value(m.name, metrics[m.name], m.unit) for m in METRICS if m.name in metrics]
     if "between_length" in metrics:
         values.append(_value("between_length", metrics["between_length"]))

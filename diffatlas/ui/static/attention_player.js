@@ -56,7 +56,7 @@ export function createPlayer({ onGo }) {
     const step = next.step;
     // Some schedulers take more steps than were asked.
     const total = step ? Math.max(next.data.run.num_inference_steps, next.data.steps.at(-1).index + 1) : 0;
-    const text = step ? `step ${step.index + 1} of ${total} · t ${short(step.timestep)} · σ ${significant(step.sigma, 3)}` : "";
+    const text = step ? `step ${step.index + 1} of ${total} · t ${short(step.timestep)} · σ ${significant(step.sigma_before, 3)}` : "";
     if (told.textContent !== text) told.textContent = text;
     slider.setAttribute("aria-valuetext", text);
   }

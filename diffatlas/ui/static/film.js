@@ -389,12 +389,12 @@ function cellFor(step, data) {
   };
   const shot = frame.children[2];
   print(frame.children[0], `▸${number}`, `t ${short(step.timestep)}`);
-  print(frame.children[1], `σ ${significant(step.sigma, 3)}`, `g ${short(data.run?.guidance_scale)}`);
+  print(frame.children[1], `σ ${significant(step.sigma_before, 3)}`, `g ${short(data.run?.guidance_scale)}`);
   print(frame.children[3], `‖x‖ ${significant(value("norm"), 4)}`, `${number}A`);
   print(frame.children[4], `μ ${level(value("mean"))}`, `s ${significant(value("std"), 3)}`);
   cell.dataset.index = step.index;
   frame.dataset.step = step.index;
-  const about = `Step ${number}, timestep ${short(step.timestep)}, sigma ${significant(step.sigma, 3)}`;
+  const about = `Step ${number}, timestep ${short(step.timestep)}, sigma ${significant(step.sigma_before, 3)}`;
   frame.setAttribute("aria-label", step.preview ? about : `${about}, no preview`);
   if (step.preview) {
     shot.append(el("img", { src: step.preview, alt: "", draggable: "false", decoding: "async" }));

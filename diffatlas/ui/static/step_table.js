@@ -5,10 +5,11 @@ import { short, significant } from "./format.js";
 import { series } from "./state.js";
 import { term } from "./tips.js";
 
-// [metric, label]; the first two are the step's own.
+// [metric, label]; the first three are the step's own: what the model was asked at, and what the step left.
 const COLUMNS = [
   ["timestep", "timestep"],
   ["sigma", "sigma"],
+  ["sigma_after", "sigma after"],
   ["norm", "norm"],
   ["step_length", "step length"],
   ["cosine_to_end", "cos to end"],
@@ -23,7 +24,8 @@ const COLUMNS = [
 export function stepTable(data, onSelect) {
   const columns = COLUMNS.map(([name]) => {
     if (name === "timestep") return data.steps.map((step) => short(step.timestep, 5));
-    if (name === "sigma") return data.steps.map((step) => significant(step.sigma));
+    if (name === "sigma") return data.steps.map((step) => significant(step.sigma_before));
+    if (name === "sigma_after") return data.steps.map((step) => significant(step.sigma));
     return aligned(series(data, name));
   });
   const rows = data.steps.map((step, at) =>
