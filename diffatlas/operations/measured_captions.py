@@ -70,19 +70,23 @@ def neighbourhood_captions(
 
 
 def _of_a_value(own: CellMeasures, base: CellMeasures | None) -> str | None:
+    """Return what was found of a cell, the baseline's own numbers in brackets; None where nothing was."""
     other = None if base is own else base
-    drift = own.drift.get("image") if own.drift.get("image") is not None else own.drift.get("latent")
     said = []
-    if other is not None and drift is not None:
-        what = "image" if own.drift.get("image") is not None else "latents"
-        said.append(f"{what} {_number(drift)} from the baseline's")
-    shown = (("clipped", "clipped", _percent), ("saturation", "saturation", _number))
-    for name, word, write in (*shown, ("luma_std", "contrast (luma spread)", _number)):
+    for key, what in (("image", "image"), ("latent", "latents")):
+        if other is not None and not said and own.drift.get(key) is not None:
+            said.append(f"{what} {_number(own.drift[key])} from the baseline's")
+    named = "baseline "
+    for name, word, write in (
+        ("clipped", "clipped", _percent),
+        ("saturation", "saturation", _number),
+        ("luma_std", "contrast", _number),
+    ):
         value, there = getattr(own, name), None if other is None else getattr(other, name)
         if value is not None:
-            held = "" if there is None else f", there {write(there)}"
-            said.append(f"{word} {write(value)}{held}")
-    return f"Measured: {'; '.join(said)}." if said else None
+            said.append(f"{word} {write(value)}" + ("" if there is None else f" ({named}{write(there)})"))
+            named = named if there is None else ""
+    return f"Measured: {', '.join(said)}." if said else None
 
 
 def _of_a_neighbour(
@@ -96,11 +100,13 @@ def _of_a_neighbour(
         cosine = float(path.cosine(starts[0][None], starts[1][None])[0])
         said.append(f"cosine {cosine:.3f} to the anchor's noise")
     place, origin = (list(lane.cells).index(key) for key in (cell.key, anchor.key))
-    words = {"start": "start", "latent": "final latents", "image": "image"}
-    for key, word in words.items():
+    apart = []
+    for key, word in (("start", "start"), ("latent", "final latents"), ("image", "image")):
         matrix = lane.matrices.get(key)
         if matrix is not None and (geometric or key != "start"):
-            said.append(f"{word} {_number(np.asarray(matrix)[place, origin])} from the anchor's")
+            apart.append(f"{word} {_number(np.asarray(matrix)[place, origin])}")
+    if apart:
+        said.append(f"{', '.join(apart)} from the anchor's")
     return f"Measured: {'; '.join(said)}." if said else None
 
 

@@ -77,15 +77,15 @@ def test_what_is_foretold_gives_way_to_what_is_measured(library: Library) -> Non
     luma = np.std(shown @ [0.2126, 0.7152, 0.0722]) / 255
     for told in in_files(study, images, measures).values():
         assert (
-            f"image {drift:.3g} from the baseline's; clipped {clipped[0]:.1f}%, there {clipped[1]:.1f}%"
+            f"image {drift:.3g} from the baseline's, clipped {clipped[0]:.1f}% (baseline {clipped[1]:.1f}%)"
             in told
         )
-        assert f"contrast (luma spread) {luma:.3g}, there" in told
+        assert f"contrast {luma:.3g} (" in told
         assert "is taken 12 times, far more than the usual 3. Measured:" in told
         assert "colours may clip" not in told
         # The cell that did not run is told by what is usual still.
         assert "colours and contrast usually rise" in told
-    assert "there" not in measures["captions"]["a-0-0"]["found"]
+    assert "baseline" not in measures["captions"]["a-0-0"]["found"]
 
 
 def test_a_stored_caption_that_foretells_is_not_repeated(library: Library) -> None:
