@@ -88,6 +88,11 @@ def test_every_cell_has_its_picture_its_caption_and_its_drift(swept):
     assert page.locator(f"{study('sweep')} .da-contact-cell img").count() == 6
     text = page.inner_text(study("sweep"))
     assert "diffusers applies it only above 1" in text
+    # What is usual gives way to what was measured, and all of it can be read.
+    captions = page.locator(f"{study('sweep')} .da-cell-caption")
+    assert all(words.startswith("Measured: ") for words in captions.all_inner_texts())
+    assert "colours may clip" not in text
+    assert captions.evaluate_all("all => all.every((one) => one.scrollHeight <= one.clientHeight + 1)")
     assert "baseline" in text
     assert "seed 42" in text
     assert page.problems == []
