@@ -1,19 +1,18 @@
 """One producer thread per run, a bounded queue, and a generator that only drains it.
 
 A generator may be resumed on another thread at each ``next()``, and a torch context held across a ``yield``
-would be lost or leak. So everything that touches torch happens in ``work``, on one thread. It computes with as many
-threads as the caller's would: their number decides the last bits of a sum.
+would be lost or leak. So everything that touches torch happens in ``work``, on one thread, which computes with as many
+threads as the caller's would (`diffatlas.backends.threads`).
 """
 
 from __future__ import annotations
 
 import queue
-import sys
 import threading
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
 from typing import Any
 
+from diffatlas.backends import threads
 from diffatlas.events import Event
 
 Put = Callable[[Event], None]
@@ -34,8 +33,7 @@ def stream(
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     closed = threading.Event()
     raised: list[BaseException] = []
-    torch = sys.modules.get("torch")
-    threads = torch.get_num_threads() if torch else None
+    number = threads.number_here()
 
     def stopping() -> bool:
         return closed.is_set() or (stop is not None and stop.is_set())
@@ -50,7 +48,7 @@ def stream(
 
     def run() -> None:
         try:
-            with _threads(threads):
+            with threads.computing_with(number):
                 work(put, stopping)
         except BaseException as error:
             raised.append(error)
@@ -67,22 +65,3 @@ def stream(
         thread.join()
     if raised:
         raise raised[0]
-
-
-@contextmanager
-def _threads(number: int | None) -> Iterator[None]:
-    """Let torch compute with ``number`` threads on this one.
-
-    OpenMP has a number for each thread: what UMAP, or a limit of threadpoolctl, has set on one holds for it alone.
-    """
-    import torch
-
-    before = torch.get_num_threads()
-    if number in (None, before):
-        yield
-        return
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

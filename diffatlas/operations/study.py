@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from diffatlas.backends.threads import computing_with, number_here
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.library.study import Study
@@ -109,6 +110,7 @@ def _run(
         library.studies.save(study)
         board = Board(study, library, lambda event: _put(events, closed, event))
         threads: list[threading.Thread] = []
+        number = number_here()
         try:
             yield StudyChanged(study)
             open_backend = _once(backends)
@@ -122,7 +124,7 @@ def _run(
                     own.join(lane.key, cells[0].params.model)
                     lanes.append(LaneRun(lane, cells, board, open_backend, own, stop, capture, reuse))
             for lane in lanes:
-                run = _with_end(lane, events, closed)
+                run = _with_end(lane, events, closed, number)
                 threads.append(threading.Thread(target=run, name=f"diffatlas-lane-{lane.key}", daemon=True))
             for thread in threads:
                 thread.start()
@@ -141,10 +143,13 @@ def _run(
     yield StudyChanged(board.study)
 
 
-def _with_end(lane: LaneRun, events: queue.Queue[Any], closed: threading.Event) -> Callable[[], None]:
+def _with_end(
+    lane: LaneRun, events: queue.Queue[Any], closed: threading.Event, number: int | None
+) -> Callable[[], None]:
     def run() -> None:
         try:
-            lane.run()
+            with computing_with(number):
+                lane.run()
         finally:
             _put(events, closed, _END)
 

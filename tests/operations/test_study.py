@@ -643,3 +643,17 @@ def test_a_second_sweep_comes_from_the_library(swept, shapes_backend):
     _, again = play(again, shapes_backend, library)
     assert [cell.cached for cell in again.cells] == [True, True]
     assert [cell.run_id for cell in again.cells] == [cell.run_id for cell in study.cells[1:]]
+
+
+def test_lanes_compute_with_as_many_threads_as_their_caller(shapes_backend, tmp_path):
+    """A limit of OpenMP holds for the thread that set it; a cell must give what a single run on that thread gives."""
+    from threadpoolctl import threadpool_limits
+
+    library = Library(tmp_path)
+    for number in (1, 2):
+        with threadpool_limits(number, user_api="openmp"):
+            study = plan_sweep(
+                BASE.replace(num_inference_steps=2, seed=number), "guidance_scale", "4", exact=True
+            )
+            _, study = play(study, shapes_backend, library)
+        assert library.open(study.cells[0].run_id).provenance["threads"] == number
