@@ -56,7 +56,8 @@ def open_page(chromium: Any, app_url: str) -> Iterator[Any]:
         page.on("request", lambda request: page.requested.append(request.url))
         page.on("pageerror", lambda error: page.problems.append(str(error)))
         page.goto(app_url + query)
-        page.wait_for_selector(".da-viewer", state="attached")
+        # Those of the other pages may be there before.
+        page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
         return page
 
     yield open_page

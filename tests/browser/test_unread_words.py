@@ -92,6 +92,8 @@ def test_the_attention_page_says_it_too(page):
         page.fill(f"#attention-{field} :is(input, textarea)", value)
     page.click("#attention-run")
     notes = page.locator(".da-attention .da-run-notes:visible")
+    # Another run may be in view until this one is.
+    page.wait_for_selector(".da-attention .da-run-notes:has-text('dog'):visible")
     page.wait_for_selector(".da-attention-word:visible")
     assert notes.locator("> p").all_inner_texts() == ["The model was never taught: dog."]
     notes.locator("summary").click()
