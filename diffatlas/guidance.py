@@ -145,6 +145,11 @@ def check_method(method: Any, options: Any) -> None:
         )
 
 
+def label_of(method: str) -> str:
+    """Return what a method is called: its own name where this version does not know it, as a stored run may have it."""
+    return METHODS[method].label if method in METHODS else str(method)
+
+
 def all_options(method: str, options: Mapping[str, float] | None) -> dict[str, float]:
     """Return the options of a method, those that were not given at their defaults."""
     return {name: float((options or {}).get(name, o.default)) for name, o in METHODS[method].options.items()}

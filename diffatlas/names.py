@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffatlas.guidance import METHODS
+from diffatlas.guidance import label_of
 from diffatlas.params import GenerationParams, Noise, seed_words
 
 #: Letters of a name; longer ones are cut in the middle, because what differs is at the end.
@@ -100,7 +100,7 @@ def _spaced(text: str) -> str:
 def _method(params: GenerationParams) -> str:
     if params.guidance_method is None:
         return "plain guidance"
-    label = METHODS[params.guidance_method].label
+    label = label_of(params.guidance_method)
     options = (params.guidance_options or {}).items()
     return " ".join([f"{label} guidance", *(f"{name} {_number(value)}" for name, value in options)])
 
@@ -109,7 +109,7 @@ def _noise(noise: Noise | None) -> str:
     if noise is None:
         return "unperturbed"
     if noise.kind == "slerp":
-        return f"{noise.amount:.0%} of the way to seed {noise.seed}"
+        return f"{_number(noise.amount)} of the way to seed {noise.seed}"
     after = f" after step {noise.step}" if noise.step else ""
     return f"radius {_number(noise.amount)} with seed {noise.seed}{after}"
 

@@ -7,6 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from diffatlas.capture.spec import Capture
+from diffatlas.errors import DiffAtlasError
+from diffatlas.export.named import plain
 from diffatlas.export.told import in_memory
 from diffatlas.library.study import Study
 from diffatlas.params import GenerationParams, Lora, Noise
@@ -31,7 +33,7 @@ def run_code(
     """
     if params.seed is None:
         return NO_SEED.format(id=run_id)
-    watched = Capture.from_dict(dict(capture)) if capture else Capture()
+    watched, unread = _watched(capture)
     held = bool(in_memory(provenance))
     backend = ["", "# The pipeline that was in memory: yours."] if held else []
     if held:
@@ -40,6 +42,7 @@ def run_code(
         *_imports(params, ["Capture", "GenerationParams"]),
         "",
         f"params = {_request(params)}",
+        *unread,
         f"capture = {_call('Capture', _changed(watched))}",
         *backend,
         f"run = diffatlas.trace(params, capture{', backend=backend' if held else ''})",
@@ -70,6 +73,14 @@ def study_code(study: Study) -> str:
         "        study = event.study",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _watched(capture: Mapping[str, Any]) -> tuple[Capture, list[str]]:
+    """Return what was captured, and a line of comment where another version's run has what this one does not know."""
+    try:
+        return Capture.from_dict(dict(capture)), []
+    except DiffAtlasError as error:
+        return Capture(), [f"# What was captured cannot be asked of this version. {plain(error.message)}"]
 
 
 def _lane(backend: str, changes: Mapping[str, Any]) -> dict[str, Any]:

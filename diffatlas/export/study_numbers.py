@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffatlas.export.measured import finite
-from diffatlas.guidance import METHODS
+from diffatlas.guidance import label_of
 from diffatlas.library.study import Cell, Study
 
 FIELD_WORDS = {
@@ -120,7 +120,7 @@ def method_words(cell: Cell) -> str | None:
     method = cell.params.guidance_method
     if method is None:
         return None
-    label = METHODS[method].label if method in METHODS else method
+    label = label_of(method)
     options = ", ".join(f"{name} {value:g}" for name, value in (cell.params.guidance_options or {}).items())
     return f"{label} ({options})" if options else label
 

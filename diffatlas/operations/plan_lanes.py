@@ -10,7 +10,7 @@ from typing import Any
 
 from diffatlas.backends import model_info, schedulers
 from diffatlas.errors import DiffAtlasError, InvalidParams
-from diffatlas.guidance import METHODS
+from diffatlas.guidance import METHODS, label_of
 from diffatlas.library.study import Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, find_model
@@ -127,7 +127,7 @@ def method_name(method: str | None, options: Mapping[str, float] | None = None) 
     """Return a guidance method in a few words: "plain", "adaptive projected, eta 0.5"."""
     if method is None:
         return PLAIN
-    label = METHODS[method].label
+    label = label_of(method)
     # An acronym keeps its capitals.
     label = label if label[1:2].isupper() else label[0].lower() + label[1:]
     return ", ".join([label, *(f"{name} {number(value)}" for name, value in (options or {}).items())])

@@ -21,7 +21,7 @@ UNFILLABLE = {
     "extra": "the further arguments {}",
     "inputs": "the pictures {}",
 }
-_PLURALS = {"loras": "LoRAs", "extra": "further arguments", "inputs": "pictures of their own"}
+_PLURALS = {"loras": "LoRAs", "extra": "further arguments"}
 #: Of them, what the picture field of a form makes: a visitor may upload a picture.
 FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.

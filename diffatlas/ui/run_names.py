@@ -14,10 +14,20 @@ from diffatlas.params import GenerationParams
 UNTITLED = "A run without a prompt"
 
 
+#: What reading the request of a damaged run may raise, or telling it.
+_DAMAGE = (DiffAtlasError, TypeError, ValueError, AttributeError)
+
+
 def facts(stored: StoredRun, models: Mapping[str, str]) -> dict[str, str]:
-    """Return what may tell a stored run from others (`diffatlas.names`). ``models``: names by id."""
+    """Return what may tell a stored run from others (`diffatlas.names`). ``models``: names by id.
+
+    Of a damaged one what a list knows of it: the others beside it are still told apart.
+    """
     ended = "" if stored.status == "complete" else f"{stored.status} after {stored.step_count} steps"
-    return facts_of(stored.params, models.get(stored.params.model, ""), ended)
+    try:
+        return facts_of(stored.params, models.get(stored.params.model, ""), ended)
+    except _DAMAGE:
+        return _listed(stored.info, models)
 
 
 def labels(library: Library, infos: Sequence[RunInfo], models: Mapping[str, str]) -> list[str]:
@@ -33,18 +43,21 @@ def labels(library: Library, infos: Sequence[RunInfo], models: Mapping[str, str]
             return {}
         try:
             return facts(library.open(info.id), models)
-        except DiffAtlasError:
-            # A damaged run: what the list knows of it.
-            known = GenerationParams(
-                model=info.model,
-                prompt=info.prompt,
-                seed=info.seed,
-                num_inference_steps=info.total_steps or 1,
-                guidance_scale=info.guidance_scale or 0.0,
-                scheduler=info.scheduler,
-                width=info.width,
-                height=info.height,
-            )
-            return facts_of(known, models.get(info.model, ""), info.status)
+        except _DAMAGE:
+            return _listed(info, models)
 
     return told_apart(names, [told(name, info) for name, info in zip(names, infos, strict=True)])
+
+
+def _listed(info: RunInfo, models: Mapping[str, str]) -> dict[str, str]:
+    known = GenerationParams(
+        model=info.model,
+        prompt=info.prompt,
+        seed=info.seed,
+        num_inference_steps=info.total_steps or 1,
+        guidance_scale=info.guidance_scale or 0.0,
+        scheduler=info.scheduler,
+        width=info.width,
+        height=info.height,
+    )
+    return facts_of(known, models.get(info.model, ""), info.status)

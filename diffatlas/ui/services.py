@@ -78,8 +78,8 @@ class Services(RunServices):
                 "steps": stored.step_count,
                 "total_steps": max(stored.total_steps or 0, stored.step_count),
                 "latent_shape": list(np.shape(stored.initial_latents())[1:]),
-                "seed": stored.params.seed,
-                "prompt": stored.params.prompt,
+                "seed": stored.info.seed,
+                "prompt": stored.info.prompt,
                 "facts": run_names.facts(stored, self._names),
             }
             if stored.status not in ENDED:

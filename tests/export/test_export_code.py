@@ -86,6 +86,12 @@ def test_a_run_without_a_seed_says_that_no_lines_make_it():
     assert "Library().load('20260101-000000-abcdef12')" in lines
 
 
+def test_a_capture_of_another_version_is_said():
+    lines = run_code(ASKED, {"of_another_version": 1}, {})
+    assert "# What was captured cannot be asked of this version" in lines
+    assert made_by(lines.rpartition("run = ")[0])["capture"] == Capture()
+
+
 @pytest.mark.parametrize("hostile", ['"""', "'''", "\\", "{x}", "\u202e", "'); import os; ('"])
 def test_a_prompt_stays_a_prompt(hostile):
     params = ASKED.replace(prompt=f"a circle {hostile}")

@@ -114,3 +114,46 @@ def test_lists_of_runs_tell_them_apart(room):
         text = file.read()
     assert "a red circle, guidance 7.5" in text
     assert "unperturbed" not in text
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"params": {"guidance_method": "of another version"}},
+        {"params": {"loras": [{"path": 7, "weight": "much"}]}},
+        {"params": {"noise": {"kind": "slerp", "seed": 1, "amount": "half"}}},
+        {"params": {"guidance_scale": "high"}},
+        {"params": {"of_another_version": 1}},
+        {"capture": {"of_another_version": True}},
+        {"provenance": {"prompt": {"cut": [1], "unknown": "x", "known": 3}}},
+    ],
+)
+def test_one_strange_run_takes_no_list_down(tmp_path, change):
+    """A run of another version, or one that was written over by hand, beside one that is whole."""
+    libraries = Libraries(tmp_path)
+    visitor = visitor_of(REQUEST)
+    library, layers, backend = libraries.of(visitor), Layers(libraries), shared_local_backend()
+    ids = []
+    for seed in (7, 8):
+        run = collect(stream(ASKED.replace(seed=seed), Capture(attention="cross"), library=library))
+        layers.open(visitor, run.id, PROMPT)
+        ids.append(run.id)
+    manifest = library.path(ids[0]) / "manifest.json"
+    data = json.loads(manifest.read_text())
+    for part, changes in change.items():
+        data[part] |= changes
+    manifest.write_text(json.dumps(data))
+    answers = [
+        {call.__name__: call for call in services.functions}
+        for services in (
+            Services(layers, backend, NAMES, Projections()),
+            AttentionServices(libraries, layers, backend, NAMES),
+            LibraryServices(libraries, layers, backend, NAMES, Turns()),
+        )
+    ]
+    for page, call in ((0, "layers"), (1, "attention_runs"), (2, "find")):
+        answer = answers[page][call]({}, REQUEST)
+        rows = answer.get("layers") or answer.get("runs") or answer
+        assert ids[1] in {row["id"] for row in rows}, answer
+        titles = [row.get("label") or row["title"] for row in rows]
+        assert len(set(titles)) == len(titles)
