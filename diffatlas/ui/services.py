@@ -9,12 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import InvalidParams
-from diffatlas.names import told_apart
+from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.library import StoredRun
+from diffatlas.names import facts_of, told_apart
 from diffatlas.operations.projections import Projections
+from diffatlas.params import GenerationParams
 from diffatlas.ui import run_names
 from diffatlas.ui.layers import Layer, Layers
 from diffatlas.ui.run_services import ENDED, RunServices
+
+#: What is told of a layer whose run cannot be read.
+_DAMAGED: dict[str, Any] = {
+    "status": "damaged",
+    "steps": 0,
+    "total_steps": 0,
+    "latent_shape": [],
+    "seed": None,
+}
 
 
 class Services(RunServices):
@@ -72,20 +83,26 @@ class Services(RunServices):
         library = self.layers.library(visitor)
         folder = library.folder / layer.id
         if folder not in self._infos:
-            stored = library.open(layer.id)
-            info = {
-                "status": stored.status,
-                "steps": stored.step_count,
-                "total_steps": max(stored.total_steps or 0, stored.step_count),
-                "latent_shape": list(np.shape(stored.initial_latents())[1:]),
-                "seed": stored.info.seed,
-                "prompt": stored.info.prompt,
-                "facts": run_names.facts(stored, self._names),
-            }
-            if stored.status not in ENDED:
+            try:
+                info = self._told(library.open(layer.id))
+            except DiffAtlasError:
+                # It says so itself when it is looked at; the other layers are still there.
+                info = _DAMAGED | {"prompt": layer.name, "facts": facts_of(GenerationParams(), "", "damaged")}
+            if info["status"] not in ENDED:
                 return self._described(layer, info)
             self._infos[folder] = info
         return self._described(layer, self._infos[folder])
+
+    def _told(self, stored: StoredRun) -> dict[str, Any]:
+        return {
+            "status": stored.status,
+            "steps": stored.step_count,
+            "total_steps": max(stored.total_steps or 0, stored.step_count),
+            "latent_shape": list(np.shape(stored.initial_latents())[1:]),
+            "seed": stored.info.seed,
+            "prompt": stored.info.prompt,
+            "facts": run_names.facts(stored, self._names),
+        }
 
     @staticmethod
     def _described(layer: Layer, info: dict[str, Any]) -> dict[str, Any]:
