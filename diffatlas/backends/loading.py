@@ -154,9 +154,8 @@ def fetch(source: ModelSource) -> Path:
 def _download(source: ModelSource, **options: Any) -> Path:
     """Return the folder of a pipeline of the Hub, fetched where it is not in the cache."""
     if not source.subfolder:
-        from diffusers import DiffusionPipeline
-
-        return Path(DiffusionPipeline.download(source.model, **_what_to_fetch(source), **options))
+        download = whole_diffusers().DiffusionPipeline.download
+        return Path(download(source.model, **_what_to_fetch(source), **options))
     # diffusers fetches only pipelines that are at the top of their repository.
     from huggingface_hub import snapshot_download
 
