@@ -1,4 +1,4 @@
-"""What does a run through the app cost, against the same run in the shell, and how much is sent a step?
+"""What does a run through the app cost, against the same run in the shell, and how much is sent a step to a program?
 
 The app runs in a process of its own, its model loaded; the shell's run is the one of ``diffatlas trace``, recorded to
 disk, its model loaded too. Runs alternate; each round gives one ratio of wall time. Every run is checked: it is
@@ -10,7 +10,6 @@ complete, made all its steps, and did not come out of the library. Run from the 
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.rounds import Short, quartiles
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 PROMPT = "a red circle to the left of a blue square"
@@ -83,7 +83,7 @@ def inputs_of(address: str) -> list[Any]:
 
 
 def sent_bytes(address: str) -> tuple[int, int]:
-    """Bytes of the event stream that a browser receives for one run: before the last message, and the last."""
+    """Bytes of the event stream that a program receives for one run: before the last message, and the last."""
     import httpx
 
     config = httpx.get(f"{address}config", timeout=30).json()
@@ -140,8 +140,9 @@ def browser_run(address: str) -> Iterator[Callable[[], None] | None]:
         browser.close()
 
 
-def main(rounds: Annotated[int, typer.Option(help="Pairs of runs.")] = 7) -> None:
+def main(rounds: Annotated[int, typer.Option(help="Pairs of runs.")] = 7, short: Short = False) -> None:
     """Print the ratios and the bytes."""
+    rounds = 1 if short else rounds
     with tempfile.TemporaryDirectory() as name, served_app(Path(name) / "app") as address:
         shell, client = shell_run(Path(name) / "shell"), client_run(address)
         with browser_run(address) as browser:
@@ -160,10 +161,10 @@ def main(rounds: Annotated[int, typer.Option(help="Pairs of runs.")] = 7) -> Non
                         run()
                         spent[run] = time.perf_counter() - start
                     ratios.append(spent[way] / spent[shell])
-                low, median, high = statistics.quantiles(ratios, n=4)
+                low, median, high = quartiles(ratios)
                 print(f"| {label} | {median:.2f} | {low:.2f} to {high:.2f} |", flush=True)
         growing, last = sent_bytes(address)
-        print(f"\nsent while it grows: {growing / STEPS:.0f} bytes a step")
+        print(f"\nsent to a program while it grows: {growing / STEPS:.0f} bytes a step")
         print(f"sent again whole at the end: {last} bytes, {(growing + last) / STEPS:.0f} a step in all")
 
 

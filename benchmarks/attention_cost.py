@@ -13,7 +13,6 @@ the plain call before it; "kept" is what the maps of the run take. Run from the 
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -21,6 +20,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+
+from benchmarks.rounds import Short, quartiles
 
 #: (side of the latents, steps)
 SIZES = ((32, 20), (64, 6))
@@ -123,6 +124,7 @@ def main(
     rounds: Annotated[int, typer.Option(help="Pairs of calls.")] = 5,
     width: Annotated[int, typer.Option(help="Channels of the first level.")] = 64,
     one: Annotated[str, typer.Option(hidden=True)] = "",
+    short: Short = False,
 ) -> None:
     """Print a table of ratios and of memory."""
     import torch
@@ -134,9 +136,12 @@ def main(
         return
     print("| latents, steps | captured | ratio (median) | quartiles | limit | extra peak MB | kept MB |")
     print("|---|---|---|---|---|---|---|")
-    for side, steps in SIZES:
-        for label, setting in SETTINGS.items():
-            low, median, high = statistics.quantiles(ratios(side, steps, setting, width, rounds), n=4)
+    sizes, settings = SIZES, SETTINGS
+    if short:
+        rounds, width, sizes, settings = 1, 8, ((16, 2),), dict(list(SETTINGS.items())[-1:])
+    for side, steps in sizes:
+        for label, setting in settings.items():
+            low, median, high = quartiles(ratios(side, steps, setting, width, rounds))
             asked = json.dumps([side, steps, setting])
             command = [
                 sys.executable,

@@ -20,6 +20,7 @@ import numpy as np
 import typer
 
 from benchmarks.capture_cost import PROMPT, larger_random_sd
+from benchmarks.rounds import Short
 from diffatlas import Capture, GenerationParams
 from diffatlas.backends.local import LocalBackend
 from diffatlas.operations.trace import stream, stream_batch
@@ -83,11 +84,14 @@ def main(
     ] = 10,
     device: Annotated[str, typer.Option(help="cpu, cuda...")] = "cpu",
     threads: Annotated[int, typer.Option(help="PyTorch's threads.")] = 1,
+    short: Short = False,
 ) -> None:
     """Print a table of ratios."""
     import torch
 
     torch.set_num_threads(threads)
+    if short:
+        rounds, steps, large_steps = 1, 2, 0
     backend = LocalBackend(device=device)
     print(
         "| model | values | sequential | wall ratio | CPU ratio | range | latents | image |\n"

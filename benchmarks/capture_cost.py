@@ -8,13 +8,13 @@ is reported with their quartiles. Run from the project's root::
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.rounds import Short, quartiles
 from diffatlas import Capture, observe
 
 SETTINGS = {
@@ -99,19 +99,21 @@ def ratios(pipe: Any, capture: Capture, *, rounds: int, steps: int, guidance: fl
 def main(
     rounds: Annotated[int, typer.Option(help="Pairs of calls.")] = 9,
     steps: Annotated[int, typer.Option(help="Denoising steps a call.")] = 30,
+    short: Short = False,
 ) -> None:
     """Print a table of ratios."""
     import torch
 
     torch.set_num_threads(1)
     print("| model | captured | ratio (median) | quartiles |\n|---|---|---|---|")
-    for name, pipe, guidance in (
-        ("shapes, 64 px", embedded(), 3.0),
-        ("random SD, 256 px", larger_random_sd(), 7.5),
-    ):
+    models = [("shapes, 64 px", embedded, 3.0), ("random SD, 256 px", larger_random_sd, 7.5)]
+    if short:
+        rounds, steps, models = 1, 2, models[:1]
+    for name, build, guidance in models:
+        pipe = build()
         for label, capture in SETTINGS.items():
             values = ratios(pipe, capture, rounds=rounds, steps=steps, guidance=guidance)
-            low, median, high = statistics.quantiles(values, n=4)
+            low, median, high = quartiles(values)
             print(f"| {name} | {label} | {median:.3f} | {low:.3f} to {high:.3f} |", flush=True)
 
 

@@ -24,6 +24,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.rounds import Short
 from diffatlas.lab2d.denoisers import bound, exact
 from diffatlas.lab2d.fields import field, grid
 from diffatlas.lab2d.floors import excess
@@ -80,8 +81,12 @@ def torch_steps(trainer: Trainer) -> Callable[[int], None]:
     return run
 
 
-def main(rounds: Annotated[int, typer.Option(help="pairs of speed measurements")] = 5) -> None:
+def main(
+    rounds: Annotated[int, typer.Option(help="pairs of speed measurements")] = 5, short: Short = False
+) -> None:
     """Print the figures, each beside its limit."""
+    targets, trained = (TARGETS[:1], (1, 2)) if short else (TARGETS, (5, 10, 20))
+    rounds = 1 if short else rounds
     ours = Trainer(preset("moons"), Recipe())
     theirs = torch_steps(Trainer(preset("moons"), Recipe()))
     ours.run(50)
@@ -95,7 +100,7 @@ def main(rounds: Annotated[int, typer.Option(help="pairs of speed measurements")
         f"training: {own:.0f} steps/s (limit {STEPS_A_SECOND}, stretch {STRETCH}), {ratio:.2f} times torch's"
     )
 
-    for name in TARGETS:
+    for name in targets:
         target, stick = preset(name), yardstick(preset(name))
         floors = [point.measures.mmd2 for point in noise_floor(target, 2000, 5, stick)]
         top = np.mean(floors) + 2 * np.std(floors, ddof=1)
@@ -103,13 +108,13 @@ def main(rounds: Annotated[int, typer.Option(help="pairs of speed measurements")
         first = timed(lambda trainer=trainer: (trainer.run(100), heun(trainer, 400, 12)))
         told = [f"first samples after {first:.2f} s (limit 2)"]
         spent = first
-        for seconds in (5, 10, 20):
+        for seconds in trained:
             began = time.perf_counter()
             while spent + time.perf_counter() - began < seconds:
                 trainer.run(10)
             # What is measured in between does not count as training.
             spent += time.perf_counter() - began
-            if seconds < 20:
+            if seconds < trained[-1]:
                 plans = [Plan("heun", 18)]
                 found = quality(binder(trainer), target, trainer.schedule, plans, 2000, 3, stick)
                 value = statistics.mean(point.measures.mmd2 for point in found)
@@ -119,7 +124,8 @@ def main(rounds: Annotated[int, typer.Option(help="pairs of speed measurements")
             for given in (True, False)
         )
         told.append(
-            f"at 20 s ({trainer.step} steps) excess {known:.2%} with class (limit 1.5%), {hidden:.2%} without (2%)"
+            f"at {trained[-1]} s ({trainer.step} steps) excess {known:.2%} with class (limit 1.5%), "
+            f"{hidden:.2%} without (2%)"
         )
         print(f"{name}: " + "; ".join(told))
 
@@ -144,7 +150,7 @@ def main(rounds: Annotated[int, typer.Option(help="pairs of speed measurements")
     }
     for name, ask in questions.items():
         ask()
-        seconds = statistics.median(timed(ask) for _ in range(5))
+        seconds = statistics.median(timed(ask) for _ in range(1 if short else 5))
         print(f"{name}: {seconds:.3f} s (limit {LIMITS[name]:g})")
 
 

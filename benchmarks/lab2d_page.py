@@ -17,6 +17,7 @@ from typing import Any
 
 import typer
 
+from benchmarks.rounds import Short
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 #: Seconds.
@@ -37,10 +38,11 @@ plane.fill = (...given) => ((window.drawn += 1), fill(...given));
 """
 
 
-def main(rounds: int = 3) -> None:
+def main(rounds: int = 3, short: Short = False) -> None:
     """Print the longest blocked moment of each thing that is done, and the seconds to the first samples."""
     from playwright.sync_api import sync_playwright
 
+    rounds = 1 if short else rounds
     with (
         tempfile.TemporaryDirectory() as folder,
         served_app(Path(folder)) as url,
@@ -72,7 +74,7 @@ def main(rounds: int = 3) -> None:
         page.evaluate(COUNT)
         for _ in range(rounds):
             began = time.perf_counter()
-            lab.get_by_role("button", name="Train from scratch").click()
+            lab.get_by_role("button", name="Train", exact=True).click()
             page.wait_for_function(LIVE)
             page.evaluate("() => (window.drawn = 0)")
             page.wait_for_function("() => window.drawn > 0")

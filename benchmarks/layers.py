@@ -20,6 +20,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from benchmarks.rounds import Short
+
 LAYERS, STEPS = 20, 50
 SECRET = "5" * 32
 
@@ -89,9 +91,14 @@ def report(label: str, found: list[tuple[float, int]]) -> None:
     )
 
 
-def main(rounds: Annotated[int, typer.Option(help="Toggles that are measured.")] = 12) -> None:
+def main(
+    rounds: Annotated[int, typer.Option(help="Toggles that are measured.")] = 12, short: Short = False
+) -> None:
     """Print the server's time and the bytes sent for what a visitor does with twenty layers."""
-    for title, shape in (("shapes, 4 x 16 x 16", (4, 16, 16)), ("SDXL, 4 x 128 x 128", (4, 128, 128))):
+    models = [("shapes, 4 x 16 x 16", (4, 16, 16)), ("SDXL, 4 x 128 x 128", (4, 128, 128))]
+    if short:
+        rounds, models = 1, models[:1]
+    for title, shape in models:
         with tempfile.TemporaryDirectory() as folder:
             ask = fill(Path(folder), shape)
             ids = [f"run-{run}" for run in range(LAYERS)]

@@ -20,6 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
+from benchmarks.rounds import Short
 from diffatlas.params import GenerationParams
 
 # fmt: off
@@ -96,15 +97,20 @@ def report(label: str, times: list[float], found: Any = "") -> None:
 def main(
     runs: Annotated[int, typer.Option(help="Runs in the library.")] = 10_000,
     rounds: Annotated[int, typer.Option(help="Calls of each kind.")] = 15,
+    short: Short = False,
 ) -> None:
     """Print what listing and searching cost: an index to make first, in a process new to it, and after that."""
     from diffatlas.library import Library
 
+    if short:
+        runs, rounds = 60, 1
     with tempfile.TemporaryDirectory() as room:
         folder = Path(room)
         fill(folder, runs)
         print(f"{runs} runs")
         times, found = timed(Library(folder).list, 1)
+        if len(found) != runs:
+            raise RuntimeError(f"The library lists {len(found)} of {runs} runs.")
         report("list, making the index", times, f"{len(found)} runs")
         times, _ = timed(lambda: Library(folder).list(), rounds)
         report("list, first call of a process", times)

@@ -9,7 +9,9 @@ import statistics
 import time
 
 import torch
+import typer
 
+from benchmarks.rounds import Short
 from diffatlas.registry import models_folder
 from diffatlas.shapes.model import PARTS, build_parts, load_parts
 from diffatlas.shapes.train_denoiser import DenoiserTrainer
@@ -17,27 +19,29 @@ from diffatlas.shapes.train_denoiser import DenoiserTrainer
 BATCH, STEPS = 64, 9
 
 
-def cost(trainer: DenoiserTrainer) -> float:
-    """Milliseconds a scene: the median of `STEPS` steps."""
-    trainer.step(BATCH, 0.0)
+def cost(trainer: DenoiserTrainer, batch: int, steps: int) -> float:
+    """Milliseconds a scene: the median of the steps."""
+    trainer.step(batch, 0.0)
     taken = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         start = time.perf_counter()
-        trainer.step(BATCH, 0.0)
-        taken.append((time.perf_counter() - start) / BATCH * 1e3)
+        trainer.step(batch, 0.0)
+        taken.append((time.perf_counter() - start) / batch * 1e3)
     return statistics.median(taken)
 
 
-def main() -> None:
+def main(short: Short = False) -> None:
     """Print a line a model."""
+    batch, steps = (2, 1) if short else (BATCH, STEPS)
     torch.set_num_threads(1)
     vae = load_parts(models_folder() / "shapes")["vae"]
-    for kind in PARTS:
+    for kind in list(PARTS)[: 1 if short else None]:
         found = []
         for bf16 in (False, True):
             parts = build_parts(kind)
             parts["vae"].load_state_dict(vae.state_dict())
-            found.append(cost(DenoiserTrainer(parts, seed=1, device="cpu", rate=1e-3, bf16=bf16)))
+            trainer = DenoiserTrainer(parts, seed=1, device="cpu", rate=1e-3, bf16=bf16)
+            found.append(cost(trainer, batch, steps))
         exact, coarse = found
         print(
             f"{kind:5} float32 {exact:5.1f} ms a scene   bfloat16 {coarse:5.1f} ms   {exact / coarse:.2f} times"
@@ -45,4 +49,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    typer.run(main)

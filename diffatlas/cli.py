@@ -12,7 +12,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -21,11 +21,7 @@ from diffatlas import cli_request as ask
 from diffatlas.cli_output import follow, interrupt_sets, quieten
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
-if TYPE_CHECKING:
-    pass
-
 app = typer.Typer(
-    help="See how a diffusion model makes an image.",
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
@@ -38,6 +34,24 @@ app.add_typer(cli_study.commands)
 app.add_typer(cli_models.commands, name="models")
 app.add_typer(cli_library.datasets, name="dataset")
 app.add_typer(cli_lab.commands, name="lab")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from diffatlas import __version__
+
+        typer.echo(f"Diffusion Atlas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end."),
+    ] = False,
+) -> None:
+    """See how a diffusion model makes an image."""
 
 
 @app.command()
@@ -82,6 +96,7 @@ def trace(
     again: Annotated[
         bool, typer.Option("--again", help="Run even where the library has this run already.")
     ] = False,
+    anyway: ask.Anyway = False,
     device: ask.Device = None,
     dtype: ask.Dtype = None,
     ignore_memory: ask.IgnoreMemory = False,
@@ -130,12 +145,15 @@ def trace(
     with interrupt_sets() as stop:
         backend = open_backend("local", device=device, dtype=dtype, ignore_memory=ignore_memory or None)
         params = backend.resolve(params)
+        library = Library()
+        quieten()
+        if not anyway:
+            served_by = library if out is None and not again else None
+            ask.within_bounds(backend, params, capture, served_by, stop)
         if out is not None:
             _clear(out, overwrite)
         if sys.stderr.isatty():
             print("Loading...", end="\r", file=sys.stderr, flush=True)
-        quieten()
-        library = Library()
         if out is not None:
             events = record_into(out, stream(params, capture, backend, None, stop))
         else:

@@ -106,6 +106,15 @@ def _export_file(
             f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}.", field="format"
         )
     found = KINDS[kind] if kind else kind_of(to, ", or say --format")
+    if found.most is not None and len(ids) > found.most:
+        shows, wanted = (
+            ("one run", "the one") if found.most == 1 else ("two runs beside each other", "the two")
+        )
+        example = f"diffatlas export {' '.join(ids[: found.most])} --format {found.key}"
+        raise InvalidParams(
+            f"{found.label} shows {shows}, and {len(ids)} were named: name {wanted}, as in `{example}`.",
+            field="run_ids",
+        )
     runs = _named(library, ids)
     print(write_named(found, runs, to or Path(file_name(found.key, runs)), overwrite, "--overwrite"))
 
@@ -190,7 +199,7 @@ def import_folder(
 def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:
     """Return runs under their names or prompts, or under their ids where those do not tell them apart."""
     from diffatlas.export.named import Named
-    from diffatlas.ui.palette import PALETTE
+    from diffatlas.look import LAYERS
 
     infos = [library.open(run_id).info for run_id in run_ids]
     titles = [" ".join((info.name or info.prompt).split())[:80] for info in infos]
@@ -198,7 +207,7 @@ def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:
         Named(
             title if title and titles.count(title) == 1 else run_id,
             library.load(run_id),
-            PALETTE[number % len(PALETTE)],
+            LAYERS[number % len(LAYERS)],
         )
         for number, (run_id, title) in enumerate(zip(run_ids, titles, strict=True))
     ]

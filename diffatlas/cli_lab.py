@@ -11,19 +11,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diffatlas import files
 from diffatlas.cli_output import print_table, showing_progress
-from diffatlas.errors import InvalidParams
+from diffatlas.errors import InvalidParams, Unreadable
 
 if TYPE_CHECKING:
+    from diffatlas.lab2d.cost import Cost
     from diffatlas.lab2d.mixtures import Target
     from diffatlas.lab2d.samplers import Plan
     from diffatlas.lab2d.training import Trainer
 
+#: Bytes of a table.
+MOST_TABLE = 100_000_000
 commands = typer.Typer(help="Diffusion in the plane, against the exact answer.", no_args_is_help=True)
 
 LAB = typer.Argument(
     metavar="LAB", help="A file of the 2D Lab, or the name of a target for its pretrained network."
 )
+ANYWAY = typer.Option("--anyway", help="Work even on what is expected to take longer than the bound.")
 SAMPLER = typer.Option(help="ddpm, ddim, heun, dpmpp_2m, euler or midpoint.")
 
 
@@ -48,6 +53,7 @@ def train(
         int, typer.Option(help="Size of a fixed training set; 0 draws fresh points.")
     ] = 0,
     seed: Annotated[int, typer.Option(help="Decides all that is random.")] = 0,
+    anyway: Annotated[bool, ANYWAY] = False,
 ) -> None:
     """Train a network on a target, and write the lab, which the app opens and `diffatlas lab sample` reads."""
     from diffatlas.lab2d import states
@@ -58,7 +64,12 @@ def train(
         objective=objective, schedule=schedule, width=width, depth=depth, batch=batch, learning_rate=learning_rate,
         label_drop=label_drop, steps=steps, seed=seed, train_points=train_points,
     ).validate()  # fmt: skip
-    trainer = Trainer(_target(target), recipe)
+    aim = _target(target)
+    if not anyway:
+        from diffatlas.lab2d.cost import training_cost
+
+        _within_bounds(training_cost(aim, recipe, steps), "choose fewer steps, or a smaller network or batch")
+    trainer = Trainer(aim, recipe)
     with showing_progress() as show:
         while trainer.step < steps:
             trainer.run(min(100, steps - trainer.step))
@@ -96,6 +107,7 @@ def sample(
     ] = 0,
     field: Annotated[str, typer.Option(help="learned or exact.")] = "learned",
     seed: Annotated[int, typer.Option(help="Decides noise and classes.")] = 0,
+    anyway: Annotated[bool, ANYWAY] = False,
 ) -> None:
     """Sample from a lab, each point with a class drawn as the target has them."""
     from diffatlas import lab2d
@@ -104,6 +116,20 @@ def sample(
     plan = _plan(trainer, sampler, steps, eta, churn)
     _at_least(n, 1, "n")
     denoiser = lab2d.exact(trainer.target) if _exact(field) else trainer.learned()
+    if not anyway:
+        import numpy as np
+
+        from diffatlas.lab2d.cost import TRIAL_POINTS, sampling_cost
+
+        some = np.random.default_rng(0)
+        trial, classes = (
+            some.standard_normal((TRIAL_POINTS, 2)),
+            lab2d.draw_labels(trainer.target, TRIAL_POINTS, some),
+        )
+        guided = lab2d.guided(denoiser, classes, guidance)
+        components = len(trainer.target.weights) if _exact(field) else 0
+        cost = sampling_cost(guided, plan, trial, n, components)
+        _within_bounds(cost, "choose fewer points or fewer steps")
     points, labels = lab2d.generate(denoiser, trainer.target, plan, trainer.schedule, n, guidance, seed)
     file = io.StringIO()
     rows = csv.writer(file)
@@ -175,9 +201,10 @@ def _target(name: str) -> Target:
     if not name.endswith((".csv", ".tsv", ".txt")):
         return preset(name)
     try:
-        text = table_text(Path(name).read_bytes())
-    except OSError as error:
-        raise InvalidParams(f"{name} cannot be read as a table.", field="target") from error
+        text = table_text(files.read_bytes(Path(name), MOST_TABLE))
+    except (OSError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else files.reason_of(error)
+        raise InvalidParams(f"{name} cannot be read as a table: {reason}.", field="target") from error
     points, labels, classes = read_table(text)
     return drawn(points, labels, name="table", classes=classes)
 
@@ -204,6 +231,13 @@ def _exact(field: str) -> bool:
     if field not in ("learned", "exact"):
         raise InvalidParams("The field is learned or exact.", field="field")
     return field == "exact"
+
+
+def _within_bounds(cost: Cost, instead: str) -> None:
+    """Raise `OverBound` for what is expected to take more than the settings allow."""
+    from diffatlas.backends.bounds import bounds_here
+
+    bounds_here(shared=False).check_amounts(cost.seconds, cost.memory, f"{instead}, or add --anyway", None)
 
 
 def _at_least(value: int, least: int, name: str) -> None:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffatlas.cli_output import follow, interrupt_sets, print_table, quieten, showing_progress, text
-from diffatlas.errors import InvalidParams
+from diffatlas.errors import InvalidParams, RunNotFound
 
 if TYPE_CHECKING:
     from diffatlas.events import Event
+    from diffatlas.library import Library
     from diffatlas.library.difference import ImageDifference, PathDifference
     from diffatlas.operations.replay import ReplayReport
 
@@ -68,7 +69,7 @@ def runs(
             f"{info.steps}/{text(info.total_steps)}",
             info.model,
             text(info.seed),
-            info.prompt,
+            info.prompt or (info.error or "" if info.status == "damaged" else ""),
             info.name,
             ", ".join(info.tags),
             "locked" if info.locked else "",
@@ -103,35 +104,92 @@ def mark(
 
 @commands.command()
 def trash(
-    run_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="RUN...", help="Ids of `diffatlas runs`.")
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Ids of `diffatlas runs` or `diffatlas studies`."),
     ] = None,
+    shown: Annotated[
+        bool, typer.Option("--list", help="List what is in the trash, and when it goes.")
+    ] = False,
+    for_good: Annotated[
+        bool, typer.Option("--for-good", help="Delete these for good: they must be in the trash.")
+    ] = False,
     empty: Annotated[bool, typer.Option("--empty", help="Delete what is in the trash, for good.")] = False,
 ) -> None:
-    """Move runs to the trash, from which `restore` brings them back."""
+    """Move runs and studies to the trash, from which `restore` brings them back."""
     from diffatlas.library.store import Library
 
-    if bool(run_ids) == empty:
-        raise InvalidParams("Name the runs to move to the trash, or give --empty alone.")
+    if [bool(ids), shown, empty].count(True) != 1 or (for_good and not ids):
+        raise InvalidParams(
+            "Name what to move to the trash, or give --list or --empty alone; --for-good deletes what you name."
+        )
     library = Library()
-    if empty:
-        run_ids = library.empty_trash()
-    else:
-        for run_id in dict.fromkeys(run_ids):
-            library.trash(run_id)
-    for run_id in dict.fromkeys(run_ids):
-        print(run_id)
+    if shown:
+        return _list_trash(library)
+    if not empty:
+        for one in dict.fromkeys(ids):
+            _put_away(library, one, for_good)
+            print(one)
+        return None
+    held = library.in_trash()
+    gone = library.empty_trash()
+    for one in gone:
+        print(one)
+    freed = sum(each.bytes for each in held if each.id in gone)
+    print(f"{len(gone)} deleted for good, {freed / 1e6:.1f} MB are free.", file=sys.stderr)
+    return None
+
+
+def _list_trash(library: Library) -> None:
+    rows = [
+        (one.id, one.kind, one.deleted[:16].replace("T", " "), f"{one.bytes / 1e6:.1f}", _title(one.info))
+        for one in library.in_trash()
+    ]
+    print_table(("Id", "Kind", "Deleted (UTC)", "MB", "Prompt or title"), rows)
+    seconds = library.trash_seconds
+    kept = "until it is deleted" if seconds is None else f"for {seconds // 86_400} days"
+    print(f"What is deleted is kept {kept}: `diffatlas restore ID` brings it back.", file=sys.stderr)
+
+
+def _title(info: Any) -> str:
+    return getattr(info, "title", "") or getattr(info, "name", "") or getattr(info, "prompt", "")
+
+
+def _put_away(library: Library, one: str, for_good: bool) -> None:
+    """Trash a run or study, or delete one in the trash."""
+    runs, studies = (
+        (library.delete_trashed, library.studies.deleted.delete)
+        if for_good
+        else (library.trash, library.studies.trash)
+    )
+    try:
+        runs(one)
+    except RunNotFound as absent:
+        _or_study(studies, one, absent)
+
+
+def _or_study(act: Callable[[str], None], one: str, absent: RunNotFound) -> None:
+    try:
+        act(one)
+    except RunNotFound:
+        # Of two answers, the one on runs says where to look.
+        raise absent from None
 
 
 @commands.command()
-def restore(run_ids: RunIds) -> None:
-    """Bring runs back from the trash (`diffatlas runs --trashed`)."""
+def restore(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of `diffatlas trash --list`.")],
+) -> None:
+    """Bring runs and studies back from the trash (`diffatlas trash --list`)."""
     from diffatlas.library.store import Library
 
     library = Library()
-    for run_id in dict.fromkeys(run_ids):
-        library.restore(run_id)
-        print(run_id)
+    for one in dict.fromkeys(ids):
+        try:
+            library.restore(one)
+        except RunNotFound as absent:
+            _or_study(library.studies.restore, one, absent)
+        print(one)
 
 
 @commands.command()
@@ -139,17 +197,26 @@ def compare(
     first: Annotated[str, typer.Argument(metavar="RUN", help="An id of `diffatlas runs`.")],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
 ) -> None:
-    """Show what differs between two runs: parameters, environment, images and path."""
+    """Show what differs between two runs: settings, machine, images and path."""
+    from diffatlas.export import compared
     from diffatlas.library.difference import difference
     from diffatlas.library.store import Library
+    from diffatlas.registry import list_models
 
     library = Library()
-    found = difference(library.open(first), library.open(second))
-    rows = [*_rows(found.params), *_rows(found.environment)]
+    a, b = library.open(first), library.open(second)
+    found = difference(a, b)
+    machine = compared.machine(found.environment, first, second)
+    names = {entry.id: entry.name for entry in list_models("local")}
+    both = [*compared.settings(a.params, b.params, names), *machine.rows]
+    rows = [(row.name, row.a, row.b) for row in both]
     for number, image in enumerate(found.images):
-        rows.append((f"image {number}", _image_words(image), ""))
+        name = "image" if len(found.images) == 1 else f"image {number + 1}"
+        rows.append((name, _image_words(image), ""))
     rows.append(("path", _path_words(found.path), ""))
     print_table(("What", first, second), rows)
+    for sentence in machine.sentences:
+        print(sentence)
 
 
 @commands.command()
@@ -163,6 +230,7 @@ def replay(
     Nothing is recorded. The exit code is 1 where the result is different.
     """
     from diffatlas.backends import open_backend
+    from diffatlas.export.compared import machine
     from diffatlas.library.store import Library
     from diffatlas.operations.replay import ReplayReport
     from diffatlas.operations.replay import replay as replayed
@@ -186,8 +254,11 @@ def replay(
         follow(events_of(again))
     (report,) = reports
     print(report.sentence)
-    if report.environment:
-        print_table(("Environment", "Then", "Now"), _rows(report.environment))
+    changed = machine(report.environment, "the stored run", "the replay")
+    for sentence in changed.sentences:
+        print(sentence)
+    if changed.rows:
+        print_table(("Environment", "Then", "Now"), [(row.name, row.a, row.b) for row in changed.rows])
     if report.verdict == "stopped":
         raise KeyboardInterrupt
     if report.verdict == "different":
@@ -262,14 +333,6 @@ def _attention(asked: str | None) -> bool | str | None:
             field="attention",
         )
     return {"any": True, "none": False}.get(asked, asked)
-
-
-def _rows(pairs: dict[str, tuple[Any, Any]]) -> list[tuple[str, str, str]]:
-    return [(name, _value(a), _value(b)) for name, (a, b) in pairs.items()]
-
-
-def _value(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else str(value)
 
 
 def _image_words(image: ImageDifference) -> str:

@@ -25,10 +25,12 @@ def follow(events: Iterable[Event]) -> str | None:
     """Show a run's progress; return its id. Raises what a `Failed` event says."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    from diffatlas.events import Failed, Finished, Started, Step
+    from diffatlas.events import Failed, Finished, Image, Started, Step
     from diffatlas.export import told
+    from diffatlas.export.broken import broken, first_broken
 
     run_id, changed, levels = None, [], SigmasBefore(None)
+    first, images, provenance = None, [], {}
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -40,7 +42,8 @@ def follow(events: Iterable[Event]) -> str | None:
         task = None
         for event in events:
             if isinstance(event, Started):
-                run_id = event.run_id
+                run_id, provenance = event.run_id, event.provenance
+                first = first_broken([event.initial_latents])
                 levels = SigmasBefore(event.initial_sigma)
                 if event.cached_from:
                     progress.console.print("From the library; --again runs it anew.")
@@ -53,8 +56,14 @@ def follow(events: Iterable[Event]) -> str | None:
                 note = f"t {event.timestep:.4g}" + ("" if before is None else f", sigma {before:.3g}")
                 progress.update(task, completed=done, total=max(total, done), note=note)
                 changed += told.changed_before([event])
+                if first is None and first_broken([event.latents]) is not None:
+                    first = event.index + 1
+            elif isinstance(event, Image):
+                images.append(event.pixels)
             elif isinstance(event, Finished):
                 for sentence in told.not_recorded({"missing": event.missing}) + told.changed(changed):
+                    progress.console.print(sentence, markup=False)
+                for sentence in broken(first, images, provenance):
                     progress.console.print(sentence, markup=False)
             elif isinstance(event, Failed):
                 raise error_for(event.code, event.message)

@@ -11,7 +11,11 @@ import typer
 from diffatlas.errors import InvalidParams, UnknownModel
 
 if TYPE_CHECKING:
+    import threading
+
     from diffatlas.capture.spec import Capture
+    from diffatlas.library import Library
+    from diffatlas.library.study import Study
     from diffatlas.params import GenerationParams, Lora
 
 Prompt = Annotated[str, typer.Argument(help="What the image should show.")]
@@ -104,6 +108,34 @@ AttentionResolution = Annotated[
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")]
 IgnoreMemory = Annotated[bool, typer.Option(help="Load the model even where it is expected not to fit.")]
+Anyway = Annotated[
+    bool, typer.Option("--anyway", help="Run even what is expected to take longer than the bound.")
+]
+_OR_ANYWAY = ", or add --anyway"
+
+
+def within_bounds(
+    backend: Any, params: GenerationParams, capture: Capture, library: Library | None, stop: threading.Event
+) -> None:
+    """Raise `OverBound` where a run is expected to take more than the settings allow (`diffatlas.settings`).
+
+    library: which would serve the run where it has it; None where it runs in any case.
+    """
+    from diffatlas.backends.bounds import bounds_here
+    from diffatlas.operations.expected import expected
+
+    bounds_here(shared=False).check(expected(backend, [params], capture, library, stop), _OR_ANYWAY)
+
+
+def study_within_bounds(
+    backend: Any, study: Study, capture: Capture, library: Library | None, stop: threading.Event
+) -> None:
+    """Raise `OverBound` as `within_bounds` does, for the cells of a study that are to run."""
+    from diffatlas.backends.bounds import bounds_here
+    from diffatlas.operations.expected import expected_of_study
+
+    found = expected_of_study(backend, study, capture, library, stop)
+    bounds_here(shared=False).in_parts().check(found, _OR_ANYWAY)
 
 
 def request(

@@ -53,6 +53,7 @@ def sweep(
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
+    anyway: ask.Anyway = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -100,7 +101,7 @@ def sweep(
     )
     study = plan_sweep(base, field, values, seeds=seeds, lanes=_lanes(lane), exact=exact)
     files = _Files(to, format, overwrite)
-    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), reuse=not again)
+    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
 
 
 @commands.command()
@@ -121,6 +122,7 @@ def neighbourhood(
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
+    anyway: ask.Anyway = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -180,7 +182,7 @@ def neighbourhood(
         exact=exact,
     )
     files = _Files(to, format, overwrite)
-    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), reuse=not again)
+    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
 
 
 @commands.command()
@@ -196,7 +198,14 @@ def studies(
             f"There is no operation {operation!r}: choose {' or '.join(OPERATIONS)}.", field="operation"
         )
     rows = [
-        (info.id, info.operation, info.status, f"{info.done}/{info.cells}", info.title, info.created[:19])
+        (
+            info.id,
+            info.operation,
+            info.status,
+            f"{info.done}/{info.cells}",
+            info.error or info.title,
+            info.created[:19],
+        )
         for info in Library().studies.list(operation)
     ]
     print_table(("Study", "Operation", "Status", "Cells", "Title", "Created"), rows)
@@ -208,6 +217,7 @@ def study(
     retry: Annotated[
         bool, typer.Option("--retry", help="Run the cells that failed or were stopped.")
     ] = False,
+    anyway: ask.Anyway = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -225,7 +235,7 @@ def study(
     files.check(found)
     backends = _Backends(device, dtype, ignore_memory)
     if retry and any(cell.status != "complete" for cell in found.cells):
-        _run(found, backends, files, ask.capture(previews))
+        _run(found, backends, files, ask.capture(previews), anyway=anyway)
         return
     _show(found, library, None, files)
 
@@ -285,8 +295,10 @@ class _Files:
         """Write the files and return their paths."""
         from diffatlas.export.study_kinds import export_study
         from diffatlas.library.format import write_atomically
+        from diffatlas.library.leftovers import sweep
 
         written = []
+        sweep(self._folder)
         for kind, path in self._paths(study):
             data = export_study(kind, study, images, measures)
             try:
@@ -311,6 +323,7 @@ def _run(
     files: _Files,
     capture: Capture,
     reuse: bool = True,
+    anyway: bool = False,
 ) -> None:
     """Run the cells of a study that are not complete, a line per cell on stderr; then show it."""
     from contextlib import closing
@@ -323,6 +336,8 @@ def _run(
     with interrupt_sets() as stop:
         _check(study, backends)
         quieten()
+        if not anyway:
+            ask.study_within_bounds(backends("local"), study, capture, library if reuse else None, stop)
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
         ended, said = 0, set()

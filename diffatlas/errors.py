@@ -59,6 +59,24 @@ class NotEnoughMemory(DiffAtlasError):
         self.free = free
 
 
+class OverBound(DiffAtlasError):
+    """A request is expected to take longer, or more memory, than the bounds of this installation."""
+
+    code = "over_bound"
+
+
+class Overrun(DiffAtlasError):
+    """A run took far longer than was expected, and was ended."""
+
+    code = "overrun"
+
+
+class TooMuch(DiffAtlasError):
+    """A visitor has as much under way, or keeps as much, as one visitor of a shared server may."""
+
+    code = "too_much"
+
+
 class OutOfMemory(DiffAtlasError):
     """The device ran out of memory while the model was loading or running."""
 
@@ -87,6 +105,16 @@ class DamagedRun(DiffAtlasError):
     """A stored run cannot be read."""
 
     code = "damaged_run"
+
+
+class Unreadable(DiffAtlasError, ValueError):
+    """A file cannot be read as what it should be. ``reason`` says why, to go on a sentence about the file."""
+
+    code = "unreadable"
+
+    def __init__(self, message: str, *, field: str | None = None, reason: str = "") -> None:
+        super().__init__(message, field=field)
+        self.reason = reason or message.rstrip(".")
 
 
 class BackendFailure(DiffAtlasError):

@@ -8,6 +8,7 @@ from typing import Any
 
 from diffatlas.guidance import label_of
 from diffatlas.params import GenerationParams, Noise, seed_words
+from diffatlas.spelled import spelled
 
 #: Letters of a name; longer ones are cut in the middle, because what differs is at the end.
 MOST = 80
@@ -52,7 +53,7 @@ def told_apart(names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> list
     """Return a name for each of several things in view, no two the same: its own, and what differs.
 
     Where several have one name, those of their facts are added in which they differ: "a red circle, guidance 7.5".
-    Those that differ in none are numbered in their order.
+    Those that differ in none are numbered in their order. One that lacks a fact of the others is named without it.
     """
     alike = defaultdict(list)
     for index, name in enumerate(names):
@@ -60,11 +61,10 @@ def told_apart(names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> list
     found = [cut(_spaced(name)) for name in names]
     for name, members in alike.items():
         if len(members) > 1:
-            differing = [
-                key for key in facts[members[0]] if len({facts[member][key] for member in members}) > 1
-            ]
+            keys = dict.fromkeys(key for member in members for key in facts[member])
+            differing = [key for key in keys if len({facts[member].get(key) for member in members}) > 1]
             for member in members:
-                parts = ", ".join(facts[member][key] for key in differing)
+                parts = ", ".join(facts[member][key] for key in differing if key in facts[member])
                 found[member] = _joined(name, parts)
     # A cut, or a fact that nobody knows, can leave two names the same.
     times = Counter(found)
@@ -119,4 +119,6 @@ def _number(value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    return _number(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _number(value)
+    return f"({spelled(value)})" if isinstance(value, Mapping) and value else spelled(value)

@@ -18,7 +18,8 @@ import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
+from diffatlas import files
+from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel, Unreadable
 from diffatlas.params import name_problem
 
 #: Hint name -> how its value is read.
@@ -27,6 +28,7 @@ HINTS = {
     "steps": int,
     "guidance": float,
     "mem": float,
+    "download": float,
     "dtype": str,
     "variant": str,
     "revision": str,
@@ -51,6 +53,10 @@ _lock = threading.Lock()
 _offered: dict[str, ModelEntry] = {}
 
 
+#: Bytes of a registry.
+MOST_BYTES = 1_000_000
+
+
 class RegistryError(DiffAtlasError):
     """A registry file has a line that cannot be read."""
 
@@ -72,6 +78,8 @@ class ModelEntry:
     guidance: float | None = None
     #: GB (10^9 bytes) that the weights need in the dtype they run in.
     mem: float | None = None
+    #: GB of the files that are fetched from the Hub before it runs for the first time.
+    download: float | None = None
     dtype: str | None = None
     #: Which of several sets of weight files is read, where there is one of this name.
     variant: str | None = None
@@ -134,9 +142,10 @@ def read_registry(path: Path) -> list[ModelEntry]:
     """Read one registry file. Raises `RegistryError` with the file, the line number and the reason."""
     entries: dict[str, ModelEntry] = {}
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RegistryError(f"The registry {path.name} cannot be read: {error}.") from error
+        lines = files.read_text(path, MOST_BYTES).splitlines()
+    except (FileNotFoundError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else "it is not there"
+        raise RegistryError(f"The registry {path.name} cannot be read: {reason}.") from error
     for number, line in enumerate(lines, start=1):
         try:
             entry = parse_line(line)
@@ -318,7 +327,7 @@ def _own_lines() -> list[str]:
     from diffatlas.settings import settings
 
     path = settings().user_models
-    return (path.read_text(encoding="utf-8") if path.exists() else _HEADING).splitlines()
+    return (files.read_text(path, MOST_BYTES) if path.exists() else _HEADING).splitlines()
 
 
 def _write_own(lines: list[str]) -> None:

@@ -46,6 +46,18 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     #: Load a model even where it is expected not to fit the free memory.
     ignore_memory: bool = False
+    #: Seconds that a run may be expected to take before it is asked for twice; on a shared server it is refused.
+    #: None for 120, or 60 on a shared server; 0 for no bound.
+    most_seconds: float | None = Field(default=None, ge=0)
+    #: The same of its memory in bytes, besides the model. None for half of what is free, or a quarter on a shared
+    #: server; 0 for no bound.
+    most_memory: Annotated[int | None, BeforeValidator(_bytes)] = Field(default=None, ge=0)
+    #: On a shared server, bytes of what one visitor may keep: runs (with locked, noted and tagged ones, and the trash),
+    #: files that the pages show and offer, files that they upload in a day; and of one upload.
+    visitor_library: Annotated[int, BeforeValidator(_bytes)] = Field(default=500_000_000, ge=1)
+    visitor_files: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=1)
+    visitor_uploads: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=0)
+    upload_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(default=20_000_000, ge=0)
 
 
 def settings() -> Settings:
@@ -56,6 +68,18 @@ def settings() -> Settings:
         first = error.errors()[0]
         name = "DIFFATLAS_" + "_".join(str(part) for part in first["loc"]).upper()
         raise InvalidParams(f"The environment variable {name} is not usable: {first['msg']}.") from error
+
+
+def check_hub_token() -> None:
+    """Raise `InvalidParams` where HF_TOKEN holds what no token does, and so cannot be sent to the Hub."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        token = os.environ.get(name, "").strip()
+        if token and not (token.isascii() and token.isprintable() and " " not in token):
+            raise InvalidParams(
+                f"The environment variable {name} is no token of the Hugging Face Hub: it holds a line break, a space "
+                "or a letter that none has. Copy it again from huggingface.co/settings/tokens, or unset it.",
+                field="token",
+            )
 
 
 def is_shared() -> bool:

@@ -3,11 +3,13 @@
 Run from the project's root (it needs the ``test`` extra and a Chromium)::
 
     python -m docs.screenshots
+    python -m docs.screenshots studies attention   # some of them only
 """
 
 from __future__ import annotations
 
 import io
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -104,11 +106,11 @@ def lab(page: Page, address: str) -> None:
 
 
 def attention(page: Page, address: str) -> None:
-    """Run a prompt without guidance on the Attention page, of whose eight seeds two mix up the colours, and take
-    pictures of the views of one of these."""
+    """Run a prompt without guidance on the Attention page, of whose eight seeds the last exchanges the colours, and
+    take pictures of its views."""
     page.goto(f"{address}?__theme=light&page=attention")
     page.wait_for_selector("#attention-prompt textarea")
-    asked = {"prompt": "a blue star and a purple square", "seed": "6", "runs": "8", "guidance_scale": "1"}
+    asked = {"prompt": "a blue star and a purple square", "seed": "15", "runs": "8", "guidance_scale": "1"}
     for field, value in asked.items():
         page.fill(f"#attention-{field} :is(textarea, input)", value)
     page.click(".da-page-attention label:has-text('+1')")
@@ -117,8 +119,8 @@ def attention(page: Page, address: str) -> None:
         """document.querySelector('.da-attention').dataset.status === 'complete'
             && document.querySelectorAll('.da-attention-run').length === 8"""
     )
-    page.click(".da-attention-open[aria-label$='seed 12']")
-    page.wait_for_selector(".da-attention .da-status:has-text('seed 12')")
+    page.click(".da-attention-open[aria-label$='seed 22']")
+    page.wait_for_selector(".da-attention .da-status:has-text('seed 22')")
     page.click(".da-words .da-word >> text=blue")
     page.click(".da-attention-frame >> nth=11")
     page.evaluate("scrollTo(0, 0)")
@@ -156,57 +158,70 @@ def without_a_server(page: Page, folder: Path) -> None:
     keep(page, "html", full_page=True)
 
 
-def main() -> None:
-    """Take every picture."""
+def trajectory(page: Page, address: str) -> None:
+    """Run three prompts, and take pictures of the views of the Trajectory page, and of the Library that has them."""
+    page.goto(f"{address}?__theme=light")
+    page.wait_for_selector(".da-viewer")
+    run(page, **RUNS[0])
+    show(page, "film")
+    keep(page, "film")
+    page.click(".da-frame[data-step='4']")
+    page.wait_for_selector(".da-inspector-large img")
+    keep(page, "inspector")
+    page.keyboard.press("Escape")
+    lock(page)
+    run(page, **RUNS[1])
+    lock(page)
+    run(page, **RUNS[2])
+    show(page, "pca")
+    page.wait_for_selector(".da-label-end")
+    keep(page, "pca")
+    show(page, "umap")
+    page.wait_for_function("document.querySelector('.da-path').innerText.includes('not to scale')")
+    keep(page, "umap")
+    show(page, "curves")
+    keep(page, "curves")
+    page.click(".da-compare-go")
+    page.wait_for_selector(".da-compare-curve")
+    page.click(".da-deep summary")
+    page.wait_for_selector(".da-deep canvas")
+    page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
+    keep(page, "deep-dive")
+    page.goto(f"{address}?__theme=light&page=library")
+    page.wait_for_selector(".da-run-shot img")
+    keep(page, "library")
+    page.goto(f"{address}?__theme=dark")
+    page.wait_for_selector(".da-layer >> nth=2")
+    show(page, "film")
+    keep(page, "film-dark")
+
+
+PARTS = {"trajectory": trajectory, "studies": studies, "attention": attention, "lab": lab}
+#: The part that needs no app.
+PAGE = "html"
+
+
+def main(asked: list[str]) -> None:
+    """Take the pictures of the parts that are named; all where none is."""
+    parts = asked or [*PARTS, PAGE]
+    if unknown := set(parts) - {*PARTS, PAGE}:
+        raise SystemExit(
+            f"There is no part {', '.join(sorted(unknown))}: choose of {', '.join((*PARTS, PAGE))}."
+        )
     IMAGES.mkdir(exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        served_app(Path(folder)) as address,
-        sync_playwright() as playwright,
-    ):
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 940})
-        page.set_default_timeout(PATIENCE)
-        page.goto(f"{address}?__theme=light")
-        page.wait_for_selector(".da-viewer")
-        run(page, **RUNS[0])
-        show(page, "film")
-        keep(page, "film")
-        page.click(".da-frame[data-step='4']")
-        page.wait_for_selector(".da-inspector-large img")
-        keep(page, "inspector")
-        page.keyboard.press("Escape")
-        lock(page)
-        run(page, **RUNS[1])
-        lock(page)
-        run(page, **RUNS[2])
-        show(page, "pca")
-        page.wait_for_selector(".da-label-end")
-        keep(page, "pca")
-        show(page, "umap")
-        page.wait_for_function("document.querySelector('.da-path').innerText.includes('not to scale')")
-        keep(page, "umap")
-        show(page, "curves")
-        keep(page, "curves")
-        page.click(".da-compare-go")
-        page.wait_for_selector(".da-compare-curve")
-        page.click(".da-deep summary")
-        page.wait_for_selector(".da-deep canvas")
-        page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")
-        keep(page, "deep-dive")
-        studies(page, address)
-        attention(page, address)
-        lab(page, address)
-        page.goto(f"{address}?__theme=light&page=library")
-        page.wait_for_selector(".da-run-shot img")
-        keep(page, "library")
-        page.goto(f"{address}?__theme=dark")
-        page.wait_for_selector(".da-layer >> nth=2")
-        show(page, "film")
-        keep(page, "film-dark")
-        without_a_server(page, Path(folder))
+        for part in parts:
+            # A visitor of its own for each, to whom no form has anything to carry along.
+            page = browser.new_context(viewport={"width": 1280, "height": 940}).new_page()
+            page.set_default_timeout(PATIENCE)
+            if part == PAGE:
+                without_a_server(page, Path(folder))
+                continue
+            with served_app(Path(folder) / part) as address:
+                PARTS[part](page, address)
         browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -2,11 +2,47 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+if os.environ.get("PYTEST_XDIST_WORKER"):
+    # Each worker computes on its share of the cores; read by OpenMP when torch is imported.
+    _share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
+    os.environ.setdefault("OMP_NUM_THREADS", str(_share))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest on one worker."""
+    items.sort(key=lambda item: not _in_browser(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep a file's tests on one worker, and those that drive a browser all on the same: two starve each other."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "browser" if _in_browser(nodeid) else nodeid.partition("::")[0]
+
+    return ByFile(config, log)
+
+
+def _in_browser(nodeid: str) -> bool:
+    return nodeid.startswith("tests/browser/")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_bound_of_time() -> Iterator[None]:
+    """Let no test be refused because the machine is slow; those of the bounds set their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFATLAS_MOST_SECONDS", "0")
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

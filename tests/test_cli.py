@@ -263,7 +263,7 @@ def test_an_export_that_cannot_be_made_is_one_line(stored, tmp_path, capsys):
         ([stored[0], "--to", str(target)], "--overwrite"),
         ([stored[0], "--to", str(tmp_path), "--overwrite"], "names no kind"),
         (["20200101-000000-00000000", "--to", str(tmp_path / "a.csv")], "no run"),
-        ([*stored[:2], "--to", str(tmp_path / "a.gif")], "one run, not 2"),
+        ([*stored[:2], "--to", str(tmp_path / "a.gif")], "one run, and 2 were named"),
         ([stored[2], "--to", str(tmp_path / "a.mp4")], "no previews"),
         ([stored[0], "--to", str(target / "a.csv")], "cannot be written"),
         (["--to", str(tmp_path / "a.csv")], "RUN_ID"),
@@ -326,3 +326,29 @@ def test_ctrl_c_stops_and_keeps_the_steps(model, tmp_path):
     assert run.status == "stopped"
     assert 3 <= len(run.steps) < 900
     assert json.loads((folder / "manifest.json").read_text())["steps"] == len(run.steps)
+
+
+def test_what_is_above_the_bound_is_refused_unless_it_is_asked_for_anyway(
+    model, tmp_path, library, monkeypatch, capsys
+):
+    monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", "0.0001")
+    assert trace(model) == 2
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert len(errors) == 1
+    assert "the bounds here are less than a second and" in errors[0]
+    assert errors[0].endswith("or add --anyway.")
+    assert not list(Library().search().runs)
+    assert trace(model, "--anyway") == 0
+    # What the library has takes no time.
+    assert trace(model) == 0
+    sweep = ["sweep", "a red circle", "--model", model, "--steps", "3", "--values", "2,3"]
+    assert cli.run(sweep) == 2
+    assert not Library().studies.list(None)
+    assert cli.run([*sweep, "--anyway"]) == 0
+
+
+def test_the_version_is_that_of_the_package(capsys):
+    from importlib.metadata import version
+
+    assert cli.run(["--version"]) == 0
+    assert capsys.readouterr().out.split()[-1] == version("diffatlas")

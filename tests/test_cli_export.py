@@ -24,6 +24,18 @@ def ids(library):
     return sorted(info.id for info in library.list())
 
 
+@pytest.mark.parametrize(("kind", "holds", "named"), [("html", "two runs", 2), ("gif", "one run", 1)])
+def test_more_runs_than_a_file_holds_are_told_in_one_sentence(library, tmp_path, capsys, kind, holds, named):
+    library.save(run_of(2))
+    three = ids(library)
+    assert shell(["export", *three, "--to", str(tmp_path / f"out.{kind}")]) != 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{kind.upper()} shows {holds}" in told
+    # What it says can be typed as it stands.
+    assert f"`diffatlas export {' '.join(three[:named])} --format {kind}`" in told
+    assert not (tmp_path / f"out.{kind}").exists()
+
+
 def test_a_static_folder_is_planned_written_checked_and_imported(library, tmp_path, capsys):
     (first, _), folder = ids(library), tmp_path / "out"
     assert shell(["export", first, "--format", "static", "--to", str(folder), "--dry-run"]) == 0

@@ -76,3 +76,16 @@ def test_what_is_wrong_is_one_line_and_exit_code_2(words, says, tmp_path, monkey
     assert len(errors) == 1
     assert says in errors[0]
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_above_the_bound_is_refused_unless_it_is_asked_for_anyway(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", "0.001")
+    sample = ("sample", "moons", "--n", "200", "--steps", "4", "--to", str(tmp_path / "x.csv"))
+    train = ("train", "moons", "--steps", "100", "--width", "16", "--out", str(tmp_path / "x.json"))
+    for words in (sample, train):
+        assert run(*words) == 2
+        errors = capsys.readouterr().err.strip().splitlines()
+        assert len(errors) == 1
+        assert errors[0].endswith("or add --anyway.")
+        assert run(*words, "--anyway") == 0
+        capsys.readouterr()

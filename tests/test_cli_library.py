@@ -127,17 +127,34 @@ def test_trash_and_back(library: Library, ids: list[str], capsys) -> None:
     assert library.trashed() == []
 
 
+def test_the_shell_lists_the_trash_and_deletes_one_for_good(library: Library, ids: list[str], capsys) -> None:
+    assert cli.run(["trash", *ids[:3]]) == 0
+    capsys.readouterr()
+    assert cli.run(["trash", "--list"]) == 0
+    assert {(row[0], row[1], row[4]) for row in table(capsys)} == {
+        (run, "run", library.open_trashed(run).params.prompt) for run in ids[:3]
+    }
+    assert cli.run(["trash", ids[0], "--for-good"]) == 0
+    assert {info.id for info in library.trashed()} == {*ids[1:3]}
+    # What is not in the trash is not deleted for good.
+    assert cli.run(["trash", ids[4], "--for-good"]) != 0
+    assert ids[4] in {info.id for info in library.list()}
+    for nonsense in (["trash"], ["trash", "--list", "--empty"], ["trash", "--empty", "--for-good"]):
+        assert cli.run(nonsense) != 0
+    assert len(library.trashed()) == 2
+
+
 def test_comparing(library: Library, ids: list[str], capsys) -> None:
     assert cli.run(["compare", ids[0], ids[1]]) == 0
     rows = {row[0]: row[1:] for row in table(capsys)}
     assert rows["seed"] == ["0", "1"]
-    assert rows["versions.torch"] == ["2.0", "2.1"]
-    assert rows["image 0"][0].startswith("differs by ")
+    assert rows["torch"] == ["2.0", "2.1"]
+    assert rows["image"][0].startswith("differs by ")
     assert rows["path"][0].startswith("apart from state 0")
     assert "model" not in rows
     copy = library.save(replace(made(0), id="a-copy"))
     assert cli.run(["compare", ids[0], copy]) == 0
-    assert table(capsys) == [["image 0", "identical", ""], ["path", "identical", ""]]
+    assert table(capsys) == [["image", "identical", ""], ["path", "identical", ""]]
 
 
 @pytest.mark.parametrize(

@@ -50,5 +50,5 @@ def test_its_links_lead_somewhere():
 def test_there_are_exactly_two_set_up_commands():
     assert [line for line in README.splitlines() if line.startswith("pip install")] == [
         "pip install -c constraints.txt -e . && python app.py",
-        'pip install -c constraints.txt -e ".[test]" && pytest',
+        'pip install -c constraints.txt -e ".[test]" && pytest -n 2',
     ]

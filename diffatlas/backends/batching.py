@@ -15,6 +15,7 @@ from diffatlas.backends import failures, loading, schedulers
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.outcome import Stopped, check_finite, check_light
+from diffatlas.backends.paces import Paces
 from diffatlas.backends.producer import Put, Stopping
 from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.spec import Capture
@@ -55,10 +56,11 @@ def run_batch(
     put: Put,
     stopping: Stopping,
     identities: Sequence[dict[str, Any] | None],
+    paces: Paces,
 ) -> None:
     """Call the pipeline once for all ``cells`` (resolved), putting (index, event) as they happen.
 
-    identities: of each cell, as one of a batch.
+    identities: of each cell, as one of a batch. paces: where what the call takes is noted.
 
     A cell whose latents turn to NaN, or whose image is black, ends in a `Failed` of its own. What ends the whole call
     is raised, and is for the caller to put.
@@ -103,6 +105,7 @@ def run_batch(
                 observe(pipe, watched, on_start=on_start, on_step=on_step, keep=False)
             )
             stack.enter_context(steer_guidance(pipe, plans, scale, trace))
+            stack.enter_context(paces.watching(loaded, cells[0], len(cells), capture, stopping))
             output = pipe(**arguments)
     except Stopped:
         pass

@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal
 
 from diffatlas.backends.parts import Parts, class_of_diffusers
 from diffatlas.capture.asked import guides_by_true_cfg
@@ -14,6 +14,22 @@ from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, ModelLoadError
 from diffatlas.guidance import METHODS, all_options
 from diffatlas.params import GenerationParams
+
+#: How a guidance scale acts: it mixes two predictions, it is an input of the denoiser, or it does nothing.
+GuidanceKind = Literal["mixed", "input", "none"]
+
+
+def guidance_kind(parts: Parts) -> GuidanceKind | None:
+    """Return how a model's guidance scale acts, by its configs; None where its files cannot tell."""
+    try:
+        index, unet, transformer = parts.index, parts.config("unet"), parts.config("transformer")
+    except ModelLoadError:
+        return None
+    if unet.get("time_cond_proj_dim") or transformer.get("guidance_embeds"):
+        return "input"
+    if parts.pipeline is None:
+        return None
+    return "mixed" if _guides(parts.pipeline) and not index.get("is_distilled") else "none"
 
 
 def guidance_methods(parts: Parts) -> tuple[str, ...]:
@@ -23,15 +39,10 @@ def guidance_methods(parts: Parts) -> tuple[str, ...]:
     into it. Those that need layers changed (pag, slg) for UNets, and for transformers that are made of blocks. What
     the files cannot tell, the run says by a `CapabilityError`.
     """
-    try:
-        index, unet, transformer = parts.index, parts.config("unet"), parts.config("transformer")
-    except ModelLoadError:
-        # Loading the model will say what is wrong with its files.
+    if guidance_kind(parts) != "mixed":
+        # Where its files are wrong, loading the model will say so.
         return ()
-    if not _guides(parts.pipeline):
-        return ()
-    if index.get("is_distilled") or unet.get("time_cond_proj_dim") or transformer.get("guidance_embeds"):
-        return ()
+    unet, transformer = parts.config("unet"), parts.config("transformer")
     perturbs = bool(unet) or _has_blocks(str(transformer.get("_class_name")))
     return tuple(name for name, method in METHODS.items() if perturbs or not method.perturbs)
 

@@ -4,19 +4,32 @@ from __future__ import annotations
 
 import gc
 import inspect
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from diffatlas.backends import model_info, single_file
+from diffatlas.backends.configs import LIBRARIES, is_part
 from diffatlas.backends.model_info import ModelInfo, ModelSource
-from diffatlas.backends.parts import FolderParts, Parts, PipeParts, class_of_diffusers, whole_diffusers
-from diffatlas.backends.weights import Weights, find_weights, variant_of
+from diffatlas.backends.parts import (
+    FolderParts,
+    Parts,
+    PipeParts,
+    check_plain,
+    class_of_diffusers,
+    names_in,
+    read_config,
+    read_index,
+    whole_diffusers,
+)
+from diffatlas.backends.weights import LEFT_OUT, Weights, find_weights, variant_of
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
 from diffatlas.registry import did_you_mean
+from diffatlas.settings import check_hub_token
 
 #: A run needs about this much more than its weights (activations, text embeddings, the decoder).
 HEADROOM = 1.2
@@ -137,6 +150,7 @@ def fetch(source: ModelSource) -> Path:
     folder = cached(source)
     if folder is not None:
         return folder
+    check_hub_token()
     try:
         return _download(source)
     except Exception as error:
@@ -192,6 +206,12 @@ def load(
         model_info.describe(source.model, folder, source.entry), name=model_info.name_of(source, folder)
     )
     weights = model_info.weights_of(source, folder)
+    _check_parts(info.name, folder)
+    if not source.file:
+        _check_tokenizers(info.name, folder)
+    for part in weights:
+        for file in part.files:
+            model_info.header_of(file)
     if not ignore_memory:
         size = model_info.weight_bytes([file for part in weights for file in part.files], dtype)
         check_memory(info.name, int(size * HEADROOM), free_memory(device))
@@ -219,12 +239,65 @@ def load(
         pipe.to(device)
     except (torch.OutOfMemoryError, MemoryError):
         raise
-    except Exception as error:
+    except BaseException as error:
+        # A reader that is written in Rust has panics, which are no Exception.
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        part = _part_of(error)
+        where = f", because of its folder {part}" if part else ""
         raise ModelLoadError(
-            f"{info.name} could not be loaded: {first_line(error)}.", field="model"
+            f"{info.name} could not be loaded{where}: {first_line(error)}.", field="model"
         ) from error
     pinned = model_info.revision(folder)
     return Loaded(pipe, source, folder, info, device, dtype, pinned, variant_of(weights))
+
+
+def _part_of(error: BaseException) -> str | None:
+    """Return the component that was being loaded when something went wrong; None where that is not known."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        told = frame.f_locals
+        if frame.f_code.co_name == "load_sub_model" and isinstance(told.get("name"), str):
+            return told["name"]
+        if frame.f_code is _load_part.__code__:
+            return told["part"].component
+    return None
+
+
+def _check_parts(name: str, folder: Path) -> None:
+    """Raise `ModelLoadError` where a part is of a library that no pipeline is made of and that would be imported, where
+    it is code of its own, or where its config asks for more than any model has."""
+    pipelines = whole_diffusers().pipelines
+    for part, entry in read_index(folder).items():
+        if not is_part(entry) or None in entry or part == LEFT_OUT[0]:
+            continue
+        library = entry[0]
+        known = library in LIBRARIES or (library.isidentifier() and hasattr(pipelines, library))
+        if not known or (folder / part / f"{library}.py").exists():
+            raise ModelLoadError(
+                f"{name} has a {part} of {library[:60]!r}, which is no part of diffusers or transformers: code that "
+                "comes with a model is never run.",
+                field="model",
+            )
+        read_config(folder, part)
+        for file in names_in(folder / part):
+            # transformers passes over what is no file, and goes on with a tokenizer that knows no word.
+            if file.endswith((".json", ".txt", ".model")):
+                check_plain(folder / part / file)
+
+
+def _check_tokenizers(name: str, folder: Path) -> None:
+    """Raise `ModelLoadError` where a tokenizer that the pipeline names has no files: the Hub would be asked for it."""
+    for part, entry in read_index(folder).items():
+        if not is_part(entry) or "Tokenizer" not in (entry[1] or ""):
+            continue
+        there = set(names_in(folder / part))
+        words = {"tokenizer.json", "vocab.json", "vocab.txt"} & there
+        if not words and not any(file.endswith(".model") for file in there):
+            raise ModelLoadError(
+                f"{name} lacks the files of its {part}: expected {part}/tokenizer.json or {part}/vocab.json; fetch the "
+                "model again.",
+                field="model",
+            )
 
 
 def pipeline_class(info: ModelInfo) -> type:
@@ -322,8 +395,6 @@ def _what_to_fetch(source: ModelSource) -> dict[str, Any]:
 
 def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
     """Return the safetensors dtype of the denoiser's first tensor, in the file that would be read."""
-    import json
-
     if source.file:
         return single_file.stored_dtype(source.file)
     if (folder / "model_index.json").is_file():
@@ -335,9 +406,7 @@ def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
     files = {part.component: part.files for part in weights}
     for name in ("transformer", "unet"):
         for path in files.get(name, ()):
-            with path.open("rb") as file:
-                header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-            return next((t["dtype"] for key, t in header.items() if key != "__metadata__"), None)
+            return next((told["dtype"] for told in model_info.header_of(path).values()), None)
     return None
 
 

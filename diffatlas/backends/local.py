@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,18 @@ from diffatlas.backends import (
     model_info,
     schedulers,
     tasks,
+    told,
 )
 from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
+from diffatlas.backends.estimate import Estimate
 from diffatlas.backends.failures import as_event, as_typed
-from diffatlas.backends.identity import identity_from, identity_of, scheduler_told
+from diffatlas.backends.identity import identity_of
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.outcome import Stopped, check_finite, check_light
-from diffatlas.backends.parts import FolderParts, Parts
+from diffatlas.backends.paces import Paces
+from diffatlas.backends.parts import FolderParts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.tasks import TakesPicture
 from diffatlas.backends.weights import variant_of
@@ -91,8 +94,10 @@ class LocalBackend:
         self._ignore_memory = chosen.ignore_memory if ignore_memory is None else ignore_memory
         self._lock = threading.Lock()
         self._resident: Loaded | None = None
+        self._naming = threading.Lock()
         #: Pipelines that were handed in, by name, each as it was when it was last looked at.
         self._given: dict[str, Loaded] = {}
+        self._paces = Paces()
         self._own_model: str | None = None
         #: That of them which a run is on.
         self._running: str | None = None
@@ -118,12 +123,15 @@ class LocalBackend:
                 f"Another pipeline is called {loaded.source.model!r}: give this one another name.",
                 field="name",
             )
-        self._given[loaded.source.model] = loaded
+        with self._naming:
+            self._given[loaded.source.model] = loaded
         return loaded.source.model
 
     def remove(self, name: str) -> None:
         """Let go of a pipeline of `add`; a run in progress keeps it to its end. No harm where none is called so."""
-        self._given.pop(name, None)
+        with self._naming:
+            self._given.pop(name, None)
+        self._paces.forget(name)
 
     @property
     def own_model(self) -> str | None:
@@ -146,6 +154,16 @@ class LocalBackend:
             return guidable.guidance_methods(self._given[model].parts)
         folder = self._folder(model_info.find_source(model))
         return guidable.guidance_methods(FolderParts(folder)) if folder else ()
+
+    def guidance_kind(self, model: str) -> guidable.GuidanceKind | None:
+        """Return how a model's guidance scale acts, without loading it; None for one not yet fetched.
+
+        Raises `UnknownModel` or `ModelLoadError`.
+        """
+        if model in self._given:
+            return guidable.guidance_kind(self._given[model].parts)
+        folder = self._folder(model_info.find_source(model))
+        return guidable.guidance_kind(FolderParts(folder)) if folder else None
 
     def takes_picture(self, model: str) -> TakesPicture | None:
         """Return what a model does with a picture, without loading it: what most do, of one not yet fetched.
@@ -178,12 +196,12 @@ class LocalBackend:
                 held = given.loaded_from(held.pipe, source.model)
             given.check(held, params)
             loras.check(params.loras)
-            return _fit(params, held.parts, held.info)
+            return told.fit(params, held.parts, held.info)
         loras.check(params.loras)
         folder = self._folder(source)
         if folder is None:
             return params
-        return _fit(params, FolderParts(folder), model_info.describe(params.model, folder, source.entry))
+        return told.fit(params, FolderParts(folder), model_info.describe(params.model, folder, source.entry))
 
     def identity(self, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
         """Return what decides the result of ``params`` (resolved) besides them, without loading the model.
@@ -198,11 +216,11 @@ class LocalBackend:
         """
         source = self._source(params)
         if source.model in self._given:
-            return _identity(self._held(source.model), params, batched)
+            return told.identity(self._held(source.model), params, batched)
         resident = self._resident
         if resident is not None and resident.source == source:
             # What would run, even where the files have changed since.
-            return _identity(resident, params, batched)
+            return told.identity(resident, params, batched)
         folder = self._folder(source)
         if folder is None:
             return None
@@ -210,8 +228,8 @@ class LocalBackend:
         dtype = loading.pick_dtype(self._dtype, device, source, folder)
         variant = variant_of(model_info.weights_of(source, folder))
         revision = model_info.revision(folder)
-        told = loras.described(params.loras)
-        return identity_of(source, folder, device, dtype, revision, params, batched, variant, told)
+        added = loras.described(params.loras)
+        return identity_of(source, folder, device, dtype, revision, params, batched, variant, added)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
@@ -235,6 +253,41 @@ class LocalBackend:
         return stream(
             lambda put, stopping: self._work_batch(cells, capture or Capture(), put, stopping), stop
         )
+
+    def estimate(self, params: GenerationParams, capture: Capture | None = None) -> Estimate | None:
+        """Return what a request should take here, from what its model was measured to take, without waiting.
+
+        None where nothing was measured yet: `measure` does. Raises `UnknownModel` or `ModelLoadError`.
+        """
+        return self._paces.estimate(self._source(params), params, capture)
+
+    def measure(
+        self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
+    ) -> Estimate | None:
+        """Return what a request should take here: load its model, and try it out where it is small and was not yet.
+
+        Waits for the run in progress. None where that is not known before it runs, and where ``stop`` was set.
+        Raises as `resolve`, and the typed errors of `diffatlas.backends.loading.load`.
+        """
+        params = self.resolve(params)
+        source = self._source(params)
+
+        def stopping() -> bool:
+            return stop is not None and stop.is_set()
+
+        while not self._paces.tried(source) and not stopping():
+            if not self._lock.acquire(timeout=0.05):
+                continue
+            try:
+                loaded = self._load(source)
+                with given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext():
+                    self._paces.try_out(loaded, stopping)
+            except Stopped:
+                return None
+            finally:
+                self._lock.release()
+            break
+        return self.estimate(params, capture)
 
     def decode(self, params: GenerationParams, latents: np.ndarray, *, wait: float = 2.0) -> np.ndarray:
         """Return pictures (B, H, W, 3), uint8, of latents by the VAE of ``params.model``.
@@ -303,9 +356,13 @@ class LocalBackend:
 
     def _look_again(self, model: str) -> Loaded:
         """Return a pipeline that was handed in, after somebody may have moved or changed it."""
-        pipe = self._given[model].pipe
-        self._given[model] = replace(given.loaded_from(pipe, model), revision=revision_of(pipe))
-        return self._given[model]
+        held = self._given[model]
+        looked = replace(given.loaded_from(held.pipe, model), revision=revision_of(held.pipe))
+        with self._naming:
+            # Meanwhile another may have been given the name.
+            if self._given.get(model) is held:
+                self._given[model] = looked
+        return looked
 
     def _work(self, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping) -> None:
         """Wait for the device, load, run; every outcome becomes an event."""
@@ -332,8 +389,8 @@ class LocalBackend:
                     put((i, event))
 
         def run(loaded: Loaded, fitted: Sequence[GenerationParams]) -> None:
-            identities = [_identity(loaded, cell, batched=True) for cell in fitted]
-            batching.run_batch(loaded, fitted, capture, put_cell, stopping, identities)
+            identities = [told.identity(loaded, cell, batched=True) for cell in fitted]
+            batching.run_batch(loaded, fitted, capture, put_cell, stopping, identities, self._paces)
 
         self._hold(cells, run, put_to_all, stopping)
 
@@ -363,7 +420,7 @@ class LocalBackend:
                     stack.enter_context(given.left_as_it_was(loaded.pipe))
                     give_up = given.not_as_it_was
                 loaded = stack.enter_context(loras.applied(loaded, params.loras, give_up))
-                cells = [_fit(cell, loaded.parts, loaded.info) for cell in cells]
+                cells = [told.fit(cell, loaded.parts, loaded.info) for cell in cells]
                 run(tasks.on(loaded, cells[0]), cells)
         except Stopped:
             put(events.Finished(status="stopped", seconds=0.0))
@@ -422,7 +479,7 @@ class LocalBackend:
         own = pipe.scheduler
         scheduler = schedulers.build(own, params.scheduler)
         ran_on = loading.provenance(loaded, scheduler)
-        if (identity := _identity(loaded, params)) is not None:
+        if (identity := told.identity(loaded, params)) is not None:
             ran_on["identity"] = identity
 
         def on_start(trace: Any) -> None:
@@ -459,6 +516,7 @@ class LocalBackend:
                 )
                 plans = [GuidancePlan.of(params)] * count
                 stack.enter_context(steer_guidance(pipe, plans, params.guidance_scale, trace))
+                stack.enter_context(self._paces.watching(loaded, params, count, capture, stopping))
                 output = pipe(**arguments)
         except Stopped:
             pass
@@ -474,21 +532,3 @@ class LocalBackend:
         for index, pixels in enumerate(images):
             check_light(index, pixels, loaded.dtype)
         put(events.Finished("complete", seconds, list(trace.cosine_to_end), dict(trace.missing)))
-
-
-def _fit(params: GenerationParams, parts: Parts, info: ModelInfo) -> GenerationParams:
-    params = model_info.fit(tasks.fit(params, parts, info), parts, info)
-    return guidable.fit_guidance(params, parts, info.name)
-
-
-def _identity(loaded: Loaded, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
-    """Return the identity of a run on a resident pipeline."""
-    told = loras.described(params.loras, loaded)
-    if loaded.folder is None:
-        if "digest" not in loaded.revision or told is None or params.scheduler is None:
-            return None
-        scheduler = scheduler_told(schedulers.build(loaded.own_scheduler, params.scheduler))
-        where = (loaded.device, loaded.dtype, params, batched, told)
-        return identity_from("", loaded.revision, None, scheduler, *where)
-    where = (loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision)
-    return identity_of(*where, params, batched, loaded.variant, told)

@@ -12,10 +12,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from diffatlas import files
 from diffatlas.backends import loading, model_info
 from diffatlas.backends.model_info import ModelInfo, ModelSource
+from diffatlas.backends.parts import read_index
 from diffatlas.backends.weights import LEFT_OUT
-from diffatlas.errors import CapabilityError, DiffAtlasError, ModelLoadError, UnknownModel
+from diffatlas.errors import CapabilityError, DiffAtlasError, ModelLoadError, UnknownModel, Unreadable
 from diffatlas.registry import ModelEntry, did_you_mean
 
 #: Seconds that the Hub has for each answer.
@@ -111,6 +113,7 @@ class ModelCard:
             "steps": self.steps,
             "guidance": self.guidance,
             "mem": max(0.01, round(self.weight_bytes / 1e9, 2)),
+            "download": None if self.on_disk else max(0.01, round(self.download_bytes / 1e9, 2)),
             "variant": self.variant,
             "revision": self.revision,
             "subfolder": self.subfolder,
@@ -230,8 +233,8 @@ def _first_values(cls: type) -> dict[str, Any]:
 def _licence(folder: Path) -> str | None:
     """Return the licence that a folder's README names in its header."""
     try:
-        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+        text = files.read_bytes(folder / "README.md", 10_000_000).decode("utf-8", "replace")
+    except (OSError, Unreadable):
         return None
     header = re.match(r"---\s*\n(.*?)\n---", text, flags=re.DOTALL)
     found = re.search(r"^license:\s*['\"]?([^'\"\n]+)", header[1], flags=re.MULTILINE) if header else None
@@ -302,7 +305,7 @@ class _Listed:
         else:
             parts = model_info.weights_of(self.source, folder)
             weights = {file.relative_to(folder).as_posix() for part in parts for file in part.files}
-            index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+            index = read_index(folder)
             rooms = {name for name in index if name not in LEFT_OUT[:1]}
             told = {
                 n for n in self.files if n.partition("/")[0] in rooms and n.endswith(model_info.CONTENT[1:])

@@ -16,8 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from diffatlas import files
 from diffatlas.backends.loading import Loaded
-from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError
+from diffatlas.backends.parts import names_in
+from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, Unreadable
 from diffatlas.params import Lora
 
 #: What diffusers calls the file of a LoRA.
@@ -58,16 +60,30 @@ def find(lora: Lora, fetch: bool = False) -> Path | None:
     """
     if lora.on_hub:
         return _on_hub(lora, fetch)
-    path = Path(lora.path).expanduser()
-    if path.is_dir():
-        return path / _pick([file.name for file in path.iterdir()], lora)
+    try:
+        path = Path(lora.path).expanduser()
+        if path.is_dir():
+            path = path / _pick(names_in(path), lora)
+        there = path.is_file()
+    except InvalidParams:
+        raise
+    except (OSError, RuntimeError, ValueError) as error:
+        # No disk could have such a name.
+        reason = (
+            files.reason_of(error) if isinstance(error, (OSError, ValueError)) else "there is no such home"
+        )
+        raise InvalidParams(
+            f"The LoRA {files.plain_name(lora.path)!r} cannot be read: {reason}.", field="loras"
+        ) from error
     if path.suffix != ".safetensors":
         raise InvalidParams(
             f"The LoRA {lora.path!r} is no .safetensors file, no folder and no name on the Hub (user/name).",
             field="loras",
         )
-    if not path.is_file():
+    if not there:
         raise InvalidParams(f"There is no LoRA file {lora.path!r}.", field="loras")
+    # Before all of it is read: its beginning says whether it can be one.
+    _keys(path)
     return path
 
 
@@ -87,12 +103,12 @@ def applied(loaded: Loaded, loras: Sequence[Lora], give_up: Callable[[], None]) 
     pipe, name = loaded.pipe, loaded.info.name
     if not hasattr(pipe, "load_lora_weights"):
         raise CapabilityError(f"{name} takes no LoRAs.", field="loras")
-    files = [find(lora, fetch=True) for lora in loras]
+    found = [find(lora, fetch=True) for lora in loras]
     before = _state(pipe)
     trained = [tensor for tensor in _parameters(pipe) if tensor.requires_grad]
     try:
         told = []
-        for number, (file, lora) in enumerate(zip(files, loras, strict=True)):
+        for number, (file, lora) in enumerate(zip(found, loras, strict=True)):
             layers, unused = _put_on(pipe, name, file, _adapter(number))
             one = {"name": lora.name if lora.on_hub else file.name, "sha256": _hash_of(file)}
             told.append(one | {"weight": float(lora.weight), "layers": layers})
@@ -186,14 +202,12 @@ def _state(pipe: Any) -> list[tuple[Any, ...]]:
 
 def _keys(file: Path) -> list[str]:
     """Return the names of a file's tensors. Raises `ModelLoadError` for one that is damaged."""
-    from safetensors import safe_open
-
     try:
-        with safe_open(file, framework="pt") as opened:
-            return list(opened.keys())
-    except Exception as error:
+        return list(files.tensors_header(file))
+    except (OSError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else files.reason_of(error)
         raise ModelLoadError(
-            f"The LoRA file {file.name} is damaged: fetch it again.", field="loras"
+            f"The LoRA file {file.name} is damaged ({reason}): fetch it again.", field="loras"
         ) from error
 
 

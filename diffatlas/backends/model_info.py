@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from diffatlas import files
 from diffatlas.backends import schedulers, single_file
-from diffatlas.backends.parts import FolderParts, Parts, read_json
+from diffatlas.backends.parts import FolderParts, Parts, read_index
 from diffatlas.backends.weights import Weights, find_weights
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.latent_grid import vae_factor
-from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel
+from diffatlas.errors import InvalidParams, ModelLoadError, UnknownModel, Unreadable
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, find_model, models_folder
 
@@ -92,10 +92,10 @@ def find_source(
     try:
         entry = find_model(model)
     except UnknownModel:
-        folder = Path(model).expanduser()
-        if folder.is_dir():
+        folder = _on_disk(model)
+        if folder is not None and folder.is_dir():
             return _folder_source(model, folder, None, variant, revision, subfolder)
-        if folder.is_file():
+        if folder is not None:
             return _file_source(model, folder.resolve(), None, config, variant or revision or subfolder)
         if is_hub_id(model):
             return ModelSource(model, None, None, variant, revision, subfolder)
@@ -112,6 +112,15 @@ def find_source(
             field="model",
         )
     return ModelSource(model, None, entry, variant, revision, subfolder)
+
+
+def _on_disk(model: str) -> Path | None:
+    """Return the folder or the file of this name; None where there is none, or no disk could have such a name."""
+    try:
+        path = Path(model).expanduser()
+        return path if path.is_dir() or path.is_file() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 def is_hub_id(model: str) -> bool:
@@ -212,8 +221,8 @@ def _inside(folder: Path, subfolder: str | None, model: str) -> Path:
     """Return a subfolder of ``folder``. Raises `ModelLoadError` naming the pipelines that there are instead."""
     if not subfolder:
         return folder
-    inner = folder / subfolder
-    if inner.is_dir() and inner.resolve().is_relative_to(folder.resolve()):
+    inner = _on_disk(str(folder / subfolder))
+    if inner and inner.is_dir() and inner.resolve().is_relative_to(folder.resolve()):
         return inner
     others = pipelines_in(folder)
     there = f"there are pipelines in {', '.join(others)}" if others else "no subfolder of it is a pipeline"
@@ -328,7 +337,7 @@ def weights_of(source: ModelSource, folder: Path) -> tuple[Weights, ...]:
     """
     if source.file:
         return (Weights("checkpoint", "diffusers", "", None, (source.file,), frozenset({None})),)
-    index = read_json(folder / "model_index.json")
+    index = read_index(folder)
     return find_weights(folder, index, name_of(source, folder), source.variant, source.hint)
 
 
@@ -337,7 +346,7 @@ def weight_files(folder: Path, variant: str | None) -> list[Path]:
 
     Raises `ModelLoadError` where a component has none.
     """
-    found = find_weights(folder, read_json(folder / "model_index.json"), folder.name, hint=variant)
+    found = find_weights(folder, read_index(folder), folder.name, hint=variant)
     return [file for part in found for file in part.files]
 
 
@@ -345,20 +354,29 @@ def weight_bytes(files: list[Path], dtype: str) -> int:
     """Return the bytes that the weights take once they are converted to ``dtype`` (fp32, fp16 or bf16)."""
     total = 0
     for path in files:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ModelLoadError(
-                    f"The weights in {path.name} are incomplete: fetch them again.", field="model"
-                )
-            header = json.loads(file.read(length))
-        for name, tensor in header.items():
-            if name != "__metadata__":
-                start, end = tensor["data_offsets"]
-                item = ITEM_SIZE.get(tensor["dtype"])
-                # A quantised or integer tensor keeps its own size.
-                total += (end - start) // item * ITEM_SIZE[dtype] if item else end - start
+        for tensor in header_of(path, bodiless=True).values():
+            start, end = tensor["data_offsets"]
+            item = ITEM_SIZE.get(tensor["dtype"])
+            # A quantised or integer tensor keeps its own size.
+            total += (end - start) // item * ITEM_SIZE[dtype] if item else end - start
     return total
+
+
+def header_of(path: Path, bodiless: bool = False) -> dict[str, dict[str, Any]]:
+    """Return what a file of weights says of its tensors.
+
+    bodiless: whether it may be the header alone, as it is fetched of a model of the Hub before the weights are.
+
+    Raises `ModelLoadError` saying what is wrong with the file and what to do.
+    """
+    try:
+        return files.tensors_header(path, bodiless=bodiless)
+    except (OSError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else files.reason_of(error)
+        raise ModelLoadError(
+            f"The weights in {path.parent.name}/{path.name} are incomplete or damaged ({reason}): fetch them again.",
+            field="model",
+        ) from error
 
 
 def revision(folder: Path) -> dict[str, str]:
@@ -371,7 +389,8 @@ def revision(folder: Path) -> dict[str, str]:
         commit = _COMMIT.fullmatch(place.name) and (place == folder or len(place.name) == 40)
         if commit and place.parent.name == "snapshots":
             return {"commit": place.name}
-    files = sorted(p for p in folder.rglob("*") if p.suffix in CONTENT)
+    # A link that leads nowhere, a folder or a pipe of such a name is nothing that could be read.
+    files = sorted(p for p in folder.rglob("*") if p.suffix in CONTENT and p.is_file())
     stats = tuple((p, p.stat().st_size, p.stat().st_mtime_ns) for p in files)
     digest = _content_hash(folder, stats)
     if file := single_file.checkpoint_of(folder):
@@ -403,4 +422,4 @@ def _max_steps(scheduler: dict[str, Any]) -> int | None:
     """Return the number of trained timesteps; an offset of the leading spacing takes from it."""
     if schedulers.prediction_type(scheduler) == "flow_prediction":
         return None
-    return scheduler.get("num_train_timesteps", 1000) - scheduler.get("steps_offset", 0)
+    return (scheduler.get("num_train_timesteps") or 1000) - (scheduler.get("steps_offset") or 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from diffatlas import files
+from diffatlas.backends import configs
 from diffatlas.capture.ran_on import plain
-from diffatlas.errors import ModelLoadError
+from diffatlas.described import Wrong
+from diffatlas.errors import ModelLoadError, Unreadable
 
 #: How long a class is waited for that another thread is importing.
 IMPORT_SECONDS = 60
@@ -46,17 +49,16 @@ class FolderParts:
     @property
     def index(self) -> Mapping[str, Any]:
         """``model_index.json``. Raises `ModelLoadError` where it cannot be read."""
-        return read_json(self.folder / "model_index.json")
+        return read_index(self.folder)
 
     @property
     def pipeline(self) -> type | None:
         """See `Parts`."""
-        return class_of_diffusers(str(self.index.get("_class_name")))
+        return class_of_diffusers(self.index["_class_name"])
 
     def config(self, component: str) -> dict[str, Any]:
         """See `Parts`. Raises `ModelLoadError` for one that cannot be read."""
-        path = self.folder / component / _FILES.get(component, "config.json")
-        return read_json(path) if path.is_file() else {}
+        return read_config(self.folder, component)
 
 
 @dataclass(frozen=True)
@@ -116,14 +118,66 @@ def class_of_diffusers(name: str) -> type | None:
     return found
 
 
+def read_index(folder: Path) -> dict[str, Any]:
+    """Read the index of a pipeline folder. Raises `ModelLoadError` where it is not what it should be."""
+    path = folder / "model_index.json"
+    index = read_json(path)
+    try:
+        configs.check_index(index)
+    except Wrong as wrong:
+        raise _unfit(path, wrong) from wrong
+    return index
+
+
+def read_config(folder: Path, component: str) -> dict[str, Any]:
+    """Read the config of a component; {} where there is none. Raises `ModelLoadError` as `read_index` does."""
+    path = folder / component / _FILES.get(component, "config.json")
+    if not os.path.lexists(path):
+        return {}
+    config = read_json(path)
+    try:
+        configs.check_config(component, config)
+    except Wrong as wrong:
+        raise _unfit(path, wrong) from wrong
+    return config
+
+
+def check_plain(path: Path) -> None:
+    """Raise `ModelLoadError` where a file of a model is a folder, a pipe, or a link that leads nowhere."""
+    try:
+        os.close(files.open_file(path))
+    except (OSError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else files.reason_of(error)
+        raise ModelLoadError(
+            f"{_place(path)} cannot be read: {reason}; fetch the model again.", field="model"
+        ) from error
+
+
+def names_in(folder: Path) -> list[str]:
+    """Return the names of what is in a folder, sorted; none where there is no such folder."""
+    try:
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+    except OSError as error:
+        raise ModelLoadError(
+            f"The folder {folder.name} of the model cannot be read: {files.reason_of(error)}.", field="model"
+        ) from error
+
+
+def _unfit(path: Path, wrong: Wrong) -> ModelLoadError:
+    return ModelLoadError(f"{_place(path)} cannot be used: {wrong}; fetch the model again.", field="model")
+
+
+def _place(path: Path) -> str:
+    return files.plain_name(f"{path.parent.name}/{path.name}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a config file. Raises `ModelLoadError` where it is not a JSON object."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        return files.read_object(path)
+    except FileNotFoundError as error:
+        raise ModelLoadError(f"{_place(path)} is missing: fetch the model again.", field="model") from error
+    except Unreadable as error:
         raise ModelLoadError(
-            f"{path.parent.name}/{path.name} cannot be read: {error}.", field="model"
+            f"{_place(path)} cannot be read: {error.reason}; fetch the model again.", field="model"
         ) from error
-    if not isinstance(data, dict):
-        raise ModelLoadError(f"{path.parent.name}/{path.name} is not a JSON object.", field="model")
-    return data

@@ -8,7 +8,6 @@ of these into a folder of this process that names the file, so that what is read
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import tempfile
 import threading
@@ -16,7 +15,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from diffatlas.errors import ModelLoadError
+from diffatlas import files
+from diffatlas.errors import ModelLoadError, Unreadable
 
 ENDING = ".safetensors"
 #: Never read: loading one runs what it says.
@@ -44,22 +44,26 @@ def _usual_config(file: Path, size: int, changed: int) -> str:
     import torch
     from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
-    tensors = {name: torch.empty(told["shape"], device="meta") for name, told in header(file).items()}
-    return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
+    told = header(file)
+    try:
+        tensors = {name: torch.empty(one["shape"], device="meta") for name, one in told.items()}
+        return str(fetch_diffusers_config(tensors)["pretrained_model_name_or_path"])
+    except Exception as error:
+        # Shapes beyond any tensor, or of another number of axes than the names promise.
+        raise ModelLoadError(
+            f"{file.name} has weights of no model that diffusers knows: add it with the configs of one (--config).",
+            field="model",
+        ) from error
 
 
 def header(file: Path) -> dict[str, dict[str, Any]]:
     """Return dtype, shape and place of each tensor. Raises `ModelLoadError` where they cannot be read."""
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if not 0 < length <= file.stat().st_size:
-                raise ValueError("its header is cut off")
-            told = json.loads(stream.read(length))
-            return {name: dict(tensor) for name, tensor in told.items() if name != "__metadata__"}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return files.tensors_header(file)
+    except (OSError, Unreadable) as error:
+        reason = error.reason if isinstance(error, Unreadable) else files.reason_of(error)
         raise ModelLoadError(
-            f"{file.name} is not a whole safetensors file: {error}.", field="model"
+            f"{file.name} is not a whole safetensors file ({reason}): fetch it again.", field="model"
         ) from error
 
 
@@ -97,6 +101,7 @@ def view(file: Path, config: Path) -> Path:
         path
         for path in config.rglob("*")
         if path.suffix in CONFIGS
+        and path.is_file()
         and not path.name.endswith(".index.json")
         and len(path.relative_to(config).parts) < 3
     )
@@ -117,6 +122,8 @@ def view(file: Path, config: Path) -> Path:
 
 
 def checkpoint_of(folder: Path) -> Path | None:
-    """Return the file that a view stands for; None for a folder that is none."""
-    pointer = folder / POINTER
-    return Path(pointer.read_text(encoding="utf-8")) if pointer.is_file() else None
+    """Return the file that a view stands for; None for a folder that is none, whatever it holds."""
+    with _lock:
+        if folder not in _views.values():
+            return None
+    return Path((folder / POINTER).read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ plain.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,7 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffatlas.errors import ModelLoadError
+from diffatlas import files
+from diffatlas.backends.configs import is_part
+from diffatlas.backends.parts import names_in
+from diffatlas.described import Wrong, by_name
+from diffatlas.errors import ModelLoadError, Unreadable
 
 #: Names of the weights of diffusers' and of transformers' models.
 _NAME = r"(?:diffusion_pytorch_model|model|pytorch_model)"
@@ -102,15 +105,15 @@ def variant_of(weights: Sequence[Weights]) -> str | dict[str, str] | None:
 def _with_weights(folder: Path, index: Mapping[str, Any]) -> Iterable[tuple[str, tuple[str, str]]]:
     """Yield the components that have weights, and the library and class of each."""
     for part, entry in index.items():
-        if not isinstance(entry, list) or len(entry) != 2 or entry[0] is None or part in LEFT_OUT:
+        if not is_part(entry) or None in entry or part in LEFT_OUT:
             continue
-        library, cls = map(str, entry)
+        library, cls = entry
         room = folder / part
         # Configs of schedulers, tokenizers and their like have other names. Without a folder, a component of a
         # library of its own is for diffusers to judge.
         model = library in ("diffusers", "transformers")
         if room.is_dir():
-            names = [file.name for file in room.iterdir()]
+            names = names_in(room)
             model = "config.json" in names or any(_WEIGHTS.fullmatch(n) or _INDEX.fullmatch(n) for n in names)
         if model and not cls.endswith(_WEIGHTLESS):
             yield part, (library, cls)
@@ -121,7 +124,7 @@ def _parts(
 ) -> tuple[tuple[str, str], dict[str | None, list[Path]]]:
     """Return the entry, and the files of each variant that the component has."""
     room = folder / part
-    names = sorted(file.name for file in room.iterdir()) if room.is_dir() else []
+    names = names_in(room)
     whole = {
         m["variant"]: [room / n] for n in names if (m := _WEIGHTS.fullmatch(n)) and not _PART.fullmatch(n)
     }
@@ -136,14 +139,24 @@ def _parts(
 def _listed(index: Path) -> list[Path]:
     """Return the files that an index of parts names."""
     try:
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-        if not names or any(not isinstance(n, str) or Path(n).name != n for n in names):
-            raise ValueError("it names no files")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        told = files.read_object(index).get("weight_map")
+        by_name(_file, 1_000_000)(told)
+        if not told:
+            raise Wrong("names no files", "weight_map")
+    except (OSError, Unreadable, Wrong) as error:
+        reason = error.reason if isinstance(error, Unreadable) else error
         raise ModelLoadError(
-            f"{index.parent.name}/{index.name} cannot be read: fetch the model again.", field="model"
+            f"{index.parent.name}/{index.name} cannot be read: {reason}; fetch the model again.",
+            field="model",
         ) from error
+    names = sorted(set(told.values()))
     return [index.parent / name for name in names]
+
+
+def _file(name: Any) -> None:
+    # Never one of another folder, and never a pickle.
+    if type(name) is not str or len(name) > 255 or not re.fullmatch(r"[^/\\\0]+\.safetensors", name):
+        raise Wrong("is no safetensors file of this folder")
 
 
 def _choose(
@@ -173,7 +186,7 @@ def _missing(
         return f"{words}, or its variant {asked!r}, and there is only {_told([found])}."
     if not room.is_dir():
         return f"{words}, and there is no such folder."
-    names = [file.name for file in room.iterdir()]
+    names = names_in(room)
     if any(_PART.fullmatch(n) for n in names):
         return f"{words}, or the index of the parts that are there."
     if any(n.endswith((".bin", ".pt", ".pth", ".ckpt")) for n in names):

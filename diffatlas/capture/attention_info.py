@@ -10,6 +10,7 @@ import numpy as np
 
 from diffatlas.capture.attention_layers import matches
 from diffatlas.capture.tokens import Token, read_table, unknown_token
+from diffatlas.errors import DamagedRun
 
 #: The tokens by image of each half of guidance, "cond" and "uncond"; a single table is that of every image.
 Tables = Mapping[str, tuple[tuple[Token, ...], ...]]
@@ -36,7 +37,9 @@ class LayerInfo:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> LayerInfo:
-        """Build from an entry of ``provenance["attention"]["layers"]``."""
+        """Build from an entry of ``provenance["attention"]["layers"]``. Raises `DamagedRun` where it has no grid."""
+        if not data.get("grid"):
+            raise DamagedRun(f"The layer {data['name']!r:.80} has no grid, so its attention cannot be read.")
         rows, columns = data["grid"]
         return cls(
             name=str(data["name"]),

@@ -7,6 +7,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from diffatlas import files
+from diffatlas.errors import Unreadable
+
 #: In the folder of a pipeline. It decides nothing of what the model computes, so it is no part of its revision.
 WORDS_FILE = "words.md"
 #: A list that is longer is none of ours.
@@ -28,7 +31,7 @@ def words_of(folder: Path) -> dict[str, list[str]]:
     try:
         told = path.stat()
         return {k: list(v) for k, v in _read(path, told.st_size, told.st_mtime_ns).items()}
-    except (OSError, UnicodeDecodeError):
+    except (OSError, Unreadable):
         return {}
 
 
@@ -36,9 +39,7 @@ def words_of(folder: Path) -> dict[str, list[str]]:
 def _read(path: Path, size: int, changed: int) -> dict[str, tuple[str, ...]]:
     """Read the list; size and time of change make a changed file a new entry of the cache."""
     found: dict[str, tuple[str, ...]] = {}
-    if size > _MOST_BYTES:
-        return found
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in files.read_text(path, _MOST_BYTES).splitlines():
         kind, colon, listed = line.removeprefix("- ").partition(":")
         words = tuple(word.strip() for word in listed.split(",") if word.strip())
         if line.startswith("- ") and colon and words:

@@ -52,7 +52,8 @@ class Token:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Token:
         """Build from what `to_dict` gave."""
-        return cls(**{name: data.get(name) for name in cls.__dataclass_fields__})
+        found = {name: data.get(name) for name in cls.__dataclass_fields__}
+        return cls(**found | {"text": found["text"] or "", "encoder": found["encoder"] or ""})
 
 
 def read_table(data: Iterable[Token | Mapping[str, Any]]) -> tuple[Token, ...]:

@@ -27,7 +27,8 @@ def npz(runs: Sequence[Named]) -> bytes:
     - ``<name>/latents`` (T + 1, B, ...), x_T first, and ``<name>/sigmas`` (T + 1,), the noise level of each, NaN where
       it is not known; ``<name>/start_latents`` (K, B, ...), the states that those steps started from before which the
       latents were changed;
-    - ``<name>/timesteps`` (T,), at which the model was asked;
+    - ``<name>/timesteps`` and ``<name>/sigmas_before`` (T,), the timestep and the noise level at which the model was
+      asked (`Run.sigmas_before`), NaN where it is not known;
     - ``<name>/x0_pred``, ``noise_pred``, ``cond_pred``, ``uncond_pred``, ``other_preds/perturbed`` and the like
       (K, B, ...), those that were captured;
     - ``manifest``, a string: JSON with what each layer is and, for each array, the steps of its rows (0 is x_T,
@@ -87,15 +88,18 @@ def _arrays(run: Run) -> Iterator[tuple[str, list[int], np.ndarray]]:
     numbers = [step.index + 1 for step in run.steps]
     states = [(0, run.initial_latents), *zip(numbers, (step.latents for step in run.steps), strict=True)]
     yield from _stacked("latents", states)
-    sigmas = [run.initial_sigma, *(step.sigma for step in run.steps)]
-    known = [np.nan if sigma is None else sigma for sigma in sigmas]
-    yield "sigmas", [0, *numbers], np.array(known, dtype=np.float64)
+    yield "sigmas", [0, *numbers], _known([run.initial_sigma, *(step.sigma for step in run.steps)])
     yield "timesteps", numbers, np.array([step.timestep for step in run.steps], dtype=np.float64)
+    yield "sigmas_before", numbers, _known(run.sigmas_before)
     for name in _OTHERS:
         yield from _stacked(name, [(step.index + 1, getattr(step, name)) for step in run.steps])
     for name in sorted({name for step in run.steps for name in step.other_preds}):
         rows = [(step.index + 1, step.other_preds.get(name)) for step in run.steps]
         yield from _stacked(layout.OTHER_PREDS + name, rows)
+
+
+def _known(values: Sequence[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
 
 def _stacked(

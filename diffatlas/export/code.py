@@ -43,7 +43,7 @@ def run_code(
         "",
         f"params = {_request(params)}",
         *unread,
-        f"capture = {_call('Capture', _changed(watched))}",
+        f"capture = {_call('Capture', changed(watched))}",
         *backend,
         f"run = diffatlas.trace(params, capture{', backend=backend' if held else ''})",
     ]
@@ -96,7 +96,7 @@ def _imports(params: GenerationParams, names: list[str]) -> list[str]:
 
 
 def _request(params: GenerationParams) -> str:
-    given = _changed(params)
+    given = changed(params)
     if params.loras:
         given["loras"] = f"({', '.join(_lora(lora) for lora in params.loras)},)"
     if params.noise is not None:
@@ -123,7 +123,7 @@ def _call(name: str, arguments: Mapping[str, str]) -> str:
     return f"{name}(\n{inside})"
 
 
-def _changed(thing: Any) -> dict[str, str]:
+def changed(thing: Any) -> dict[str, str]:
     """Return the fields of a frozen data class that are not at their defaults, as Python spells them."""
     return {
         field.name: repr(getattr(thing, field.name))

@@ -11,6 +11,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.export.kinds import KINDS, Kind, export
 from diffatlas.export.named import Named
 from diffatlas.library.format import write_atomically
+from diffatlas.library.leftovers import sweep
 from diffatlas.run import Run
 
 
@@ -55,6 +56,7 @@ def write_named(
     data = export(kind.key, runs)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
         write_atomically(path, data)
     except OSError as error:
         raise InvalidParams(f"{path} cannot be written ({error.strerror}).", field="to") from error

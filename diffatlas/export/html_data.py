@@ -18,10 +18,12 @@ from diffatlas.capture.tokens import Token
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
 from diffatlas.export import measured, told
 from diffatlas.export.attention_json import described
+from diffatlas.export.broken import broken_run
 from diffatlas.export.named import Named, first_preview
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.common_basis import common_pca, gram
 from diffatlas.glossary import TERMS
+from diffatlas.stopping import look
 
 #: Parts of a transformer, which has no way down and up.
 THIRDS = ("first", "middle", "last")
@@ -173,7 +175,7 @@ def _run(
         "status": run.status,
         "run": {**run.params.to_dict(), "id": run.id},
         "also": [f"{name} {words}" for name, words in told.made_with(run.params, run.provenance)],
-        "notes": told.unread(run.provenance) + told.left_out(run.provenance),
+        "notes": told.unread(run.provenance) + told.left_out(run.provenance) + broken_run(run),
         "inputs": [
             {
                 "name": one.name,
@@ -207,6 +209,7 @@ def _run(
 
 def _left_out(trace: AttentionTrace | None, kept: list[int] | None) -> dict[str, int]:
     """How many tokens have no maps: specials, and words of a prompt longer than `MOST_TOKENS`."""
+    look()
     there = set(kept or ())
     left = [token.special for token in (trace.tokens if trace else ()) if token.index not in there]
     return {"padding_left": sum(left), "words_left": len(left) - sum(left)}

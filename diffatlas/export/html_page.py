@@ -7,28 +7,17 @@ import html as escaping
 import json
 import zlib
 from collections.abc import Sequence
+from hashlib import sha256
 
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export.html_bundle import import_map, modules, serif, sheets
 from diffatlas.export.html_data import DETAILS, page_data
 from diffatlas.export.named import Named, plain
+from diffatlas.look import variables
 
 #: What a page may take, in bytes.
 MOST_BYTES = 15_000_000
-#: Nothing but what the file itself holds.
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "script-src 'unsafe-inline' data:",
-        "style-src 'unsafe-inline'",
-        "img-src data:",
-        "font-src data:",
-    )
-)
-
-
+_START = 'import "da/viewer.js";'
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -47,7 +36,7 @@ _PAGE = """<!doctype html>
 <p class="da-offline-wait">Opening… It needs a browser of 2023 or later that may run the scripts in this file.</p>
 </main>
 <script type="application/octet-stream" id="data">{data}</script>
-<script type="module">import "da/viewer.js";</script>
+<script type="module">{start}</script>
 </body>
 </html>
 """
@@ -67,20 +56,46 @@ def html(runs: Sequence[Named], most_bytes: int = MOST_BYTES) -> bytes:
         if not entry.run.steps:
             raise CapabilityError(f"The run {entry.run.id} has no step to show: choose one that has begun.")
     title = " / ".join(dict.fromkeys(plain(entry.name) for entry in runs))
-    style = serif() + sheets(
-        "page.css", "viewer.css", "space.css", "deep.css", "attention.css", "offline.css"
+    style = (
+        serif()
+        + variables()
+        + sheets("page.css", "viewer.css", "space.css", "deep.css", "attention.css", "offline.css")
     )
     imports = import_map(modules("viewer.js"))
     for detail in DETAILS:
         data = packed(page_data(runs, detail))
         page = _PAGE.format(
-            policy=_POLICY, title=escaping.escape(title), style=style, imports=imports, data=data
+            policy=_policy(imports, _START),
+            title=escaping.escape(title),
+            style=style,
+            imports=imports,
+            data=data,
+            start=_START,
         ).encode()
         if len(page) <= most_bytes:
             return page
     raise InvalidParams(
         f"The page would take {len(page) / 1e6:.1f} MB, over the {most_bytes / 1e6:.0f} MB that it may: "
         "export one run, or capture fewer steps (attention_every)."
+    )
+
+
+def _policy(*scripts: str) -> str:
+    """Nothing but what the file itself holds, and of scripts in the page no others than these."""
+    own = " ".join(
+        f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode()}'" for text in scripts
+    )
+    return "; ".join(
+        (
+            "default-src 'none'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            f"script-src {own} data:",
+            "script-src-attr 'none'",
+            "style-src 'unsafe-inline'",
+            "img-src data:",
+            "font-src data:",
+        )
     )
 
 

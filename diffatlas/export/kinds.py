@@ -12,13 +12,13 @@ from diffatlas.export.named import Named, slug
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file. ``several``: whether it holds more than one layer."""
+    """One kind of file. ``most``: how many runs it holds at most; None for any number."""
 
     key: str
     suffix: str
     label: str
     about: str
-    several: bool
+    most: int | None
     make: Callable[[Sequence[Named]], bytes]
 
 
@@ -33,17 +33,17 @@ def _mp4(runs: Sequence[Named]) -> bytes:
 KINDS: dict[str, Kind] = {
     kind.key: kind
     for kind in (
-        Kind("csv", ".csv", "CSV", "The table of steps, for a spreadsheet.", True, tables.csv),
+        Kind("csv", ".csv", "CSV", "The table of steps, for a spreadsheet.", None, tables.csv),
         Kind(
-            "json", ".json", "JSON", "Settings, machine, totals and steps, for a program.", True, tables.json
+            "json", ".json", "JSON", "Settings, machine, totals and steps, for a program.", None, tables.json
         ),
-        Kind("npz", ".npz", "NPZ", "Latents and predictions, as NumPy arrays.", True, arrays.npz),
+        Kind("npz", ".npz", "NPZ", "Latents and predictions, as NumPy arrays.", None, arrays.npz),
         Kind(
             "safetensors",
             ".safetensors",
             "Safetensors",
             "The same arrays as safetensors.",
-            True,
+            None,
             arrays.safetensors,
         ),
         Kind(
@@ -51,23 +51,23 @@ KINDS: dict[str, Kind] = {
             ".pdf",
             "PDF",
             "A report to read or print: pictures, curves, tables, glossary.",
-            True,
+            None,
             report.pdf,
         ),
-        Kind("svg", ".svg", "SVG", "The film as a drawing that scales.", True, film.svg),
-        Kind("png", ".png", "PNG", "The film as a picture, at twice the size.", True, film.png),
-        Kind("gif", ".gif", "GIF", "The previews of one layer as a loop.", False, _gif),
-        Kind("mp4", ".mp4", "MP4", "The previews of one layer as a film clip.", False, _mp4),
+        Kind("svg", ".svg", "SVG", "The film as a drawing that scales.", None, film.svg),
+        Kind("png", ".png", "PNG", "The film as a picture, at twice the size.", None, film.png),
+        Kind("gif", ".gif", "GIF", "The previews of one layer as a loop.", 1, _gif),
+        Kind("mp4", ".mp4", "MP4", "The previews of one layer as a film clip.", 1, _mp4),
         Kind(
             "html",
             ".html",
             "HTML",
             "A page of one run, or of two beside each other, that needs no server and no network.",
-            True,
+            2,
             html_page.html,
         ),
         Kind(
-            "zip", ".zip", "ZIP", "The runs themselves, whole, as the Library keeps them.", True, bundle.zip
+            "zip", ".zip", "ZIP", "The runs themselves, whole, as the Library keeps them.", None, bundle.zip
         ),
     )
 }
@@ -92,6 +92,6 @@ def _checked(kind: str, runs: Sequence[Named]) -> Kind:
         raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
     if not runs:
         raise InvalidParams("There is no run to export: choose one.")
-    if len(runs) > 1 and not found.several:
+    if found.most == 1 and len(runs) > 1:
         raise InvalidParams(f"A {found.label} shows one run, not {len(runs)}: choose one.")
     return found

@@ -14,7 +14,9 @@ from diffatlas.errors import CapabilityError
 from diffatlas.export.lettering import fit, font
 from diffatlas.export.looping import HOLD, looping_gif
 from diffatlas.export.named import Named, first_preview
+from diffatlas.look import FILM
 from diffatlas.run import Run
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 #: Pictures are enlarged to at least, and reduced to at most, so many pixels on their longer side.
 SMALLEST, LARGEST = 256, 768
 BAR, LETTERS = 26, 12
-GROUND, PRINT, MUTED = "#171310", "#f4efe4", "#b3a796"
+GROUND, PRINT, MUTED = FILM.base, FILM.print, FILM.print_muted
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ def mp4(named: Named, frames_per_second: int = 8) -> bytes:
         context.color_range, context.colorspace = 1, 1  # limited range, Rec. 709
         context.color_primaries, context.color_trc = 1, 1
         for pixels in frames:
+            look()
             frame = av.VideoFrame.from_ndarray(pixels, format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
@@ -85,6 +88,7 @@ def _frames(named: Named) -> Iterator[Image]:
     width, height = max(SMALLEST, *(p.width for p in pictures)), max(p.height for p in pictures)
     size = width + width % 2, height + BAR + height % 2
     for shot, picture in zip(shots, pictures, strict=True):
+        look()
         frame = Pictures.new("RGB", size, GROUND)
         frame.paste(picture, ((size[0] - picture.width) // 2, (height - picture.height) // 2))
         draw = Drawing.Draw(frame)

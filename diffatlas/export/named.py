@@ -11,6 +11,7 @@ import numpy as np
 
 from diffatlas.errors import InvalidParams
 from diffatlas.events import Step
+from diffatlas.look import PAPER
 from diffatlas.run import Run
 
 #: Codes that reorder the text after them: a name must not rearrange the words beside it.
@@ -24,7 +25,7 @@ class Named:
 
     name: str
     run: Run
-    colour: str = "#7c2d36"
+    colour: str = PAPER.burgundy
 
     def __post_init__(self) -> None:
         if not isinstance(self.colour, str) or not _COLOUR.fullmatch(self.colour):

@@ -8,6 +8,8 @@ import numpy as np
 
 from diffatlas.export.lettering import fit, font
 from diffatlas.export.looping import looping_gif
+from diffatlas.look import FILM
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from diffatlas.lab2d.samplers import Frames
 
 SIDE, BAR, LETTERS, RADIUS = 440, 26, 12, 2.0
-GROUND, PRINT, MUTED = "#171310", "#f4efe4", "#b3a796"
+GROUND, PRINT, MUTED = FILM.base, FILM.print, FILM.print_muted
 #: Milliseconds a frame.
 EACH = 80
 
@@ -32,6 +34,7 @@ def _frame(
     from PIL import Image as Pictures
     from PIL import ImageDraw as Drawing
 
+    look()
     # Drawn at twice the size and reduced, so that the dots are round.
     big = Pictures.new("RGB", (2 * SIDE, 2 * SIDE), GROUND)
     draw = Drawing.Draw(big)

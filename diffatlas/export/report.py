@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.export import measured, report_parts, told
+from diffatlas.export.broken import broken_run
 from diffatlas.export.measured import METRICS, TOTALS
 from diffatlas.export.named import Named, plain
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
 from diffatlas.export.report_text import SUBSTITUTE, lacking, markup, register_fonts, term_words
 from diffatlas.glossary import TERMS, Term
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from reportlab.lib.styles import ParagraphStyle
@@ -38,6 +40,7 @@ def pdf(runs: Sequence[Named]) -> bytes:
     def story(styles: dict[str, ParagraphStyle], width: float) -> list[Flowable]:
         pages = _front(runs, styles)
         for number, entry in enumerate(runs):
+            look()
             pages += _layer(entry, number, styles, width)
         return pages + _glossary(runs, styles)
 
@@ -140,6 +143,7 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
     if run.error:
         parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
     notes = told.unread(run.provenance) + told.not_recorded(run.provenance) + told.left_out(run.provenance)
+    notes += broken_run(run)
     for text in (*notes, *told.changed(told.changed_before(run.steps))):
         parts.append(Paragraph(markup(text), styles["caption"]))
     missing = sum(lacking(text) for text in (entry.name, *shown))

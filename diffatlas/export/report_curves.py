@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from diffatlas.export.lettering import fit
 from diffatlas.export.measured import State, finite
+from diffatlas.look import PAPER
 
 if TYPE_CHECKING:
     from reportlab.graphics.shapes import Drawing
 
-INK, MUTED, RULE, SHEET = "#1f1a17", "#6a6058", "#ddd4c3", "#fbf8f1"
-GOLD, BURGUNDY = "#c9a227", "#7c2d36"
+INK, MUTED, RULE, SHEET = PAPER.ink, PAPER.muted, PAPER.rule, PAPER.paper
+GOLD, BURGUNDY = PAPER.gold, PAPER.burgundy
 
 
 @dataclass(frozen=True)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diffatlas import look
 from diffatlas.events import Step
 from diffatlas.export.lettering import ADVANCE, fit, wrap
 from diffatlas.export.named import Named, first_preview, plain
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.run import Run
 
-PAPER, INK, MUTED = "#faf7f0", "#1f1a17", "#6a6058"
-FILM, PRINT, UNEXPOSED = "#171310", "#f4efe4", "#2b251f"
-GOLD, BURGUNDY = "#d8a93a", "#c4525f"
-CHANNELS = ("#e0574f", "#62b06a", "#5b8fdc")
+PAPER, INK, MUTED = look.PAPER.paper, look.PAPER.ink, look.PAPER.muted
+FILM, PRINT, UNEXPOSED = look.FILM.base, look.FILM.print, look.FILM.unexposed
+GOLD, BURGUNDY = look.FILM.gold, look.FILM.burgundy
 
 PER_ROW = 8
 FRAME = 220
@@ -223,7 +223,7 @@ def _histogram(pixels: np.ndarray, x: float, y: float, width: float, height: flo
     counts = histogram(pixels, 16)[:3]
     heights = counts / counts.max() * height
     edge = width / heights.shape[1]
-    for colour, channel in zip(CHANNELS, heights, strict=True):
+    for colour, channel in zip(look.CHANNELS, heights, strict=True):
         steps = [(x + (i + side) * edge, y + height - h) for i, h in enumerate(channel) for side in (0, 1)]
         yield Polygon(((x, y + height), *steps, (x + width, y + height)), colour, 0.7)
     yield Box(x, y + height, width, 0.75, PRINT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -21,6 +22,7 @@ from diffatlas.events import Step
 from diffatlas.export import static_metrics as metrics
 from diffatlas.export.measured import finite
 from diffatlas.geometry.attention import resample, scaled_grid
+from diffatlas.library import leftovers
 from diffatlas.library import static_format as contract
 from diffatlas.library.static_check import check_folder
 from diffatlas.library.writer import beside
@@ -136,7 +138,8 @@ def write(planned: Plan, folder: Path, overwrite: bool = False, keep: Sequence[P
     """
     folder = Path(os.path.abspath(Path(folder).expanduser()))
     check_target(folder, overwrite, keep)
-    temporary = beside(folder, "tmp")
+    leftovers.sweep(folder.parent)
+    temporary = leftovers.temporary(folder)
     try:
         for file in planned.files:
             path = temporary / file.path
@@ -454,8 +457,9 @@ def _metadata(
 
 def _ours(run: Run, options: Options, tokens: Sequence[Any], layers: Sequence[LayerInfo]) -> dict[str, Any]:
     """What the contract has no place for."""
+    versions = run.provenance.get("versions")
     return {
-        "version": run.provenance.get("versions", {}).get("diffatlas"),
+        "version": versions.get("diffatlas") if isinstance(versions, dict) else None,
         "run": run.id,
         "status": run.status,
         "pipeline": run.provenance.get("pipeline"),
@@ -483,5 +487,7 @@ def _ours(run: Run, options: Options, tokens: Sequence[Any], layers: Sequence[La
     }
 
 
-def _whole(timestep: float) -> int | float:
+def _whole(timestep: float) -> int | float | None:
+    if not math.isfinite(timestep):
+        return None
     return int(timestep) if float(timestep).is_integer() else float(timestep)

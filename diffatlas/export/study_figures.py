@@ -12,18 +12,17 @@ from diffatlas.export.report_curves import BURGUNDY, GOLD, MUTED
 from diffatlas.export.study_charts import Chart, Dot, Line, ramp
 from diffatlas.export.study_numbers import (
     FIELD_WORDS,
-    LANE_COLOURS,
     base_column,
     cell_numbers,
     distances,
     lane_measures,
 )
 from diffatlas.library.study import Cell, Lane, Study
+from diffatlas.look import GROUPS, LANES
 
 #: Fields of a sweep whose values lie on a line; of the others each value has a place of its own.
 NUMERIC = ("guidance_scale", "num_inference_steps")
 #: The colours of basins, in order, and again from the first.
-BASIN_COLOURS = ("#2f7cb5", "#c2602a", "#3f8f5a", "#a25a94", "#7d8530", "#2f8f8c", "#b5587c", "#6f7b86")
 #: Of lanes in order, so that one shows through another that lies on it.
 _DASHES = (None, (4, 2), (1.5, 1.5), (6, 2, 1.5, 2))
 #: Dots of a scatter at most; of more pairs an even selection is drawn.
@@ -79,7 +78,7 @@ def drift_charts(study: Study, measures: Mapping[str, Any]) -> list[Chart]:
             tuple(
                 Line(
                     tuple(points),
-                    LANE_COLOURS[place % len(LANE_COLOURS)],
+                    LANES[place % len(LANES)],
                     dots=True,
                     dash=_DASHES[place % len(_DASHES)],
                 )
@@ -167,7 +166,7 @@ def map_charts(study: Study, lane: Lane, measures: Mapping[str, Any]) -> list[Ch
         dots = []
         for place, (key, point) in enumerate(zip(keys, drawn[kind]["coords"], strict=False)):
             basin = labels[place] if place < len(labels) else None
-            colour = MUTED if count < 2 or basin is None else BASIN_COLOURS[basin % len(BASIN_COLOURS)]
+            colour = MUTED if count < 2 or basin is None else GROUPS[basin % len(GROUPS)]
             column = columns.get(key)
             ring = GOLD if column == base_column(study, measures) else None
             words = "" if column is None else str(column)

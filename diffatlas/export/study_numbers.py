@@ -25,8 +25,6 @@ MODE_WORDS = {
     "slerp": "interpolation between two seeds",
     "offset": "seeds that are near in number",
 }
-#: The colours of lanes, in order: they differ on ivory and on white, and without colour vision by their lightness.
-LANE_COLOURS = ("#7c2d36", "#2f7cb5", "#3f8f5a", "#a25a94")
 DISTANCES = {
     "sweep": ("hash", "latent", "image", "feature"),
     "neighbourhood": ("start", "latent", "image", "hash", "feature"),

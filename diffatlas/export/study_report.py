@@ -22,7 +22,6 @@ from diffatlas.export.study_figures import (
     value_colours,
 )
 from diffatlas.export.study_numbers import (
-    LANE_COLOURS,
     asked,
     captions_of,
     distances,
@@ -32,6 +31,7 @@ from diffatlas.export.study_numbers import (
 )
 from diffatlas.export.study_report_parts import ACROSS, definitions_pages, numbers_table, pictures
 from diffatlas.library.study import Cell, Lane, Study
+from diffatlas.look import LANES
 
 if TYPE_CHECKING:
     from reportlab.lib.styles import ParagraphStyle
@@ -161,7 +161,7 @@ def _lane(
     cells = study.in_lane(lane.key)
     if not cells:
         return []
-    colour = LANE_COLOURS[place % len(LANE_COLOURS)]
+    colour = LANES[place % len(LANES)]
     head = Paragraph(markup(lane.name or f"Lane {lane.key}"), styles["layer"])
     head.bookmark = (f"lane-{place}", plain(lane.name or lane.key)[:120])
     params = cells[0].params
@@ -221,7 +221,7 @@ def _drift(
     heading = Paragraph("Drift from the baseline", styles["heading"])
     heading.bookmark = ("drift", "Drift from the baseline")
     lanes = " &nbsp; ".join(
-        f'<font name="ZapfDingbats" color="{LANE_COLOURS[place % len(LANE_COLOURS)]}">n</font>&nbsp;{markup(lane.name)}'
+        f'<font name="ZapfDingbats" color="{LANES[place % len(LANES)]}">n</font>&nbsp;{markup(lane.name)}'
         for place, lane in enumerate(study.lanes)
     )
     about = f"By value, the mean over seeds; a line per lane: {lanes}. Upright rule: where clipping or collapse begins."

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas import look
 from diffatlas.errors import CapabilityError
 from diffatlas.export.film import MAX_PIXELS, drawn
 from diffatlas.export.lettering import ADVANCE, fit, wrap
@@ -38,7 +39,6 @@ from diffatlas.export.sheet import (
     Text,
 )
 from diffatlas.export.study_numbers import (
-    LANE_COLOURS,
     SHORT,
     asked,
     asked_by,
@@ -62,7 +62,7 @@ _CELLS = int(FRAME / (SMALL * ADVANCE))
 _KEY_LINE = 17
 #: Sentences of the key at most; beyond that, the labels must do.
 _KEY_MOST = 16
-FAILED = "#e08a8f"
+FAILED = look.FILM.failed
 
 
 def study_sheet(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, Any]) -> Sheet:
@@ -80,7 +80,7 @@ def study_sheet(study: Study, images: Mapping[str, np.ndarray], measures: Mappin
         if not cells:
             continue
         if len(study.lanes) > 1:
-            colour = LANE_COLOURS[place % len(LANE_COLOURS)]
+            colour = look.LANES[place % len(look.LANES)]
             head, y = _lane_head(lane.name, cells, y, colour, int((width - 2 * MARGIN - 16) / (13 * ADVANCE)))
             shapes += head
         aspect = _aspect(cells, images)

@@ -16,6 +16,7 @@ from diffatlas.export.measured import METRICS, finite
 from diffatlas.export.named import Named, plain
 from diffatlas.library import format as layout
 from diffatlas.params import GenerationParams
+from diffatlas.stopping import look
 
 #: What was asked of a run: each field of `GenerationParams`, the noise in four.
 ASKED = (
@@ -61,6 +62,7 @@ def csv(runs: Sequence[Named]) -> bytes:
     writer = csv_writer.writer(text)
     writer.writerow(COLUMNS)
     for entry in runs:
+        look()
         name, run_id = text_cell(entry.name), text_cell(entry.run.id)
         asked = [written(value) for value in asked_of(entry.run.params).values()]
         for state in measured.states(entry.run):

@@ -3,12 +3,12 @@ its latents were changed, and what a call of a pipeline in memory had besides th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diffatlas.events import Step
-from diffatlas.params import GenerationParams
+from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.spelled import number, spelled
 
 #: What a name in ``provenance["missing"]`` stands for.
 NAMES = {
@@ -160,7 +160,7 @@ def made_with(params: GenerationParams, provenance: Mapping[str, Any]) -> list[t
 
 def extra_text(extra: Mapping[str, Any] | None) -> str:
     """Return further arguments of a call: "eta 0.5, strength 0.6"."""
-    return ", ".join(f"{name} {_plain(value)}" for name, value in (extra or {}).items())
+    return ", ".join(f"{name} {_spelled(value)}" for name, value in (extra or {}).items())
 
 
 def in_memory(provenance: Mapping[str, Any]) -> str:
@@ -196,5 +196,18 @@ def _at(name: str, scale: Any) -> str:
     return f"{name} at {scale:g}" if isinstance(scale, (int, float)) else name
 
 
-def _plain(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def _spelled(value: Any) -> str:
+    return f"({spelled(value)})" if isinstance(value, Mapping) and value else spelled(value)
+
+
+def loras_text(loras: Sequence[Lora]) -> str | None:
+    """Return LoRAs by the names of their files, without folders, and their weights; None where there are none."""
+    return ", ".join(f"{lora.name} at {number(lora.weight)}" for lora in loras) or None
+
+
+def noise_words(noise: Noise) -> str:
+    """Return what noise is made of besides that of its seed: "perturbed by 0.3 with seed 8 after step 2"."""
+    if noise.kind == "slerp":
+        return f"{noise.amount:.0%} of the way to that of seed {noise.seed}"
+    when = f" after step {noise.step}" if noise.step else ""
+    return f"perturbed by {number(noise.amount)} with seed {noise.seed}{when}"

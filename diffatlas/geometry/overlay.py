@@ -8,9 +8,8 @@ import numpy as np
 
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.attention import resample
+from diffatlas.look import RAMP
 
-#: Colours of a map from its least to its most: ink, burgundy, gold, ivory; those of the app (``static/ramp.js``).
-STOPS = ("#1a1613", "#5e2230", "#b0503a", "#dcae4c", "#fdf7e3")
 #: Linear RGB to the cone responses of OKLab, and their cube roots to lightness and two opponent colours
 #: (Ottosson 2020, https://bottosson.github.io/posts/oklab).
 _TO_CONES = np.array(
@@ -38,12 +37,12 @@ def colours(values: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def ramp() -> np.ndarray:
-    """Return 256 colours through `STOPS`, (256, 3) uint8, whose lightness rises evenly: interpolated in OKLab.
+    """Return 256 colours through `diffatlas.look.RAMP`, (256, 3) uint8, of evenly rising lightness (OKLab).
 
     Where each stop lies follows from its lightness, so the ramp reads the same on light and on dark ground, and
     without colour vision.
     """
-    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in STOPS]) / 255
+    rgb = np.array([[int(stop[i : i + 2], 16) for i in (1, 3, 5)] for stop in RAMP]) / 255
     linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
     lab = np.cbrt(linear @ _TO_CONES.T) @ _TO_LAB.T
     places = (lab[:, 0] - lab[0, 0]) / (lab[-1, 0] - lab[0, 0])

@@ -82,6 +82,20 @@ def from_gram(gram: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray
     return coords, ratio
 
 
+def from_states(states: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same from the states (N, D), by the eigenvectors of a D x D matrix: for paths of many small states."""
+    centred = states - states.mean(0)
+    values, vectors = np.linalg.eigh(centred.T @ centred)
+    values, vectors = values[::-1].clip(0), vectors[:, ::-1]
+    k = min(dimensions, states.shape[1])
+    coords, ratio = np.zeros((len(states), dimensions)), np.zeros(dimensions)
+    coords[:, :k] = centred @ vectors[:, :k]
+    total = values.sum()
+    if total > 0:
+        ratio[:k] = values[:k] / total
+    return coords, ratio
+
+
 def align(coords: np.ndarray, target: np.ndarray, shared: int) -> np.ndarray:
     """Move (N, k) coords rigidly (rotation, reflection, shift) so that the first ``shared`` rows lie as close
     as possible to those of ``target``: the orthogonal Procrustes problem (Schönemann 1966)."""
@@ -94,10 +108,11 @@ def align(coords: np.ndarray, target: np.ndarray, shared: int) -> np.ndarray:
 class LiveFrame:
     """The best 3D view of a path that is still growing, without flips or jumps.
 
-    Each `update` computes the exact PCA of the states so far and moves it rigidly onto the view shown before,
+    Each `view` computes the exact PCA of the states so far and moves it rigidly onto the view shown before,
     so the drawn distances are always those of the PCA and points already drawn stay where they were as nearly
     as a rigid motion allows. `finish` returns the PCA of the whole path, with its axes signed to lie closest to
-    the last view. One new state costs one row of inner products, O(N D).
+    the last view. One new state costs one row of inner products, O(N D); a view the eigenvectors of an N x N or
+    D x D matrix, whichever is smaller, so states may be added without one that nobody looks at.
     """
 
     def __init__(self, dimensions: int = 3) -> None:
@@ -106,25 +121,47 @@ class LiveFrame:
         self._gram = np.zeros((0, 0))
         self._coords = np.zeros((0, dimensions))
 
-    def update(self, state: np.ndarray) -> np.ndarray:
-        """Add one state (any shape) and return the coordinates of all so far, (N, k)."""
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, state: np.ndarray) -> None:
+        """Add one state (any shape). Raises ValueError where it has another size than those before."""
         row = np.asarray(state, dtype=np.float64).ravel()
         if self._rows and row.shape != self._rows[0].shape:
             raise ValueError(f"This state has {row.size} values; the ones before had {self._rows[0].size}.")
         self._rows.append(row)
         n = len(self._rows)
+        if n > row.size:
+            return
         gram = np.empty((n, n))
         gram[:-1, :-1] = self._gram
         gram[-1] = gram[:, -1] = [r @ row for r in self._rows]
         self._gram = gram
-        coords, _ = from_gram(gram, self.dimensions)
-        self._coords = align(coords, self._coords, n - 1) if n > 1 else coords
+
+    def view(self) -> np.ndarray:
+        """Return the coordinates of all states so far, (N, k)."""
+        shown = len(self._coords)
+        if shown < len(self._rows):
+            coords, _ = self._scores()
+            self._coords = align(coords, self._coords, shown) if shown else coords
         return self._coords
+
+    def _scores(self) -> tuple[np.ndarray, np.ndarray]:
+        if len(self._rows) > len(self._gram):
+            return from_states(np.stack(self._rows), self.dimensions)
+        return from_gram(self._gram, self.dimensions)
+
+    def update(self, state: np.ndarray) -> np.ndarray:
+        """Add one state (any shape) and return the coordinates of all so far, (N, k)."""
+        self.add(state)
+        return self.view()
 
     def finish(self) -> Projection:
         """The PCA of the whole path; each axis points to the side on which the live view showed it."""
-        coords, ratio = from_gram(self._gram, self.dimensions)
-        shown = self._coords - self._coords.mean(0)
+        coords, ratio = self._scores()
+        if not len(self._coords):
+            return Projection(coords, ratio)
+        shown = self.view() - self.view().mean(0)
         # The live view is the PCA turned rigidly; an axis keeps its sign if it mostly points along the view's.
         turn = np.linalg.lstsq(coords, shown, rcond=None)[0] if len(coords) > 1 else np.eye(self.dimensions)
         main = np.abs(turn).argmax(1)

@@ -242,7 +242,7 @@ SECTIONS: tuple[tuple[str, tuple[Term, ...]], ...] = (
             Term(
                 "layer",
                 "Layer",
-                "A run on the page. The newest is temporary, dashed and italic, and gives way to the next run.",
+                "A run or study on its page. The newest is temporary, dashed and italic, and gives way to the next.",
             ),
             Term(
                 "lock",

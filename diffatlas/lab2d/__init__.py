@@ -8,7 +8,7 @@
     model = trainer.learned()
     x, labels = lab2d.generate(model, target, lab2d.Plan("heun", 18), model.schedule, n=1000)
 
-NumPy and SciPy alone; no other room is needed.
+NumPy and SciPy alone, and safetensors where a network is kept; no other room is needed.
 """
 
 from __future__ import annotations
@@ -55,12 +55,20 @@ def generate(
     n: int = 1000,
     weight: float = 0.0,
     seed: int = 0,
+    classes: str | int = "all",
+    interval: tuple[float, float] | None = None,
+    weak: Denoiser | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return ``n`` samples and their classes, drawn as the target has them: (n, 2), (n,).
 
-    denoiser: D(x, sigma, labels), such as a `Learned` or ``exact(target)``. weight: of classifier-free guidance.
+    denoiser: D(x, sigma, labels), such as a `Learned` or ``exact(target)``. classes: "all" for each point its own,
+    "none" for the field without class, or the number of one class. weight, interval, weak: of the guidance, see
+    `guided`; without class there is none.
     """
     rng = np.random.default_rng(seed)
     labels = draw_labels(target, n, rng)
     noise = rng.standard_normal((n, 2))
-    return final(sample(guided(denoiser, labels, weight), plan.validate(), schedule, noise, rng)), labels
+    if isinstance(classes, int):
+        labels = np.full(n, classes)
+    field = bound(denoiser, None) if classes == "none" else guided(denoiser, labels, weight, interval, weak)
+    return final(sample(field, plan.validate(), schedule, noise, rng)), labels

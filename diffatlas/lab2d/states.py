@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import InvalidParams
+from diffatlas import files
+from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.lab2d.mixtures import Gaussians, Target
 from diffatlas.lab2d.targets import PRESETS, drawn, preset
 from diffatlas.lab2d.training import Recipe, Trainer
@@ -55,21 +57,52 @@ def target_of(value: Any) -> Target:
     return drawn(points, labels, jitter=jitter, name=str(value.get("name") or "drawing")[:60], classes=names)
 
 
+def parts_of(trainer: Trainer) -> dict[str, np.ndarray]:
+    """Return the numbers that a network has learned, float32 by name: its weights, and the losses of its steps."""
+    parts = {"average": trainer.average, "last": trainer.vector, "moments": trainer.moments}
+    if trainer.early is not None:
+        parts["early"] = trainer.early
+    return {**parts, "losses": np.array(trainer.losses, np.float32)}
+
+
+def trainer_of(value: dict[str, Any], parts: dict[str, np.ndarray]) -> Trainer:
+    """Return the trainer of a target, a recipe and a step in JSON, with `parts_of` it in any shape.
+
+    Of the parts only the averaged weights have to be there: training then goes on from these with fresh moments.
+    Raises `InvalidParams` where anything does not fit.
+    """
+    trainer = Trainer(target_of(value.get("target")), Recipe.of(value.get("recipe")))
+    step = value.get("step")
+    if not isinstance(step, int) or isinstance(step, bool) or not 0 <= step <= 10**7:
+        raise InvalidParams("This lab has no step or no weights.", field="state")
+    if "average" not in parts:
+        raise InvalidParams("This lab has no weights.", field="state")
+    size = trainer.shape.parameters
+    for name, values in parts.items():
+        wanted = {"moments": 2 * size, "losses": values.size}.get(name, size)
+        if values.size != wanted or not np.isfinite(values).all():
+            raise InvalidParams("The weights of this lab do not fit its recipe.", field="state")
+    trainer.average[:] = parts["average"].ravel()
+    trainer.vector[:] = parts.get("last", parts["average"]).ravel()
+    if "moments" in parts:
+        trainer.moments[:] = parts["moments"].reshape(2, size)
+    trainer.early = parts.get("early")
+    trainer.step = step
+    trainer.losses = parts["losses"].astype(float).tolist() if "losses" in parts else []
+    return trainer
+
+
 def to_json(trainer: Trainer, view: dict[str, Any] | None = None) -> dict[str, Any]:
     """Return a lab as a JSON object. view: what was looked at and how, kept as it is."""
+    parts = parts_of(trainer)
     return {
         "format": FORMAT,
         "version": VERSION,
         "target": target_json(trainer.target),
         "recipe": asdict(trainer.recipe),
         "step": trainer.step,
-        "weights": {
-            "average": _pack(trainer.average),
-            "last": _pack(trainer.vector),
-            "moments": _pack(trainer.moments),
-            "early": None if trainer.early is None else _pack(trainer.early),
-        },
-        "losses": _pack(np.array(trainer.losses, np.float32)),
+        "weights": {name: _pack(parts[name]) if name in parts else None for name in _WEIGHTS},
+        "losses": _pack(parts["losses"]),
         "view": view or {},
     }
 
@@ -77,7 +110,7 @@ def to_json(trainer: Trainer, view: dict[str, Any] | None = None) -> dict[str, A
 def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
     """Return (trainer, view) of `to_json`. Raises `InvalidParams` with what is wrong.
 
-    A file may hold the averaged weights only: training then goes on from these with fresh moments.
+    A file may hold the averaged weights only, see `trainer_of`.
     """
     if not isinstance(value, dict) or value.get("format") != FORMAT:
         raise InvalidParams(
@@ -87,41 +120,24 @@ def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
         raise InvalidParams(
             f"This lab is of version {value.get('version')}; this program reads {VERSION}.", field="state"
         )
-    trainer = Trainer(target_of(value.get("target")), Recipe.of(value.get("recipe")))
-    step, weights = value.get("step"), value.get("weights")
-    if (
-        not isinstance(step, int)
-        or isinstance(step, bool)
-        or not 0 <= step <= 10**7
-        or not isinstance(weights, dict)
-    ):
+    weights = value.get("weights")
+    if not isinstance(weights, dict):
         raise InvalidParams("This lab has no step or no weights.", field="state")
-    size = trainer.shape.parameters
-    parts = {
-        name: _unpack(weights[name], 2 * size if name == "moments" else size)
-        for name in _WEIGHTS
-        if weights.get(name) is not None
-    }
-    if "average" not in parts:
-        raise InvalidParams("This lab has no weights.", field="state")
-    trainer.average[:] = parts["average"]
-    trainer.vector[:] = parts.get("last", parts["average"])
-    if "moments" in parts:
-        trainer.moments[:] = parts["moments"].reshape(2, size)
-    trainer.early = parts.get("early")
-    trainer.step = step
-    losses = value.get("losses")
-    trainer.losses = _unpack(losses).astype(float).tolist() if losses else []
+    parts = {name: _unpack(weights[name]) for name in _WEIGHTS if weights.get(name) is not None}
+    if value.get("losses"):
+        parts["losses"] = _unpack(value["losses"])
     view = value.get("view")
-    return trainer, view if isinstance(view, dict) else {}
+    return trainer_of(value, parts), view if isinstance(view, dict) else {}
 
 
 def read(path: str | Path) -> tuple[Trainer, dict[str, Any]]:
     """Open a lab's file. Raises `InvalidParams`."""
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InvalidParams(f"{path} cannot be read: {error.strerror}.", field="state") from error
+        data = files.read_bytes(Path(path), MOST_BYTES)
+    except Unreadable as error:
+        raise InvalidParams(f"{path} cannot be read: {error.reason}.", field="state") from error
+    except FileNotFoundError as error:
+        raise InvalidParams(f"{path} cannot be read: there is no such file.", field="state") from error
     return parse(data)
 
 
@@ -130,21 +146,28 @@ def parse(data: bytes | str) -> tuple[Trainer, dict[str, Any]]:
     if len(data) > MOST_BYTES:
         raise InvalidParams(f"A lab's file is at most {MOST_BYTES // 10**6} MB.", field="state")
     try:
-        return from_json(json.loads(data))
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, InvalidParams):
-            raise
+        value = files.parse_json(data, "the file")
+    except Unreadable as error:
         raise InvalidParams(
-            "This file is not JSON: choose one that the 2D Lab has saved.", field="state"
+            f"This file is not JSON that can be read ({error.reason}): choose one that the 2D Lab has saved.",
+            field="state",
         ) from None
+    return from_json(value)
 
 
 def write(path: str | Path, trainer: Trainer, view: dict[str, Any] | None = None) -> None:
     """Save a lab, replacing the file at once."""
-    path = Path(path)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(to_json(trainer, view)), encoding="utf-8")
-    temporary.replace(path)
+    write_whole(Path(path), json.dumps(to_json(trainer, view)).encode())
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file under another name, then rename it: a reader sees all of it or none."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def pretrained(name: str) -> Trainer:
@@ -157,11 +180,8 @@ def _pack(values: np.ndarray) -> str:
     return base64.b64encode(np.ascontiguousarray(values, "<f4").tobytes()).decode()
 
 
-def _unpack(text: Any, size: int | None = None) -> np.ndarray:
+def _unpack(text: Any) -> np.ndarray:
     try:
-        values = np.frombuffer(base64.b64decode(text, validate=True), "<f4")
+        return np.frombuffer(base64.b64decode(text, validate=True), "<f4").copy()
     except (binascii.Error, TypeError, ValueError):
         raise InvalidParams("The weights of this lab cannot be read.", field="state") from None
-    if (size is not None and values.size != size) or not np.isfinite(values).all():
-        raise InvalidParams("The weights of this lab do not fit its recipe.", field="state")
-    return values.copy()

@@ -134,6 +134,18 @@ PRESETS: dict[str, Callable[[], Target]] = {
     "tree": tree,
 }
 
+#: What they are called.
+TITLES = {
+    "eight_gaussians": "Eight Gaussians",
+    "moons": "Moons",
+    "swiss_roll": "Swiss roll",
+    "rings": "Rings",
+    "checkerboard": "Checkerboard",
+    "smiley": "Smiley",
+    "three_modes": "Three modes",
+    "tree": "Trees",
+}
+
 
 def preset(name: str) -> Target:
     """Return a target that ships. Raises `InvalidParams` for an unknown name."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diffatlas import files
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.library import format as layout
 from diffatlas.library import reader
@@ -24,7 +24,8 @@ from diffatlas.library.dataset_schema import (
     pack,
 )
 from diffatlas.library.dataset_staging import staged
-from diffatlas.library.marks import Marks, read_marks
+from diffatlas.library.manifest import MOST_MANIFEST
+from diffatlas.library.marks import MOST_MARKS, Marks, read_marks
 from diffatlas.library.stored import StoredRun
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def export_dataset(
     say(0.0, "Reading the runs")
     runs = [_opened(library, run_id) for run_id in dict.fromkeys(run_ids)]
     try:
-        with staged(folder.parent, folder.name) as building:
+        with staged(folder.parent, folder.name, library.folder) as building:
             # Rename, not write: the folder appears whole.
             whole = building / "dataset"
             (whole / DATA).mkdir(parents=True)
@@ -142,20 +143,20 @@ def _opened(library: Library, run_id: str) -> Exported:
     if status == "running":
         raise CapabilityError(f"The run {run_id} is still being written: wait until it has ended.")
     with reader.reading(stored.folder):
-        text = (stored.folder / layout.MANIFEST).read_text(encoding="utf-8")
-        manifest = json.loads(text)
+        text = files.read_text(stored.folder / layout.MANIFEST, MOST_MANIFEST)
+        manifest = reader.read_manifest(stored.folder)
         # The writer is a process that is gone; another machine may have one of its number.
         if (manifest.pop("writer", None) is not None) | _drop_attention(manifest):
             text = layout.dumps(manifest, indent=1)
         marks = read_marks(stored.folder)
         noted = stored.folder / layout.MARKS
-        marks_text = noted.read_text(encoding="utf-8") if noted.is_file() else None
+        marks_text = files.read_text(noted, MOST_MARKS) if noted.is_file() else None
         lines = stored.step_lines()
         texts = [line.decode() for line in reader.lines_of(stored.folder)][: len(lines)]
         for at, line in enumerate(lines):
             if line["attention"]:
                 line["attention"] = []
-                told = json.loads(texts[at])
+                told = files.parse_json(texts[at], layout.STEPS)
                 texts[at] = layout.dumps({name: told[name] for name in told if name != "attention"})
     return Exported(stored, manifest, text, marks, marks_text, lines, texts)
 
@@ -254,13 +255,19 @@ def _tensors(arrays: list[tuple[str, int, Any]]) -> dict[str, bytes | None]:
 
 
 def _previews(folder: Path, line: dict[str, Any]) -> list[bytes]:
-    return [layout.preview_file(folder, line["index"], i).read_bytes() for i in range(line["previews"])]
+    return [_png(layout.preview_file(folder, line["index"], i)) for i in range(line["previews"])]
 
 
 def _images(folder: Path) -> dict[str, Any]:
     paths = sorted((folder / "images").glob("image_*.png"))
-    pictures = [_picture(path.read_bytes()) for path in paths]
+    pictures = [_picture(_png(path)) for path in paths]
     return {"image": pictures[0] if pictures else None, "more_images": pictures[1:]}
+
+
+def _png(path: Path) -> bytes:
+    """Return the bytes of a picture that is whole: a reader of the dataset would stumble over another one."""
+    files.verify_png(path)
+    return files.read_bytes(path, files.MOST_TENSORS)
 
 
 def _picture(data: bytes) -> dict[str, Any]:

@@ -23,6 +23,7 @@ COLUMNS = 8
 TILE, GAP = 128, 8
 _PAPER = (250, 247, 240)
 _MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$:@])")
+_WWW = re.compile(r"(www)\.", re.IGNORECASE)
 
 
 def write_card(
@@ -72,8 +73,8 @@ def write_card(
 def as_text(value: object) -> str:
     """Return untrusted text for Markdown: on one line, nothing in it read as HTML or markup."""
     text = one_line(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    # Escaping the colon also keeps a bare address from becoming a link.
-    return _MARKUP.sub(r"\\\1", text)
+    # Escaping the colon, the at and the point of www. also keeps a bare address from becoming a link.
+    return _WWW.sub(r"\1\\.", _MARKUP.sub(r"\\\1", text))
 
 
 def contact_sheet(runs: Sequence[Exported]) -> np.ndarray | None:

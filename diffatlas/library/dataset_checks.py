@@ -11,20 +11,19 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas import files
+from diffatlas.described import Wrong
 from diffatlas.errors import DiffAtlasError
 from diffatlas.library import format as layout
 from diffatlas.library.dataset_schema import RefusedDataset, one_line
+from diffatlas.library.manifest import MAX_LINES, check_manifest
 from diffatlas.library.marks import Marks
 from diffatlas.library.reader import parse_line
-from diffatlas.params import MAX_IMAGES, MAX_SIDE, MAX_STEPS, GenerationParams
+from diffatlas.params import MAX_IMAGES, MAX_SIDE, GenerationParams
 
 STATUSES = ("complete", "stopped", "failed", "running")
 #: Characters of a manifest, a line of steps.jsonl and a prompt; bytes of a safetensors header.
 MAX_MANIFEST, MAX_LINE, MAX_PROMPT, MAX_HEADER = 4_000_000, 100_000, 100_000, 1_000_000
-#: What may be missing of a run, and the characters of the sentence that says why, with its name.
-MAX_MISSING, MAX_SENTENCE = 100, 2000
-#: Some schedulers take a few steps for each that was asked.
-MAX_LINES = 4 * MAX_STEPS
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 
@@ -38,7 +37,9 @@ def parsed(run_id: object, text: object, limit: int, what: str) -> Any:
     if not isinstance(text, str) or len(text) > limit:
         raise refused(run_id, f"its {what} is missing or too long")
     try:
-        data = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        data = json.loads(text, **files.STRICT)
+        if files.deeper_than(data, files.MOST_DEPTH):
+            raise ValueError("nested too deeply")
         _check_text(data)
     except (ValueError, RecursionError) as error:
         raise refused(run_id, f"its {what} is no proper JSON") from error
@@ -90,13 +91,18 @@ def check_picture(run_id: str, data: bytes) -> None:
     size = declared_size(run_id, data)
     try:
         with Picture.open(io.BytesIO(data), formats=["PNG"]) as opened:
-            proper = opened.size == size and opened.mode == "RGB" and getattr(opened, "n_frames", 1) == 1
+            proper = (
+                data.endswith(files.PNG_END)
+                and opened.size == size
+                and opened.mode == "RGB"
+                and getattr(opened, "n_frames", 1) == 1
+            )
             if proper:
                 opened.load()
     except Exception as error:
         raise refused(run_id, "a picture is damaged") from error
     if not proper:
-        raise refused(run_id, "a picture is not plain RGB")
+        raise refused(run_id, "a picture is not plain RGB, or is not whole")
 
 
 def tensors(run_id: str, blob: object) -> dict[tuple[str, int], np.ndarray]:
@@ -157,49 +163,13 @@ def _check_params(run_id: object, params: object) -> None:
 
 
 def _check_fields(run_id: object, data: dict[str, Any]) -> None:
-    def of(name: str, *kinds: type) -> bool:
-        value = data.get(name)
-        return value is None or (isinstance(value, kinds) and not isinstance(value, bool))
-
     try:
+        check_manifest(data)
         datetime.fromisoformat(data["created"])
-        # Non-finite numbers are spelled as strings, see `layout.dumps`.
-        for value in (data.get("initial_sigma"), data.get("seconds"), *(data.get("cosine_to_end") or ())):
-            if value is not None:
-                layout.number(value)
-        error = data.get("error")
-        proper = (
-            of("total_steps", int)
-            and 0 <= (data.get("total_steps") or 0) <= MAX_LINES
-            and of("steps", int)
-            and of("cosine_to_end", list)
-            and isinstance(data.get("provenance", {}), dict)
-            and _are_sentences(data.get("provenance", {}).get("missing", {}))
-            and isinstance(data.get("capture", {}), dict)
-            and (
-                error is None
-                or (
-                    isinstance(error["code"], str)
-                    and isinstance(error["message"], str)
-                    and isinstance(error.get("field"), (str, type(None)))
-                )
-            )
-        )
-    except (KeyError, TypeError, ValueError):
-        proper = False
-    if not proper:
-        raise refused(run_id, "a field of the manifest is of the wrong kind")
-
-
-def _are_sentences(missing: Any) -> bool:
-    """Whether what is told of what is missing is a sentence each, by a name, and no more of them than a run has."""
-    return (
-        isinstance(missing, dict)
-        and len(missing) <= MAX_MISSING
-        and all(
-            isinstance(text, str) and len(name) + len(text) <= MAX_SENTENCE for name, text in missing.items()
-        )
-    )
+        if (data.get("total_steps") or 0) > MAX_LINES:
+            raise Wrong(f"is more than {MAX_LINES:,}", "total_steps")
+    except ValueError as error:
+        raise refused(run_id, f"a field of the manifest is of the wrong kind: {error}") from error
 
 
 def _line(run_id: str, index: int, text: str) -> dict[str, Any]:
@@ -228,23 +198,12 @@ def _header(run_id: str, blob: object) -> dict[str, Any]:
         length = int.from_bytes(blob[:8], "little")
         if not 2 <= length <= min(MAX_HEADER, len(blob) - 8):
             raise ValueError("length")
-        header = json.loads(blob[8 : 8 + length])
+        header = files.parse_json(blob[8 : 8 + length], "the header")
         if not isinstance(header, dict) or len(header) > 1000:
             raise ValueError("header")
     except (TypeError, ValueError, RecursionError) as error:
         raise refused(run_id, "the header of its tensors is damaged or too long") from error
     return header
-
-
-def _no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
 
 
 def _check_text(data: Any) -> None:

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.errors import BackendFailure, InvalidParams
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.library import dataset_checks as checks
 from diffatlas.library import format as layout
 from diffatlas.library.dataset_rows import MAX_RUN_BYTES, data_files, rows
@@ -25,6 +26,7 @@ from diffatlas.library.dataset_schema import STATES, Progress
 from diffatlas.library.dataset_staging import staged
 from diffatlas.library.hub import download, hub_id
 from diffatlas.library.marks import write_marks
+from diffatlas.library.reader import read_manifest
 from diffatlas.library.shipped import shipped
 
 if TYPE_CHECKING:
@@ -66,8 +68,8 @@ def import_dataset(
     say = progress or (lambda share, message: None)
     try:
         with staged(library.folder, "import") as building:
-            folder = Path(source).expanduser() if local else None
-            if folder is None or not folder.is_dir():
+            folder = _folder_of(source) if local else None
+            if folder is None:
                 folder = shipped().get(str(source))
             if folder is None:
                 repo_id = hub_id(str(source))
@@ -85,7 +87,7 @@ def import_dataset(
             ready.mkdir()
             built = _build(folder, ready, limit_bytes, say)
             say(1.0, "Moving the runs into the library")
-            added = [_install(library.folder, run) for run in built]
+            added = _install_all(library.folder, built)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         raise BackendFailure(
@@ -93,6 +95,15 @@ def import_dataset(
             + (": free some space on the library's disk." if full else ".")
         ) from error
     return [run_id for run_id in added if run_id is not None]
+
+
+def _folder_of(source: str | Path) -> Path | None:
+    """Return the folder of this name; None where there is none, or no disk could have such a name."""
+    try:
+        folder = Path(source).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
 
 
 @dataclass
@@ -163,6 +174,8 @@ def _runs(all_rows: Iterable[dict[str, Any]]) -> Iterator[_Parts]:
             current, step = _parts(row, [], []), 0
         elif current is None or run_id != current.id or row["step"] != step + 1:
             raise checks.refused(run_id, "the states are not in order")
+        elif step == checks.MAX_LINES:
+            raise checks.refused(run_id, f"there are more than {checks.MAX_LINES} steps")
         else:
             step = row["step"]
             line = row["steps_jsonl"] or ""
@@ -264,6 +277,19 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / layout.MANIFEST).write_text(layout.dumps(manifest, indent=1), encoding="utf-8")
 
 
+def _install_all(library: Path, built: list[Path]) -> list[str | None]:
+    """Move the runs into the library; where one cannot be moved, those that were are taken out again."""
+    added: list[str | None] = []
+    try:
+        for run in built:
+            added.append(_install(library, run))
+    except BaseException:
+        for run_id in filter(None, added):
+            shutil.rmtree(library / run_id, ignore_errors=True)
+        raise
+    return added
+
+
 def _install(library: Path, built: Path) -> str | None:
     """Move a run into the library and return its id; None where it is there already."""
     run_id = built.name
@@ -285,7 +311,7 @@ def _install(library: Path, built: Path) -> str | None:
             )
         # Made of its content: the same the next time.
         run_id = f"{built.name[:119]}-{digest[:8]}"
-        manifest = json.loads((built / layout.MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(built)
         _write_manifest(built, {**manifest, "id": run_id})
 
 
@@ -293,13 +319,13 @@ def _digest(folder: Path) -> str | None:
     """Return a hash of what a run is, wherever it lies and whatever is noted about it; None of a damaged one."""
     digest = hashlib.sha256()
     try:
-        manifest = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(folder)
         about = {name: value for name, value in _trusted(manifest).items() if name not in _PLACE}
         digest.update(json.dumps(about, sort_keys=True).encode())
         for path in sorted(p for p in folder.rglob("*") if p.is_file()):
             name = path.relative_to(folder).as_posix()
             if name not in (layout.MANIFEST, layout.MARKS) and not path.name.startswith("."):
                 digest.update(f"\n{name} {path.stat().st_size}\n".encode() + path.read_bytes())
-    except (OSError, ValueError, AttributeError):
+    except (OSError, DiffAtlasError):
         return None
     return digest.hexdigest()

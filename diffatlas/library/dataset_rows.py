@@ -28,7 +28,7 @@ _HARMLESS = {".md", ".txt", ".json", ".yaml", ".yml", ".cff", ".png", ".jpg", ".
 _HARMLESS_NAMES = {".gitattributes", ".gitignore", "LICENSE", "LICENCE"}
 #: Folders that git and the Hub's client keep for themselves; not looked into.
 _TOOLS = {".git", ".cache"}
-_MAX_FILES = 10_000
+_MAX_FILES, _MAX_FOLDERS, _DEEPEST = 10_000, 1000, 20
 _DATA_FILE = re.compile(rf"{DATA}/train-(\d{{5}})-of-(\d{{5}})\.parquet")
 
 
@@ -38,9 +38,14 @@ def data_files(folder: Path, limit_bytes: int) -> list[Path]:
     Raises `RefusedDataset` for links, for programs and pickles, for files that are missing and for too many bytes.
     """
     found = {}
-    for root, folders, names in os.walk(folder):
+    for number, (root, folders, names) in enumerate(os.walk(folder)):
         if Path(root) == folder:
             folders[:] = [name for name in folders if name not in _TOOLS]
+        if number > _MAX_FOLDERS or len(Path(root).relative_to(folder).parts) > _DEEPEST:
+            raise RefusedDataset(
+                f"The dataset is not imported: it has more than {_MAX_FOLDERS:,} folders, or they are more than "
+                f"{_DEEPEST} deep."
+            )
         for name in [*folders, *names]:
             path = Path(root) / name
             relative = path.relative_to(folder).as_posix()
@@ -49,6 +54,10 @@ def data_files(folder: Path, limit_bytes: int) -> list[Path]:
                     f"The dataset is not imported: {one_line(relative)!r} is a link, not a file."
                 )
             if name in names:
+                if not path.is_file():
+                    raise RefusedDataset(
+                        f"The dataset is not imported: {one_line(relative)!r} is no plain file."
+                    )
                 found[relative] = path.stat().st_size
         if len(found) > _MAX_FILES:
             raise RefusedDataset(f"The dataset is not imported: it has more than {_MAX_FILES:,} files.")

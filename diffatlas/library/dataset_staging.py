@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-STALE = 3600
+from diffatlas.library import leftovers
 
 
 @contextmanager
-def staged(parent: Path, stem: str) -> Iterator[Path]:
-    """Yield a new folder ``.<stem>-<process>-<random>.tmp`` in ``parent``, and remove it at the end.
+def staged(parent: Path, stem: str, library: Path | None = None) -> Iterator[Path]:
+    """Yield a new folder of a temporary name in ``parent`` (`leftovers.temporary`), and remove it at the end.
 
-    What a killed process left behind there is removed first, once it is `STALE` seconds old: the process may
-    run on another machine that shares the disk. A name that begins with a dot is no run.
+    What a killed process left behind there is removed first. library: where it is noted what is being built, so that
+    opening that library removes it too. A name that begins with a dot is no run.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    _sweep(parent, stem)
-    folder = parent / f".{stem}-{os.getpid()}-{uuid.uuid4().hex[:8]}.tmp"
-    folder.mkdir()
+    leftovers.sweep(parent)
+    folder = leftovers.temporary(parent / stem)
+    # The note first: what is built is never without one.
+    noted = leftovers.note(library, folder) if library is not None else None
     try:
+        folder.mkdir()
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sweep(parent: Path, stem: str) -> None:
-    import psutil
-
-    left = re.compile(rf"\.{re.escape(stem)}-(\d+)-[0-9a-f]{{8}}\.tmp")
-    for folder in parent.iterdir():
-        found = left.fullmatch(folder.name)
-        if not found or folder.is_symlink() or psutil.pid_exists(int(found[1])):
-            continue
-        if time.time() - folder.stat().st_mtime > STALE:
-            shutil.rmtree(folder, ignore_errors=True)
+        if noted is not None:
+            noted.unlink(missing_ok=True)

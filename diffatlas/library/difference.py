@@ -92,6 +92,11 @@ def environment_difference(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[s
     return _differing(_flat(a, both), _flat(b, both))
 
 
+def records(provenance: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a run's provenance says of what it ran on, by dotted name, each thing once."""
+    return _flat(provenance, with_identity=True)
+
+
 def _image_difference(a: np.ndarray | None, b: np.ndarray | None) -> ImageDifference:
     if a is None or b is None or a.shape != b.shape:
         return ImageDifference(math.inf, math.inf, False)

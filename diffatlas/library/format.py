@@ -28,11 +28,13 @@ import json
 import math
 import os
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from diffatlas.described import number as check_number
+from diffatlas.library import leftovers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -154,7 +156,7 @@ def input_file(folder: Path, index: int) -> Path:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file under a temporary name of its own, then rename it: a reader sees all of it or none."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    temporary = leftovers.temporary(path)
     try:
         temporary.write_bytes(data)
         os.replace(temporary, path)
@@ -164,15 +166,21 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def size_of(folder: Path | str) -> int:
-    """Return the bytes of the files in a folder and those in it; links are not followed."""
+def size_of(folder: Path | str, sizes: dict[str, int] | None = None, below: str = "") -> int:
+    """Return the bytes of the files in a folder and those in it; links are not followed.
+
+    sizes: takes in the bytes of each file, by its path from the folder. below: the path that is before it.
+    """
     total = 0
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                total += size_of(entry.path)
+                total += size_of(entry.path, sizes, f"{below}{entry.name}/")
             else:
-                total += entry.stat(follow_symlinks=False).st_size
+                size = entry.stat(follow_symlinks=False).st_size
+                total += size
+                if sizes is not None:
+                    sizes[below + entry.name] = size
     return total
 
 
@@ -183,8 +191,7 @@ def dumps(data: Any, **options: Any) -> str:
 
 def number(value: Any) -> float:
     """Read a number that `dumps` wrote."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError(f"{value!r} is not a number")
+    check_number(value)
     return float(value)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.dataset_rows import checked_names
 from diffatlas.library.dataset_schema import CARD, DATA, TAG, Progress, RefusedDataset
+from diffatlas.settings import check_hub_token
 
 PUBLIC = "https://huggingface.co"
 #: Files go up in so many commits at most: one each is slow, and one for all shows no progress.
@@ -131,6 +132,8 @@ def download(
     Names and sizes are checked before anything is fetched. Raises `RefusedDataset` and `HubError`.
     """
     say = progress or (lambda share, message: None)
+    if token is None:
+        check_hub_token()
     return _call(lambda: _download(repo_id, folder, token, limit_bytes, say, endpoint), token, repo_id)
 
 
@@ -165,6 +168,8 @@ def _api(endpoint: str | None, token: str | bool | None) -> Any:
 
 def _own_token() -> str | None:
     from huggingface_hub import get_token
+
+    check_hub_token()
 
     return get_token()
 

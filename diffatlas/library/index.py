@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,7 +33,7 @@ T = TypeVar("T")
 FILE = ".index.sqlite"
 LOCK = ".lock.sqlite"
 #: Raised by one whenever a table changes.
-VERSION = 2
+VERSION = 3
 BUSY_SECONDS = 20
 #: What SQLite says of a file that is none of its own, or whose tables are not as they should be.
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -160,6 +160,23 @@ class Index:
 
         return self._do(work)
 
+    def harmed(self, run_id: str, harm: str | None) -> RunInfo | None:
+        """Note what is wrong with a run's files that the list does not look into; None that nothing is. Return the run.
+
+        It is forgotten when the run is written again.
+        """
+
+        def work(db: sqlite3.Connection) -> RunInfo | None:
+            if self._row(db, run_id) is None:
+                self._read(db, {run_id})
+            noted = f"{_written(self.folder, run_id)}\n{harm}" if harm else None
+            if db.execute("SELECT harm FROM runs WHERE id = ?", (run_id,)).fetchone() not in (None, (noted,)):
+                db.execute("UPDATE runs SET harm = ? WHERE id = ?", (noted, run_id))
+                self._read(db, {run_id})
+            return self._row(db, run_id)
+
+        return self._do(work)
+
     def touch(self, run_id: str, when: str) -> None:
         """Note when a run was used."""
 
@@ -265,7 +282,18 @@ class Index:
         if info is None:
             _drop(db, run_id)
         else:
-            _put(db, info, stamp)
+            _put(db, self._with_harm(db, info), stamp)
+
+    def _with_harm(self, db: sqlite3.Connection, info: RunInfo) -> RunInfo:
+        """Return what is listed of a run with what was found wrong with its files (`harmed`)."""
+        row = db.execute("SELECT harm FROM runs WHERE id = ?", (info.id,)).fetchone()
+        if row is None or row[0] is None or info.status == "running":
+            return info
+        written, harm = row[0].split("\n", 1)
+        if written != _written(self.folder, info.id):
+            db.execute("UPDATE runs SET harm = NULL WHERE id = ?", (info.id,))
+            return info
+        return replace(info, status="damaged", error=harm)
 
     @staticmethod
     def _row(db: sqlite3.Connection, run_id: str) -> RunInfo | None:
@@ -314,7 +342,9 @@ def _create(db: sqlite3.Connection) -> None:
         db.execute(f"DROP TABLE IF EXISTS {table}")
     columns = ", ".join(f'"{name}"' for name in COLUMNS if name != "id")
     # No declared types: SQLite keeps what it is given.
-    db.execute(f"CREATE TABLE runs (rowid INTEGER PRIMARY KEY, id UNIQUE, {columns}, moment, text, stamp)")
+    db.execute(
+        f"CREATE TABLE runs (rowid INTEGER PRIMARY KEY, id UNIQUE, {columns}, moment, text, stamp, harm)"
+    )
     db.execute("CREATE TABLE tagged (id, tag, PRIMARY KEY (tag, id)) WITHOUT ROWID")
     db.execute("CREATE INDEX by_moment ON runs (moment, id)")
     db.execute('CREATE INDEX by_key ON runs ("key")')
@@ -426,6 +456,14 @@ def _holds(folder: Path, run_id: str, stamp: str) -> bool:
 
 def _mark_of(found: os.stat_result, name: str) -> str:
     return f"{found.st_mtime_ns}.{found.st_size}" if name else str(found.st_mtime_ns)
+
+
+def _written(folder: Path, run_id: str) -> str:
+    """Return what changes when a run is written again."""
+    try:
+        return _mark_of(os.stat(f"{folder}/{run_id}/{layout.MANIFEST}"), layout.MANIFEST)
+    except OSError:
+        return ""
 
 
 def _names_in(folder: Path) -> set[str]:

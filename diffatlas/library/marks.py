@@ -11,9 +11,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from diffatlas.errors import DamagedRun, InvalidParams
+from diffatlas import files
+from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, Unreadable
 from diffatlas.library import format as layout
 
+#: Bytes of the file.
+MOST_MARKS = 1_000_000
 MAX_NAME = 80
 MAX_NOTE = 10_000
 MAX_TAG = 40
@@ -53,14 +56,13 @@ class Marks:
 def read_marks(folder: Path) -> Marks:
     """Read a run's marks. Raises `DamagedRun` where the file is there and cannot be read."""
     try:
-        data = json.loads((folder / layout.MARKS).read_text(encoding="utf-8"))
-        if not isinstance(data, dict):
-            raise ValueError("not an object")
+        data = files.read_object(folder / layout.MARKS, MOST_MARKS)
         return Marks().changed(**{name: data[name] for name in Marks.__dataclass_fields__ if name in data})
     except FileNotFoundError:
         return Marks()
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise DamagedRun(f"The {layout.MARKS} of the run {folder.name} cannot be read.") from error
+    except DiffAtlasError as error:
+        reason = error.reason if isinstance(error, Unreadable) else error.message.rstrip(".")
+        raise DamagedRun(f"The {layout.MARKS} of the run {folder.name} cannot be read: {reason}.") from error
 
 
 def marks_to_change(folder: Path) -> Marks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,11 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
+from diffatlas import files
+from diffatlas.described import Wrong
+from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, RunNotFound, Unreadable
 from diffatlas.events import Step
 from diffatlas.inputs import ImageInput
 from diffatlas.library import format as layout
+from diffatlas.library import whole
 from diffatlas.library.format import RunInfo
+from diffatlas.library.manifest import (
+    MOST_LINE,
+    MOST_MANIFEST,
+    MOST_STEPS,
+    check_line,
+    check_manifest,
+)
 from diffatlas.library.marks import read_marks
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, timestamp, with_cosine_to_end
@@ -27,7 +36,7 @@ def read_run(folder: Path) -> Run:
     """Read a whole run, arrays bit-exact. Raises `DamagedRun` saying what cannot be read."""
     manifest = read_manifest(folder)
     with reading(folder):
-        lines = [parse_line(folder, i, line) for i, line in enumerate(lines_of(folder))]
+        lines = parsed_lines(folder, manifest)
         steps = tuple(
             replace(read_step(folder, line), attention=read_attention(folder, line) or None) for line in lines
         )
@@ -59,15 +68,13 @@ def read_params(folder: Path, manifest: Mapping[str, Any]) -> GenerationParams:
 
 
 def _with_pixels(folder: Path, index: int, one: ImageInput) -> ImageInput:
-    from PIL import Image as Picture
-
     path = layout.input_file(folder, index)
     if not path.is_file():
         return one
-    with Picture.open(path, formats=["PNG"]) as picture:
-        if picture.mode != ("L" if one.mode == "1" else one.mode) or picture.size != (one.width, one.height):
-            raise DamagedRun(f"The run in {folder.name} is damaged: {path.name} is another picture.")
-        pixels = np.asarray(picture).copy()
+    picture = files.open_png(path)
+    if picture.mode != ("L" if one.mode == "1" else one.mode) or picture.size != (one.width, one.height):
+        raise DamagedRun(f"The run in {folder.name} is damaged: {path.name} is another picture.")
+    pixels = np.asarray(picture).copy()
     try:
         return one.with_pixels(pixels)
     except InvalidParams as error:
@@ -86,29 +93,32 @@ def read_info(folder: Path) -> RunInfo:
 
 
 def info_of(folder: Path, manifest: Mapping[str, Any]) -> RunInfo:
-    """Return what a list shows of a run whose manifest has been read. Raises for values of a wrong type."""
+    """Return what a list shows of a run whose manifest has been read."""
     params, error = manifest["params"], manifest.get("error")
+    status, (size, harm) = status_of(manifest), whole.size_and_harm(folder)
+    if harm and status != "running":
+        status, error = "damaged", {"message": damaged(folder, harm).message}
     steps, guidance, key = manifest.get("steps"), params.get("guidance_scale"), manifest.get("key")
     marks, complaint = _marks_of(folder)
     return RunInfo(
         id=folder.name,
-        status=_text(status_of(manifest)),
-        created=_text(manifest["created"]),
-        model=_text(params["model"]),
-        prompt=_text(params["prompt"]),
-        seed=_whole(params["seed"]),
+        status=status,
+        created=manifest["created"],
+        model=params["model"],
+        prompt=params["prompt"],
+        seed=params["seed"],
         # Only an ended run has counted its steps.
-        steps=len(lines_of(folder)) if steps is None else _whole(steps),
-        total_steps=_whole(manifest.get("total_steps")),
-        error=_text(error["message"]) if error else complaint,
-        bytes=_size_of(folder),
-        kind=_text(manifest.get("kind", "trace")),
+        steps=len(lines_of(folder)) if steps is None else steps,
+        total_steps=manifest.get("total_steps"),
+        error=error["message"] if error else complaint,
+        bytes=size,
+        kind=manifest.get("kind", "trace"),
         guidance_scale=maybe_number(guidance),
-        scheduler=None if params.get("scheduler") is None else _text(params["scheduler"]),
-        width=_whole(params.get("width")),
-        height=_whole(params.get("height")),
-        used=timestamp(datetime.fromtimestamp((folder / layout.MANIFEST).stat().st_mtime, UTC)),
-        key=None if key is None else _text(key),
+        scheduler=params.get("scheduler"),
+        width=params.get("width"),
+        height=params.get("height"),
+        used=_used(folder),
+        key=key,
         attention=_attention_of(manifest),
         **marks,
     )
@@ -127,9 +137,15 @@ def _marks_of(folder: Path) -> tuple[dict[str, Any], str | None]:
 
 def _attention_of(manifest: Mapping[str, Any]) -> str:
     kind = manifest.get("capture", {}).get("attention", "off")
-    if kind not in ("off", *layout.ATTENTION):
-        raise ValueError(f"{kind!r:.80} is no kind of attention")
     return "" if kind == "off" else kind
+
+
+def _used(folder: Path) -> str:
+    try:
+        return timestamp(datetime.fromtimestamp((folder / layout.MANIFEST).stat().st_mtime, UTC))
+    except (ValueError, OverflowError):
+        # A file system may hold any time.
+        return ""
 
 
 def _size_of(folder: Path) -> int:
@@ -140,19 +156,6 @@ def _size_of(folder: Path) -> int:
         return 0
 
 
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r:.80} is not text")
-    # A lone surrogate, which JSON can spell, can be neither shown nor stored.
-    return value.encode("utf-8", "replace").decode()
-
-
-def _whole(value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 2**63):
-        raise ValueError(f"{value!r:.80} is not a whole number")
-    return value
-
-
 @contextmanager
 def reading(folder: Path) -> Iterator[None]:
     """Turn what goes wrong while a run is read into `DamagedRun`, or `RunNotFound` where it is gone by now."""
@@ -161,27 +164,53 @@ def reading(folder: Path) -> Iterator[None]:
         raise gone
     try:
         yield
+    except Unreadable as error:
+        raise damaged(folder, error.message) from error
     except DiffAtlasError:
         raise
     except Exception as error:
         if not folder.is_dir():
             raise gone from error
-        raise DamagedRun(f"The run in {folder.name} is damaged: {type(error).__name__}: {error}.") from error
+        raise damaged(folder, _told(folder, error)) from error
+
+
+def damaged(folder: Path, what: str) -> DamagedRun:
+    """Return the error that says what is wrong with a run."""
+    return DamagedRun(f"The run in {folder.name} is damaged: {' '.join(what.split())[:400].rstrip('.')}.")
+
+
+def _told(folder: Path, error: Exception) -> str:
+    """Return what went wrong, without the place where the library is."""
+    if isinstance(error, FileNotFoundError) and error.filename:
+        path = Path(os.fsdecode(error.filename))
+        return f"{path.relative_to(folder) if path.is_relative_to(folder) else path.name} is missing"
+    if isinstance(error, OSError):
+        return files.reason_of(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest. Raises `DamagedRun` where it is absent, unreadable or of another format."""
+    """Read the manifest. Raises `DamagedRun` where it is absent, unreadable, of another format or not as described."""
     try:
-        manifest = json.loads((folder / layout.MANIFEST).read_text(encoding="utf-8"))
-        version = manifest["format"]
-    except Exception as error:
-        raise DamagedRun(f"The run in {folder.name} has no readable {layout.MANIFEST}.") from error
-    if version != layout.FORMAT_VERSION:
+        manifest = files.read_object(folder / layout.MANIFEST, MOST_MANIFEST)
+    except FileNotFoundError as error:
         raise DamagedRun(
-            f"The run in {folder.name} is of format {version!r}, this version reads {layout.FORMAT_VERSION}: "
+            f"The run in {folder.name} has no readable {layout.MANIFEST}: it is missing."
+        ) from error
+    except Unreadable as error:
+        raise DamagedRun(
+            f"The run in {folder.name} has no readable {layout.MANIFEST}: {error.reason}."
+        ) from error
+    version = manifest.get("format")
+    if type(version) is not int or version != layout.FORMAT_VERSION:
+        raise DamagedRun(
+            f"The run in {folder.name} is of format {version!r:.40}, this version reads {layout.FORMAT_VERSION}: "
             "update diffatlas."
         )
-    return manifest
+    try:
+        return check_manifest(manifest)
+    except Wrong as error:
+        raise damaged(folder, f"in {layout.MANIFEST}, {error}") from error
 
 
 def status_of(manifest: Mapping[str, Any]) -> str:
@@ -197,7 +226,7 @@ def status_of(manifest: Mapping[str, Any]) -> str:
             # This process gave it up: the disk refused even the manifest that would have said so.
             return "partial"
         alive = abs(psutil.Process(writer["pid"]).create_time() - writer["started"]) < 1
-    except (psutil.Error, KeyError, TypeError, ValueError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         alive = False
     return "running" if alive else "partial"
 
@@ -209,27 +238,78 @@ def cosines_to_end(manifest: Mapping[str, Any]) -> list[float]:
 
 def lines_of(folder: Path) -> list[bytes]:
     """Return the line of each step that is whole on disk, unparsed."""
-    path = folder / layout.STEPS
+    try:
+        data = files.read_bytes(folder / layout.STEPS, MOST_STEPS)
+    except FileNotFoundError:
+        return []
     # What follows the last newline was cut short while it was being written.
-    return path.read_bytes().split(b"\n")[:-1] if path.is_file() else []
+    return data.split(b"\n")[:-1]
+
+
+def parsed_lines(folder: Path, manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the line of each step with its numbers read (`parse_line`).
+
+    Raises `DamagedRun` naming the line that is damaged, or where they are not as many as the manifest says.
+    """
+    lines = [parse_line(folder, number, line) for number, line in enumerate(lines_of(folder))]
+    counted = manifest.get("steps")
+    if counted is not None and counted != len(lines) and manifest["status"] != "running":
+        raise damaged(folder, f"{layout.STEPS} has {len(lines)} whole lines, and there were {counted} steps")
+    return lines
 
 
 def parse_line(folder: Path, number: int, line: bytes) -> dict[str, Any]:
     """Return a step's line with its numbers read. Raises `DamagedRun` naming the line."""
     try:
-        data = json.loads(line)
-        return {
-            "index": int(data["index"]),
-            "timestep": layout.number(data["timestep"]),
-            "sigma": maybe_number(data["sigma"]),
-            "metrics": {name: layout.number(value) for name, value in data["metrics"].items()},
-            "x0_gain": maybe_number(data.get("x0_gain")),
-            "arrays": list(data["arrays"]),
-            "previews": int(data["previews"]),
-            "attention": [str(name) for name in data.get("attention", ())],
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DamagedRun(f"{folder.name}/{layout.STEPS} is damaged at line {number + 1}.") from error
+        if len(line) > MOST_LINE:
+            raise Wrong(f"is longer than {files.bytes_words(MOST_LINE)}")
+        data = check_line(files.parse_json(line, layout.STEPS))
+        if data["index"] != number:
+            raise Wrong(f"is of step {data['index']}")
+    except (Unreadable, Wrong) as error:
+        reason = error.reason if isinstance(error, Unreadable) else error
+        raise DamagedRun(
+            f"{folder.name}/{layout.STEPS} is damaged at line {number + 1}: {reason}."
+        ) from error
+    return {
+        "index": data["index"],
+        "timestep": layout.number(data["timestep"]),
+        "sigma": maybe_number(data["sigma"]),
+        "metrics": {name: layout.number(value) for name, value in data["metrics"].items()},
+        "x0_gain": maybe_number(data.get("x0_gain")),
+        "arrays": list(data["arrays"]),
+        "previews": data["previews"],
+        "attention": list(data.get("attention", ())),
+    }
+
+
+def check_files(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Raise `DamagedRun` where a run's files are not what its steps list. Of tensors and previews no more is read than
+    how they begin and end; final images are read, and not decoded."""
+    with reading(folder):
+        for line in parsed_lines(folder, manifest):
+            index = line["index"]
+            file, maps = layout.step_file(folder, index), layout.attention_file(folder, index)
+            if line["arrays"] and sorted(described(file)) != line["arrays"]:
+                raise damaged(folder, f"step {index} lacks some of its arrays")
+            if line["attention"] and sorted(described(maps, range(4, 8))) != line["attention"]:
+                raise damaged(folder, f"step {index} lacks some of its attention")
+            for image in range(line["previews"]):
+                files.check_ends(layout.preview_file(folder, index, image))
+        initial = folder / layout.INITIAL
+        if initial.exists() and "initial_latents" not in described(initial):
+            raise files.unreadable(initial, "it has no initial_latents")
+        for path in sorted((folder / "images").glob("image_*.png")):
+            files.verify_png(path)
+
+
+def harm_of(folder: Path) -> str | None:
+    """Return the sentence that says what is wrong with a run's files (`check_files`); None where nothing is."""
+    try:
+        check_files(folder, read_manifest(folder))
+    except DamagedRun as error:
+        return str(error)
+    return None
 
 
 def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
@@ -257,20 +337,24 @@ def read_attention(
     wanted = listed if names is None else list(names)
     if not wanted:
         return {}
+    path = layout.attention_file(folder, line["index"])
+    if sorted(described(path, range(4, 8))) != listed:
+        raise DamagedRun(
+            f"The run in {folder.name} is damaged: step {line['index']} lacks some of its attention."
+        )
     from safetensors import safe_open
 
-    with safe_open(layout.attention_file(folder, line["index"]), framework="numpy") as file:
-        if sorted(file.keys()) != listed:
-            raise DamagedRun(
-                f"The run in {folder.name} is damaged: step {line['index']} lacks some of its attention."
-            )
+    with safe_open(path, framework="numpy") as file:
         return {name: file.get_tensor(name) for name in wanted}
 
 
 def read_preview(folder: Path, line: Mapping[str, Any]) -> np.ndarray | None:
     """Read the preview (B, H, W, 3), uint8, of the step that ``line`` lists; None where it has none."""
     paths = [layout.preview_file(folder, line["index"], image) for image in range(line["previews"])]
-    return np.stack([_picture(path) for path in paths]) if paths else None
+    pictures = [_picture(path) for path in paths]
+    if len({picture.shape for picture in pictures}) > 1:
+        raise damaged(folder, f"the previews of step {line['index']} are of several sizes")
+    return np.stack(pictures) if pictures else None
 
 
 def read_images(folder: Path) -> tuple[np.ndarray, ...]:
@@ -282,15 +366,36 @@ def read_tensors(path: Path) -> dict[str, np.ndarray]:
     """Read every tensor of a file; none of a file that is absent."""
     from safetensors.numpy import load
 
-    return load(path.read_bytes()) if path.is_file() else {}
+    try:
+        described(path)
+        return load(files.read_bytes(path, files.MOST_TENSORS))
+    except FileNotFoundError:
+        return {}
 
 
 def read_tensor(path: Path, name: str) -> np.ndarray:
     """Read one tensor of a file; the others are not read from the disk."""
+    if name not in described(path):
+        raise files.unreadable(path, f"it has no {name}")
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
         return file.get_tensor(name)
+
+
+def described(path: Path, axes: range = range(2, 8)) -> dict[str, dict[str, Any]]:
+    """Return what a file's header says of its tensors: numbers of floating point, of so many axes, none of them empty.
+
+    Raises `Unreadable` for anything else.
+    """
+    header = files.tensors_header(path)
+    for name, told in header.items():
+        shape = told["shape"]
+        if told["dtype"] not in ("F16", "F32", "F64") or len(shape) not in axes or 0 in shape:
+            raise files.unreadable(
+                path, f"{name[:60]} is of the shape {shape!s:.60} and the type {told['dtype']!s:.10}"
+            )
+    return header
 
 
 def maybe_number(value: Any) -> float | None:
@@ -299,7 +404,4 @@ def maybe_number(value: Any) -> float | None:
 
 
 def _picture(path: Path) -> np.ndarray:
-    from PIL import Image as Picture
-
-    with Picture.open(path, formats=["PNG"]) as picture:
-        return np.asarray(picture.convert("RGB"))
+    return np.asarray(files.open_png(path).convert("RGB"))

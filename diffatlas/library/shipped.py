@@ -1,9 +1,15 @@
-"""Datasets of runs that come with the project's checkout; the wheel leaves them out."""
+"""What comes with the project: recorded runs and studies to begin with, and datasets of runs.
+
+``diffatlas/examples`` is laid out as a library is, and only read. The datasets are in the project's checkout; the
+wheel leaves them out.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+#: Recorded runs and studies: every library opens them as if they were its own, and none lists them.
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 #: Name, by which `import_dataset` takes it in, and title.
 SHIPPED = {"how-it-learned": "How shapes learned: one seed, six checkpoints"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import InvalidParams
+from diffatlas import files
+from diffatlas.described import MOST_NUMBER
+from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.library import static_format as contract
 from diffatlas.params import MAX_SIDE, MAX_STEPS
 
-#: Bytes of a JSON file that are read at most, and of an ``.npz`` when it is unpacked.
-MAX_JSON, MAX_NPZ = 64_000_000, 4_000_000_000
+#: Bytes of an ``.npz`` when it is unpacked, at most.
+MAX_NPZ = 1_000_000_000
 #: What float16 rounding may add to a sum of probabilities.
 SLACK = 0.01
 
@@ -92,22 +93,15 @@ def read_json(folder: Path, name: str, report: Report | None = None) -> Any:
     report = report if report is not None else Report()
     path = inside(folder, name)
     bare: list[str] = []
-
-    def constant(spelling: str) -> None:
-        bare.append(spelling)
-
     try:
-        if path is None or path.stat().st_size > MAX_JSON:
-            raise ValueError("it is missing, a link, or too large")
-        data = json.loads(path.read_text(encoding="utf-8"), parse_constant=constant, parse_float=_finite)
-    except (OSError, ValueError, RecursionError) as error:
+        if path is None:
+            raise ValueError("it is missing or a link")
+        data = files.read_object(path, contract.MAX_JSON, bare=bare)
+    except (OSError, ValueError) as error:
         report.add(name, f"it cannot be read ({_reason(error)})")
         return None
     if bare:
         report.add(name, f"it holds bare {bare[0]} in {len(bare)} places, which is no JSON", severe=False)
-    if not isinstance(data, dict):
-        report.add(name, "it is no object")
-        return None
     return data
 
 
@@ -144,27 +138,20 @@ def read_maps(folder: Path, entry: dict[str, Any]) -> np.ndarray:
     wanted = math.prod(shape) * contract.DTYPES[dtype]
     if path.stat().st_size != wanted:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, not the {wanted:,} of its shape")
-    values = np.frombuffer(path.read_bytes(), np.dtype(dtype).newbyteorder("<"))
+    values = np.frombuffer(files.read_bytes(path, wanted), np.dtype(dtype).newbyteorder("<"))
     return values.reshape(shape).astype(np.float32)
 
 
 def picture_size(path: Path) -> tuple[int, int]:
     """Return the (width, height) of a PNG after decoding it. Raises ValueError where it is none, damaged or huge."""
-    from PIL import Image
-
-    head = path.open("rb").read(24)
-    if not head.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError("it is no PNG")
-    width, height = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    # Before anything is decoded.
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise ValueError(f"it is of {width:,} by {height:,} pixels")
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
-            picture.load()
-            return picture.size
-    except Exception as error:
-        raise ValueError("it is damaged") from error
+        width, height = files.png_size(path)
+        # Before anything is decoded.
+        if width > MAX_SIDE or height > MAX_SIDE:
+            raise ValueError(f"it is of {width:,} by {height:,} pixels")
+        return files.open_png(path).size
+    except Unreadable as error:
+        raise ValueError(error.reason) from error
 
 
 def _check_metadata(metadata: dict[str, Any], report: Report) -> int | None:
@@ -227,7 +214,7 @@ def _check_images(folder: Path, metadata: dict[str, Any], report: Report) -> Non
 
 def _check_attention(folder: Path, metadata: dict[str, Any], steps: int, report: Report) -> None:
     layers = metadata.get("layers")
-    known = {x.get("id"): x.get("attention_type") for x in layers or () if isinstance(x, dict)}
+    known = {x.get("id"): x.get("attention_type") for x in _layers_of(layers)}
     entries = metadata.get("attention_files")
     if not isinstance(entries, list):
         return
@@ -242,13 +229,19 @@ def _check_attention(folder: Path, metadata: dict[str, Any], steps: int, report:
         step, kind = entry.get("step"), entry.get("attention_type")
         if isinstance(step, bool) or not isinstance(step, int) or not 0 <= step < steps:
             report.add(where, f"its step is {step!r:.30}, not one of the {steps}")
-        if entry.get("layer_id") not in known or kind != known.get(entry.get("layer_id")):
+        if not isinstance(entry.get("layer_id"), str) or kind != known.get(entry.get("layer_id")):
             report.add(where, f"its layer {entry.get('layer_id')!r:.30} is not among the layers of its kind")
         try:
             _check_values(read_maps(folder, entry), kind, tokens)
         except (OSError, ValueError) as error:
             report.add(where, _reason(error))
         report.checked += 1
+
+
+def _layers_of(layers: Any) -> list[dict[str, Any]]:
+    """Return the layers that can be told apart: those that have an id."""
+    named = layers if isinstance(layers, list) else []
+    return [layer for layer in named if isinstance(layer, dict) and isinstance(layer.get("id"), str)]
 
 
 def _check_values(maps: np.ndarray, kind: object, tokens: int | None) -> None:
@@ -306,6 +299,10 @@ def read_npz(folder: Path, name: object) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > MAX_NPZ:
                 raise ValueError("it unpacks to too many bytes")
+            for member in archive.infolist():
+                if member.filename.removesuffix(".npy") in _ARRAYS:
+                    with archive.open(member) as stream:
+                        _check_npy(stream, member.file_size)
         with np.load(path, allow_pickle=False) as arrays:
             found = {key: arrays[key] for key in arrays.files if key in _ARRAYS}
     except Exception as error:
@@ -315,21 +312,25 @@ def read_npz(folder: Path, name: object) -> dict[str, np.ndarray]:
     return found
 
 
+def _check_npy(stream: Any, size: int) -> None:
+    """Raise ValueError where an array says that it is larger than its member of the archive: room would be made."""
+    version = np.lib.format.read_magic(stream)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stream)
+    if any(n < 0 for n in shape) or math.prod(shape) * dtype.itemsize > size:
+        raise ValueError("it is cut short")
+
+
 _ARRAYS = ("latents", "predicted_noise", "initial_latents")
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError("a number is too large")
-    return value
+    return (isinstance(value, float) and math.isfinite(value)) or (
+        type(value) is int and abs(value) < MOST_NUMBER
+    )
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return error.strerror or "it cannot be read"
-    return "nested too deeply" if isinstance(error, RecursionError) else str(error)[:200]
+    if isinstance(error, Unreadable):
+        return error.reason
+    return files.reason_of(error) if isinstance(error, OSError) else str(error)[:200]

@@ -22,6 +22,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from diffatlas import files
+
+#: Bytes of a JSON file that are read at most.
+MAX_JSON = 64_000_000
 SCHEMA_VERSION = "1.0.0"
 METADATA, METRICS, PCA, VALIDATION = "metadata.json", "metrics.json", "latent_pca.json", "validation.json"
 LATENTS = "latents_noise_fp16.npz"
@@ -63,7 +67,7 @@ def dumps(data: Any) -> bytes:
 def is_static_folder(folder: Path) -> bool:
     """Whether a folder is one of these: its metadata can be read and names a version of the schema."""
     try:
-        data = json.loads((folder / METADATA).read_text(encoding="utf-8"))
-        return isinstance(data, dict) and isinstance(data.get("schema_version"), str)
-    except (OSError, ValueError, RecursionError):
+        data = files.read_object(folder / METADATA, MAX_JSON)
+        return isinstance(data.get("schema_version"), str)
+    except (OSError, ValueError):
         return False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -14,11 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas import files
+from diffatlas.described import MOST_NUMBER, Wrong, fields, listed, maybe, number, whole
+from diffatlas.described import text as described_text
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.events import Finished, Image, Started, Step
 from diffatlas.library import format as layout
 from diffatlas.library import static_format as contract
 from diffatlas.library.dataset_staging import staged
+from diffatlas.library.manifest import token as stored_token
+from diffatlas.library.reader import read_manifest
 from diffatlas.library.static_check import (
     Report,
     check_folder,
@@ -36,6 +40,32 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 4_000_000_000
 _SPECIAL = re.compile(r"<\|.*\|>|<pad>|</s>|<s>")
+
+
+_place = maybe(listed(whole(1, 1_000_000), 2, 2))
+#: What our own export adds, as far as it is read.
+_OURS = fields(
+    {
+        "layers": listed(
+            fields(
+                {
+                    "name": described_text(400),
+                    "kind": described_text(20),
+                    "heads": maybe(whole(0, 100_000)),
+                    "grid": _place,
+                    "cells": _place,
+                }
+            ),
+            10_000,
+        ),
+        "tokens": listed(stored_token, 200_000),
+        "sigmas": listed(maybe(number), 100_000),
+        "initial_sigma": maybe(number),
+        "scheduler": maybe(described_text()),
+        "pipeline": maybe(described_text()),
+        "status": maybe(described_text(100)),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +91,11 @@ class _Source:
     def ours(self) -> dict[str, Any]:
         """What our own export adds; {} in a folder of another tool."""
         own = self.metadata.get("diffatlas")
-        return own if isinstance(own, dict) else {}
+        try:
+            _OURS(own)
+        except Wrong:
+            return {}
+        return own
 
     @property
     def count(self) -> int:
@@ -87,7 +121,7 @@ def import_static(library: Library, folder: Path) -> Imported:
     with staged(library.folder, "static") as room:
         target = room / run_id
         _write(source, params, run_id, target)
-        manifest = json.loads((target / layout.MANIFEST).read_text(encoding="utf-8"))
+        manifest = read_manifest(target)
         text = layout.dumps({**manifest, "imported": True}, indent=1)
         layout.write_atomically(target / layout.MANIFEST, text.encode())
         try:
@@ -119,7 +153,7 @@ def _digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for path in sorted(p for p in folder.rglob("*") if p.is_file() and not p.is_symlink()):
         digest.update(f"\n{path.relative_to(folder).as_posix()} {path.stat().st_size}\n".encode())
-        digest.update(path.read_bytes())
+        digest.update(files.read_bytes(path, MOST_BYTES))
     return digest.hexdigest()[:16]
 
 
@@ -209,12 +243,9 @@ def _latents(source: _Source) -> dict[str, np.ndarray]:
 
 
 def _picture(source: _Source, path: Path) -> np.ndarray | None:
-    from PIL import Image as Picture
-
     try:
         picture_size(path)
-        with Picture.open(path, formats=["PNG"]) as picture:
-            return np.asarray(picture.convert("RGB"))
+        return np.asarray(files.open_png(path).convert("RGB"))
     except (OSError, ValueError):
         source.notes.append(f"The picture {path.name} is left out: it cannot be read.")
         return None
@@ -233,14 +264,17 @@ class _Attention:
     def of(cls, source: _Source) -> _Attention:
         """Look through the entries of the folder's metadata."""
         names = {
-            x.get("id"): str(x.get("processor_key")) for x in source.metadata["layers"] if isinstance(x, dict)
+            x["id"]: str(x.get("processor_key"))[:300]
+            for x in source.metadata["layers"]
+            if isinstance(x, dict) and isinstance(x.get("id"), str)
         }
         maps = cls(source, {}, {}, _tokens(source))
         for entry in source.metadata["attention_files"]:
-            if not isinstance(entry, dict) or entry.get("layer_id") not in names:
+            layer = entry.get("layer_id") if isinstance(entry, dict) else None
+            if not isinstance(layer, str) or layer not in names:
                 continue
             kind, step = entry.get("attention_type"), entry.get("step")
-            if kind not in ("cross", "self") or not isinstance(step, int) or not 0 <= step < source.count:
+            if kind not in ("cross", "self") or type(step) is not int or not 0 <= step < source.count:
                 continue
             name = names[entry["layer_id"]].removesuffix(".processor")
             maps.entries.setdefault(step, []).append({**entry, "key": f"{kind}:{name}", "name": name})
@@ -286,6 +320,7 @@ class _Attention:
             ),
             None,
         )
+        own = own if own and own.get("grid") and own.get("cells") else None
         grid = own["grid"] if own else self._grid(maps)
         cells = own["cells"] if own else [bins, 1]
         # A band of the raster is a strip of the picture only where it is of whole rows.
@@ -297,7 +332,10 @@ class _Attention:
     def _grid(self, maps: np.ndarray) -> list[int]:
         """(rows, columns) of a layer: its number of places is told by the sum of a row, bins / places."""
         generator = self.source.metadata["generator"]
-        places = len(maps) / float(maps.sum(1).mean())
+        whole_row = float(maps.sum(1).mean())
+        if not whole_row > 0:
+            raise ValueError("its rows sum to nothing, which tells no places")
+        places = min(len(maps) / whole_row, 1e9)
         ratio = float(generator.get("height") or 1) / float(generator.get("width") or 1)
         rows = round(math.sqrt(places * ratio))
         return [max(rows, 1), max(round(rows / ratio), 1)]
@@ -329,7 +367,7 @@ class _Attention:
 def _tokens(source: _Source) -> list[dict[str, Any]]:
     """The token table: ours as it was, another tool's from CLIP's spelling, in which a word ends in ``</w>``."""
     own = source.ours.get("tokens")
-    if isinstance(own, list) and all(isinstance(token, dict) for token in own):
+    if own is not None:
         return own
     raw = source.metadata["prompt"].get("tokens")
     table, pieces, word = [], [], 0
@@ -415,7 +453,8 @@ def _number(value: Any) -> float:
 
 def _known(value: Any) -> float | None:
     """A number, or None where there is none."""
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    fits = isinstance(value, float) or (type(value) is int and abs(value) < MOST_NUMBER)
+    return float(value) if fits else None
 
 
 def _text(value: Any) -> str | None:

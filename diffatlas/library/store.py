@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import stat
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any, Protocol
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Event, Started
+from diffatlas.files import plain_name, reason_of
 from diffatlas.library import format as layout
-from diffatlas.library import trash
+from diffatlas.library import shipped, trash
 from diffatlas.library.find import Found
 from diffatlas.library.format import RunInfo, is_run_id
 from diffatlas.library.index import Index
 from diffatlas.library.marks import marks_to_change, write_marks
-from diffatlas.library.reader import read_info, read_run
+from diffatlas.library.reader import harm_of, read_info, read_run
 from diffatlas.library.stored import StoredRun
 from diffatlas.library.studies import Studies
+from diffatlas.library.study_lock import locked_runs
+from diffatlas.library.trash import Trashed
 from diffatlas.library.writer import RunWriter, beside, refused
 from diffatlas.run import Run, timestamp
 
@@ -56,13 +61,16 @@ class Library:
 
     Several processes and threads may use one library: runs never share a file, and the index that they do share can
     be made again from the folders at any time.
+
+    The recorded runs that come with the project (`diffatlas.library.shipped.EXAMPLES`) can be opened by their ids. They
+    are not listed; one that is marked is copied in first, and is a run like others then.
     """
 
     def __init__(self, folder: str | Path | None = None, cap: int | None = None) -> None:
         if folder is None:
             from diffatlas.settings import settings
 
-            folder = settings().library
+            folder = place_of(settings().library)
         self.folder = Path(folder).expanduser()
         self._cap = cap
         self._index = Index(self.folder)
@@ -171,7 +179,7 @@ class Library:
 
         Raises `InvalidParams` for what cannot be looked for.
         """
-        if not self.folder.is_dir():
+        if not place_of(self.folder).is_dir():
             return Found((), 0)
         self._tidy_once()
         return self._index.search(
@@ -224,7 +232,7 @@ class Library:
 
         Raises `RunNotFound`, `InvalidParams` for nonsense, and `BackendFailure` where the disk refuses.
         """
-        folder = self._find(run_id)
+        folder = self.adopt(run_id)
 
         def act() -> None:
             write_marks(folder, marks_to_change(folder).changed(name, tags, note, locked))
@@ -236,9 +244,25 @@ class Library:
             raise refused(folder, error) from error
         return info or read_info(self._find(run_id))
 
+    def check(self, run_id: str) -> RunInfo:
+        """Look whether a run's files are what its steps list, without reading an array; return what a list shows of it.
+
+        One of which they are not is listed as "damaged" from then on, with a sentence. A list itself sees what is cut
+        short or empty, because that is known from the sizes. Raises `RunNotFound`.
+        """
+        folder = self._find(run_id)
+        info = read_info(folder)
+        # One that is being written is whole as far as it goes.
+        harm = None if info.status == "running" else harm_of(folder)
+        if folder.parent == self.folder:
+            info = self._index.harmed(run_id, harm) or info
+        elif harm:
+            info = replace(info, status="damaged", error=harm)
+        return info
+
     def delete(self, run_id: str) -> None:
         """Delete a run and its files, for good. Raises `RunNotFound`."""
-        trash.delete(self._find(run_id))
+        trash.delete(self._own(run_id))
         self._index.update(run_id)
 
     def trash(self, run_id: str) -> None:
@@ -246,7 +270,7 @@ class Library:
 
         Raises `RunNotFound`, and `InvalidParams` for a run that is still being recorded.
         """
-        folder = self._find(run_id)
+        folder = self._own(run_id)
         if read_info(folder).status == "running":
             raise InvalidParams(f"The run {run_id} is still being recorded: stop it first.", field="run")
         try:
@@ -266,9 +290,39 @@ class Library:
         """Return the runs in the trash, the last that was moved there first."""
         return trash.trashed(self.folder)
 
+    def in_trash(self) -> Sequence[Trashed]:
+        """Return the runs and studies in the trash, the last that was moved there first."""
+        runs, studies = trash.trashed(self.folder), self.studies.deleted.list()
+        when = {"run": trash.times(self.folder), "study": trash.times(self.studies.folder)}
+        room = trash.room(self.studies.folder, [info.id for info in studies])
+        found = [
+            *(Trashed("run", info, when["run"].get(info.id, ""), info.bytes) for info in runs),
+            *(Trashed("study", info, when["study"].get(info.id, ""), room[info.id]) for info in studies),
+        ]
+        return sorted(found, key=lambda one: (one.deleted, one.id), reverse=True)
+
+    def open_trashed(self, run_id: str) -> StoredRun:
+        """Return a handle that reads a run in the trash. Raises `RunNotFound` or `DamagedRun`."""
+        return StoredRun.open(trash.find(self.folder, run_id))
+
+    def delete_trashed(self, run_id: str) -> None:
+        """Delete a run in the trash, for good. Raises `RunNotFound`."""
+        trash.delete(trash.find(self.folder, run_id))
+
     def empty_trash(self, older_than_seconds: float = 0) -> Sequence[str]:
-        """Delete the runs that have been in the trash for longer than that, for good; return their ids."""
-        return trash.empty(self.folder, older_than_seconds)
+        """Delete the runs and studies that have been in the trash for longer than that, for good; return their ids."""
+        folders = (self.folder, self.studies.folder)
+        return [one for folder in folders for one in trash.empty(folder, older_than_seconds)]
+
+    @property
+    def trash_count(self) -> int:
+        """How many runs and studies are in the trash."""
+        return len(trash.times(self.folder)) + len(trash.times(self.studies.folder))
+
+    @property
+    def trash_seconds(self) -> int | None:
+        """How long the trash keeps what is in it; None where it keeps it until somebody deletes it."""
+        return TRASH_SECONDS if self._limit(None) else None
 
     def usage(self) -> Usage:
         """Return what the library takes. The trash is not counted."""
@@ -278,16 +332,40 @@ class Library:
     def evict(self, cap: int | None = None) -> Sequence[str]:
         """Delete the least recently used runs until the library takes no more than ``cap`` bytes; return their ids.
 
-        Runs that are locked, noted, tagged, running or damaged stay, even where the library is then too large. Runs
-        that have been in the trash for longer than `TRASH_SECONDS` are deleted first. cap: None for that of this
-        library, 0 for no limit.
+        Runs that are locked, noted, tagged, running, damaged or of a locked study stay, even where the library is then
+        too large. Runs that have been in the trash for longer than `TRASH_SECONDS` are deleted first. cap: None for
+        that of this library, 0 for no limit.
         """
         return self._evict(self._limit(cap), keep=None)
 
     def touch(self, run_id: str) -> None:
         """Note that a run was used now. Raises `RunNotFound`."""
-        self._find(run_id)
-        self._index.touch(run_id, timestamp())
+        if self._find(run_id).parent == self.folder:
+            self._index.touch(run_id, timestamp())
+
+    def adopt(self, run_id: str) -> Path:
+        """Make a run that comes with the project one of this library, by a copy; return the folder of the run here.
+
+        Nothing changes where it is one already. Raises `RunNotFound`, or `BackendFailure` where the disk refuses.
+        """
+        folder = self._find(run_id)
+        target = self._new_folder(run_id)
+        if folder == target:
+            return folder
+        fresh = beside(target, "tmp")
+        try:
+            shutil.copytree(folder, fresh)
+            trash.put_in_place(fresh, target)
+        except OSError as error:
+            raise refused(self.folder, error) from error
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        self._index.update(run_id)
+        return target
+
+    def is_example(self, run_id: Any) -> bool:
+        """Return whether a run comes with the project, also where this library has a copy."""
+        return isinstance(run_id, str) and _example(run_id) is not None
 
     def path(self, run_id: str) -> Path:
         """Return the folder of a run. Raises `RunNotFound`."""
@@ -310,11 +388,17 @@ class Library:
 
         return import_dataset(self, source, **options)
 
-    def _find(self, run_id: str) -> Path:
+    def _own(self, run_id: str, otherwise: Path | None = None) -> Path:
+        """The folder of a run of this library, or ``otherwise``."""
         folder = self.folder / run_id if is_run_id(run_id) else None
-        if folder is None or not trash.is_there(folder) or folder.is_symlink():
+        if folder is not None and trash.is_there(folder) and not folder.is_symlink():
+            return folder
+        if otherwise is None:
             raise RunNotFound(f"The library has no run {run_id!r}: `diffatlas runs` lists those it has.")
-        return folder
+        return otherwise
+
+    def _find(self, run_id: str) -> Path:
+        return self._own(run_id, _example(run_id))
 
     def _new_folder(self, run_id: str) -> Path:
         if not is_run_id(run_id):
@@ -348,8 +432,9 @@ class Library:
     def _evict(self, cap: int, keep: str | None) -> list[str]:
         if not cap or not self.folder.is_dir():
             return []
-        trash.empty(self.folder, TRASH_SECONDS)
+        self.empty_trash(TRASH_SECONDS)
         held, loose = self._index.evictable()
+        studied = locked_runs(self.studies) if held > cap else set()
         gone: list[str] = []
         for run_id, size in loose:
             if held <= cap:
@@ -357,7 +442,7 @@ class Library:
             # What the folder says counts, not what the index remembers.
             info = read_info(self.folder / run_id)
             wanted = info.locked or info.note or info.tags or info.status in ("running", "damaged")
-            if run_id == keep or wanted:
+            if run_id == keep or wanted or run_id in studied:
                 continue
             trash.delete(self.folder / run_id)
             self._index.update(run_id)
@@ -366,6 +451,33 @@ class Library:
         if gone:
             log.info("%d runs were deleted from %s to make room.", len(gone), self.folder)
         return gone
+
+
+def place_of(folder: str | Path) -> Path:
+    """Return the folder of a library. Raises `InvalidParams` where there is, and can be, no folder of that name."""
+    path = Path(folder).expanduser()
+    try:
+        found = os.stat(path)
+        wrong = None if stat.S_ISDIR(found.st_mode) else "it is a file"
+        if wrong is None and not os.access(path, os.R_OK | os.X_OK):
+            wrong = "there is no permission to read it"
+    except FileNotFoundError:
+        # It is made when the first run comes.
+        wrong = "it is a link to what is not there" if os.path.islink(path) else None
+    except (OSError, ValueError) as error:
+        wrong = reason_of(error)
+    if wrong:
+        raise InvalidParams(
+            f"The library {plain_name(str(path))} cannot be used: {wrong}. Name another folder with DIFFATLAS_LIBRARY.",
+            field="library",
+        )
+    return path
+
+
+def _example(run_id: str) -> Path | None:
+    """The folder of a run that comes with the project, or None."""
+    folder = shipped.EXAMPLES / run_id if is_run_id(run_id) else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def record_into(folder: Path, events: Iterable[Event]) -> Generator[Event, None, None]:

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import CapabilityError, DamagedRun, InvalidParams
+from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.events import Step, sigmas_before
 from diffatlas.library import format as layout
 from diffatlas.library import reader
 from diffatlas.library.format import RunInfo
 from diffatlas.params import GenerationParams
+from diffatlas.stopping import look
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,11 @@ class StoredRun:
         with reader.reading(self.folder):
             # The manifest first: where it has the cosines, every line is on disk.
             cosines = reader.cosines_to_end(self.manifest)
-            lines = [
-                reader.parse_line(self.folder, i, line) for i, line in enumerate(reader.lines_of(self.folder))
-            ]
+            lines = reader.parsed_lines(self.folder, self.manifest)
+            if cosines and len(cosines) != len(lines):
+                raise reader.damaged(
+                    self.folder, f"cosine_to_end is of {len(cosines)} steps, not of {len(lines)}"
+                )
             if cosines:
                 for line, cosine in zip(lines, cosines, strict=True):
                     line["metrics"]["cosine_to_end"] = cosine
@@ -140,8 +143,8 @@ class StoredRun:
         """
         states = [self.initial_latents()]
         with reader.reading(self.folder):
-            for i, raw in enumerate(reader.lines_of(self.folder)):
-                line = reader.parse_line(self.folder, i, raw)
+            for line in reader.parsed_lines(self.folder, self.manifest):
+                look()
                 if "latents" not in line["arrays"]:
                     raise self._without_latents()
                 states.append(reader.read_tensor(layout.step_file(self.folder, line["index"]), "latents"))
@@ -158,8 +161,7 @@ class StoredRun:
         """
         found: list[np.ndarray | None] = []
         with reader.reading(self.folder):
-            for i, raw in enumerate(reader.lines_of(self.folder)):
-                line = reader.parse_line(self.folder, i, raw)
+            for line in reader.parsed_lines(self.folder, self.manifest):
                 changed = "start_latents" in line["arrays"]
                 file = layout.step_file(self.folder, line["index"])
                 found.append(reader.read_tensor(file, "start_latents") if changed else None)
@@ -170,10 +172,11 @@ class StoredRun:
 
         Raises `InvalidParams` for one it does not have.
         """
+        look()
         with reader.reading(self.folder):
             cosines = reader.cosines_to_end(self.manifest)
             line = self._line(index)
-            if cosines:
+            if index < len(cosines):
                 line["metrics"]["cosine_to_end"] = cosines[index]
             return reader.read_step(self.folder, line)
 
@@ -184,6 +187,7 @@ class StoredRun:
 
         Raises `InvalidParams` for a step or a map that the run does not have.
         """
+        look()
         names = None if names is None else list(names)
         with reader.reading(self.folder):
             line = self._line(index)
@@ -214,10 +218,7 @@ class StoredRun:
             raise InvalidParams(
                 f"The run {self.id} has no step {index!r}: it has {len(lines)}, from 0.", field="index"
             )
-        line = reader.parse_line(self.folder, index, lines[index])
-        if line["index"] != index:
-            raise DamagedRun(f"{self.id}/{layout.STEPS} is damaged at line {index + 1}.")
-        return line
+        return reader.parse_line(self.folder, index, lines[index])
 
     def _without_latents(self) -> CapabilityError:
         return CapabilityError(f"The run {self.id} was recorded without latents: capture it again with them.")

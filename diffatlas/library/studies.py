@@ -13,8 +13,6 @@ The runs themselves are in the library. Deleting a study leaves them there, and 
 from __future__ import annotations
 
 import io
-import json
-import math
 import os
 import threading
 from collections.abc import Iterator
@@ -25,9 +23,19 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import BackendFailure, DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
+from diffatlas import files
+from diffatlas.described import Check, Wrong, by_name, finite, flag, listed, maybe, text, whole
+from diffatlas.described import fields as fields_of
+from diffatlas.errors import (
+    BackendFailure,
+    DamagedRun,
+    DiffAtlasError,
+    InvalidParams,
+    RunNotFound,
+    Unreadable,
+)
 from diffatlas.library import format as layout
-from diffatlas.library import trash
+from diffatlas.library import shipped, trash
 from diffatlas.library.format import is_run_id
 from diffatlas.library.study import FIELDS, MODES, OPERATIONS, STATUSES, Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
@@ -57,6 +65,8 @@ class StudyInfo:
     #: How many cells there are, and how many of them are complete.
     cells: int
     done: int
+    #: Why a damaged one cannot be read.
+    error: str | None = None
 
 
 class Studies:
@@ -81,10 +91,11 @@ class Studies:
         """Read a study.
 
         One that was running in a process that is gone reads as stopped, and so do its cells that were not finished.
+        Those that come with the project (`diffatlas.library.shipped.EXAMPLES`) are found too.
 
         Raises `RunNotFound`, or `DamagedRun` where it cannot be read.
         """
-        folder = self._find(study_id)
+        folder = self._find(study_id, shipped.EXAMPLES / FOLDER)
         with _reading(folder):
             data = _read(folder)
             study = _study(data, study_id)
@@ -111,6 +122,30 @@ class Studies:
             trash.delete(folder)
         except OSError as error:
             raise _refused(folder, error) from error
+
+    def trash(self, study_id: str) -> None:
+        """Move a study to the trash; its runs stay. Raises what `delete` raises."""
+        folder = self._find(study_id)
+        if self.is_running(study_id):
+            raise InvalidParams("This study is still running: stop it first.", field="study")
+        try:
+            trash.move_to_trash(self.folder, study_id)
+        except OSError as error:
+            raise _refused(folder, error) from error
+
+    def restore(self, study_id: str) -> None:
+        """Bring a study back from the trash. Raises `RunNotFound`."""
+        try:
+            trash.restore(self.folder, study_id)
+        except RunNotFound:
+            raise RunNotFound(f"The trash has no study {study_id!r:.80}.") from None
+
+    @property
+    def deleted(self) -> Studies:
+        """The studies in the trash, to be listed, read and deleted for good as the others are."""
+        found = Studies(self.folder.parent)
+        found.folder = self.folder / trash.TRASH
+        return found
 
     def rename(self, study_id: str, title: str) -> None:
         """Give a study another title; white space is collapsed.
@@ -146,13 +181,11 @@ class Studies:
 
         Raises `RunNotFound` where there is none, or `DamagedRun` where it cannot be read.
         """
-        from PIL import Image
-
         path = self._image_file(study_id, cell)
         if not path.is_file() or path.is_symlink():
             raise RunNotFound(f"The study {study_id!r} keeps no image of the cell {cell!r}.")
-        with _reading(path.parent.parent), Image.open(path, formats=["PNG"]) as picture:
-            return np.asarray(picture.convert("RGB"))
+        with _reading(path.parent.parent):
+            return np.asarray(files.open_png(path).convert("RGB"))
 
     def is_running(self, study_id: str) -> bool:
         """Return whether a process that is alive runs the study now."""
@@ -182,6 +215,11 @@ class Studies:
         finally:
             _RUNNING.discard(key)
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self._names())
+
     def _names(self) -> list[str]:
         try:
             names = os.listdir(self.folder)
@@ -195,8 +233,10 @@ class Studies:
             raise RunNotFound(f"{study_id!r:.80} cannot be the id of a study.")
         return self.folder / study_id
 
-    def _find(self, study_id: str) -> Path:
+    def _find(self, study_id: str, otherwise: Path | None = None) -> Path:
         folder = self._folder(study_id)
+        if otherwise is not None and not folder.is_dir():
+            folder = otherwise / study_id
         if not folder.is_dir() or folder.is_symlink():
             raise RunNotFound(
                 f"The library has no study {study_id!r}: `diffatlas studies` lists those it has."
@@ -207,7 +247,7 @@ class Studies:
         # An id has neither separators nor dots, and a cell's key is of the same letters.
         if not is_run_id(cell):
             raise RunNotFound(f"{cell!r:.80} cannot be a cell of a study.")
-        return self._find(study_id) / "images" / f"{cell}.png"
+        return self._find(study_id, shipped.EXAMPLES / FOLDER) / "images" / f"{cell}.png"
 
 
 def _plain(study: Study) -> dict[str, Any]:
@@ -223,14 +263,13 @@ def _json(data: Any) -> bytes:
 
 
 def _read(folder: Path) -> dict[str, Any]:
-    path = folder / FILE
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{FILE} is too large")
-    data = json.loads(path.read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite)
-    if not isinstance(data, dict):
-        raise ValueError(f"{FILE} is not an object")
-    if data.get("format") != FORMAT_VERSION:
-        raise ValueError(f"it is of format {data.get('format')!r:.20}, this version reads {FORMAT_VERSION}")
+    data = files.read_object(folder / FILE, MAX_BYTES, finite=True)
+    version = data.get("format")
+    _must(
+        type(version) is int and version == FORMAT_VERSION,
+        f"it is of format {version!r:.20}, this version reads {FORMAT_VERSION}",
+    )
+    _FILE(data)
     return data
 
 
@@ -255,6 +294,43 @@ def _study(data: dict[str, Any], study_id: str) -> Study:
     )
 
 
+def _plain_value(value: Any) -> None:
+    """A value that cells may have: a name, a number, a method with its options."""
+    if value is not None and not isinstance(value, (str, bool)):
+        (by_name(_plain_value, 100) if isinstance(value, dict) else finite)(value)
+
+
+#: What every study says: enough to list it.
+_FILE: Check = fields_of(
+    {
+        "title": text(100_000),
+        "created": text(100),
+        "lanes": listed(
+            fields_of({"key": text(100), "name": text(10_000), "backend": text(1000)}, ("key", "name")),
+            1000,
+            1,
+        ),
+        "cells": listed(fields_of({"key": text(200)}, ("key", "status", "params")), 100_000, 1),
+        "spec": fields_of(
+            {
+                "values": listed(_plain_value, 10_000),
+                "baseline": whole(0, 10_000),
+                "seeds": whole(1, 100_000),
+                "exact": flag,
+                "base": fields_of({"model": text()}, ("model",)),
+                "capture": maybe(fields_of({})),
+                "lanes": maybe(listed(fields_of({}), 1000)),
+                "k": maybe(whole(0, 100_000)),
+                "radius": maybe(finite),
+                "spread": maybe(text(100)),
+                "step": maybe(whole(0, 100_000)),
+            }
+        ),
+    },
+    ("id", "operation", "title", "created", "status", "spec", "lanes", "cells"),
+)
+
+
 def _spec(spec: Any, operation: str, columns: set[int]) -> dict[str, Any]:
     _must(isinstance(spec, dict), "it does not say what was asked")
     if operation == "sweep":
@@ -263,6 +339,8 @@ def _spec(spec: Any, operation: str, columns: set[int]) -> dict[str, Any]:
         _must(spec["baseline"] in columns, "its baseline is none of its columns")
     else:
         _one_of(spec["mode"], MODES)
+    if "base" in spec:
+        GenerationParams.from_dict(spec["base"]).validate(prompted=False)
     return spec
 
 
@@ -283,9 +361,10 @@ def _cell(data: dict[str, Any], lanes: list[str]) -> Cell:
     _one_of(cell.status, STATUSES)
     _must(cell.run_id is None or is_run_id(cell.run_id), "a cell names no run")
     _must(cell.value is None or isinstance(cell.value, (str, int, float)), "a cell has no value")
-    for flag in (cell.cached, cell.batched, cell.image):
-        _must(isinstance(flag, bool), "a cell says neither yes nor no")
-    _must(cell.seconds is None or type(cell.seconds) in (int, float), "a cell took no number of seconds")
+    _plain_value(cell.value)
+    for said in (cell.cached, cell.batched, cell.image):
+        _must(isinstance(said, bool), "a cell says neither yes nor no")
+    maybe(finite)(cell.seconds)
     return replace(cell, label=_text(cell.label), caption=_text(cell.caption), error=_error(cell.error))
 
 
@@ -313,7 +392,8 @@ def _info(folder: Path) -> StudyInfo:
     """What a list shows; the parameters of the cells are not read, because a list may be long."""
     title = _given_title(folder)
     try:
-        data = _read(folder)
+        with _reading(folder):
+            data = _read(folder)
         statuses = [_one_of(cell["status"], STATUSES) for cell in data["cells"]]
         status = _one_of(data["status"], STATUSES)
         if status == "running" and not _alive(folder, data):
@@ -327,15 +407,16 @@ def _info(folder: Path) -> StudyInfo:
             cells=len(statuses),
             done=statuses.count("complete"),
         )
-    except Exception:
-        return StudyInfo(folder.name, "", title or "A study that cannot be read", "", "damaged", 0, 0)
+    except Exception as error:
+        told = error.message if isinstance(error, DiffAtlasError) else _damaged(folder, error).message
+        return StudyInfo(folder.name, "", title or "A study that cannot be read", "", "damaged", 0, 0, told)
 
 
 def _given_title(folder: Path) -> str:
     """The title that a person gave; empty where none did, or where the file cannot be read."""
     try:
-        return _text(json.loads((folder / TITLE).read_text(encoding="utf-8"))["title"])[:MAX_TITLE]
-    except Exception:
+        return _text(files.read_object(folder / TITLE, MAX_TITLE * 100)["title"])[:MAX_TITLE]
+    except (FileNotFoundError, ValueError, KeyError):
         return ""
 
 
@@ -368,12 +449,25 @@ def _reading(folder: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise DamagedRun(f"The study in {folder.name} has no readable {FILE}.") from error
+        raise DamagedRun(f"The study in {folder.name} has no readable {FILE}: it is missing.") from error
+    except Unreadable as error:
+        raise DamagedRun(f"The study in {folder.name} is damaged: {error.message}") from error
     except DiffAtlasError as error:
         raise DamagedRun(f"The study in {folder.name} cannot be read: {error.message}") from error
     except Exception as error:
-        what = f"{type(error).__name__}: {error}"[:200].rstrip(".")
-        raise DamagedRun(f"The study in {folder.name} is damaged: {what}.") from error
+        raise _damaged(folder, error) from error
+
+
+def _damaged(folder: Path, error: Exception) -> DamagedRun:
+    if isinstance(error, OSError):
+        what = files.reason_of(error)
+    elif isinstance(error, KeyError):
+        what = f"it has no {error.args[0]!s:.40}"
+    elif isinstance(error, ValueError):
+        what = str(error)
+    else:
+        what = "its parts do not fit each other"
+    return DamagedRun(f"The study in {folder.name} is damaged: {' '.join(what.split())[:200].rstrip('.')}.")
 
 
 def _refused(folder: Path, error: OSError) -> BackendFailure:
@@ -390,7 +484,7 @@ def _known(kind: type, data: Any) -> dict[str, Any]:
 
 def _must(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise ValueError(otherwise)
+        raise Wrong("", otherwise)
 
 
 def _one_of(value: Any, choices: tuple[str, ...]) -> str:
@@ -402,9 +496,3 @@ def _text(value: Any) -> str:
     _must(isinstance(value, str), f"{value!r:.40} is not text")
     # A lone surrogate, which JSON can spell, can be neither shown nor stored.
     return value.encode("utf-8", "replace").decode()
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    _must(math.isfinite(value), f"{number:.40} is not a finite number")
-    return value

@@ -12,12 +12,21 @@ import os
 import re
 import shutil
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffatlas.errors import InvalidParams, RunNotFound
-from diffatlas.library.format import RunInfo, is_run_id
+from diffatlas.library import leftovers
+from diffatlas.library.format import RunInfo, is_run_id, size_of
 from diffatlas.library.reader import read_info
 from diffatlas.library.writer import beside
+from diffatlas.run import timestamp
+
+if TYPE_CHECKING:
+    from diffatlas.library.studies import StudyInfo
 
 TRASH = ".trash"
 #: A folder that is being written is left alone for this long.
@@ -26,6 +35,24 @@ DAY = 86_400
 LOOKS = 50
 
 _LEFT = re.compile(r"\.(?P<id>[A-Za-z0-9][A-Za-z0-9_-]*)\.[0-9a-f]{8}\.(?P<kind>tmp|old|gone)")
+
+
+@dataclass(frozen=True)
+class Trashed:
+    """What a list of the trash shows."""
+
+    #: "run" or "study".
+    kind: str
+    info: RunInfo | StudyInfo
+    #: When it was moved there, in UTC, ISO 8601.
+    deleted: str
+    #: What its files take on the disk.
+    bytes: int
+
+    @property
+    def id(self) -> str:
+        """The id of the run or study."""
+        return self.info.id
 
 
 def move_to_trash(library: Path, run_id: str) -> None:
@@ -39,13 +66,10 @@ def move_to_trash(library: Path, run_id: str) -> None:
 
 def restore(library: Path, run_id: str) -> None:
     """Move a run back from the trash. Raises `RunNotFound`, or `InvalidParams` where its place is taken."""
-    folder = library / TRASH / run_id if is_run_id(run_id) else None
-    if folder is None or not folder.is_dir() or folder.is_symlink():
-        raise RunNotFound(f"The trash has no run {run_id!r}.")
     try:
-        folder.rename(library / run_id)
+        find(library, run_id).rename(library / run_id)
     except FileNotFoundError:
-        raise RunNotFound(f"The trash has no run {run_id!r}.") from None
+        raise _absent(run_id) from None
     except OSError as error:
         if not _taken(error):
             raise
@@ -54,9 +78,33 @@ def restore(library: Path, run_id: str) -> None:
         ) from error
 
 
+def find(library: Path, run_id: str) -> Path:
+    """Return the folder of a run in the trash. Raises `RunNotFound`."""
+    folder = library / TRASH / run_id if is_run_id(run_id) else None
+    if folder is None or not folder.is_dir() or folder.is_symlink():
+        raise _absent(run_id)
+    return folder
+
+
 def trashed(library: Path) -> list[RunInfo]:
     """Return the runs in the trash, the last that was moved there first."""
     return [read_info(folder) for _, folder in sorted(_in_trash(library), reverse=True)]
+
+
+def times(library: Path) -> dict[str, str]:
+    """Return when each run in the trash was moved there, in UTC, ISO 8601, by id."""
+    return {folder.name: _moment(moved) for moved, folder in _in_trash(library)}
+
+
+def room(library: Path, ids: Iterable[str]) -> dict[str, int]:
+    """Return the bytes that runs in the trash take, by id; 0 for one that is gone by now."""
+    found = {}
+    for run_id in ids:
+        try:
+            found[run_id] = size_of(find(library, run_id))
+        except (OSError, RunNotFound):
+            found[run_id] = 0
+    return found
 
 
 def empty(library: Path, older_than_seconds: float = 0) -> list[str]:
@@ -119,6 +167,8 @@ def is_there(folder: Path) -> bool:
 
 def tidy(library: Path) -> None:
     """Finish what a killed process left: put a replaced run back where it has no successor, drop rubbish."""
+    leftovers.sweep(library)
+    leftovers.sweep_noted(library)
     for folder in (library, library / TRASH):
         if not folder.is_dir():
             continue
@@ -149,6 +199,18 @@ def _in_trash(library: Path) -> list[tuple[float, Path]]:
         except OSError:
             continue
     return found
+
+
+def _absent(run_id: str) -> RunNotFound:
+    return RunNotFound(f"The trash has no run {run_id!r:.80}.")
+
+
+def _moment(seconds: float) -> str:
+    try:
+        return timestamp(datetime.fromtimestamp(seconds, UTC))
+    except (OverflowError, OSError, ValueError):
+        # A file system may hold any time.
+        return ""
 
 
 def _taken(error: OSError) -> bool:

@@ -42,6 +42,11 @@ class Readings:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = threading.Lock()
 
+    def empty(self) -> None:
+        """Let go of what is kept, to be read again when it is asked for."""
+        with self._lock:
+            self._kept.clear()
+
     def trace(self, stored: StoredRun, look: Look) -> AttentionTrace:
         """Return the attention of a run, looked at so. Holds no maps.
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas import files
 from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.capture.attention_layers import matches
 from diffatlas.capture.spec import Capture
@@ -110,9 +111,6 @@ def find(library: Library, key: str, capture: Capture) -> StoredRun | None:
 
 def is_whole(stored: StoredRun) -> bool:
     """Whether every file of a complete run is there and uncut. No array is read and no picture decoded."""
-    from PIL import Image as Picture
-    from safetensors import safe_open
-
     from diffatlas.library import format as layout
 
     folder = stored.folder
@@ -128,13 +126,10 @@ def is_whole(stored: StoredRun) -> bool:
             if line["attention"]:
                 tensors[layout.attention_file(folder, index)] = line["attention"]
         for path, names in tensors.items():
-            # Opening checks that the file is as long as its header says.
-            with safe_open(path, framework="numpy") as file:
-                if sorted(file.keys()) != names:
-                    return False
+            if sorted(files.tensors_header(path)) != names:
+                return False
         for path in pictures:
-            with Picture.open(path, formats=["PNG"]) as picture:
-                picture.verify()
+            files.verify_png(path)
     except Exception:
         return False
     return [line["index"] for line in lines] == list(range(stored.manifest["steps"]))

@@ -15,6 +15,7 @@ import numpy as np
 
 from diffatlas.errors import DiffAtlasError, OutOfMemory
 from diffatlas.shapes import EMBEDDED
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -160,7 +161,10 @@ def vae_encoder(pipe: Any) -> Encoder | None:
     factor = int(getattr(pipe, "vae_scale_factor", 8))
 
     def embed(images: Sequence[np.ndarray]) -> np.ndarray:
-        rows = [_means_and_deviations(_encoder_of(vae), image, factor) for image in images]
+        rows = []
+        for image in images:
+            look()
+            rows.append(_means_and_deviations(_encoder_of(vae), image, factor))
         return np.stack(rows)
 
     about = (
@@ -214,6 +218,7 @@ def shape_names() -> Callable[[np.ndarray], str]:
     from diffatlas.shapes.scenes import NUMBERS
 
     def name(image: np.ndarray) -> str:
+        look()
         counts = Counter(f"{found.color} {found.shape}" for found in detect(image))
         objects = [
             noun if n == 1 else f"{NUMBERS.get(n, str(n))} {noun}s" for noun, n in sorted(counts.items())

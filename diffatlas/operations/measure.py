@@ -12,6 +12,7 @@ import numpy as np
 from diffatlas.errors import CapabilityError, DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.geometry import path as measures
 from diffatlas.params import GenerationParams
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from diffatlas.library import Library, StoredRun
@@ -90,6 +91,7 @@ def load_cells(study: Study, library: Library) -> list[CellData]:
     for cell in study.cells:
         if cell.status != "complete" or not (cell.run_id or cell.image):
             continue
+        look()
         try:
             found.append(_load(cell, study, library))
         except (RunNotFound, DamagedRun):

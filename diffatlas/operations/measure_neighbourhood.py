@@ -27,6 +27,7 @@ from diffatlas.operations.measure import (
     plain,
 )
 from diffatlas.operations.measured_captions import MeasuredCaption, neighbourhood_captions
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from diffatlas.library import Library
@@ -191,6 +192,7 @@ def measure_neighbourhood(
         distances.append(Distance(FEATURE.key, FEATURE.label, about))
     lanes = {}
     for lane in study.lanes:
+        look()
         own = [cell for cell in cells if cell.lane == lane.key]
         namer = names.get(lane.key) if isinstance(names, Mapping) else names
         lanes[lane.key] = _measure_lane(own, vectors, namer, step, geometric=mode != "offset")

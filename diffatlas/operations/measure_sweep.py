@@ -28,6 +28,7 @@ from diffatlas.operations.measure import (
     relative_distance,
 )
 from diffatlas.operations.measured_captions import MeasuredCaption, sweep_captions
+from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from diffatlas.library import Library
@@ -225,6 +226,7 @@ def _measure_group(
     hashes = {cell.key: perceptual.phash(cell.pixels) for cell in group if cell.pixels is not None}
     found = {}
     for cell in group:
+        look()
         path = base_path if cell is base else cell.path()
         starts = None if path is None else cell.starts()
         parting, note = _parting(cell, path, base, base_path)

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -213,7 +213,10 @@ class LaneRun:
                 self._board.change(cell.key, status="running")
                 self._board.put(CellBegan(cell.key))
         try:
-            with closing(self._events(backend, unit)) as events:
+            # A backend whose runs wait for those of others says so.
+            telling = getattr(backend, "telling", None)
+            told = telling(partial(self._say, "waiting")) if telling else nullcontext()
+            with told, closing(self._events(backend, unit)) as events:
                 for index, event in events:
                     now = running[index]
                     if not isinstance(event, Failed):

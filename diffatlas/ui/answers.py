@@ -8,18 +8,27 @@ from typing import Any
 
 import gradio as gr
 
-from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.errors import DiffAtlasError, InvalidParams, OverBound
+from diffatlas.settings import is_shared
+from diffatlas.stopping import Stopped
+from diffatlas.ui.asked_values import asked_values
+from diffatlas.ui.desks import at_desk
 from diffatlas.ui.visitors import visitor_of
 
 log = logging.getLogger("diffatlas")
 
+STOPPED = "This was stopped: ask again to have it."
 NO_COOKIE = "This browser keeps no cookies, which tell what is yours: allow them for this site, and reload."
 
 
 def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[..., Any]:
     """Return ``call(visitor, asked)`` as a function for a component's ``server_functions``, of this name.
 
-    An error comes back as ``{"error": {"message": ..., "field": the name of what is at fault, or None}}``.
+    What is wrong with what was asked is said by name, before the call (`asked_values`). What computes is done at one of
+    the desks (`diffatlas.ui.desks`), and ends when its page is gone.
+
+    An error comes back as ``{"error": {"message": ..., "field": the name of what is at fault, or None}}``,
+    with ``"anyway": True`` where it can be asked for all the same.
     """
 
     def served(asked: Any, request: gr.Request) -> Any:
@@ -27,9 +36,14 @@ def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[
             visitor = visitor_of(request)
             if visitor is None:
                 raise InvalidParams(NO_COOKIE)
-            return call(visitor, asked if isinstance(asked, dict) else {})
+            values = asked_values(asked)
+            with at_desk(name, visitor):
+                return call(visitor, values)
+        except Stopped:
+            return {"error": {"message": STOPPED, "field": None}}
         except DiffAtlasError as error:
-            return {"error": {"message": error.message, "field": error.field}}
+            told = {"message": error.message, "field": error.field}
+            return {"error": told | ({"anyway": True} if can_be_confirmed(error) else {})}
         except Exception:
             log.exception("The page asked for %s, which failed.", name)
             return {"error": {"message": "The app could not do this; its log says why."}}
@@ -37,3 +51,8 @@ def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[
     served.__name__ = name
     served.__doc__ = call.__doc__
     return served
+
+
+def can_be_confirmed(error: DiffAtlasError) -> bool:
+    """Whether what was refused is only above a bound, which who is at their own machine may set aside."""
+    return isinstance(error, OverBound) and not is_shared()

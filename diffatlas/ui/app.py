@@ -12,6 +12,8 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Before torch is imported: its idle threads would spin, and starve a browser that draws on the same few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+# Processes of Gradio's that serve files by themselves ask nobody whose they are.
+os.environ["GRADIO_NUM_WORKERS"] = "0"
 
 import gradio as gr
 from starlette.middleware import Middleware
@@ -19,31 +21,37 @@ from starlette.middleware import Middleware
 from diffatlas.library import Library
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
 from diffatlas.settings import is_shared, settings
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components.header import footer, header
+from diffatlas.ui.gone import Gone
 from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
+from diffatlas.ui.own_page import OwnPageOnly
 from diffatlas.ui.pages.attention import attention_page
 from diffatlas.ui.pages.lab import lab_page
 from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.neighbourhood import neighbourhood_page
 from diffatlas.ui.pages.sweep import sweep_page
 from diffatlas.ui.pages.trajectory import trajectory_page
+from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
-from diffatlas.ui.sessions import Turns
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
-from diffatlas.ui.theme import STATIC, Atlas, head
+from diffatlas.ui.tab_memory import empty_when_quiet, keep_small
+from diffatlas.ui.theme import EARLY, STATIC, Atlas, head
+from diffatlas.ui.turns import MOST_IN_ALL, MOST_WAITING, Turns
+from diffatlas.ui.uploads import Uploads
 
 log = logging.getLogger("diffatlas")
 
-#: Of the server: those who wait for a turn hold one each, and the others want answers meanwhile.
-THREADS = 80
+#: Of the server: those who wait for a turn hold one each (`MOST_IN_ALL`), and the others want answers meanwhile.
+THREADS = 120
 #: Cached pictures are looked over every hour and dropped after a day.
 CACHE = (3600, 86400)
 
@@ -56,7 +64,8 @@ def build_app(libraries: Libraries) -> gr.Blocks:
     with gr.Blocks(
         title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
     ) as app:
-        layers, turns, projections, running = Layers(libraries), Turns(), Projections(), Running()
+        layers, projections, running = Layers(libraries), Projections(), Running()
+        turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
         backend = shared_local_backend()
         names = {entry.id: entry.name for entry in list_models("local")}
         studies = StudyServices(libraries, layers, backend, names, projections, running)
@@ -64,8 +73,10 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         form = trajectory_page(app, layers, turns, projections)
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
-        attention_page(app, libraries, AttentionServices(libraries, layers, backend, names), turns)
-        lab_page(LabServices())
+        attention = AttentionServices(libraries, layers, backend, names)
+        attention_page(app, libraries, attention, turns)
+        empty_when_quiet(projections, studies, attention)
+        lab_page(LabServices(libraries))
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
         footer()
     return app
@@ -74,7 +85,8 @@ def build_app(libraries: Libraries) -> gr.Blocks:
 def served() -> dict[str, Any]:
     """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
-    return {**look, "app_kwargs": {"middleware": [Middleware(PrivateFiles), Middleware(PageParameter)]}}
+    inner = [Middleware(one) for one in (PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
+    return {**look, "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
 
 
 def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
@@ -89,12 +101,19 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
     options = {
         "share": False,
         "run_history": False,
+        # What all visitors do is for none of them to see.
+        "enable_monitoring": False,
+        # A page that another server puts together has none of the headers of `served`.
+        "ssr_mode": False,
         "footer_links": [],
         "max_threads": THREADS,
+        # While it arrives; before that `Uploads` looks at what is announced.
+        "max_file_size": settings().upload_bytes if is_shared() else None,
         **served(),
         **kwargs,
     }
     app.queue(default_concurrency_limit=None).launch(prevent_thread_lock=True, quiet=True, **options)
+    keep_small(app)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
     threading.Thread(target=warm_up, name="diffatlas-warm-up", daemon=True).start()
     if block:
@@ -103,10 +122,11 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
 
 
 def warm_up() -> None:
-    """Import the heavy libraries and load the default model, so that the first run answers at once."""
+    """Import the heavy libraries, load the default model and measure it, so that the first run answers at once."""
     try:
         first = list_models("local")[0].id
-        shared_local_backend().pipeline(first)
+        # Loads it, and finds out what it takes here.
+        shared_local_backend().measure(GenerationParams(model=first, prompt="a picture"))
         # Imports the pipelines that begin from a picture.
         shared_local_backend().takes_picture(first)
     except Exception as error:

@@ -7,9 +7,11 @@ from typing import Any
 
 from diffatlas.errors import InvalidParams
 from diffatlas.export import told
+from diffatlas.export.told import loras_text, noise_words
 from diffatlas.operations.plan_lanes import method_name
-from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.params import GenerationParams, Noise
 from diffatlas.registry import list_models
+from diffatlas.spelled import number
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
@@ -27,11 +29,6 @@ FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.
 NO_SEED = "unknown"
 _MOST = 100
-
-
-def number(value: float) -> str:
-    """Return a number in full, a whole one without a point."""
-    return str(int(value)) if float(value).is_integer() and abs(value) < 1e15 else repr(float(value))
 
 
 def options_text(options: Mapping[str, float] | None) -> str | None:
@@ -67,11 +64,6 @@ def to_noise(text: str | None) -> Noise | None:
         ) from None
 
 
-def loras_text(loras: tuple[Lora, ...]) -> str | None:
-    """Return LoRAs by the names of their files, without folders, and their weights; None where there are none."""
-    return ", ".join(f"{lora.name} at {number(lora.weight)}" for lora in loras) or None
-
-
 def extra_text(params: GenerationParams) -> str | None:
     """Return the further arguments of a request as a link names them; None where there are none."""
     return told.extra_text(params.extra)[:_MOST] or None
@@ -90,7 +82,7 @@ def also_told(params: GenerationParams, provenance: Mapping[str, Any] | None = N
     method, noise, images = params.guidance_method, params.noise, params.num_images_per_prompt
     rows = [
         ("method", method and method_name(method, params.guidance_options), "guidance_method"),
-        ("noise", noise and _noise_words(noise), "slerp" if noise and noise.kind == "slerp" else ""),
+        ("noise", noise and noise_words(noise), "slerp" if noise and noise.kind == "slerp" else ""),
         ("images", str(images) if images > 1 else None, ""),
         ("LoRA", loras_text(params.loras), ""),
         ("variant", params.variant, ""),
@@ -99,13 +91,6 @@ def also_told(params: GenerationParams, provenance: Mapping[str, Any] | None = N
         *((name, words, "") for name, words in told.made_with(params, provenance or {})),
     ]
     return [[name, words, term] for name, words, term in rows if words]
-
-
-def _noise_words(noise: Noise) -> str:
-    if noise.kind == "slerp":
-        return f"{noise.amount:.0%} of the way to that of seed {noise.seed}"
-    when = f" after step {noise.step}" if noise.step else ""
-    return f"perturbed by {number(noise.amount)} with seed {noise.seed}{when}"
 
 
 def check_fillable(query: Mapping[str, str]) -> None:

@@ -12,7 +12,7 @@ from diffatlas.export import told
 from diffatlas.export.attention_json import described
 from diffatlas.export.code import run_code
 from diffatlas.export.wire import floats, rounded
-from diffatlas.library import RunInfo, StoredRun
+from diffatlas.library import Library, RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
@@ -61,12 +61,17 @@ class AttentionServices(RunServices):
         }
         return {**own, **super().calls}
 
+    def empty(self) -> None:
+        """See `RunServices.empty`."""
+        super().empty()
+        self._readings.empty()
+
     def attention_runs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the runs that hold attention, the newest first."""
         library = self._libraries.of(visitor)
         found = library.search(attention=True, limit=LISTED)
         titles = run_names.labels(library, found.runs, self._names)
-        rows = [self._row(library.open(info.id), info) for info in found.runs]
+        rows = [self._row(library, info) for info in found.runs]
         named = [{**row, "title": title} for row, title in zip(rows, titles, strict=True)]
         return {"runs": named, "total": found.total}
 
@@ -201,8 +206,12 @@ class AttentionServices(RunServices):
             self._layers.open(visitor, run_id, self._reach.find(visitor, run_id).name)
         return {"layers": ids}
 
-    def _row(self, stored: StoredRun, info: RunInfo) -> dict[str, Any]:
-        images = stored.images()
+    def _row(self, library: Library, info: RunInfo) -> dict[str, Any]:
+        try:
+            images = library.open(info.id).images()
+        except DiffAtlasError:
+            # Damaged or gone since it was listed: that is said where it is opened, and the others are listed.
+            images = []
         return {
             "id": info.id,
             "title": info.name or info.prompt,

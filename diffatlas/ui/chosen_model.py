@@ -10,12 +10,14 @@ from typing import Any
 
 from diffatlas.backends import loading
 from diffatlas.backends.look_up import ModelCard, look_up, size_words
-from diffatlas.backends.model_info import ModelInfo, source_of
+from diffatlas.backends.model_info import ModelInfo, ModelSource, source_of
+from diffatlas.backends.model_info import find_source as source_of_model
 from diffatlas.errors import DiffAtlasError, ModelLoadError, UnknownModel
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
-from diffatlas.registry import USER, ModelEntry, add_model, find_model, remove_model
+from diffatlas.registry import MEMORY, USER, ModelEntry, add_model, find_model, remove_model
 from diffatlas.settings import is_shared
+from diffatlas.ui.asked_values import typed
 from diffatlas.ui.asked_words import refuse_unlisted
 
 #: What the Hub said of a model is believed for so long, in seconds.
@@ -42,7 +44,7 @@ def choose(model: str | None) -> Chosen:
 
     Raises `InvalidParams` on a shared server for a model that is not of its list, and the errors of `look_up`.
     """
-    model = (model or "").strip()
+    model = typed(model, "model")
     if is_shared():
         refuse_unlisted(model)
     try:
@@ -53,13 +55,30 @@ def choose(model: str | None) -> Chosen:
             raise ModelLoadError(card.problem, field="model") from None
         return Chosen(card.entry(), card.info, card.line, "Keep")
     if entry.provider != USER:
-        return Chosen(entry, _known(model), entry.notes or "From models/local.md.", "")
+        notes = entry.notes or "From models/local.md."
+        return Chosen(entry, _known(model), f"{notes} {_to_download(entry)}".strip(), "")
     try:
         line = looked_up(model).line
     except DiffAtlasError as error:
         # It stays in the list: the network may be back when it runs.
         line = error.message
     return Chosen(entry, _known(model), f"{entry.notes} {line}".strip(), "Remove")
+
+
+def entry_at_hand(model: str | None) -> ModelEntry:
+    """Return the entry of a model without asking the Hub: of the list, on this machine, or looked up a while ago.
+
+    Raises `UnknownModel` for any other, and the errors of `choose`.
+    """
+    model = typed(model, "model")
+    try:
+        return find_model(model)
+    except UnknownModel:
+        with _lock:
+            known = (model, None, None, None) in _cards
+        if not known and loading.cached(source_of_model(model)) is None:
+            raise
+    return choose(model).entry
 
 
 def keep_or_remove(model: str | None) -> str:
@@ -107,6 +126,49 @@ def loading_words(params: GenerationParams, backend: Any) -> str:
     except DiffAtlasError:
         # What is wrong is for the run to say.
         return "Loading the model…"
+
+
+def where(entry: ModelEntry) -> str:
+    """Return where a listed model is, as the menu says it: in memory, on this machine, or to be downloaded.
+
+    The Hub is not asked. "" for a model of which something is wrong: the line at the field says what.
+    """
+    if entry.provider == MEMORY:
+        return "in memory"
+    try:
+        source = source_of_model(entry.id)
+    except DiffAtlasError:
+        return ""
+    if is_here(source):
+        return "on this machine"
+    size = "of unknown size" if entry.download is None else f"{entry.download:g}\u00a0GB"
+    return f"to be downloaded, {size}"
+
+
+def is_here(source: ModelSource) -> bool:
+    """Whether all of a model's files are on this machine."""
+    if source.folder is not None:
+        return True
+    from huggingface_hub import try_to_load_from_cache
+
+    # Cheap, and of most models in a list the answer: nothing of them was ever fetched.
+    index = f"{source.subfolder}/model_index.json" if source.subfolder else "model_index.json"
+    begun = isinstance(try_to_load_from_cache(source.model, index, revision=source.revision), str)
+    return begun and loading.cached(source) is not None
+
+
+def _to_download(entry: ModelEntry) -> str:
+    """Return what a run of a listed model would fetch first; "" where its files are here or it is in memory."""
+    if entry.provider == MEMORY:
+        return ""
+    try:
+        if is_here(source_of_model(entry.id)):
+            return ""
+    except DiffAtlasError:
+        # The run says what is wrong with it.
+        return ""
+    size = "of a size that is not known" if entry.download is None else f"about {entry.download:g} GB"
+    return f"Not on this machine: the first run downloads it, {size}."
 
 
 def _known(model: str) -> ModelInfo | None:

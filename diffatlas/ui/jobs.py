@@ -4,42 +4,64 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
+from diffatlas.stopping import Stopped
+from diffatlas.ui.budgets import ByVisitor
 
 log = logging.getLogger("diffatlas")
 
-#: Jobs that are remembered; the oldest go first.
-REMEMBERED = 200
+#: Jobs that are remembered of each visitor of a shared server, and of all.
+EACH, REMEMBERED = 20, 400
 #: Jobs of one visitor at a time.
 AT_ONCE = 2
+#: A job that can be stopped is, where nobody has asked about it in so many seconds: its page is gone.
+ABANDONED = 30.0
+
+_BUSY = f"{AT_ONCE} jobs of yours are under way: wait until one has ended."
 
 Progress = Callable[..., None]
 
 
+class Stop(threading.Event):
+    """A stop signal that is also set where nobody asks any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = time.monotonic()
+
+    def is_set(self) -> bool:
+        """Whether it was stopped, or left alone."""
+        return super().is_set() or time.monotonic() - self.seen > ABANDONED
+
+
 @dataclass
 class Job:
-    """One piece of work and how far it has come."""
+    """One piece of work and how far it has come. What looks at ``stop`` ends soon after its page is gone."""
 
-    visitor: str
     state: dict[str, Any] = field(default_factory=lambda: dict(IDLE))
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
 
 
 IDLE: dict[str, Any] = {"done": False, "progress": None, "message": "", "result": None, "error": None}
 
 
 class Jobs:
-    """The jobs of all visitors. A visitor reaches their own only."""
+    """The jobs of all visitors. A visitor reaches their own only.
 
-    def __init__(self) -> None:
+    shared: whether visitors are strangers to each other.
+    """
+
+    def __init__(self, shared: bool = False) -> None:
         self._lock = threading.Lock()
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._jobs: ByVisitor[Job] = ByVisitor(
+            EACH if shared else None, REMEMBERED, _BUSY, lambda job: not job.state["done"]
+        )
 
     def start(self, visitor: str, work: Callable[[Job, Progress], Any]) -> str:
         """Run ``work(job, progress)`` in a thread and return the job's name.
@@ -47,23 +69,20 @@ class Jobs:
         ``progress(**changes)`` changes the state that is shown: progress (0 to 1), message, or others. What
         ``work`` returns is the result. Raises `InvalidParams` where the visitor has too much under way.
         """
-        job, name = Job(visitor), uuid.uuid4().hex
+        job, name = Job(), uuid.uuid4().hex
         with self._lock:
-            busy = [j for j in self._jobs.values() if j.visitor == visitor and not j.state["done"]]
-            if len(busy) >= AT_ONCE:
-                raise InvalidParams(f"{AT_ONCE} jobs of yours are under way: wait until one has ended.")
-            self._jobs[name] = job
-            while len(self._jobs) > REMEMBERED:
-                self._jobs.popitem(last=False)
+            if sum(not one.state["done"] for one in self._jobs.of(visitor)) >= AT_ONCE:
+                raise InvalidParams(_BUSY)
+            self._jobs.add(visitor, name, job)
         threading.Thread(target=_work, args=(job, work), name="diffatlas-job", daemon=True).start()
         return name
 
     def find(self, visitor: str, name: Any) -> Job:
         """Return a job. Raises `InvalidParams` where the visitor has none of this name."""
-        with self._lock:
-            job = self._jobs.get(name) if isinstance(name, str) else None
-        if job is None or job.visitor != visitor:
+        job = self._jobs.get(visitor, name) if isinstance(name, str) else None
+        if job is None:
             raise InvalidParams("This job is no longer known: start it again.")
+        job.stop.seen = time.monotonic()
         return job
 
 
@@ -74,6 +93,8 @@ def _work(job: Job, work: Callable[[Job, Progress], Any]) -> None:
     try:
         result = work(job, progress)
         progress(done=True, progress=1.0, result=result)
+    except Stopped:
+        progress(done=True, error={"message": "This was stopped."})
     except DiffAtlasError as error:
         progress(done=True, error={"message": error.message})
     except Exception:

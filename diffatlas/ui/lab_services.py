@@ -21,6 +21,7 @@ from diffatlas.lab2d.samplers import Frames, Plan, final, record, sample, scale
 from diffatlas.lab2d.schedules import T
 from diffatlas.lab2d.targets import EXTENT, JITTER, PRESETS, drawn, read_table
 from diffatlas.lab2d.training import Recipe
+from diffatlas.look import LAYERS
 from diffatlas.ui.answers import answered
 from diffatlas.ui.lab_asked import (
     MOST_SAMPLES,
@@ -35,9 +36,12 @@ from diffatlas.ui.lab_asked import (
     quantity_of,
     whole,
 )
+from diffatlas.ui.lab_bounds import check_sampling, check_training, until, within
+from diffatlas.ui.lab_kept import LabKept, title
+from diffatlas.ui.lab_lines import file_name, lines_of
 from diffatlas.ui.lab_sessions import Lab, Labs, Shown, fresh
 from diffatlas.ui.lab_studies import LabStudies, measured
-from diffatlas.ui.palette import PALETTE
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 
 #: What is sent of points: within so much of the centre, in 65,535 steps.
@@ -54,11 +58,15 @@ MOST_TEXT = 2_000_000
 
 
 class LabServices:
-    """The server's side of the 2D Lab. ``functions`` are what the browser may call."""
+    """The server's side of the 2D Lab. ``functions`` are what the browser may call.
 
-    def __init__(self) -> None:
-        self._labs = Labs()
-        self._studies = LabStudies(self._labs)
+    libraries: where a visitor's networks and drawings are kept; None to keep nothing.
+    """
+
+    def __init__(self, libraries: Libraries | None = None) -> None:
+        self._labs = Labs(shared := libraries is not None and libraries.shared)
+        self._kept = LabKept(libraries)
+        self._studies = LabStudies(self._labs, shared)
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
@@ -67,8 +75,11 @@ class LabServices:
             "lab_presets": self.presets,
             "lab_begin": self.begin,
             "lab_open": self.open,
+            "lab_return": self.back,
+            "lab_keep": self.keep,
             "lab_train": self.train,
             "lab_stop": self.stop,
+            "lab_alive": self.alive,
             "lab_watch": self.watch,
             "lab_sample": self.sample,
             "lab_measure": self.measure,
@@ -77,6 +88,7 @@ class LabServices:
             "lab_field": self.field,
             "lab_save": self.save,
             "lab_gif": self.gif,
+            **self._kept.calls,
             **self._studies.calls,
         }
         return [answered(name, call) for name, call in calls.items()]
@@ -86,11 +98,13 @@ class LabServices:
         found = []
         for name, make in PRESETS.items():
             points, labels = draw(make(), THUMB, np.random.default_rng(0))
-            found.append({"name": name, "points": shorts(points, FAR), "labels": labels.tolist()})
+            found.append(
+                {"name": name, "title": title(name), "points": shorts(points, FAR), "labels": labels.tolist()}
+            )
         return {"presets": found, "recipe": asdict(Recipe()), "far": FAR, "extent": EXTENT}
 
     def begin(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Begin a lab with a target {preset, points with labels, or table} and a recipe, or with a pretrained start.
+        """Begin a lab with a target {preset, points with labels, table, or kept} and a recipe, or a pretrained start.
 
         ``instead`` names the lab that it replaces.
         """
@@ -98,21 +112,23 @@ class LabServices:
         if not isinstance(given, dict):
             raise InvalidParams("Choose a target.", field="target")
         if asked.get("pretrained"):
-            lab = Lab(visitor, states.pretrained(str(given.get("preset", ""))), "pretrained")
+            return self._added(
+                Lab(visitor, states.pretrained(str(given.get("preset", ""))), "pretrained"), asked
+            )
+        if "kept" in given:
+            target, count = self._kept.target(visitor, given["kept"])
+        elif isinstance(given.get("table"), str):
+            if len(given["table"]) > MOST_TEXT:
+                raise InvalidParams("A table is at most 2 MB.", field="target")
+            points, labels, classes = read_table(given["table"])
+            count = len(points)
+            target = drawn(points, labels, jitter=JITTER, name="table", classes=classes)
         else:
-            if isinstance(given.get("table"), str):
-                if len(given["table"]) > MOST_TEXT:
-                    raise InvalidParams("A table is at most 2 MB.", field="target")
-                points, labels, classes = read_table(given["table"])
-                count = len(points)
-                target = drawn(points, labels, jitter=JITTER, name="table", classes=classes)
-            else:
-                target = states.target_of(given)
-                count = len(given["points"]) if isinstance(given.get("points"), list) else 0
-            lab = fresh(visitor, target, Recipe.of(asked.get("recipe") or {}))
-            lab.given = count
-        self._labs.add(lab, asked.get("instead"))
-        return _described(lab)
+            target = states.target_of(given)
+            count = len(given["points"]) if isinstance(given.get("points"), list) else 0
+        lab = fresh(visitor, target, Recipe.of(asked.get("recipe") or {}))
+        lab.given = count
+        return self._added(lab, asked)
 
     def open(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Open a lab from the text of its file."""
@@ -120,20 +136,54 @@ class LabServices:
         if not isinstance(text, str):
             raise InvalidParams("Choose a .json file that the 2D Lab has saved.", field="state")
         trainer, view = states.parse(text)
-        lab = self._labs.add(Lab(visitor, trainer, "file"), asked.get("instead"))
-        return {**_described(lab), "view": view}
+        return {**self._added(Lab(visitor, trainer, "file"), asked), "view": view}
+
+    def back(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Go back to a network that was ``kept``, or to a lab that is still in memory, by its id."""
+        if asked.get("kept"):
+            return self._added(self._kept.open(visitor, asked["kept"]), asked)
+        return self._added(self._labs.find(visitor, asked.get("again")), asked)
+
+    def keep(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Keep a lab that could not be kept before, and tell how that went."""
+        lab = self._labs.find(visitor, asked.get("lab"))
+        self._kept.keep(lab)
+        return self._kept.told(lab)
+
+    def _added(self, lab: Lab, asked: dict[str, Any]) -> dict[str, Any]:
+        """Add a lab in place of another, and describe it; ``aside`` in the answer is what became of the other."""
+        old = self._labs.take(lab.visitor, asked.get("instead"))
+        if old is not None:
+            self._kept.keep(old)
+            if old.unkept:
+                self._labs.add(old)
+        lab.keeper = self._kept.keep
+        self._labs.add(lab)
+        self._kept.keep(lab)
+        return {**_described(lab), **self._kept.told(lab), "aside": self._kept.aside(old, lab)}
 
     def train(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Train a lab on for so many steps, in the background; `watch` tells how it goes."""
+        """Train a lab on for so many steps, in the background; `watch` tells how it goes.
+
+        What is expected to take more than the bounds is refused, unless it is asked for ``anyway``.
+        """
         lab = self._labs.find(visitor, asked.get("lab"))
-        lab.train(whole(asked, "steps", lab.trainer.recipe.steps, 1, 100_000), self._labs.turns)
+        steps = whole(asked, "steps", lab.trainer.recipe.steps, 1, 100_000)
+        if lab.status not in ("waiting", "training"):
+            check_training(lab, steps, asked)
+        lab.train(steps, self._labs.turns)
         return {"step": lab.trainer.step}
 
     def stop(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Stop training within a few steps, and wait until it has."""
+        """Stop training within a few steps and sampling within one, and wait until it has."""
         lab = self._labs.find(visitor, asked.get("lab"))
         lab.stop(wait=True)
         return {"status": lab.status}
+
+    def alive(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Take note that the page still waits for a sampling, which ends where nobody does."""
+        self._labs.find(visitor, asked.get("lab")).look()
+        return {}
 
     def watch(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return where a training stands; with ``samples`` also a cloud from the same noise every time."""
@@ -146,19 +196,27 @@ class LabServices:
             points = final(sample(bound, LIVE_PLAN, lab.trainer.schedule, noise, rng))
             answer["samples"] = {"points": shorts(points, FAR), "labels": labels.tolist()}
         answer["floor"] = rounded(answer["floor"])
-        return answer
+        return {**answer, **self._kept.told(lab)}
 
     def sample(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Sample, and return the frames from noise to points; with ``mesh`` those of a mesh as well."""
+        """Sample, and return the frames from noise to points; with ``mesh`` those of a mesh as well.
+
+        What is expected to take more than the bounds is refused, unless it is asked for ``anyway``. It waits for a
+        place among the trainings, and ends within a step of its sampler where it is stopped, another one is asked for,
+        or nobody has asked about it for a while (`alive`).
+        """
         lab = self._labs.find(visitor, asked.get("lab"))
         what, plan = field_of(asked, lab), plan_of(asked)
         check_paired(lab, plan, what)
         n, seed = whole(asked, "n", 1000, 10, MOST_SAMPLES), whole(asked, "seed", 0, 0, 2**31 - 1)
         rng = np.random.default_rng(seed)
         drawn_labels, noise = draw_labels(lab.target, n, rng), rng.standard_normal((n, 2))
-        began = time.perf_counter()
-        frames = _frames(lab, what, plan, drawn_labels, noise, rng)
-        seconds = time.perf_counter() - began
+        ended = lab.sampling()
+        with self._labs.turns.turn(visitor, ended=ended):
+            ended = within(check_sampling(lab, what, plan, drawn_labels, noise, asked), ended)
+            began = time.perf_counter()
+            frames = _frames(lab, what, plan, drawn_labels, noise, rng, ended=ended)
+            seconds = time.perf_counter() - began
         labels = what.labels(drawn_labels)
         lab.shown = Shown(frames, labels, what.label)
         answer = {
@@ -174,10 +232,12 @@ class LabServices:
             "straight": frames.straight,
             "final": floats(frames.points[-1]),
             "mesh": None,
+            "python": lines_of(lab, what, plan, n, seed),
         }
         if asked.get("mesh") and not plan.stochastic:
             places = grid(MESH, 2.4)
-            mesh = _frames(lab, _one_field(what), plan, np.zeros(len(places), int), places, rng)
+            one, alike = _one_field(what), np.zeros(len(places), int)
+            mesh = _frames(lab, one, plan, alike, places, rng, ended=ended)
             answer["mesh"] = shorts(mesh.points, FAR)
         return answer
 
@@ -258,25 +318,25 @@ class LabServices:
         text = json.dumps(value)
         if len(text) > states.MOST_BYTES:
             raise InvalidParams("This lab has grown too large for a file: train it from scratch.")
-        name = f"lab-{lab.target.name.replace('_', '-')}-{lab.trainer.step}.json"
-        return {"url": private_url(visitor, text.encode(), _safe(name)), "name": _safe(name)}
+        name = file_name(lab)
+        return {"url": private_url(visitor, text.encode(), name), "name": name}
 
     def gif(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return where the film of the last sampling can be fetched."""
         lab = self._labs.find(visitor, asked.get("lab"))
         if lab.shown is None:
             raise InvalidParams("Sample first: there is nothing to make a film of.")
-        data = plane_gif(lab.shown.frames, lab.shown.labels, PALETTE, EXTENT)
+        data = plane_gif(lab.shown.frames, lab.shown.labels, LAYERS, EXTENT)
         return {"url": private_url(visitor, data, "lab.gif"), "name": "lab.gif"}
 
 
 def _frames(
     lab: Lab, what: Field, plan: Plan, labels: np.ndarray, noise: np.ndarray, rng: np.random.Generator,
-    which: str | None = None,
+    which: str | None = None, ended: Callable[[], bool] = lambda: False,
 ) -> Frames:  # fmt: skip
     total = T if plan.sampler == "ddpm" else plan.steps
     steps = sample(bind(lab, what, which)(labels), plan, lab.trainer.schedule, noise, rng)
-    return record(steps, plan.straight, total, MOST_FRAMES)
+    return record(until(steps, ended), plan.straight, total, MOST_FRAMES)
 
 
 def _one_field(what: Field) -> Field:
@@ -298,6 +358,7 @@ def _described(lab: Lab) -> dict[str, Any]:
         "lab": lab.id,
         "origin": lab.origin,
         "name": target.name,
+        "title": title(target.name),
         "classes": list(target.classes),
         "components": len(target.weights),
         "given": lab.given,
@@ -310,7 +371,3 @@ def _described(lab: Lab) -> dict[str, Any]:
         "far": FAR,
         "extent": EXTENT,
     }
-
-
-def _safe(name: str) -> str:
-    return "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in name)

@@ -10,8 +10,7 @@ import sys
 import threading
 import time
 import uuid
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,14 +20,21 @@ from diffatlas.errors import InvalidParams
 from diffatlas.lab2d.floors import loss_floor
 from diffatlas.lab2d.mixtures import Target, draw, points_target
 from diffatlas.lab2d.samplers import Frames
+from diffatlas.lab2d.shelf import Kept
 from diffatlas.lab2d.studies import Point, Yardstick, noise_floor, yardstick
 from diffatlas.lab2d.training import Learned, Recipe, Trainer
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.budgets import ByVisitor
+from diffatlas.ui.turns import MOST_IN_ALL, MOST_WAITING, Place, Ticket, Turns, about
 
 log = logging.getLogger("diffatlas")
 
-#: Labs that are remembered, over all visitors; the ones unused longest go first.
-REMEMBERED = 200
+#: Labs that are remembered of each visitor of a shared server, and of all.
+EACH, REMEMBERED = 12, 200
+#: Seconds for which a lab that somebody has just looked at is taken for one that is open.
+OPEN = 30.0
+FULL = (
+    f"{EACH} labs of yours are open, as many as one visitor may have: close one of their tabs, and try again."
+)
 #: Steps between two looks at the stop signal, and the losses that are shown as one.
 SLICE = 10
 #: A training that nobody has asked about in so many seconds ends: its page is closed.
@@ -36,8 +42,12 @@ ABANDONED = 30.0
 #: Trainings at once; each takes one processor.
 PLACES = max(1, os.cpu_count() or 1)
 
+#: Seconds after which a training lets others have its place, where they wait for one.
+STINT = 5.0
 #: Steps after which a training stops for a moment to work out its floor: first there is something to see.
 FLOOR_AFTER = 300
+#: Seconds after which a network that trains is kept as it is by then, should the server end.
+KEEP_EVERY = 20.0
 #: Measurements of a target against itself.
 FLOORS = 6
 
@@ -63,23 +73,6 @@ def give_way() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
 
 
-@contextlib.contextmanager
-def place(turns: Turns, ended: Callable[[], bool], tell: Callable[[int], None]) -> Iterator[None]:
-    """Wait for one of `PLACES` at which to work, and keep it; ``tell`` is told how many are ahead until then.
-
-    It is also given once ``ended()`` is true, for the work to find out itself.
-    """
-    give_way()
-    ticket = turns.join()
-    try:
-        while (ahead := turns.ahead(ticket)) >= PLACES and not ended():
-            tell(ahead - PLACES + 1)
-            turns.wait(0.5)
-        yield
-    finally:
-        turns.leave(ticket)
-
-
 @dataclass(frozen=True)
 class Shown:
     """The sampling that was shown last. labels: (n,), or None without classes; label: the one class, if there is."""
@@ -101,9 +94,18 @@ class Lab:
         self.origin = origin
         #: Points of a drawing or a table, before they were thinned out.
         self.given = 0
+        #: The step with which this lab began, and the one at which its weights left their origin.
+        self.start = trainer.step
+        self.begun = 0 if origin == "scratch" else trainer.step
+        #: How network and drawing are kept, and why the network is not; `keeper` sees to it.
+        self.kept: Kept | None = None
+        self.drawing: Kept | None = None
+        self.unkept = ""
+        self.keeper: Callable[[Lab], None] = lambda lab: None
         self.shown: Shown | None = None
         self.status = "idle"
-        self.ahead = 0
+        #: Where it stands while it waits for a place to train.
+        self.place = Place(0)
         self.problem = ""
         self.rate = 0.0
         #: Of the loss; known once a training has worked it out.
@@ -114,6 +116,8 @@ class Lab:
         self._stop = threading.Event()
         self._seen = time.monotonic()
         self._thread: threading.Thread | None = None
+        #: That of the sampling which was asked for last.
+        self._sampling = threading.Event()
 
     @property
     def target(self) -> Target:
@@ -169,20 +173,46 @@ class Lab:
         """The lock under which the trainer changes."""
         return self._lock
 
+    @property
+    def open(self) -> bool:
+        """Whether somebody has just looked at it."""
+        return time.monotonic() - self._seen < OPEN
+
+    @property
+    def training(self) -> bool:
+        """Whether it trains, or waits for a place to."""
+        return self._thread is not None and self._thread.is_alive()
+
     def train(self, steps: int, turns: Turns) -> None:
         """Train on for ``steps`` steps, in a thread."""
-        if self._thread is not None and self._thread.is_alive():
+        if self.training:
             raise InvalidParams("This network is being trained already: stop it first.")
+        ticket = turns.join(self.visitor)
         self._stop.clear()
         self.status, self.problem, self._seen = "waiting", "", time.monotonic()
         self._thread = threading.Thread(
-            target=self._train, args=(self.trainer.step + steps, turns), name="diffatlas-lab", daemon=True
+            target=self._train,
+            args=(self.trainer.step + steps, turns, ticket),
+            name="diffatlas-lab",
+            daemon=True,
         )
         self._thread.start()
 
+    def sampling(self) -> Callable[[], bool]:
+        """Return whether the sampling that begins now is to end: it was stopped, replaced, or its page is gone."""
+        self._sampling.set()
+        self._sampling = stop = threading.Event()
+        self._seen = time.monotonic()
+        return lambda: stop.is_set() or time.monotonic() - self._seen > ABANDONED
+
+    def look(self) -> None:
+        """Note that somebody still waits."""
+        self._seen = time.monotonic()
+
     def stop(self, wait: bool = False) -> None:
-        """End the training within a few steps."""
+        """End the training within a few steps, and the sampling within one."""
         self._stop.set()
+        self._sampling.set()
         if wait and self._thread is not None:
             self._thread.join(5)
 
@@ -198,7 +228,8 @@ class Lab:
         return {
             "status": self.status,
             "step": self.trainer.step,
-            "ahead": self.ahead,
+            "ahead": self.place.ahead,
+            "wait": "" if self.place.seconds is None else about(self.place.seconds),
             "rate": self.rate,
             "problem": self.problem,
             "block": SLICE,
@@ -208,17 +239,31 @@ class Lab:
             "losses": [float(f"{value:.6g}") for value in blocks],
         }
 
-    def _train(self, goal: int, turns: Turns) -> None:
+    def _train(self, goal: int, turns: Turns, ticket: Ticket) -> None:
+        give_way()
         try:
-            with place(turns, self._ended, lambda ahead: setattr(self, "ahead", ahead)):
-                self._run(goal)
+            while not self._stint(goal, turns, ticket):
+                self.status = "waiting"
+                ticket = turns.join(self.visitor, begun=True)
         except Exception:
             log.exception("A training of the lab failed.")
             self.status, self.problem = "stopped", "The training failed; the app’s log says why."
 
-    def _run(self, goal: int) -> None:
-        self.ahead, self.status = 0, "training"
+    def _stint(self, goal: int, turns: Turns, ticket: Ticket) -> bool:
+        """Wait for a place and train there; return whether that was to the end, or only until others wanted it."""
+        try:
+            for place in turns.waiting(ticket, self._ended):
+                self.place = place
+            self.place = Place(0)
+            over = time.monotonic() + STINT
+            return self._run(goal, lambda: time.monotonic() > over and turns.others(ticket))
+        finally:
+            turns.leave(ticket)
+
+    def _run(self, goal: int, wanted: Callable[[], bool]) -> bool:
+        self.status = "training"
         began, first = time.monotonic(), self.trainer.step
+        kept = began
         while self.trainer.step < goal and not self._ended():
             with self._lock:
                 self.trainer.run(min(SLICE, goal - self.trainer.step))
@@ -229,42 +274,55 @@ class Lab:
                 break
             if self.trainer.step - first >= FLOOR_AFTER:
                 self.find_floor()
+            if time.monotonic() - kept > KEEP_EVERY:
+                self.keeper(self)
+                kept = time.monotonic()
+            if self.trainer.step < goal and wanted():
+                return False
             time.sleep(0)
         self.find_floor()
+        if not self.problem:
+            self.keeper(self)
         self.status = "trained" if self.trainer.step >= goal else "stopped"
+        return True
 
     def _ended(self) -> bool:
         return self._stop.is_set() or time.monotonic() - self._seen > ABANDONED
 
 
 class Labs:
-    """The labs of all visitors. A visitor reaches their own only."""
+    """The labs of all visitors. A visitor reaches their own only.
 
-    def __init__(self) -> None:
-        self.turns = Turns()
-        self._lock = threading.Lock()
-        self._labs: OrderedDict[str, Lab] = OrderedDict()
+    shared: whether they are strangers to each other.
+    """
 
-    def add(self, lab: Lab, instead: str | None = None) -> Lab:
-        """Remember a lab, instead of another of the same visitor where one is named."""
-        with self._lock:
-            old = self._labs.get(instead or "")
-            if old is not None and old.visitor == lab.visitor:
-                old.stop()
-                del self._labs[old.id]
-            self._labs[lab.id] = lab
-            while len(self._labs) > REMEMBERED:
-                self._labs.popitem(last=False)[1].stop()
+    def __init__(self, shared: bool = False) -> None:
+        # One training takes one processor, and others of the lab wait among them.
+        self.turns = Turns(PLACES, MOST_WAITING if shared else None, MOST_IN_ALL, "trainings and samplings")
+        self._labs: ByVisitor[Lab] = ByVisitor(
+            EACH if shared else None, REMEMBERED, FULL, lambda lab: lab.training or (shared and lab.open)
+        )
+
+    def add(self, lab: Lab) -> Lab:
+        """Remember a lab; one that has not been used for long may go for it. Raises `TooMuch`."""
+        for gone in self._labs.add(lab.visitor, lab.id, lab):
+            gone.stop()
+        return lab
+
+    def take(self, visitor: str, name: Any) -> Lab | None:
+        """Forget a visitor's lab and return it, its training ended; None where there is none."""
+        lab = self._labs.pop(visitor, name) if isinstance(name, str) else None
+        if lab is not None:
+            lab.stop(wait=True)
         return lab
 
     def find(self, visitor: str, name: Any) -> Lab:
         """Return a lab. Raises `InvalidParams` where the visitor has none of this name."""
-        with self._lock:
-            lab = self._labs.get(name) if isinstance(name, str) else None
-            if lab is None or lab.visitor != visitor:
-                raise InvalidParams("This lab is no longer kept: choose its target again.")
-            self._labs.move_to_end(lab.id)
-            return lab
+        lab = self._labs.get(visitor, name) if isinstance(name, str) else None
+        if lab is None:
+            raise InvalidParams("This lab is no longer kept: choose its target again.", field="lab")
+        lab.look()
+        return lab
 
 
 def fresh(visitor: str, target: Target, recipe: Recipe) -> Lab:

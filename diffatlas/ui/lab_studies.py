@@ -30,7 +30,9 @@ from diffatlas.lab2d.targets import EXTENT
 from diffatlas.lab2d.training import Trainer
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
-from diffatlas.ui.lab_sessions import Lab, Labs, Shown, place
+from diffatlas.ui.lab_bounds import stoppable, stoppable_of
+from diffatlas.ui.lab_sessions import Lab, Labs, Shown, give_way
+from diffatlas.ui.turns import Place
 
 #: Cells a side of a model's density, and the steps of its ODE.
 CELLS, DENSITY_STEPS = 48, 64
@@ -43,9 +45,9 @@ BINS = 24
 class LabStudies:
     """``calls`` are what the browser may call."""
 
-    def __init__(self, labs: Labs) -> None:
+    def __init__(self, labs: Labs, shared: bool = False) -> None:
         self._labs = labs
-        self._jobs = Jobs()
+        self._jobs = Jobs(shared)
 
     @property
     def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
@@ -64,10 +66,11 @@ class LabStudies:
         """Start a job that works once it has a place among the trainings."""
 
         def placed(job: Job, progress: Progress) -> Any:
-            def tell(ahead: int) -> None:
-                progress(message=f"Waiting for a place ({ahead} ahead)…")
+            def tell(place: Place) -> None:
+                progress(message=f"Waiting for a place: {place.words}")
 
-            with place(self._labs.turns, job.stop.is_set, tell):
+            give_way()
+            with self._labs.turns.turn(visitor, ended=job.stop.is_set, tell=tell):
                 progress(message="")
                 return work(job, progress)
 
@@ -131,7 +134,9 @@ class LabStudies:
         n = whole(asked, "n", 500, 20, 2000)
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
-            learned, truth = bind(lab, what), bind(lab, what, "exact")
+            learned, truth = (
+                stoppable_of(bind(lab, what, which), job.stop.is_set) for which in ("learned", "exact")
+            )
             found = error_budget(learned, truth, lab.target, lab.trainer.schedule, plan, n)
             lists = {
                 name: [rounded(float(v)) for v in values]
@@ -199,11 +204,12 @@ class LabStudies:
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             places = grid(CELLS)
             given = None if what.label is None else np.full(len(places), what.label)
-            values = np.exp(log_likelihood(model, model.divergence, places, given, DENSITY_STEPS))
+            ask, diverge = (stoppable(call, job.stop.is_set) for call in (model, model.divergence))
+            values = np.exp(log_likelihood(ask, diverge, places, given, DENSITY_STEPS))
             progress(progress=0.6, message="Comparing with the target…")
             x, _ = draw(lab.aim(what.label), DIVERGENCE_POINTS, np.random.default_rng(3))
             some = None if what.label is None else np.full(len(x), what.label)
-            gap = log_density(lab.target, x, LOW, some) - log_likelihood(model, model.divergence, x, some)
+            gap = log_density(lab.target, x, LOW, some) - log_likelihood(ask, diverge, x, some)
             truth = density(lab.target, LOW, 1.0, what.label, CELLS).ravel()
             top = float(truth.max())
             return {

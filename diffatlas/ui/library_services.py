@@ -6,33 +6,44 @@ import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
-from diffatlas.export import told
+from diffatlas.backends.bounds import BoundedBackend, bounds_here
+from diffatlas.capture.spec import Capture
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams, RunNotFound
+from diffatlas.export import compared, told
+from diffatlas.export.broken import broken_stored
 from diffatlas.export.bundle import zip_folder
 from diffatlas.export.kinds import KINDS, export, file_name
-from diffatlas.export.named import Named
+from diffatlas.export.named import Named, slug
 from diffatlas.export.wire import rounded
-from diffatlas.library import Library, RunInfo
-from diffatlas.library.difference import difference
+from diffatlas.library import Library, RunInfo, StoredRun
+from diffatlas.library.difference import difference, records
 from diffatlas.library.shipped import SHIPPED, shipped
+from diffatlas.operations.expected import expected
 from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
+from diffatlas.settings import settings
+from diffatlas.spelled import leaves, name_of, spelled
+from diffatlas.stopping import look
 from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
+from diffatlas.ui.desks import LONG, placed
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.layers import Layers
-from diffatlas.ui.libraries import SHARED_CAP, Libraries
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import INK
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.starts import start_of
+from diffatlas.ui.trash_services import TrashServices, each, thumb_of
+from diffatlas.ui.turned import seconds_of
+from diffatlas.ui.turns import Turns
 
 #: Runs that one answer may hold, and one export.
 MOST_ROWS = 500
@@ -52,7 +63,8 @@ class LibraryServices:
         self._backend = backend
         self._names = model_names
         self._turns = turns
-        self._jobs = Jobs()
+        self._jobs = Jobs(libraries.shared)
+        self._trash = TrashServices(libraries, model_names)
         self._thumbs: OrderedDict[tuple[Path, str], str | None] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -64,18 +76,22 @@ class LibraryServices:
             "thumbs": self.thumbs,
             "mark": self.mark,
             "trash": self.trash,
-            "restore": self.restore,
             "details": self.details,
+            "picture": self.picture,
             "difference": self.difference,
             "open": self.open,
             "explore": self.explore,
             "replay": self.replay,
             "replay_state": self.replay_state,
+            "replay_stop": self.replay_stop,
             "export": self.export,
             "dataset": self.dataset,
             "push": self.push,
             "import": self.import_,
+            "example": self.example,
             "job": self.job,
+            "job_stop": self.job_stop,
+            **self._trash.calls,
         }
         return [answered(name, call) for name, call in calls.items()]
 
@@ -108,13 +124,26 @@ class LibraryServices:
             "mode": "shared" if self._libraries.shared else "personal",
             "shipped": [{"name": name, "title": SHIPPED[name]} for name in shipped()],
             "expires": self._libraries.expires(visitor),
+            "trashed": library.trash_count,
         }
+
+    def example(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Copy the recorded run that the pages begin with into the visitor's library."""
+        start = start_of("trajectory")
+        if start is None:
+            raise RunNotFound("No recorded run came with this installation: make one on the Trajectory page.")
+        self._libraries.of(visitor).adopt(start["id"])
+        return {"id": start["id"]}
 
     def thumbs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return small pictures of runs, for rows that came without."""
         library = self._libraries.of(visitor)
-        infos = [library.open(run).info for run in _several(asked) if (library.folder / run).is_dir()]
-        return {"thumbs": {info.id: self._thumb(library, info) for info in infos}}
+        found: dict[str, str | None] = {}
+        for run in _several(asked):
+            # One that is gone or damaged has none, and takes none from the others.
+            with suppress(DiffAtlasError):
+                found[run] = self._thumb(library, library.check(run))
+        return {"thumbs": found}
 
     def mark(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Change a run's name, tags, note or lock."""
@@ -124,18 +153,16 @@ class LibraryServices:
 
     def trash(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Move runs to the trash, from which they can be brought back."""
-        library = self._libraries.of(visitor)
-        return {"done": [run for run in _several(asked) if library.trash(run) or True]}
-
-    def restore(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Bring runs back from the trash."""
-        library = self._libraries.of(visitor)
-        return {"done": [run for run in _several(asked) if library.restore(run) or True]}
+        done, problems = each(_several(asked), self._libraries.of(visitor).trash)
+        if problems and not done:
+            raise problems[0]
+        return {"done": done, "refused": [problem.message for problem in problems]}
 
     def details(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return one run: what was asked, what it ran on, its frames and its image."""
         library = self._libraries.of(visitor)
         stored = library.open(_one(asked))
+        info = library.check(stored.id)
         library.touch(stored.id)
         frames = []
         for line in stored.step_lines():
@@ -144,19 +171,40 @@ class LibraryServices:
                 frames.append({"index": line["index"], "preview": preview_uri(preview[0])})
         images = stored.images()
         return {
-            "run": self._row(library, stored.info),
+            "run": self._row(library, info),
             "params": stored.params.to_dict(),
             "query": forms.query_of(stored.params),
             "also": also_told(stored.params, stored.provenance),
-            "notes": told.unread(stored.provenance) + told.left_out(stored.provenance),
+            "notes": ([info.error] if info.status == "damaged" else [])
+            + told.unread(stored.provenance)
+            + told.left_out(stored.provenance)
+            + broken_stored(stored, images),
             "known": told.known_words(stored.provenance),
             "inputs": given_pictures(stored.params, visitor),
-            "provenance": stored.provenance,
-            "capture": stored.capture,
+            "made": _made(stored),
             "frames": frames,
             "image": image_url(images[0], visitor) if images else None,
+            "images": len(images),
             "link": f"?page=trajectory&run={stored.id}",
         }
+
+    def picture(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return one picture of a run at its full size, to be saved: a finished ``image``, or a ``step``'s."""
+        stored = self._libraries.of(visitor).open(_one(asked))
+        step, image = (
+            None if asked.get(name) is None else _whole(asked[name], name) for name in ("step", "image")
+        )
+        if step is not None:
+            previews = stored.preview(step) if step < stored.step_count else None
+            found, ending = None if previews is None else previews[0], f"step-{step + 1:03d}"
+        else:
+            images, image = stored.images(), image or 0
+            found, ending = images[image] if image < len(images) else None, f"image-{image + 1}"
+        if found is None:
+            raise InvalidParams("The run has no such picture.", field="step" if step is not None else "image")
+        (name,) = run_names.labels(self._libraries.of(visitor), [stored.info], self._names)
+        url = image_url(found, visitor, f"diffatlas-{slug(name)}-{ending}.png")
+        return {"url": url, "name": url.rsplit("/", 1)[-1], "width": found.shape[1], "height": found.shape[0]}
 
     def difference(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return what differs between two runs: parameters, environment, images and paths."""
@@ -165,8 +213,8 @@ class LibraryServices:
         found = difference(a, b)
         path = found.path
         return {
-            "params": _pairs(found.params),
-            "environment": _pairs(found.environment),
+            "settings": [asdict(row) for row in compared.settings(a.params, b.params, self._names)],
+            "machine": asdict(compared.machine(found.environment, "A", "B")),
             "images": [
                 {
                     "mean_absolute": rounded(image.mean_absolute),
@@ -224,14 +272,16 @@ class LibraryServices:
             refuse_server_files(stored.params)
 
         def work(job: Job, progress: Progress) -> Any:
-            ticket = self._turns.join()
             try:
-                while self._turns.ahead(ticket):
-                    progress(message="Waiting for another run…")
-                    self._turns.wait(1.0)
+                for place in self._turns.waiting(ticket, job.stop.is_set):
+                    progress(message=f"Waiting for a turn: {place.words}")
                 progress(message="Running again…", step=0, total=stored.total_steps)
-                report = None
-                for event in replay(library, stored.id, self._backend, job.stop):
+                report, backend, bounds = None, self._backend, bounds_here()
+                if bounds.shared:
+                    # A run that was imported may ask for what it likes.
+                    bounds.check(expected(backend, [stored.params], Capture(), stop=job.stop))
+                    backend = BoundedBackend(backend, bounds)
+                for event in replay(library, stored.id, backend, job.stop):
                     if isinstance(event, ReplayReport):
                         report = event
                     elif event.kind == "step":
@@ -242,7 +292,16 @@ class LibraryServices:
             finally:
                 self._turns.leave(ticket)
 
-        return {"job": self._jobs.start(visitor, work)}
+        ticket = self._turns.join(visitor, seconds_of(self._backend, [stored.params], None))
+        try:
+            return {"job": self._jobs.start(visitor, work)}
+        except DiffAtlasError:
+            self._turns.leave(ticket)
+            raise
+
+    def replay_stop(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """End a replay; what it has compared is told."""
+        return self.job_stop(visitor, asked)
 
     def replay_state(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return how far a replay is, and its report at the end."""
@@ -259,7 +318,10 @@ class LibraryServices:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
         library = self._libraries.of(visitor)
         labels = run_names.labels(library, [library.open(run).info for run in ids], self._names)
-        runs = [Named(label, library.load(run), INK) for label, run in zip(labels, ids, strict=True)]
+        runs = []
+        for label, run in zip(labels, ids, strict=True):
+            look()
+            runs.append(Named(label, library.load(run), INK))
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
 
@@ -268,7 +330,7 @@ class LibraryServices:
         library, ids, options = self._libraries.of(visitor), _several(asked), _dataset_options(asked)
 
         def work(job: Job, progress: Progress) -> Any:
-            with _dataset(library, ids, options, progress) as folder:
+            with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
                 name = "dataset.zip"
                 return {"url": private_url(visitor, zip_folder(folder), name), "name": name}
 
@@ -286,7 +348,7 @@ class LibraryServices:
             )
 
         def work(job: Job, progress: Progress) -> Any:
-            with _dataset(library, ids, options, progress) as folder:
+            with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
                 progress(message="Sending to the Hub…", progress=None)
                 private = bool(asked.get("private", True))
                 told = _steps_of(progress)
@@ -300,6 +362,7 @@ class LibraryServices:
         from diffatlas.library.dataset_import import import_dataset
         from diffatlas.library.hub import hub_id
 
+        self._libraries.check_room(visitor)
         library, source = self._libraries.of(visitor), str(asked.get("source") or "").strip()
         if not source:
             raise InvalidParams("Name a dataset, such as user/name, or the folder of one.", field="source")
@@ -309,11 +372,14 @@ class LibraryServices:
                 "On a shared server only datasets of the Hub can be imported.", field="source"
             )
         # A shared server's own login is not its visitors', nor are its folders.
-        options = {"local": False, "token": False, "limit_bytes": SHARED_CAP} if shared else {}
+        options = (
+            {"local": False, "token": False, "limit_bytes": settings().visitor_library} if shared else {}
+        )
 
         def work(job: Job, progress: Progress) -> Any:
-            progress(message="Reading the dataset…")
-            return {"ids": import_dataset(library, source, progress=_steps_of(progress), **options)}
+            with _desk(visitor, job, progress):
+                progress(message="Reading the dataset…")
+                return {"ids": import_dataset(library, source, progress=_steps_of(progress), **options)}
 
         return {"job": self._jobs.start(visitor, work)}
 
@@ -321,6 +387,11 @@ class LibraryServices:
         """Return how far a job is."""
         state = self._jobs.find(visitor, asked.get("job")).state
         return {name: state[name] for name in ("done", "progress", "message", "result", "error")}
+
+    def job_stop(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """End a job."""
+        self._jobs.find(visitor, asked.get("job")).stop.set()
+        return {}
 
     def _row(self, library: Library, info: RunInfo, later: bool = False) -> dict[str, Any]:
         """A run as a row. ``later``: a picture that has to be made first is left for `thumbs`."""
@@ -347,26 +418,18 @@ class LibraryServices:
 
 
 def _thumb(library: Library, info: RunInfo) -> str | None:
-    """A small picture of the final image, or of the last preview, where there is one to read."""
+    """A small picture of a run, where there is one to read."""
     if info.status == "damaged":
         return None
     try:
-        stored = library.open(info.id)
-        images = stored.images()
-        if images:
-            return preview_uri(images[0])
-        for line in reversed(stored.step_lines()):
-            preview = stored.preview(line["index"])
-            if preview is not None:
-                return preview_uri(preview[0])
+        return thumb_of(library.open(info.id))
     except DiffAtlasError:
-        pass
-    return None
+        return None
 
 
 def _report(report: ReplayReport) -> dict[str, Any]:
     told = asdict(report)
-    told["environment"] = _pairs(report.environment)
+    told["environment"] = asdict(compared.machine(report.environment, "the stored run", "the replay"))
     told["by_step"] = [rounded(float(value)) for value in report.by_step]
     for name in ("maximum", "relative", "image_mean_absolute"):
         told[name] = None if told[name] is None else rounded(float(told[name]))
@@ -385,9 +448,19 @@ def _dataset(
         yield export_dataset(library, Path(room) / "dataset", ids, progress=_steps_of(progress), **options)
 
 
+def _desk(visitor: str, job: Job, progress: Progress) -> AbstractContextManager[None]:
+    """A desk for what a job does, which ends there once it is stopped or its page is gone."""
+    return placed(LONG, visitor, job.stop.is_set, lambda place: progress(message=f"Waiting: {place.words}"))
+
+
 def _steps_of(progress: Progress) -> Callable[[float, str], None]:
-    """What datasets and the Hub report, as the progress of a job."""
-    return lambda share, message: progress(progress=share, message=message)
+    """What datasets and the Hub report, as the progress of a job; it ends there where it was stopped."""
+
+    def told(share: float, message: str) -> None:
+        look()
+        progress(progress=share, message=message)
+
+    return told
 
 
 def _dataset_options(asked: dict[str, Any]) -> dict[str, Any]:
@@ -397,8 +470,16 @@ def _dataset_options(asked: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _pairs(differences: dict[str, tuple[Any, Any]]) -> list[dict[str, Any]]:
-    return [{"name": name, "a": a, "b": b} for name, (a, b) in differences.items()]
+def _made(stored: StoredRun) -> list[tuple[str, str]]:
+    """What is known of where and how a run was made, as (name, words)."""
+    started = [("started", stored.provenance["started"])] if "started" in stored.provenance else []
+    told = [
+        (name_of(name), spelled(value))
+        for name, value in records(stored.provenance).items()
+        # diffusers' own notes on a config say nothing that is not said elsewhere.
+        if value is not None and "._" not in name
+    ]
+    return [("run", stored.id), *started, *leaves(stored.capture, "capture."), *told]
 
 
 def _one(asked: dict[str, Any]) -> str:

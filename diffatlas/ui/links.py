@@ -16,6 +16,7 @@ from diffatlas.guidance import check_method
 from diffatlas.operations.plan_lanes import method_name
 from diffatlas.params import MAX_IMAGES, MAX_STEPS
 from diffatlas.registry import find_model
+from diffatlas.ui import said
 from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise
 from diffatlas.ui.chosen_model import choose
 from diffatlas.ui.components import fields
@@ -115,8 +116,8 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
     if method:
         check_method(method, forms.to_options(given.get("guidance_options")))
         updates["guidance_method"] = gr.update(value=method)
-        updates["guidance_options"] = gr.update(
-            value=given.get("guidance_options", ""), info=fields.options_hint(method), visible=True
+        updates["guidance_options"] = said.hint(
+            fields.options_hint(method), value=given.get("guidance_options", ""), visible=True
         )
     elif given.get("guidance_options"):
         raise InvalidParams("its guidance options are without a guidance method.", field="guidance_options")
@@ -146,7 +147,7 @@ def _by_model(model: str, known: Callable[[str], Any]) -> dict[str, Any]:
         chosen = choose(model)
         entry, info, line = chosen.entry, chosen.info, chosen.line
     updates = forms.on_model(entry, info)
-    updates[0] = gr.update(value=model, info=line)
+    updates[0] = said.hint(line, value=model)
     return dict(zip(("model", "steps", "guidance", "size", "scheduler"), updates, strict=False))
 
 

@@ -6,15 +6,18 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
 
+from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError
+from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
 from diffatlas.events import Started, Step
 from diffatlas.library import Library
+from diffatlas.operations.expected import expected
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
 from diffatlas.settings import is_shared
@@ -22,7 +25,10 @@ from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
-from diffatlas.ui.sessions import Sessions, Turns
+from diffatlas.ui.growing_runs import GrowingRuns
+from diffatlas.ui.sessions import Sessions
+from diffatlas.ui.turned import seconds_of
+from diffatlas.ui.turns import Ticket, Turns
 from diffatlas.ui.visitors import visitor_of
 
 log = logging.getLogger("diffatlas")
@@ -47,13 +53,15 @@ class Asked:
 class Shelf:
     """What a page does with its visitor's runs: told when one has begun, when another follows it, and at the end.
 
-    ``library`` is where they are recorded; ``listed`` returns what the page shows of them at the end of each.
+    ``library`` is where they are recorded; ``listed`` returns what the page shows of them at the end of each; ``room``
+    raises `TooMuch` where the visitor keeps all that one may.
     """
 
     library: Callable[[str], Library]
     begin: Callable[[str, str, str], None] = lambda visitor, run_id, prompt: None
     keep: Callable[[str, str], None] = lambda visitor, run_id: None
     listed: Callable[[str], list[dict[str, Any]]] = lambda visitor: []
+    room: Callable[[str], None] = lambda visitor: None
 
 
 class LiveRuns:
@@ -61,6 +69,7 @@ class LiveRuns:
 
     def __init__(self, backend: Any, names: dict[str, str], turns: Turns, shelf: Shelf) -> None:
         self.sessions = Sessions()
+        self.growing = GrowingRuns(turns.by_visitor)
         self._backend = backend
         self._names = names
         self._turns = turns
@@ -70,19 +79,60 @@ class LiveRuns:
         self, prompt: str, model: str, asked: Callable[[], Asked], request: gr.Request
     ) -> Generator[dict[str, Any], None, None]:
         """Run what ``asked()`` says and yield the values to show; it may raise a `DiffAtlasError`, which is shown."""
+        sent = 0.0
+        with closing(self._moments(prompt, model, asked, request)) as moments:
+            for view, pressing in moments:
+                if pressing or time.monotonic() - sent >= FRAME_SECONDS:
+                    yield view.value()
+                    sent = time.monotonic()
+
+    def follow(
+        self, prompt: str, model: str, asked: Callable[[], Asked], request: gr.Request
+    ) -> Generator[dict[str, Any], None, None]:
+        """The same for a page that asks ``growing`` for what is new to it: yield what begins, and what has ended.
+
+        Each yield costs the page more than a step does.
+        """
+        view = None
+        try:
+            with closing(self._moments(prompt, model, asked, request)) as moments:
+                for now, _ in moments:
+                    self.growing.grown(now)
+                    begins, view = now is not view, now
+                    if begins:
+                        yield now.brief()
+            if view is not None:
+                yield view.brief()
+        except GeneratorExit:
+            # The tab was closed.
+            if view is not None:
+                self.growing.forget(view)
+            raise
+
+    def _moments(
+        self, prompt: str, model: str, asked: Callable[[], Asked], request: gr.Request
+    ) -> Generator[tuple[RunView, bool], None, None]:
+        """Run, and yield each view whenever it has something to show, and whether that is more than another step."""
         stop = self.sessions.begin(request.session_hash)
+        who = self._turns.who(visitor_of(request, request.session_hash) or "", request.session_hash)
         visitor = visitor_of(request, request.session_hash)
-        view = RunView((prompt or "").strip(), self._names.get(model, model), visitor)
+        view = RunView(str(prompt or "").strip(), self._names.get(str(model), str(model)), visitor)
         following = None
+        bounds = bounds_here()
+        confirmed = self.sessions.confirmed(request.session_hash) and not bounds.shared
         try:
             what = asked()
             if is_shared():
                 refuse_server_files(what.params)
+            self._shelf.room(visitor)
             params, count = what.params, what.count
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
                 view = RunView(params.prompt, self._names.get(model, model), visitor, batch)
-                yield from self._one(view, params, what, stop, visitor)
+                ask = None if confirmed or number > 1 else bounds
+                ticket = self._ask(who, params, what, number)
+                for pressing in self._one(view, params, what, stop, visitor, ask, bounds.shared, ticket):
+                    yield view, pressing
                 if view.status not in ("complete", "stopped"):
                     break
                 following = forms.next_seed(what.seed_mode, params.seed)
@@ -90,41 +140,64 @@ class LiveRuns:
                     break
                 if number < count:
                     self._shelf.keep(visitor, view.run_id)
-                    yield view.ended(self._shelf.listed(visitor))
+                    view.ended(self._shelf.listed(visitor))
+                    yield view, True
                     params = replace(params, seed=following).validate()
         except DiffAtlasError as error:
-            yield view.failed(error)
+            if isinstance(error, OverBound):
+                self.sessions.refuse(request.session_hash)
+            view.failed(error)
+            yield view, True
         except Exception:
             log.exception("The view of a run failed.")
-            yield view.failed(BackendFailure("The app could not show this run; its log says why."))
+            view.failed(BackendFailure("The app could not show this run; its log says why."))
+            yield view, True
         finally:
             self.sessions.end(request.session_hash, stop, following)
 
+    def _ask(self, who: str, params: GenerationParams, what: Asked, number: int) -> Ticket:
+        """Ask for a turn for the run of this number. Raises `TooMuch` where too many wait."""
+        seconds = seconds_of(self._backend, [params], what.capture)
+        return self._turns.join(who, seconds, begun=number > 1)
+
     def _one(
-        self, view: RunView, params: GenerationParams, what: Asked, stop: threading.Event, visitor: str
-    ) -> Generator[dict[str, Any], None, None]:
-        """Wait for a turn, run, and yield what to show."""
+        self,
+        view: RunView,
+        params: GenerationParams,
+        what: Asked,
+        stop: threading.Event,
+        visitor: str,
+        bounds: Bounds | None,
+        shared: bool,
+        ticket: Ticket,
+    ) -> Generator[bool, None, None]:
+        """Wait for a turn, run, and yield whenever there is something to show; True where it is more than a step.
+
+        bounds: what it may be expected to take; None where it was confirmed. Raises `OverBound`.
+        """
         turns = self._turns
-        ticket = turns.join()
         events: Generator[Any, None, None] | None = None
         try:
-            while (ahead := turns.ahead(ticket)) and not stop.is_set():
-                yield view.waiting(ahead)
-                turns.wait(1.0)
-            yield view.loading("Loading the model…")
-            yield view.loading(loading_words(params, self._backend))
+            for place in turns.waiting(ticket, stop.is_set):
+                view.waiting(place)
+                yield True
+            view.loading("Loading the model…")
+            yield True
+            view.loading(loading_words(params, self._backend))
+            yield True
             library = self._shelf.library(visitor)
-            events = stream(params, what.capture, self._backend, library, stop, what.reuse)
-            sent = 0.0
+            if bounds is not None and not stop.is_set():
+                self._check(bounds, params, what, library, stop)
+            backend = BoundedBackend(self._backend, bounds_here()) if shared else self._backend
+            events = stream(params, what.capture, backend, library, stop, what.reuse)
             for event in events:
                 if isinstance(event, Started):
                     self._shelf.begin(visitor, event.run_id, params.prompt)
                 view.add(event)
-                if not isinstance(event, Step) or time.monotonic() - sent >= FRAME_SECONDS:
-                    yield view.value()
-                    sent = time.monotonic()
+                yield not isinstance(event, Step)
             events = None
-            yield view.ended(self._shelf.listed(visitor))
+            view.ended(self._shelf.listed(visitor))
+            yield True
         finally:
             if events is None:
                 turns.leave(ticket)
@@ -134,8 +207,20 @@ class LiveRuns:
                 stop.set()
                 threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
 
+    def _check(
+        self, bounds: Bounds, params: GenerationParams, what: Asked, library: Library, stop: threading.Event
+    ) -> None:
+        """Raise `OverBound` for runs that are expected to take more than they may."""
+        runs = [params] * what.count
+        estimate = expected(self._backend, runs, what.capture, library if what.reuse else None, stop)
+        if estimate is not None:
+            bounds.check(
+                replace(estimate, seconds=estimate.seconds / what.count, alone=estimate.work / what.count)
+            )
+            bounds.in_parts().check(estimate, field="runs")
 
-def _close(events: Generator[Any, None, None], turns: Turns, ticket: int) -> None:
+
+def _close(events: Generator[Any, None, None], turns: Turns, ticket: Ticket) -> None:
     try:
         events.close()
     except Exception:

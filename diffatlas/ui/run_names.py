@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.library import Library, StoredRun
@@ -30,10 +30,15 @@ def facts(stored: StoredRun, models: Mapping[str, str]) -> dict[str, str]:
         return _listed(stored.info, models)
 
 
-def labels(library: Library, infos: Sequence[RunInfo], models: Mapping[str, str]) -> list[str]:
+def labels(
+    library: Library,
+    infos: Sequence[RunInfo],
+    models: Mapping[str, str],
+    read: Callable[[str], StoredRun] | None = None,
+) -> list[str]:
     """Return a name for each run of a list, no two the same: what a person called it, or its prompt, and what differs.
 
-    Only the runs that share a name are read.
+    read: what opens a run by its id, where the runs are not in the library; only those that share a name are read.
     """
     names = [info.name or info.prompt or UNTITLED for info in infos]
     times = Counter(" ".join(name.split()) for name in names)
@@ -42,7 +47,7 @@ def labels(library: Library, infos: Sequence[RunInfo], models: Mapping[str, str]
         if times[" ".join(name.split())] == 1:
             return {}
         try:
-            return facts(library.open(info.id), models)
+            return facts((read or library.open)(info.id), models)
         except _DAMAGE:
             return _listed(info, models)
 

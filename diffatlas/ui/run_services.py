@@ -22,9 +22,11 @@ from diffatlas.export.named import Named
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
+from diffatlas.look import PAPER
 from diffatlas.names import told_apart
 from diffatlas.operations.projections import Projections
 from diffatlas.params import seed_words
+from diffatlas.stopping import look
 from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import refuse_server_files
@@ -40,7 +42,7 @@ KEPT_BYTES = 64 << 20
 #: And for how long: the picture that it names is deleted some hours later.
 KEPT_SECONDS = 6 * 3600
 #: What a layer without a colour of its own is drawn in where there is no theme: exports.
-INK = "#1f1a17"
+INK = PAPER.ink
 ENDED = ("complete", "stopped", "failed", "partial")
 
 
@@ -84,6 +86,13 @@ class LibraryRuns:
         )
 
 
+def umap_words(projections: Projections) -> str:
+    """Say what an embedding that was asked for waits for."""
+    if projections.preparing:
+        return "UMAP is being compiled, once after each start of the app: that takes about half a minute."
+    return "UMAP is being computed."
+
+
 class RunServices:
     """The server's side of the views of runs. ``functions`` are what the browser may call."""
 
@@ -113,6 +122,12 @@ class RunServices:
     def functions(self) -> list[Callable[..., Any]]:
         """`calls` as the functions of a component."""
         return [answered(name, call) for name, call in self.calls.items()]
+
+    def empty(self) -> None:
+        """Let go of what is kept, to be read again when it is asked for."""
+        with self._lock:
+            self._kept.clear()
+        self._projections.empty()
 
     def run_data(self, visitor: str, asked: dict[str, Any]) -> Response:
         """Return a stored run as the live view would show it."""
@@ -147,11 +162,11 @@ class RunServices:
         if asked.get("view") != "umap":
             return answer
         try:
-            embedded = self._projections.umap(library, ids)
+            embedded = self._projections.umap(library, ids, visitor)
         except InvalidParams as error:
             return {**answer, "message": error.message}
         if embedded is None:
-            words = "UMAP is being computed; this is PCA meanwhile. The first time takes up to a minute."
+            words = f"{umap_words(self._projections)} This is PCA meanwhile."
             return {**answer, "pending": True, "message": words}
         coords = {run: floats(part) for run, part in zip(ids, embedded, strict=True)}
         return {**answer, "view": "umap", "coords": coords, "axes": None, "captured": None}
@@ -188,10 +203,11 @@ class RunServices:
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
         ids = self._ids(visitor, asked)
-        if len(ids) > 1 and not KINDS[kind].several:
+        if KINDS[kind].most == 1:
             ids = ids[-1:]
         runs = []
         for layer in self.named(visitor, ids):
+            look()
             runs.append(Named(layer.name, self._reach.library(visitor).load(layer.id), layer.colour or INK))
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.errors import DiffAtlasError
 from diffatlas.library import StoredRun
 from diffatlas.names import facts_of, told_apart
 from diffatlas.operations.projections import Projections
@@ -18,6 +19,8 @@ from diffatlas.ui import run_names
 from diffatlas.ui.layers import Layer, Layers
 from diffatlas.ui.run_services import ENDED, RunServices
 
+#: Runs of which it is remembered what is told of their layers.
+TOLD = 2000
 #: What is told of a layer whose run cannot be read.
 _DAMAGED: dict[str, Any] = {
     "status": "damaged",
@@ -40,7 +43,7 @@ class Services(RunServices):
     ) -> None:
         super().__init__(layers, backend, model_names, projections)
         self.layers = layers
-        self._infos: dict[Path, dict[str, Any]] = {}
+        self._infos: OrderedDict[Path, dict[str, Any]] = OrderedDict()
 
     @property
     def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
@@ -64,34 +67,24 @@ class Services(RunServices):
 
     def edit(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Change a layer, and return them all."""
-        run_id, action = asked.get("id"), asked.get("action")
-        if action == "lock":
-            self.layers.lock(visitor, run_id)
-        elif action == "rename":
-            self.layers.rename(visitor, run_id, asked.get("name"))
-        elif action == "show":
-            self.layers.show(visitor, run_id, asked.get("visible"))
-        elif action == "delete":
-            self.layers.delete(visitor, run_id)
-        elif action == "reset":
-            self.layers.reset(visitor)
-        else:
-            raise InvalidParams(f"A layer cannot be asked to {action!r}.")
+        self.layers.edit(visitor, asked)
         return self.list_layers(visitor, asked)
 
     def _info(self, visitor: str, layer: Layer) -> dict[str, Any]:
         library = self.layers.library(visitor)
         folder = library.folder / layer.id
-        if folder not in self._infos:
+        info = self._infos.get(folder)
+        if info is None:
             try:
                 info = self._told(library.open(layer.id))
             except DiffAtlasError:
                 # It says so itself when it is looked at; the other layers are still there.
                 info = _DAMAGED | {"prompt": layer.name, "facts": facts_of(GenerationParams(), "", "damaged")}
-            if info["status"] not in ENDED:
-                return self._described(layer, info)
-            self._infos[folder] = info
-        return self._described(layer, self._infos[folder])
+            if info["status"] in ENDED:
+                self._infos[folder] = info
+                while len(self._infos) > TOLD:
+                    self._infos.popitem(last=False)
+        return self._described(layer, info)
 
     def _told(self, stored: StoredRun) -> dict[str, Any]:
         return {

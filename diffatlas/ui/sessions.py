@@ -1,9 +1,11 @@
-"""Who is running what: a stop signal for each visitor, and a queue for the model."""
+"""Who is running what: a stop signal for each visitor."""
 
 from __future__ import annotations
 
-import itertools
 import threading
+
+#: Visitors whose next seed is remembered: of a script it is never said that it has gone.
+REMEMBERED = 2000
 
 
 class Sessions:
@@ -13,6 +15,8 @@ class Sessions:
         self._lock = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
         self._seeds: dict[str, int] = {}
+        self._confirmed: set[str] = set()
+        self._over: set[str] = set()
 
     def begin(self, visitor: str) -> threading.Event:
         """Return a fresh stop signal for a visitor's runs; one that the visitor still has running is stopped."""
@@ -38,53 +42,50 @@ class Sessions:
             if self._stops.get(visitor) is signal:
                 del self._stops[visitor]
                 if seed is not None:
-                    self._seeds[visitor] = seed
+                    self._keep(visitor, seed)
 
     def note(self, visitor: str, seed: int) -> None:
         """Note the seed that comes next for a visitor."""
         with self._lock:
-            self._seeds[visitor] = seed
+            self._keep(visitor, seed)
+
+    def _keep(self, visitor: str, seed: int) -> None:
+        self._seeds[visitor] = seed
+        while len(self._seeds) > REMEMBERED:
+            del self._seeds[next(iter(self._seeds))]
 
     def next_seed(self, visitor: str) -> int | None:
         """Return the seed that follows the visitor's last run; None where none has run to an end."""
         with self._lock:
             return self._seeds.get(visitor)
 
+    def confirm(self, visitor: str) -> None:
+        """Note that the visitor wants the next run though it is expected to take long."""
+        with self._lock:
+            self._confirmed.add(visitor)
+
+    def confirmed(self, visitor: str) -> bool:
+        """Return whether the visitor has confirmed the run that begins now; once."""
+        with self._lock:
+            found = visitor in self._confirmed
+            self._confirmed.discard(visitor)
+            self._over.discard(visitor)
+            return found
+
+    def refuse(self, visitor: str) -> None:
+        """Note that the visitor's run was refused because of what it is expected to take."""
+        with self._lock:
+            self._over.add(visitor)
+
+    def refused(self, visitor: str) -> bool:
+        """Return whether the visitor's last run was refused so."""
+        with self._lock:
+            return visitor in self._over
+
     def forget(self, visitor: str) -> None:
         """Stop the visitor's run and drop what is known of them: their tab was closed."""
         self.stop(visitor)
         with self._lock:
+            self._confirmed.discard(visitor)
+            self._over.discard(visitor)
             self._seeds.pop(visitor, None)
-
-
-class Turns:
-    """First come, first served: one run at a time, and each who waits knows how many are ahead."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._waiting: list[int] = []
-        self._numbers = itertools.count()
-
-    def join(self) -> int:
-        """Take a place at the end and return it."""
-        with self._changed:
-            ticket = next(self._numbers)
-            self._waiting.append(ticket)
-            return ticket
-
-    def ahead(self, ticket: int) -> int:
-        """How many come before this place, the one that runs included; 0 when it is its turn."""
-        with self._changed:
-            return self._waiting.index(ticket)
-
-    def wait(self, seconds: float) -> None:
-        """Wait until a place was given up, at most this long."""
-        with self._changed:
-            self._changed.wait(seconds)
-
-    def leave(self, ticket: int) -> None:
-        """Give the place up; more than once does no harm."""
-        with self._changed:
-            if ticket in self._waiting:
-                self._waiting.remove(ticket)
-                self._changed.notify_all()

@@ -10,18 +10,22 @@ from dataclasses import replace
 from typing import Any
 
 from diffatlas.backends import open_backend
+from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError
+from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
 from diffatlas.library.study import Study
-from diffatlas.operations.study import CellStep, Stops, StudyEvent, run_study
+from diffatlas.operations.expected import expected_of_study
+from diffatlas.operations.study import CellEnded, CellStep, Stops, StudyEvent, run_study
 from diffatlas.operations.trace import shared_local_backend
+from diffatlas.params import GenerationParams
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
-from diffatlas.ui.sessions import Sessions, Turns
+from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.study_services import Running, images_of, prompts_of
-from diffatlas.ui.turned import TurnedBackend
+from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
+from diffatlas.ui.turns import Turns
 
 log = logging.getLogger("diffatlas")
 
@@ -46,8 +50,12 @@ class StudyRunner:
         ``asked`` may raise a `DiffAtlasError`, which is shown at its field.
         """
         view = StudyView(visitor)
+        bounds: Bounds | None = bounds_here()
+        if self.sessions.confirmed(session) and not bounds.shared:
+            bounds = None
         try:
             study, capture = asked()
+            self._libraries.check_study(visitor)
             if self._libraries.shared:
                 for cell in study.cells:
                     refuse_server_files(cell.params)
@@ -55,7 +63,7 @@ class StudyRunner:
             yield view.failed(error)
             return None
         study = replace(study, spec={**study.spec, "capture": capture.to_dict()})
-        yield from self._follow(view, visitor, session, study, capture, None, reuse)
+        yield from self._follow(view, visitor, session, study, capture, None, reuse, bounds)
         return study.cells[0].params.seed
 
     def retry(
@@ -68,6 +76,7 @@ class StudyRunner:
             study = library.studies.open(str(study_id))
             images, prompts = images_of(study, library), prompts_of(study, library)
             view = StudyView(visitor, stored_value(study, images, prompts, visitor))
+            self._libraries.check_room(visitor)
             capture = Capture.from_dict(study.spec.get("capture") or {})
             if self._libraries.shared:
                 for cell in study.cells:
@@ -75,7 +84,10 @@ class StudyRunner:
         except DiffAtlasError as error:
             yield view.failed(error)
             return
-        yield from self._follow(view, visitor, session, study, capture, set(cells), True)
+        # Who may confirm has done so when these cells ran first.
+        bounds = bounds_here()
+        asks = bounds if bounds.shared else None
+        yield from self._follow(view, visitor, session, study, capture, set(cells), True, asks)
 
     def spec_of(self, visitor: str, study_id: Any) -> dict[str, Any] | None:
         """Return what a stored study asked, with what each further lane changes; None where it cannot be read."""
@@ -94,32 +106,53 @@ class StudyRunner:
         capture: Capture,
         only: Collection[str] | None,
         reuse: bool,
+        bounds: Bounds | None,
     ) -> Generator[dict[str, Any], None, None]:
         stops = Stops(self.sessions.begin(session))
+        who = self._turns.who(visitor, session)
+        held: Held | None = None
         events: Generator[StudyEvent, None, None] | None = None
         begun = False
         try:
             self._running.begin(visitor, study.id, stops)
             begun = True
-            yield from self._wait(view, stops)
+            if here := _first_here(study, only):
+                seconds = seconds_of(shared_local_backend(), [here], capture)
+                held = yield from self._wait(view, stops, who, seconds)
             yield view.loading("Loading the model…")
             yield view.loading(loading_words(study.cells[0].params, self._backend))
             library = self._libraries.of(visitor)
-            events = run_study(study, self._backend, library, capture, stops=stops, only=only, reuse=reuse)
+            if bounds is not None and not stops.all.is_set():
+                served_by = library if reuse else None
+                local = shared_local_backend()
+                found = expected_of_study(local, study, capture, served_by, stops.all, only)
+                bounds.in_parts().check(found)
+
+            def opened(name: str) -> Any:
+                return self._backend(name, who, held)
+
+            events = run_study(study, opened, library, capture, stops=stops, only=only, reuse=reuse)
             sent = 0.0
             for event in events:
                 view.add(event)
+                if held is not None and isinstance(event, CellEnded):
+                    # A cell that the library has, or another backend runs, needs no turn here.
+                    held.give_up()
                 if not isinstance(event, CellStep) or time.monotonic() - sent >= FRAME_SECONDS:
                     yield view.value()
                     sent = time.monotonic()
             events = None
             yield view.value()
         except DiffAtlasError as error:
+            if isinstance(error, OverBound):
+                self.sessions.refuse(session)
             yield view.failed(error)
         except Exception:
             log.exception("The view of a study failed.")
             yield view.failed(BackendFailure("The app could not show this study; its log says why."))
         finally:
+            if held is not None:
+                held.give_up()
             if events is not None:
                 # The tab was closed. This runs on the server's event loop, so the wait for the step in
                 # progress is left to a thread.
@@ -129,19 +162,24 @@ class StudyRunner:
                 self._running.end(visitor, study.id)
             self.sessions.end(session, stops.all, None)
 
-    def _wait(self, view: StudyView, stops: Stops) -> Generator[dict[str, Any], None, None]:
-        """Wait once, so that it is seen how many come first; each cell takes a turn of its own after that."""
-        ticket = self._turns.join()
+    def _wait(
+        self, view: StudyView, stops: Stops, who: str, seconds: float | None
+    ) -> Generator[dict[str, Any], None, Held]:
+        """Wait for a turn, and return it for the first cell that runs here. Each one after it takes its own."""
+        held = Held(self._turns, ticket := self._turns.join(who, seconds))
         try:
-            while (ahead := self._turns.ahead(ticket)) and not stops.all.is_set():
-                yield view.waiting(ahead)
-                self._turns.wait(1.0)
-        finally:
-            self._turns.leave(ticket)
+            for place in self._turns.waiting(ticket, stops.all.is_set):
+                yield view.waiting(place)
+        except BaseException:
+            held.give_up()
+            raise
+        return held
 
-    def _backend(self, name: str) -> Any:
+    def _backend(self, name: str, who: str, held: Held | None) -> Any:
         if name == "local":
-            return TurnedBackend(shared_local_backend(), self._turns)
+            backend, bounds = shared_local_backend(), bounds_here()
+            bounded = BoundedBackend(backend, bounds) if bounds.shared else backend
+            return TurnedBackend(bounded, self._turns, who, held)
         return open_backend(name)
 
     def _close(self, events: Generator[StudyEvent, None, None], visitor: str, study_id: str) -> None:
@@ -151,3 +189,13 @@ class StudyRunner:
             log.exception("A study whose page was closed did not end cleanly.")
         finally:
             self._running.end(visitor, study_id)
+
+
+def _first_here(study: Study, only: Collection[str] | None) -> GenerationParams | None:
+    """Return the request of the first cell that is to run on this machine; None where none is."""
+    here = {lane.key for lane in study.lanes if lane.backend == "local"}
+    for cell in study.cells:
+        chosen = cell.status != "complete" if only is None else cell.key in only
+        if chosen and cell.lane in here:
+            return cell.params
+    return None

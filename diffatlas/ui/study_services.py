@@ -13,18 +13,21 @@ import numpy as np
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.export.study_kinds import STUDY_KINDS, export_study, study_file_name
 from diffatlas.library import Library
+from diffatlas.library.studies import Studies
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.features import encoder_for_study, names_for
 from diffatlas.operations.measure_neighbourhood import measure_neighbourhood
 from diffatlas.operations.measure_sweep import measure_sweep
 from diffatlas.operations.projections import Projections
+from diffatlas.ui import desks
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.study_view import stored_value
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
-from diffatlas.ui.run_services import LibraryRuns, RunServices
+from diffatlas.ui.run_services import LibraryRuns, RunServices, umap_words
+from diffatlas.ui.study_layers import StudyLayerServices
 
 #: Studies whose measures are kept.
 KEPT = 64
@@ -49,6 +52,7 @@ class StudyServices(RunServices):
         self._layers = layers
         self._running = running
         self._measured: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
+        self._layer_services = StudyLayerServices(layers, model_names, self._measure)
 
     @property
     def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
@@ -58,14 +62,22 @@ class StudyServices(RunServices):
             "study": self.study,
             "rename_study": self.rename_study,
             "forget_study": self.forget_study,
+            "restore_study": self.restore_study,
             "measures": self.measures,
             "umap_map": self.umap_map,
             "study_export": self.study_export,
             "to_layers": self.to_layers,
             "image_detail": self.image_detail,
             "stop_lane": self.stop_lane,
+            "stop_measures": self.stop_measures,
         }
-        return {**own, **super().calls}
+        return {**own, **self._layer_services.calls, **super().calls}
+
+    def empty(self) -> None:
+        """See `RunServices.empty`."""
+        super().empty()
+        with self._lock:
+            self._measured.clear()
 
     def studies(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the studies of one operation, the newest first."""
@@ -81,6 +93,7 @@ class StudyServices(RunServices):
                     "cells": info.cells,
                     "done": info.done,
                     "thumb": self._thumb(library, info.id),
+                    "error": info.error,
                 }
                 for info in infos
             ]
@@ -98,14 +111,23 @@ class StudyServices(RunServices):
         return self.studies(visitor, {"operation": study.operation})
 
     def forget_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Delete a study; its runs stay in the library."""
-        self._libraries.of(visitor).studies.delete(str(asked.get("id") or ""))
+        """Move a study to the trash; its runs stay in the library."""
+        self._libraries.of(visitor).studies.trash(str(asked.get("id") or ""))
+        return {"done": True}
+
+    def restore_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Bring a study back from the trash."""
+        self._libraries.of(visitor).studies.restore(str(asked.get("id") or ""))
         return {"done": True}
 
     def measures(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return what can be measured of a study's finished cells."""
         library, study = self._open(visitor, asked)
-        return self._measure(library, study)
+        measured = self._measure(library, study)
+        if any(lane.get("matrices") for lane in measured["lanes"].values()):
+            # There is a map, of which UMAP is one.
+            self._projections.prepare()
+        return measured
 
     def umap_map(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return a lane's cells embedded by UMAP in two dimensions, or that this is being computed."""
@@ -117,10 +139,9 @@ class StudyServices(RunServices):
         matrix = lanes[lane].get("matrices", {}).get(of)
         if matrix is None:
             raise InvalidParams("This lane has too little for a map.")
-        coords = self._projections.map_of(np.array(matrix))
+        coords = self._projections.map_of(np.array(matrix), visitor)
         if coords is None:
-            words = "UMAP is being computed. The first time takes up to a minute."
-            return {"pending": True, "coords": None, "message": words}
+            return {"pending": True, "coords": None, "message": umap_words(self._projections)}
         return {"pending": False, "coords": coords.tolist(), "message": None}
 
     def study_export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
@@ -161,6 +182,12 @@ class StudyServices(RunServices):
         if stops is None:
             raise InvalidParams("This study is not running.")
         stops.lane(str(asked.get("lane"))).set()
+        return {"done": True}
+
+    def stop_measures(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """End measuring, wherever the visitor has asked for it."""
+        for name in ("measures", "study_curves"):
+            desks.stop(visitor, name)
         return {"done": True}
 
     def _open(self, visitor: str, asked: dict[str, Any]) -> tuple[Library, Study]:
@@ -243,12 +270,15 @@ def prompts_of(study: Study, library: Library) -> dict[str, Any]:
     return found
 
 
-def image_of(study: Study, cell: Cell, library: Library) -> np.ndarray | None:
-    """Return the final image of one cell, or None where there is none to read."""
+def image_of(study: Study, cell: Cell, library: Library, kept: Studies | None = None) -> np.ndarray | None:
+    """Return the final image of one cell, or None where there is none to read.
+
+    kept: where the study is; None for those of the library.
+    """
     try:
         if cell.run_id is not None and cell.status == "complete":
             images = library.open(cell.run_id).images()
             return images[0] if images else None
-        return library.studies.image(study.id, cell.key) if cell.image else None
+        return (kept or library.studies).image(study.id, cell.key) if cell.image else None
     except DiffAtlasError:
         return None

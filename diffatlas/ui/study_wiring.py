@@ -12,6 +12,8 @@ from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui import links
+from diffatlas.ui.asked_values import submitted
+from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.study_form import StudyForm, lane_choices, own_value
@@ -37,25 +39,41 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
         choices = lane_choices(list_models("local"), entry.id, info)
         return [gr.update(choices=choices, value=[])]
 
-    filled = [*form.asked, form.lanes, *form.own.values()]
+    last = wire_form(app, form, island.operation, runner.sessions, [form.lanes], follow)
+    filled = [*form.asked, form.lanes, *form.own.values(), last]
     nothing = [gr.skip() for _ in filled]
 
     def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
-        asked = event._data or {}
+        asked = submitted(event._data)
         visitor = visitor_of(request, request.session_hash)
         if isinstance(asked.get("retry"), list):
             for value in runner.retry(visitor, request.session_hash, asked.get("id"), asked["retry"]):
                 yield [value, *nothing]
+        elif "carry" in asked:
+            yield [gr.skip(), *_followed(form, asked["carry"])]
         elif asked.get("open"):
-            yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked["open"]))]
+            yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked["open"])), gr.skip()]
         else:
             yield [gr.skip(), *nothing]
 
-    wire_form(app, form, runner.sessions, [form.lanes], follow)
     # Several at once: another study can be looked at while one runs.
     island.submit(
         act, outputs=[island, *filled], trigger_mode="multiple", concurrency_limit=MAX_WAITING, **PRIVATE
     )
+    take_along(form, island, island.operation)
+
+
+def _followed(form: StudyForm, asked: Any) -> list[Any]:
+    """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
+    own = [gr.skip() for _ in form.own]
+    updates = followed(form, asked)
+    if updates is None:
+        return [gr.skip() for _ in (*form.asked, form.lanes, *form.own, None)]
+    *request, model = updates
+    lanes = gr.skip()
+    if isinstance(model, str):
+        lanes = gr.update(choices=lane_choices(list_models("local"), model, model_info(model)))
+    return [*request, lanes, *own, model]
 
 
 def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:

@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 
+from diffatlas.backends.bounds import bounds_here
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.settings import is_shared
-from diffatlas.ui import chosen_model, links
+from diffatlas.ui import chosen_model, expectations, links, said
+from diffatlas.ui.asked_values import submitted, typed
+from diffatlas.ui.carrying import followed, take_along, tell_form
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.picture_field import follow as follow_picture
+from diffatlas.ui.guidance_values import guidance_html, kind_of
+from diffatlas.ui.preset_filling import wire_presets
+from diffatlas.ui.quiet import HIDDEN, PRIVATE
+from diffatlas.ui.reset import wire_reset
 from diffatlas.ui.sessions import Sessions
+from diffatlas.ui.turns import MOST_IN_ALL
 
 log = logging.getLogger("diffatlas")
 
-#: Visitors that may wait at once; each holds one of the server's threads.
-MAX_WAITING = 30
-PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+#: Requests of one kind that Gradio takes in at once: more than may wait for a turn, so that all who wait are told where
+#: they stand, and whoever is refused is told so at once.
+MAX_WAITING = MOST_IN_ALL + 10
 
 
 def wire_form(
     app: gr.Blocks,
     form: Any,
+    page: str,
     sessions: Sessions,
     also: Sequence[gr.components.Component] = (),
     follow: Callable[[ModelEntry, ModelInfo | None], list[Any]] = lambda entry, info: [],
@@ -39,6 +47,7 @@ def wire_form(
 ) -> gr.State:
     """Wire a form to its page, and return the model that its fields follow.
 
+    page: the prefix of the form's ids.
     also: the components of this page that change with the model; ``follow(entry, info)`` returns their updates.
     forget: called when a visitor's tab has been closed. warns: whether to say what is wrong with a link.
     """
@@ -47,9 +56,9 @@ def wire_form(
         # A link fills the forms of all pages: its prompt can be traced, and swept next.
         updates, problem = filled(form, dict(request.query_params), list_models("local")[0].id)
         if problem and warns:
-            gr.Warning(problem, duration=None, title="Link")
+            said.warn(problem, "Link", stays=True)
         elif warns and (words := links.folded(dict(request.query_params))):
-            gr.Info(words, title="Link")
+            said.inform(words, "Link")
         return updates
 
     def stop(request: gr.Request) -> None:
@@ -62,9 +71,12 @@ def wire_form(
     last = gr.State(list_models("local")[0].id)
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    _wire_model(form, last, also, follow)
+    _wire_guides(app, form, _wire_model(form, last, also, follow))
+    wire_reset(form, also, follow)
+    wire_presets(form, page, last, also, follow)
     app.load(follow_link, outputs=[*form.asked, last], **PRIVATE)
     app.unload(leave)
+    tell_form(app, form, page)
     return last
 
 
@@ -80,45 +92,40 @@ def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[list[
 
 
 def wire_note(
-    app: gr.Blocks,
     form: Any,
-    page: str,
     island: Any,
     last: gr.State,
     params_of: Callable[[gr.Request, Any], GenerationParams],
 ) -> None:
-    """Tell the view beside a form what the form asks, and fill it with a run's settings when the view asks for it.
+    """Fill a form with a run's settings when the view beside it asks for that.
 
-    page: the prefix of the form's ids. params_of: returns what the run of an id was asked; may raise a
+    params_of: returns what the run of an id was asked; may raise a
     `DiffAtlasError`.
     """
-    names = json.dumps(links.FIELDS[: len(form.asked)])
-    told = (
-        "(...values) => { const forms = (window.diffatlasForms ??= {});"
-        f" forms[{json.dumps(page)}] = Object.fromEntries({names}.map((name, at) => [name, values[at]]));"
-        f" window.dispatchEvent(new CustomEvent('diffatlas-form', {{ detail: {json.dumps(page)} }})); }}"
-    )
 
     def fill(event: gr.EventData, request: gr.Request) -> list[Any]:
         nothing = [gr.skip() for _ in (*form.asked, last)]
-        run = (event._data or {}).get("fill")
+        asked = submitted(event._data)
+        if "carry" in asked:
+            return followed(form, asked["carry"]) or nothing
+        run = asked.get("fill")
         try:
             params = params_of(request, run)
         except DiffAtlasError as error:
-            gr.Warning(error.message, title="Form")
+            said.warn(error.message, "Form")
             return nothing
         query = {name: text for name, text in forms.query_of(params).items() if name in links.FIELDS}
         if params.seed is None:
             del query["seed"]
         updates, problem = filled(form, query, "")
         if problem:
-            gr.Warning(problem.replace("The link", "This run"), duration=None, title="Form")
+            said.warn(problem.replace("The link", "This run"), "Form", stays=True)
             return nothing
         return [*links.emptied(updates[:-1], query), updates[-1]]
 
-    gr.on([field.change for field in form.asked], None, form.asked, None, js=told, **PRIVATE)
-    app.load(None, form.asked, None, js=told, **PRIVATE)
-    island.submit(fill, outputs=[*form.asked, last], **PRIVATE)
+    # Several at once: a form can be filled again while the server looks up a model.
+    island.submit(fill, outputs=[*form.asked, last], trigger_mode="multiple", **PRIVATE)
+    take_along(form, island, form.prompt.elem_id.removesuffix("-prompt"))
 
 
 def _wire_model(
@@ -126,10 +133,11 @@ def _wire_model(
     last: gr.State,
     also: Sequence[gr.components.Component],
     follow: Callable[[ModelEntry, ModelInfo | None], list[Any]],
-) -> None:
+) -> Any:
     """Let the other fields follow the model, say what it is, and let the user's own list keep it.
 
-    last: the model that the fields follow. A field says that it changed whenever it is left.
+    last: the model that the fields follow. A field says that it changed whenever it is left. Returns the event of a
+    model that was chosen by hand, to which more can be hung.
     """
     sampling, more = form.sampling, form.more
     plain = [sampling.steps, sampling.guidance, sampling.size, more.scheduler, more.preview_decoder]
@@ -143,7 +151,7 @@ def _wire_model(
         if name == before:
             yield alone(gr.skip())
             return
-        yield alone(gr.update(info="Looking it up…", elem_classes=[]))
+        yield alone(said.hint("Looking it up…", elem_classes=[]))
         try:
             chosen = chosen_model.choose(name)
             updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
@@ -162,12 +170,33 @@ def _wire_model(
         except DiffAtlasError as error:
             return [_wrong(error), gr.skip(), gr.skip()]
         choices = fields.model_choices(list_models("local"))
-        info = chosen.line
-        return [gr.update(choices=choices, value=kept, info=info, elem_classes=[]), _keep(chosen), kept]
+        shown = said.hint(chosen.line, choices=choices, value=kept, elem_classes=[])
+        return [shown, _keep(chosen), kept]
 
     # By hand only: a link brings the other fields along. What is typed last counts, however long a look-up takes.
-    form.model.input(on_model, [form.model, last], following, trigger_mode="always_last", **PRIVATE)
+    chosen = form.model.input(on_model, [form.model, last], following, trigger_mode="always_last", **PRIVATE)
     form.keep.click(on_keep, form.model, [form.model, form.keep, last], **PRIVATE)
+    return chosen
+
+
+def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
+    """Let the guidance values that are offered follow the model, whoever sets it, and let the one asked be marked.
+
+    chosen: the event of a model that was chosen by hand and has been looked up.
+    """
+    page = form.sampling.guidance.elem_id.removesuffix("-guidance_scale")
+
+    def follow(name: str | None) -> Any:
+        try:
+            return guidance_html(page, chosen_model.entry_at_hand(name), kind_of(typed(name, "model")))
+        except DiffAtlasError:
+            # The model field says what is wrong, or has still to look it up.
+            return gr.skip()
+
+    guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
+    gr.on([app.load, form.model.change], follow, form.model, guides, **PRIVATE)
+    chosen.then(follow, form.model, guides, **PRIVATE)
+    form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
 
 def wire_picture(form: Any) -> None:
@@ -183,28 +212,62 @@ def wire_picture(form: Any) -> None:
 
 
 def _wrong(error: DiffAtlasError) -> Any:
-    return gr.update(info=error.message, elem_classes=["da-wrong"])
+    return said.hint(error.message, elem_classes=["da-wrong"])
 
 
 def _keep(chosen: chosen_model.Chosen) -> Any:
     return gr.update(value=chosen.action or "Keep", visible=bool(chosen.action) and not is_shared())
 
 
-def wire_run(form: Any, run: Callable[..., Any], view: Any, sessions: Sessions, name: str) -> None:
-    """Let the form's Run call ``run`` and show what it yields in ``view``; the seed moves on after it."""
+def wire_run(
+    form: Any,
+    run: Callable[..., Any],
+    view: Any,
+    sessions: Sessions,
+    name: str,
+    shown: Callable[..., Any] | None = None,
+) -> None:
+    """Let the form's Run call ``run`` and show what it yields in ``view``; the seed moves on after it.
+
+    shown: what the page calls instead, of the same inputs; then ``run`` is for programs alone.
+    """
 
     def next_seed(request: gr.Request) -> Any:
         following = sessions.next_seed(request.session_hash)
         # Left alone where it stays: by now the visitor may have typed another.
         return gr.skip() if following is None else following
 
-    gr.on(
-        form.submits,
-        run,
-        form.inputs,
-        view,
-        api_name=name,
-        trigger_mode="once",
-        show_progress="hidden",
-        concurrency_limit=MAX_WAITING,
-    ).then(next_seed, None, form.seed, **PRIVATE)
+    def confirm(request: gr.Request) -> None:
+        sessions.confirm(request.session_hash)
+
+    def telling(after: bool) -> Callable[..., list[Any]]:
+        def tell(
+            model: Any, steps: Any, guidance: Any, size: Any, scheduler: Any, method: Any, request: gr.Request
+        ) -> list[Any]:
+            refused = after and sessions.refused(request.session_hash)
+            asked = (model, steps, guidance, size, scheduler, method)
+            return expectations.told(shared_local_backend(), bounds_here(), refused, *asked)
+
+        return tell
+
+    sampling, more = form.sampling, form.more
+    sized = [
+        form.model,
+        sampling.steps,
+        sampling.guidance,
+        sampling.size,
+        more.scheduler,
+        more.guidance_method,
+    ]
+    seen = {"outputs": form.expected.shown, "queue": False, **PRIVATE}
+    limits: dict[str, Any] = {**HIDDEN, "concurrency_limit": MAX_WAITING}
+    named: dict[str, Any] = {"api_name": name}
+    if shown is not None:
+        gr.on([], run, form.inputs, view, **named, **limits)
+        named = {"api_visibility": "private"}
+    started = gr.on(form.submits, shown or run, form.inputs, view, trigger_mode="once", **named, **limits)
+    sure = form.expected.anyway.click(confirm, queue=False, **PRIVATE)
+    again = sure.then(shown or run, form.inputs, view, api_visibility="private", **limits)
+    for ended in (started, again):
+        ended.then(next_seed, None, form.seed, **PRIVATE).then(telling(True), sized, **seen)
+    gr.on([field.change for field in sized], telling(False), sized, trigger_mode="always_last", **seen)

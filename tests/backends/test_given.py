@@ -15,7 +15,9 @@ from pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 import diffatlas
 from diffatlas import Capture, GenerationParams, ImageInput, Library, Lora, open_backend
+from diffatlas.backends import local
 from diffatlas.capture.digest import digest_of
+from diffatlas.capture.ran_on import revision_of
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams, SchedulerMismatch
 from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.operations.plan_sweep import plan_sweep
@@ -133,6 +135,26 @@ def test_weights_that_change_while_another_model_runs_are_seen(sd: Any) -> None:
             _past_autograd(sd)
             seen.append(backend.identity(backend.resolve(ASKED)))
     assert seen[0]["revision"] != before["revision"]
+
+
+def test_a_name_that_goes_to_another_pipeline_while_the_first_is_looked_at_stays_its(
+    sd: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = open_backend("local", pipe=sd, name="mine")
+    other = build_sd()
+    looked = []
+
+    def look(pipe: Any) -> str:
+        if not looked:
+            looked.append(pipe)
+            backend.remove("mine")
+            backend.add(other, "mine")
+        return revision_of(pipe)
+
+    monkeypatch.setattr(local, "revision_of", look)
+    backend.identity(backend.resolve(ASKED.replace(model="mine")))
+    assert looked == [sd]
+    assert backend.pipeline("mine") is other
 
 
 def test_where_it_cannot_be_told_what_decides_results_nothing_is_served(sd: Any, library: Library) -> None:

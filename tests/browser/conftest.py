@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from firefox import find_firefox
 from serving import CHROMIUM_FLAGS, find_chromium, served_app
 
-PATIENCE = 60_000  # ms; generous, because the machine may be busy
+PATIENCE = 120_000  # ms; generous, because the machine may be busy
 
 
 @pytest.fixture(scope="session")
@@ -25,20 +26,28 @@ def app_url(app_folder: Path) -> Iterator[str]:
         yield url
 
 
+def needed(path: str | None, what: str) -> str:
+    """Return a browser's path; where there is none the test is skipped, and fails in CI."""
+    if path is None:
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"No {what}")
+    return path
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Any]:
-    path = find_chromium()
-    if path is None:
-        message = "No Chromium was found: install Debian's chromium, or name one in CHROMIUM."
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+    path = needed(find_chromium(), "Chromium: install Debian's chromium, or name one in CHROMIUM.")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox() -> str:
+    """Where Firefox is."""
+    return needed(find_firefox(), "Firefox: install Debian's firefox-esr, or name one in FIREFOX.")
 
 
 @pytest.fixture

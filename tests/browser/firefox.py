@@ -69,7 +69,7 @@ class Page:
         """Wait until an expression is true."""
         self.evaluate(
             f"""(async () => {{
-                const end = performance.now() + {1000 * PATIENCE // 2};
+                const end = performance.now() + {1000 * (PATIENCE - 5)};
                 while (!({expression})) {{
                     if (performance.now() > end) throw new Error("still not true");
                     await new Promise((done) => setTimeout(done, 50));
@@ -78,8 +78,32 @@ class Page:
             }})()"""
         )
 
-    def press(self, key: str) -> None:
-        actions = [{"type": kind, "value": key} for kind in ("keyDown", "keyUp")]
+    def click(self, selector: str) -> None:
+        """Press the mouse on the middle of the first element that is found."""
+        x, y = self.evaluate(
+            f"""(() => {{
+                const one = document.querySelector({json.dumps(selector)});
+                one.scrollIntoView({{ block: "center", behavior: "instant" }});
+                const {{ left, top, width, height }} = one.getBoundingClientRect();
+                return [Math.round(left + width / 2), Math.round(top + height / 2)];
+            }})()"""
+        )
+        actions = [{"type": "pointerMove", "x": x, "y": y}]
+        actions += [{"type": kind, "button": 0} for kind in ("pointerDown", "pointerUp")]
+        self.call(
+            "input.performActions",
+            context=self._context,
+            actions=[{"type": "pointer", "id": "mouse", "actions": actions}],
+        )
+
+    def fill(self, selector: str, text: str) -> None:
+        """Type a text in place of what a field has."""
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).select()")
+        self.evaluate(f"document.querySelector({json.dumps(selector)}).focus()")
+        self.press(*text)
+
+    def press(self, *keys: str) -> None:
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self.call(
             "input.performActions",
             context=self._context,

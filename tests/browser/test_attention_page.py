@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import PATIENCE
 
 from diffatlas.geometry.attention import resample
 from diffatlas.geometry.overlay import colours
@@ -51,7 +52,7 @@ def looked(chromium: Any, app_url: str, app_folder: Path) -> Iterator[tuple[Any,
     """The page after two runs of six steps, with the library that they are in."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.problems, page.requested = [], []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("request", lambda request: page.requested.append(request.url))
@@ -187,7 +188,7 @@ def test_a_link_and_the_library_open_a_run(looked):
     page, library = looked
     old = stored(library, 7)
     other = page.context.new_page()
-    other.set_default_timeout(60_000)
+    other.set_default_timeout(PATIENCE)
     other.goto(page.url.split("?")[0] + f"?page=attention&run={old.id}")
     other.wait_for_selector(".da-attention .da-status:has-text('seed 7')")
     other.click(".da-nav [data-page=library]")
@@ -209,7 +210,7 @@ def test_narrow_and_dark_nothing_sticks_out(looked):
     page, _ = looked
     context = page.context.browser.new_context(viewport={"width": 390, "height": 844})
     narrow = context.new_page()
-    narrow.set_default_timeout(60_000)
+    narrow.set_default_timeout(PATIENCE)
     narrow.goto(page.url.split("?")[0] + "?page=attention&__theme=dark")
     narrow.wait_for_selector(".da-attention-word")
     for name in ("words", "steps", "curves", "places", "objects", "compare"):

@@ -35,7 +35,10 @@ def test_the_image_of_a_run_is_taken_painted_over_and_made_anew(open_page: Any) 
     page.wait_for_function(
         "document.querySelector('.da-from-picture .da-hint').innerText.includes('Paint over')"
     )
-    # Nothing to take yet: that is said, and the field stays empty.
+    # Nothing to take once the example is gone: that is said, and the field stays empty.
+    page.click(".da-reset")
+    page.click(".da-reset")
+    page.wait_for_selector(".da-page-trajectory .da-viewer.da-empty")
     page.click(".da-take")
     page.wait_for_selector(".da-toasts :text('no image yet')")
     run(page, prompt="a red circle", seed=31, num_inference_steps=6)

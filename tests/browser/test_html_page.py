@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from firefox import find_firefox, firefox_page
+from firefox import firefox_page
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
@@ -161,14 +160,8 @@ def test_runs_without_attention_or_latents_show_what_there_is(
         page.close()
 
 
-def test_it_opens_in_firefox(file: Path, tmp_path: Path) -> None:
-    path = find_firefox()
-    if path is None:
-        message = "No Firefox was found: install Debian's firefox-esr, or name one in FIREFOX."
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
-    with firefox_page(path, tmp_path) as page:
+def test_it_opens_in_firefox(file: Path, firefox: str, tmp_path: Path) -> None:
+    with firefox_page(firefox, tmp_path) as page:
         page.goto(file.as_uri())
         page.wait_for("document.querySelectorAll('.da-word').length === 7")
         page.wait_for("!document.querySelector('.da-attention-large canvas').hidden")

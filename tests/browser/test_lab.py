@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import PATIENCE
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +44,7 @@ def status(page: Any) -> str:
 
 def train_briefly(page: Any, steps: int = 300) -> None:
     lab(page).get_by_label("Steps", exact=True).first.fill(str(steps))
-    lab(page).get_by_role("button", name="Train from scratch").click()
+    lab(page).get_by_role("button", name="Train", exact=True).click()
     page.wait_for_function(
         f"document.querySelector('.da-lab .da-status').textContent.includes('{steps} steps trained')"
     )
@@ -82,10 +83,10 @@ def test_a_link_opens_a_target(open_page):
 def test_training_is_watched_stopped_and_continued(open_page):
     page = open_lab(open_page)
     page.click("#da-lab-tab-training")
-    lab(page).get_by_role("button", name="Train from scratch").click()
+    lab(page).get_by_role("button", name="Train", exact=True).click()
     page.wait_for_function("/step [1-9]/.test(document.querySelector('.da-lab .da-status').textContent)")
     page.wait_for_function("/floor 0\\.6/.test(document.querySelector('.da-lab .da-status').textContent)")
-    page.locator(".da-lab-section").get_by_role("button", name="Stop").click()
+    page.locator(".da-lab-actions").get_by_role("button", name="Stop", exact=True).first.click()
     page.wait_for_function(
         "document.querySelector('.da-lab .da-status').textContent.includes('steps trained')"
     )
@@ -282,7 +283,7 @@ def test_a_wrong_setting_is_told_at_its_field(open_page):
     page = open_lab(open_page)
     lab(page).get_by_text("More settings").click()
     lab(page).get_by_label("Learning rate").fill("9")
-    lab(page).get_by_role("button", name="Train from scratch").click()
+    lab(page).get_by_role("button", name="Train", exact=True).click()
     page.wait_for_selector(".da-field-problem:not([hidden])")
     assert (
         "learning_rate is a number from 1e-05 to 0.05"
@@ -309,3 +310,127 @@ def test_a_lesson_asks_and_then_shows(open_page):
     card.get_by_role("button", name="Leave the lesson").click()
     assert card.is_hidden()
     assert not page.problems
+
+
+def trained_lab(page: Any) -> None:
+    """A network of one's own, known by its seed."""
+    lab(page).get_by_text("More settings").click()
+    lab(page).get_by_label("Seed").first.fill("41")
+    train_briefly(page, 200)
+
+
+def kept_names(page: Any) -> list[str]:
+    return page.locator(".da-lab-kept-name").all_inner_texts()
+
+
+def test_a_trained_network_is_kept_over_another_target_a_lesson_and_a_reload(open_page):
+    page = open_lab(open_page)
+    trained_lab(page)
+    rows = lambda: saved(page, lambda: lab(page).get_by_role("button", name="CSV of From noise").click())  # noqa: E731
+    before = rows().read_text()
+    page.locator('[data-target="rings"]').click()
+    page.wait_for_selector(".da-lab-aside:not([hidden])")
+    assert page.locator(".da-lab-aside").inner_text().startswith("“Moons, 3 × 128, 200 steps")
+    page.locator(".da-lab-aside").get_by_role("button", name="Back to it").click()
+    page.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.startsWith('Moons · 200 steps')"
+    )
+    sampled(page)
+    assert rows().read_text() == before
+    # A reload comes back to it; a new window of the same visitor has it in the list.
+    page.reload()
+    page.wait_for_function("document.querySelector('.da-lab .da-status')?.textContent.includes('200 steps')")
+    sampled(page)
+    assert rows().read_text() == before
+    other = page.context.new_page()
+    other.set_default_timeout(PATIENCE)
+    other.goto(page.url)
+    sampled(other)
+    mine = other.locator('.da-lab-kept-row:has-text("200 steps")').first
+    mine.get_by_role("button", name="Rename").click()
+    other.locator(".da-lab-kept .da-name-input").fill("My <b>moons</b>")
+    other.keyboard.press("Enter")
+    mine = other.locator('.da-lab-kept-row:has-text("My <b>moons</b>")')
+    mine.wait_for()
+    mine.get_by_role("button", name="Delete").click()
+    mine.wait_for(state="detached")
+    other.get_by_role("button", name="Undo").click()
+    mine.locator(".da-lab-kept-name").click()
+    other.wait_for_function(
+        "document.querySelector('.da-lab .da-status').textContent.startsWith('Moons · 200 steps')"
+    )
+    # A lesson puts it aside with the same words.
+    lab(other).get_by_text("Lessons (7)").click()
+    other.locator('[data-lesson="score"]').click()
+    other.wait_for_selector(".da-lab-aside:not([hidden]):has-text('is kept')")
+    assert not page.problems
+
+
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (390, 844)])
+def test_the_actions_are_in_view_all_the_way_and_on_a_phone_results_come_first(open_page, width, height):
+    page = open_lab(open_page, width)
+    page.set_viewport_size({"width": width, "height": height})
+    for share in (0, 0.5, 1):
+        page.evaluate(f"window.scrollTo(0, {share} * document.body.scrollHeight)")
+        page.wait_for_timeout(200)
+        for name in ("Train", "Continue", "Stop", "Sample"):
+            box = page.locator(".da-lab-actions").get_by_role("button", name=name, exact=True).bounding_box()
+            assert box["y"] >= 0
+            assert box["y"] + box["height"] <= height
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= width
+    page.evaluate("window.scrollTo(0, 0)")
+    places = {
+        name: page.locator(at).bounding_box()["y"]
+        for name, at in {
+            "plane": ".da-lab-stage",
+            "target": ".da-lab-targets",
+            "views": ".da-lab-main [role=tablist]",
+            "network": '.da-lab [aria-label="Network"]',
+        }.items()
+    }
+    if width < 900:
+        assert sorted(places, key=places.get) == ["plane", "target", "views", "network"]
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_the_lines_of_python_make_the_samples_in_view(open_page):
+    page = open_lab(open_page)
+    trained_lab(page)
+    with page.expect_response(lambda answer: "lab_sample" in (answer.request.post_data or "")):
+        lab(page).get_by_label("Sampler", exact=True).select_option("ddim")
+    page.wait_for_timeout(500)
+    sampled(page)
+    csv_file = saved(page, lambda: lab(page).get_by_role("button", name="CSV of From noise").click())
+    shown = [(float(x), float(y)) for x, y, _ in list(csv.reader(csv_file.open()))[1:]]
+    page.click(".da-footer .da-python")
+    lines = page.inner_text(".da-python-dialog[open] .da-python-lines")
+    names: dict[str, Any] = {}
+    exec(compile(lines, "lines", "exec"), names)
+    assert names["trainer"].step == 200
+    assert names["points"].tolist() == [pytest.approx(point, abs=1e-3) for point in shown]
+
+
+def test_a_lab_that_the_server_has_dropped_comes_back_by_itself(open_page):
+    page = open_lab(open_page)
+    trained_lab(page)
+    sample = page.locator(".da-lab-actions").get_by_role("button", name="Sample", exact=True)
+    is_sampling = lambda request: "lab_sample" in (request.post_data or "")  # noqa: E731
+    with page.expect_request(is_sampling) as asked:
+        sample.click()
+    body = asked.value.post_data_json
+    taken = {"target": {"preset": "rings"}, "pretrained": True, "instead": body["data"]["lab"]}
+    answer = page.evaluate(
+        """async ([url, body]) => {
+          const headers = { "Content-Type": "application/json" };
+          return (await fetch(url, { method: "POST", headers, body: JSON.stringify(body) })).json();
+        }""",
+        [asked.value.url, {**body, "fn_name": "lab_begin", "data": taken}],
+    )
+    assert answer["name"] == "rings"
+    with page.expect_request(lambda request: "lab_return" in (request.post_data or "")):
+        sample.click()
+    page.wait_for_function("!/…/.test(document.querySelector('.da-lab .da-status').textContent)")
+    sampled(page)
+    assert status(page).startswith("Moons · 200 steps trained")
+    assert page.locator(".da-lab .da-problem:visible").count() == 0

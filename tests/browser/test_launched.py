@@ -61,7 +61,7 @@ def test_a_pipeline_in_memory_is_first_in_the_field_and_runs(window, tmp_path):
     with launched(tmp_path, SCRIPT) as url:
         window.goto(url)
         window.wait_for_selector(".da-viewer", state="attached")
-        assert window.input_value("#field-model input") == "my fine-tune"
+        assert window.input_value("#field-model input") == "my fine-tune · in memory"
         assert window.input_value("#field-num_inference_steps input") == "50"
         fill(window, "num_inference_steps", 4)
         window.click("#field-run")

@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 from serving import served_app
 from visiting import STATUS, run
 
 from diffatlas.library import Library
 from diffatlas.params import Noise
+from tests.library.made_runs import made
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +75,102 @@ def test_deleting_can_be_undone(open_page):
     wait_for_runs(page, 0)
     page.click(".da-toast-act")
     wait_for_runs(page, 1)
+
+
+def test_what_was_deleted_long_ago_comes_back_from_the_trash(open_page):
+    page = open_page()
+    ids = [
+        run(page, prompt="an orange ring to be regretted", seed=seed, num_inference_steps=2)
+        for seed in (511, 512, 513)
+    ]
+    library(page, "to be regretted", 3)
+    page.click(".da-select-all")
+    page.click(".da-act-trash")
+    wait_for_runs(page, 0)
+    page.click(".da-toast-close")
+    page.reload()
+    page.wait_for_function("document.querySelector('.da-open-trash')?.textContent.startsWith('Trash (')")
+    page.click(".da-open-trash")
+    lines = [f".da-trash-line[data-id='{one}']" for one in ids]
+    for line in lines:
+        page.wait_for_selector(f"{line} img")
+    assert "seed 511" in page.inner_text(lines[0])
+    assert not page.is_visible(".da-library-cards")
+    page.click(f"{lines[0]} .da-trash-one")
+    page.wait_for_selector(lines[0], state="detached")
+    # It asks before anything goes for good, and Keep keeps it.
+    page.click(f"{lines[1]} .da-trash-gone")
+    page.wait_for_selector(".da-sure-dialog[open]")
+    assert "kB" in page.inner_text(".da-sure-dialog")
+    page.click(".da-sure-no")
+    assert page.is_visible(lines[1])
+    page.click(f"{lines[1]} .da-trash-gone")
+    page.click(".da-sure-yes")
+    page.wait_for_selector(lines[1], state="detached")
+    assert page.inner_text(".da-trash-empty").startswith("Empty the Trash (")
+    page.click(".da-trash-empty")
+    page.click(".da-sure-yes")
+    page.wait_for_selector(lines[2], state="detached")
+    page.wait_for_function("document.querySelector('.da-trash-holds').textContent === 'Empty'")
+    page.click(".da-trash-back")
+    page.fill(".da-search", "to be regretted")
+    wait_for_runs(page, 1)
+    assert page.get_attribute(".da-run", "data-id") == ids[0]
+    assert page.problems == []
+
+
+def test_a_note_that_is_typed_just_before_a_reload_is_kept(open_page):
+    page = open_page()
+    made = run(page, prompt="a pink square that was noted", seed=514, num_inference_steps=2)
+    library(page, "that was noted")
+    page.click(".da-run-open")
+    page.wait_for_selector(".da-details[open]:not([aria-busy])")
+    page.fill(".da-tag-input", "half typed")
+    page.fill(".da-note", "The corner comes at step 2 — 隅")
+    # At once: what saves while one types has not begun.
+    page.evaluate("location.reload()")
+    page.wait_for_selector(".da-run")
+    page.goto(re.sub(r"\?.*", "", page.url) + f"?page=library&run={made}")
+    page.wait_for_selector(".da-details[open]:not([aria-busy])")
+    assert page.input_value(".da-note") == "The corner comes at step 2 — 隅"
+    assert page.inner_text(".da-details .da-tag span") == "half typed"
+
+
+def test_the_pictures_of_a_run_are_leafed_through_and_saved(open_page, app_folder, tmp_path):
+    page = open_page()
+    made = run(page, prompt="a violet ring to leaf through", seed=515, num_inference_steps=3)
+    library(page, "to leaf through")
+    page.click(".da-run-open")
+    page.wait_for_selector(".da-details[open]:not([aria-busy])")
+    page.click(".da-details-roll")
+
+    def shown(words):
+        page.wait_for_function(
+            "words => document.querySelector('.da-roll-caption').textContent.startsWith(words)", arg=words
+        )
+        page.wait_for_function("document.querySelector('.da-roll-image').naturalWidth > 0")
+
+    shown("The finished image. 64 × 64.")
+    with page.expect_download() as download:
+        page.click(".da-roll-save")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == "diffatlas-a-violet-ring-to-leaf-through-image-1.png"
+    stored = Library(app_folder / "runs").open(made)
+    with Image.open(path) as picture:
+        assert np.array_equal(np.asarray(picture), stored.images()[0])
+    page.keyboard.press("ArrowLeft")
+    shown("Step 3:")
+    page.keyboard.press("Home")
+    shown("Step 1:")
+    assert page.is_disabled(".da-roll-earlier")
+    page.keyboard.press("ArrowRight")
+    shown("Step 2:")
+    # The details are still there underneath.
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".da-roll[open]", state="detached")
+    assert page.is_visible(".da-details[open]")
+    assert page.problems == []
 
 
 def test_a_copied_link_opens_the_run_and_fills_the_form(open_page):
@@ -182,6 +281,67 @@ def test_a_zip_of_several_runs_and_a_dataset(open_page, tmp_path):
     with zipfile.ZipFile(path) as archive:
         assert any(name.endswith(".parquet") for name in archive.namelist())
         assert any(name.endswith("README.md") for name in archive.namelist())
+
+
+def test_of_three_runs_a_page_shows_the_two_that_are_chosen(open_page, tmp_path):
+    page = open_page()
+    ids = [
+        run(page, prompt="a white circle for the page", seed=seed, num_inference_steps=2)
+        for seed in (621, 622, 623)
+    ]
+    library(page, "for the page", 3)
+    page.click(".da-select-all")
+    page.click(".da-act-export")
+    pair = page.locator(".da-actions-bar .da-export-pair")
+    assert pair.inner_text().startswith("HTML shows two of the 3 beside each other:")
+    first, second = (pair.locator("select").nth(at) for at in (0, 1))
+    assert first.input_value() != second.input_value()
+    first.select_option(ids[2])
+    # The same one again: the two stay two.
+    second.select_option(ids[2])
+    assert first.input_value() in ids[:2]
+    first.select_option(ids[0])
+    with page.expect_download() as download:
+        page.click(".da-actions-bar [data-kind=html]")
+    path = tmp_path / "two.html"
+    download.value.save_as(path)
+    title = re.search("<title>(.*?)</title>", path.read_text(encoding="utf-8")).group(1)
+    assert [seed for seed in ("621", "622", "623") if f"seed {seed}" in title] == ["621", "623"]
+    page.uncheck(".da-check >> nth=0")
+    assert not pair.is_visible()
+
+
+def test_two_unlike_runs_are_compared_in_words(open_page, app_folder):
+    kept = Library(app_folder / "runs")
+    unlike = [
+        made(
+            7,
+            run_id="strange-one",
+            prompt="a strange pair",
+            extra={"sigmas": {"low": None}},
+            scheduler="euler",
+        ),
+        made(
+            8, run_id="strange-two", prompt="a strange pair", seed=None, provenance={}, capture={}, images=()
+        ),
+    ]
+    for one in unlike:
+        kept.save(one)
+    page = open_page()
+    library(page, "strange pair", 2)
+    page.click(".da-select-all")
+    page.click(".da-act-compare")
+    page.wait_for_selector(".da-difference[open] .da-differing")
+    told = page.inner_text(".da-difference")
+    assert "sigmas: low" in told
+    assert "What B ran on is not recorded." in told or "What A ran on is not recorded." in told
+    page.click(".da-difference .da-dialog-close")
+    page.click(".da-run[data-id=strange-one] .da-run-open")
+    page.wait_for_selector(".da-details[open]:not([aria-busy])")
+    page.click(".da-made summary")
+    told += page.inner_text(".da-details")
+    assert "float32" in told
+    assert not re.search(r"None|null|undefined|NaN|\[object|[{}]", told)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import visiting
+from conftest import PATIENCE
 
 pytestmark = pytest.mark.browser
 
@@ -36,6 +37,8 @@ def begin(page, operation, **fields):
 
 
 def wait_for(page, operation, *statuses):
+    # The example is complete from the start.
+    page.wait_for_selector(f".da-page-{operation} .da-start", state="hidden")
     states = ", ".join(f"{study(operation)}[data-status={status}]" for status in statuses or ("complete",))
     page.wait_for_selector(states)
 
@@ -67,7 +70,7 @@ def swept(chromium, app_url):
     """A page on which a sweep of three values and two seeds has been made."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(f"{app_url}?page=sweep")
@@ -136,13 +139,20 @@ def test_a_study_is_taken_away_as_a_table(swept, tmp_path):
         rows = list(csv.DictReader(file))
     assert [float(row["value"]) for row in rows] == [1, 3, 9, 1, 3, 9]
     assert {row["status"] for row in rows} == {"complete"}
+    # One row: either files of the study, or of its runs, of which a page shows two.
+    row = f"{study('sweep')} .da-export-row"
+    assert [page.locator(row).nth(at).is_visible() for at in (0, 1)] == [True, False]
+    page.select_option(f"{study('sweep')} .da-export-what", "runs")
+    assert [page.locator(row).nth(at).is_visible() for at in (0, 1)] == [False, True]
+    assert page.is_visible(f"{study('sweep')} .da-export-pair")
+    page.select_option(f"{study('sweep')} .da-export-what", "whole")
 
 
 def test_cells_become_layers_of_the_trajectory_page(swept):
     page = swept
     page.click(f"{study('sweep')} button:has-text('Open as layers')")
     page.wait_for_selector("body[data-page=trajectory]")
-    page.wait_for_function("document.querySelectorAll('.da-layer').length === 6")
+    page.wait_for_function("document.querySelectorAll('.da-page-trajectory .da-layer').length === 6")
     page.click(".da-nav button[data-page=sweep]")
 
 
@@ -228,7 +238,9 @@ def test_a_wrong_value_is_told_at_its_field(open_page, operation, field, value, 
     begin(page, operation, **{field: value})
     note = page.wait_for_selector(f"#error-{operation}-{field}")
     assert words in note.inner_text()
-    assert not page.is_visible(f"{study(operation)} .da-contact-cell[data-cell] img")
+    # What was in view stays there: the example.
+    page.wait_for_selector(f".da-page-{operation} .da-start:not([hidden])")
+    assert "recorded" in page.inner_text(f".da-page-{operation} .da-start").lower()
 
 
 def test_a_lane_that_cannot_run_fails_alone_and_says_why(open_page):

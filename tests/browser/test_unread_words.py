@@ -1,8 +1,9 @@
-"""What the pages say of words that the embedded model does not read, and where its own words are."""
+"""What the pages say of words that the model does not read, where its own are, and which words bring company."""
 
 from __future__ import annotations
 
 import pytest
+from conftest import PATIENCE
 from visiting import STATUS, fill, run
 
 from diffatlas.library import Library
@@ -18,7 +19,7 @@ LONG += "and a ring and a heart <b>and</b> a diamond"
 def page(chromium, app_url):
     context = chromium.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
-    page.set_default_timeout(60_000)
+    page.set_default_timeout(PATIENCE)
     page.problems = []
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(app_url)
@@ -104,9 +105,13 @@ def test_the_attention_page_says_it_too(page):
 
 def test_a_sweep_says_it_above_its_frames(page):
     page.click(".da-nav [data-page=sweep]")
+    # What was typed on the page before comes along first.
+    page.wait_for_function("window.diffatlasForms.sweep.prompt === window.diffatlasForms.attention.prompt")
     for field, value in (("prompt", "a photo of a bird"), ("num_inference_steps", "3"), ("values", "1, 3")):
         page.fill(f"#sweep-{field} :is(input, textarea)", value)
     page.click("#sweep-run")
+    # Not the example, which is complete from the start.
+    page.wait_for_selector(".da-study[data-operation=sweep] .da-headline:has-text('a photo of a bird')")
     page.wait_for_selector(".da-study[data-operation=sweep][data-status=complete]")
     notes = page.locator(".da-study[data-operation=sweep] .da-run-notes")
     assert notes.locator("> p").all_inner_texts() == ["The model was never taught: bird."]
@@ -114,3 +119,39 @@ def test_a_sweep_says_it_above_its_frames(page):
     notes.get_by_role("button", name="diamond", exact=True).click()
     assert page.input_value("#sweep-prompt textarea") == "a photo of a bird diamond"
     assert page.problems == []
+
+
+def test_the_words_of_the_chosen_model_are_at_the_prompt_of_every_form(chromium, app_url):
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{app_url}?page=sweep")
+    fold = page.locator(".da-page-sweep .da-form-words .da-taught")
+    fold.locator("summary").click()
+    fold.get_by_role("button", name="purple").click()
+    assert page.input_value("#sweep-prompt textarea").endswith(" purple")
+    for other in ("trajectory", "neighbourhood", "attention"):
+        page.locator(f".da-page-{other} .da-form-words .da-taught").wait_for(state="attached")
+    page.fill("#sweep-model input", "stable-diffusion-v1-5/stable-diffusion-v1-5")
+    page.press("#sweep-model input", "Enter")
+    fold.wait_for(state="detached")
+    context.close()
+
+
+def test_a_paperclip_and_a_terminal_come_by_name_and_go(page):
+    page.click(".da-nav [data-page=trajectory]")
+    page.fill("#field-prompt textarea", "")
+    page.type("#field-prompt textarea", "clippy")
+    assert not page.locator(".da-companion").count()
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.type("Clippy")
+    page.wait_for_selector(".da-clippy >> text=You prompted for me")
+    page.keyboard.type("hackerman")
+    page.wait_for_selector('.da-hackerman >> text=payload: "clippy"')
+    assert page.locator(".da-companion").count() == 1
+    page.keyboard.press("Escape")
+    assert not page.locator(".da-companion").count()
+    page.keyboard.type("clippy")
+    page.get_by_role("button", name="Dismiss").click()
+    assert not page.locator(".da-companion").count()
+    assert not page.problems

@@ -23,6 +23,8 @@ def test_arrays_are_those_of_the_run(layers):
         for name in ("x0_pred", "noise_pred"):
             assert np.array_equal(data[f"{folder}/{name}"], np.stack([getattr(s, name) for s in run.steps]))
         assert data[f"{folder}/timesteps"].tolist() == [s.timestep for s in run.steps]
+        # Nothing changed the noise between two steps, so each began where the one before had ended.
+        assert data[f"{folder}/sigmas_before"].tolist() == data[f"{folder}/sigmas"].tolist()[:-1]
         assert data[f"{folder}/sigmas"].tolist() == [run.initial_sigma, *(s.sigma for s in run.steps)]
     assert np.array_equal(data["first-layer/cond_pred"][3], layers[0].run.steps[3].cond_pred)
     assert "second-layer/cond_pred" not in data

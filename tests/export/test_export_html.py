@@ -160,7 +160,7 @@ def test_every_module_that_is_imported_is_there():
         for wanted in re.findall(r'from "\./([^"]+)"', source):
             assert f"da/{wanted}" in imports
     # Of the app, what draws; never what talks to a server of Gradio.
-    assert not {"pages.js", "exports.js", "visitor.js", "jobs.js"} & set(sources)
+    assert not {"pages.js", "exports.js", "carry.js", "jobs.js"} & set(sources)
 
 
 #: Stable Diffusion's layout at 512 pixels: sixteen layers of cross-attention.

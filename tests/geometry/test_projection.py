@@ -88,3 +88,16 @@ def test_live_frame_refuses_a_state_of_another_size():
     frame.update(np.zeros(4))
     with pytest.raises(ValueError, match="4"):
         frame.update(np.zeros(5))
+
+
+@pytest.mark.parametrize("every", [1, 7, 200])
+def test_live_frame_of_more_states_than_numbers_in_one_agrees_with_scikit_learn(every):
+    points = walk(90, 40)
+    frame = LiveFrame()
+    for i, point in enumerate(points):
+        frame.add(point)
+        if i % every == every - 1:
+            assert frame.view().shape == (i + 1, 3)
+    ours, theirs = frame.finish(), PCA(n_components=3).fit(points)
+    np.testing.assert_allclose(ours.explained_variance_ratio, theirs.explained_variance_ratio_, rtol=1e-9)
+    np.testing.assert_allclose(np.abs(ours.coords), np.abs(theirs.transform(points)), atol=1e-9)

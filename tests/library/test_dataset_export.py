@@ -171,6 +171,11 @@ def test_a_prompt_is_no_markup_in_the_card(exported):
     assert row.replace(r"\|", "").count("|") == 9
 
 
+def test_bare_addresses_are_no_links_in_the_card():
+    shown = dataset_card.as_text("http://evil.example www.evil.example WWW.evil.example me@evil.example")
+    assert shown == r"http\://evil.example www\.evil.example WWW\.evil.example me\@evil.example"
+
+
 def test_a_title_is_one_line_of_yaml(library, tmp_path):
     title = "a: b\n---\nlicense: evil # \u202e<script>"
     export_dataset(library, tmp_path / "d", [EARLY], title=title)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from made_runs import made
 
@@ -67,9 +69,52 @@ def test_the_trash_never_overwrites_the_library(library: Library) -> None:
     assert library.load(victim).params.prompt == "again"
 
 
+def test_the_trash_tells_what_it_holds_and_gives_back_one_or_deletes_it_for_good(library: Library) -> None:
+    from test_studies import small
+
+    study, (first, second, *_) = small(), ids(library)
+    library.studies.save(study)
+    library.studies.save_image(study.id, "a-0-0", np.zeros((4, 4, 3), np.uint8))
+    size = sum(path.stat().st_size for path in library.path(first).rglob("*") if path.is_file())
+    before = time.time()
+    library.trash(first)
+    library.trash(second)
+    library.studies.trash(study.id)
+    held = {(one.kind, one.id): one for one in library.in_trash()}
+    assert set(held) == {("run", first), ("run", second), ("study", study.id)}
+    assert library.trash_count == 3
+    assert held["run", first].bytes == size
+    assert held["study", study.id].bytes > 100
+    for one in held.values():
+        assert before - 1 < datetime.fromisoformat(one.deleted).timestamp() < time.time() + 1
+    assert library.open_trashed(first).params.prompt == "run 0"
+    assert library.studies.list() == []
+    library.delete_trashed(first)
+    for gone in (library.delete_trashed, library.restore, library.open_trashed):
+        with pytest.raises(RunNotFound):
+            gone(first)
+    library.studies.restore(study.id)
+    assert library.studies.open(study.id) == study
+    with pytest.raises(RunNotFound, match="no study"):
+        library.studies.restore(study.id)
+    library.studies.trash(study.id)
+    assert sorted(library.empty_trash()) == sorted([second, study.id])
+    assert (library.in_trash(), library.trash_count) == ([], 0)
+    # A run of the library is not in the trash, so nothing there deletes it.
+    third = ids(library)[0]
+    with pytest.raises(RunNotFound):
+        library.delete_trashed(third)
+    assert third in ids(library)
+
+
+def test_without_a_cap_the_trash_keeps_all_until_it_is_emptied(library: Library, tmp_path: Path) -> None:
+    assert library.trash_seconds is None
+    assert Library(tmp_path / "runs", cap=10**9).trash_seconds == 7 * 86_400
+
+
 @pytest.mark.parametrize("bad", ["absent", "..", "../runs", ".trash", "a/b", "", None])
 def test_only_runs_are_moved(library: Library, bad: str | None) -> None:
-    for act in (library.trash, library.restore):
+    for act in (library.trash, library.restore, library.delete_trashed, library.open_trashed):
         with pytest.raises(RunNotFound):
             act(bad)
     assert len(ids(library)) == 6

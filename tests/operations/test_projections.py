@@ -84,14 +84,60 @@ def test_umap_is_computed_in_the_background_and_is_that_of_its_seed(library):
     ids = [store(library, f"run-{k}", path) for k, path in enumerate(paths)]
     projections = Projections()
     try:
-        began = projections.umap(library, ids)
-        assert began is None, "the first call must not wait"
+        projections.prepare()
+        assert projections.umap(library, ids) is None, "nobody waits for the compiler"
+        assert projections.preparing
         deadline = time.monotonic() + 300
         while (found := projections.umap(library, ids)) is None and time.monotonic() < deadline:
             time.sleep(0.2)
+        assert not projections.preparing
     finally:
         projections.close()
     states = [path[:, 0] for path in paths]
     direct = umap(distances([[gram(a, b) for b in states] for a in states]))
     np.testing.assert_array_equal(np.concatenate(found), direct)
     assert [len(part) for part in found] == [12, 12]
+
+
+def test_embeddings_go_round_those_who_ask_and_one_that_nobody_asks_for_is_dropped(monkeypatch):
+    from concurrent.futures import Future
+
+    from diffatlas.operations import projections as room
+
+    begun, jobs = [], []
+
+    def submit(matrix, dimensions):
+        begun.append(int(matrix[0, 1]))
+        jobs.append(Future())
+        return jobs[-1]
+
+    projections = room.Projections()
+    monkeypatch.setattr(projections._process, "submit", submit)
+    monkeypatch.setattr(projections, "prepare", lambda: None)
+    ask = lambda number, who: projections.map_of(np.full((6, 6), float(number)), who)  # noqa: E731
+    for number, who in ((1, "a"), (2, "a"), (3, "a"), (4, "b"), (5, "c")):
+        assert ask(number, who) is None
+    assert begun == [1]  # and of a's, the third has taken the place of the second
+    jobs[-1].set_result(np.zeros((6, 2)))
+    assert ask(4, "b") is None
+    jobs[-1].set_result(np.ones((6, 2)))
+    assert ask(4, "b").sum() == 12
+    ask(3, "a")
+    monkeypatch.setattr(room, "ABANDONED", 0.0)
+    jobs[-1].set_result(np.ones((6, 2)))
+    ask(6, "d")
+    assert begun == [1, 4, 5]
+    monkeypatch.setattr(room, "ABANDONED", 10.0)
+    ask(7, "e")
+    assert begun == [1, 4, 5, 7]
+
+
+def test_what_was_let_go_of_is_read_again(library):
+    projections = Projections()
+    ids = [store(library, f"run-{k}", random_path(k)) for k in range(2)]
+    before = projections.pca(library, ids)
+    projections.empty()
+    assert not projections._states
+    assert not projections._products
+    for a, b in zip(before.coords, projections.pca(library, ids).coords, strict=True):
+        np.testing.assert_array_equal(a, b)

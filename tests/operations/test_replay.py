@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -193,6 +194,15 @@ def test_another_dtype_is_compared_and_named(library, run):
     assert end.relative > CLOSE
 
 
+@pytest.fixture
+def slowly(shapes_backend):
+    """Steps that take a while, so that what is done between two of them is in time on a busy machine too."""
+    hook = shapes_backend.pipeline("shapes").unet.register_forward_pre_hook(lambda *_: time.sleep(0.5))
+    yield
+    hook.remove()
+
+
+@pytest.mark.usefixtures("slowly")
 def test_stop(library, run, shapes_backend, count):
     stop, events = threading.Event(), []
     for event in replay(library, run.id, shapes_backend, stop):
@@ -217,6 +227,7 @@ def test_stop_before_the_start(report):
     assert end.sentence == "The replay was stopped after 0 steps."
 
 
+@pytest.mark.usefixtures("slowly")
 def test_closing_ends_the_run(library, run, shapes_backend, count):
     events = replay(library, run.id, shapes_backend)
     assert isinstance(next(events), Started)

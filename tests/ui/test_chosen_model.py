@@ -52,6 +52,19 @@ def test_a_listed_model_is_as_the_list_says():
     assert chosen.info.width == 64
 
 
+def test_a_listed_model_that_is_not_here_says_what_its_first_run_downloads(hub):
+    for name, size in (
+        ("stabilityai/sd-turbo", "about 2.6 GB"),
+        ("SimianLuo/LCM_Dreamshaper_v7", "about 4.3 GB"),
+        ("Tongyi-MAI/Z-Image-Turbo", "of a size that is not known"),
+    ):
+        chosen = choose(name)
+        assert chosen.line.endswith(f"Not on this machine: the first run downloads it, {size}.")
+        assert chosen.action == ""
+    # Choosing fetches nothing, and asks the Hub nothing.
+    assert not hub.calls
+
+
 def test_a_folder_is_looked_up_kept_and_removed(folder):
     chosen = choose(f"  {folder} ")
     assert (chosen.action, chosen.entry.size, chosen.info.width) == ("Keep", 64, 64)

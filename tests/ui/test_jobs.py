@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
 from diffatlas.errors import InvalidParams
+from diffatlas.ui import jobs as jobs_room
 from diffatlas.ui.jobs import AT_ONCE, Jobs
 
 
@@ -70,3 +72,22 @@ def test_a_visitor_cannot_take_all_threads():
         jobs.start("me", lambda job, progress: 1)
     assert wait(jobs, jobs.start("you", lambda job, progress: 1), "you")["result"] == 1
     go.set()
+
+
+def test_a_job_ends_soon_after_its_page_is_gone(monkeypatch):
+    monkeypatch.setattr(jobs_room, "ABANDONED", 0.3)
+    jobs, ended = Jobs(), []
+
+    def work(job, progress):
+        began = time.monotonic()
+        while not job.stop.is_set() and time.monotonic() - began < 20:
+            time.sleep(0.01)
+        ended.append(time.monotonic() - began)
+
+    name = jobs.start("me", work)
+    for _ in range(10):
+        jobs.find("me", name)
+        time.sleep(0.1)
+    assert not ended
+    time.sleep(0.6)
+    assert len(ended) == 1

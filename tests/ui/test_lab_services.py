@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
 
-from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.backends import bounds
+from diffatlas.errors import CapabilityError, InvalidParams, OverBound, Overrun
 from diffatlas.lab2d import states
+from diffatlas.lab2d.cost import sampling_cost
 from diffatlas.lab2d.mixtures import nearest_modes
+from diffatlas.lab2d.samplers import Plan
 from diffatlas.lab2d.targets import PRESETS, preset
 from diffatlas.ui import lab_sessions, private_files
 from diffatlas.ui.lab_asked import bind, field_of
 from diffatlas.ui.lab_services import FAR, LabServices
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.turns import Turns
 
 ME, OTHER = "me", "other"
 SMALL = {"width": 32, "depth": 2, "batch": 64, "steps": 400}
@@ -94,12 +99,16 @@ def test_a_training_that_nobody_watches_ends(services, monkeypatch):
     monkeypatch.setattr(lab_sessions, "ABANDONED", 0.2)
     lab = services.begin(ME, {"target": {"preset": "moons"}, "recipe": {**SMALL, "steps": 100_000}})["lab"]
     services.train(ME, {"lab": lab})
-    time.sleep(1.0)
-    assert services.watch(ME, {"lab": lab})["status"] == "stopped"
+    kept = services._labs._labs.get(ME, lab)  # to watch it would be to wait for it
+    end = time.monotonic() + 20
+    while kept.status != "stopped":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert kept.trainer.step < 100_000
 
 
-def test_more_trainings_than_processors_wait_their_turn(services, monkeypatch):
-    monkeypatch.setattr(lab_sessions, "PLACES", 1)
+def test_more_trainings_than_processors_wait_their_turn(services):
+    services._labs.turns.places = 1
     first, second = (
         services.begin(ME, {"target": {"preset": "moons"}, "recipe": {**SMALL, "steps": 100_000}})["lab"]
         for _ in "ab"
@@ -303,3 +312,80 @@ def test_turns_are_given_back(services):
     lab.train(50, turns)
     lab._thread.join(20)
     assert turns.ahead(turns.join()) == 0
+
+
+def test_a_sampling_above_the_bound_is_refused_unless_asked_for_all_the_same(services, moons, monkeypatch):
+    asked = {"lab": moons, "field": "empirical", "points": 2000, "n": 2000, "steps": 400}
+    monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", "0.05")
+    with pytest.raises(OverBound, match="choose fewer points"):
+        services.sample(ME, asked)
+    small = {"lab": moons, "field": "exact", "n": 20, "steps": 4}
+    assert services.sample(ME, {**asked, **small, "steps": 60, "anyway": True})["n"] == 20
+    with pytest.raises(OverBound, match="choose fewer steps"):
+        services.train(ME, {"lab": moons, "steps": 100_000})
+    monkeypatch.setenv("DIFFATLAS_MODE", "shared")
+    with pytest.raises(OverBound):
+        services.sample(ME, {**asked, "anyway": True})
+
+
+def test_a_sampling_is_refused_for_its_memory(services, moons, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_MOST_MEMORY", "1e6")
+    with pytest.raises(OverBound, match="MB"):
+        services.sample(ME, {"lab": moons, "field": "empirical", "points": 500, "n": 1000, "steps": 4})
+
+
+def test_a_sampling_ends_when_it_is_stopped_replaced_or_left(services, moons, monkeypatch):
+    asked = {"lab": moons, "field": "exact", "n": 1000, "steps": 1000, "sampler": "midpoint", "anyway": True}
+    ways = (
+        lambda: services.stop(ME, {"lab": moons}),
+        lambda: services.sample(ME, {"lab": moons, "field": "exact", "n": 20, "steps": 2}),
+        lambda: monkeypatch.setattr(lab_sessions, "ABANDONED", -1.0),
+    )
+    for end in ways:
+        said: list[str] = []
+
+        def run(said: list[str] = said) -> None:
+            with pytest.raises(InvalidParams) as raised:
+                services.sample(ME, asked)
+            said.append(raised.value.message)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        time.sleep(0.5)
+        end()
+        thread.join(5)
+        assert not thread.is_alive()
+        assert said == ["This sampling was stopped."]
+
+
+def test_a_sampling_that_outruns_its_estimate_is_ended_on_a_shared_server(services, moons, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_MODE", "shared")
+    monkeypatch.setattr(bounds, "FAR", 0.0)
+    monkeypatch.setattr(bounds, "LATE", -100.0)
+    with pytest.raises(Overrun, match="far longer than was expected"):
+        services.sample(ME, {"lab": moons, "field": "exact", "n": 1000, "steps": 100})
+
+
+def test_what_a_sampling_is_expected_to_take_is_what_it_takes(services, moons):
+    lab = services._labs.find(ME, moons)
+    what = field_of({"field": "empirical", "points": 1000, "classes": "none"}, lab)
+    plan = Plan("euler", 20)
+    noise = np.random.default_rng(0).standard_normal((3000, 2))
+    found = sampling_cost(bind(lab, what)(np.zeros(100, int)), plan, noise[:100], 3000, 1000)
+    tracemalloc.start()
+    bind(lab, what)(np.zeros(3000, int))(noise, 1.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.5 < found.memory / peak < 2
+
+
+@pytest.mark.parametrize("name", ["budget", "model_density"])
+def test_a_study_of_the_lab_ends_inside_what_it_computes(services, moons, name):
+    started = getattr(services._studies, name)(
+        ME, {"lab": moons, "n": 2000, "steps": 1000, "sampler": "heun"}
+    )
+    services._studies.stop_job(ME, started)
+    began = time.monotonic()
+    state = finished(services, started)
+    assert time.monotonic() - began < 5
+    assert state["error"]["message"] == "This was stopped."

@@ -69,7 +69,8 @@ def test_a_pipeline_comes_first_among_the_models_and_runs(sd_pipe, tmp_path):
     assert [entry.id for entry in others] == LISTED
     fields = [c for c in served.app.blocks.values() if getattr(c, "label", None) == "Model"]
     assert len(fields) == 4
-    assert all(c.choices[0] == ("my fine-tune", "my fine-tune") == (c.value,) * 2 for c in fields)
+    first_choice = ("my fine-tune · in memory", "my fine-tune")
+    assert all(c.choices[0] == first_choice and c.value == "my fine-tune" for c in fields)
     assert "Diffusion Atlas" in answers(served.url)
     assert served.library.folder == tmp_path / "elsewhere"
     assert repr(served) == f"Diffusion Atlas at {served.url}"

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import time
+from dataclasses import replace
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
@@ -17,7 +22,8 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.services import Services
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.trash_services import TrashServices
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
 SECRET, STRANGER = "1" * 32, "2" * 32
@@ -130,28 +136,102 @@ def test_marks_are_kept_and_found(room):
 
 def test_deleting_can_be_undone(room):
     run = room.ids[2]
-    assert room.ask("trash", ids=[run]) == {"done": [run]}
+    assert room.ask("trash", ids=[run]) == {"done": [run], "refused": []}
     assert room.ask("find")["total"] == 2
     assert "error" in room.ask("details", id=run)
     room.ask("restore", ids=[run])
     assert room.ask("find")["total"] == 3
 
 
+def test_the_trash_shows_what_was_deleted_and_when_it_goes(tmp_path):
+    room = make(tmp_path, shared=False)
+    run, other, _ = room.ids
+    room.library.mark(run, name="The first")
+    empty = room.ask("trashed")
+    assert (empty["items"], empty["total"], empty["bytes"], empty["keeps_days"]) == ([], 0, 0, 7)
+    room.ask("trash", ids=[run, other])
+    assert room.ask("find")["trashed"] == 2
+    told = room.ask("trashed")
+    by_id = {item["id"]: item for item in told["items"]}
+    assert {item["name"] for item in told["items"]} == {"The first", PROMPTS[1]}
+    assert by_id[run]["told"] == ["seed 0", "3 steps", "Shapes"]
+    assert by_id[run]["thumb"].startswith("data:image/")
+    moments = [datetime.fromisoformat(by_id[run][name]) for name in ("deleted", "goes")]
+    assert moments[1] - moments[0] == timedelta(days=7)
+    assert told["bytes"] == sum(item["bytes"] for item in told["items"]) > 1000
+    # Its place is taken, and the other one comes all the same.
+    room.library.save(replace(room.library.load(room.ids[2]), id=run, cached_from=None))
+    answer = room.ask("restore", ids=[run, other])
+    assert answer["done"] == [other]
+    assert "again" in answer["refused"][0]
+    assert "error" in room.ask("empty_trash", count=2)
+    assert room.ask("trashed")["total"] == 1
+    assert room.ask("empty_trash", count=1) == {"done": [run]}
+    room.ask("trash", ids=[other])
+    assert room.ask("forget", ids=[other])["done"] == [other]
+    assert "error" in room.ask("restore", ids=[other])
+    assert room.ask("trashed")["items"] == []
+
+
+def test_runs_in_the_trash_are_told_apart_by_what_was_asked(tmp_path):
+    from tests.library.made_runs import made
+
+    library = Libraries(tmp_path, False).of("")
+    for number, extra in ((1, {"eta": 0.1}), (2, {"eta": 0.9})):
+        library.save(made(number, prompt="alike", seed=5, extra=extra))
+        library.trash(made(number).id)
+    services = TrashServices(Libraries(tmp_path, False), {})
+    names = {item["name"] for item in services.trashed("", {})["items"]}
+    assert names == {"alike, eta 0.1", "alike, eta 0.9"}
+
+
+def test_what_is_over_its_time_is_gone_before_it_is_shown(tmp_path):
+    room = make(tmp_path, shared=False)
+    old, new, _ = room.ids
+    room.ask("trash", ids=[old, new])
+    before = time.time() - 8 * 86_400
+    os.utime(room.library.folder / ".trash" / old, (before, before))
+    assert [item["id"] for item in room.ask("trashed")["items"]] == [new]
+    assert not (room.library.folder / ".trash" / old).exists()
+
+
 def test_details_are_those_of_the_run(room):
     told = room.ask("details", id=room.ids[1])
     assert told["params"]["prompt"] == PROMPTS[1]
     assert [frame["index"] for frame in told["frames"]] == [0, 1, 2]
-    assert told["provenance"]["device"]
+    made = dict(told["made"])
+    assert made["device"] == "cpu"
+    assert made["scheduler: beta start"] == "0.00085"
+    assert not any("_" in name or name.startswith("scheduler: diffusers") for name in made)
     assert told["link"] == f"?page=trajectory&run={room.ids[1]}"
+
+
+def test_every_picture_of_a_run_is_there_at_its_full_size(room):
+    run = room.ids[1]
+    stored = room.library.open(run)
+    told = room.ask("details", id=run)
+    assert (len(told["frames"]), told["images"]) == (3, 1)
+    for asked, pixels in (({"image": 0}, stored.images()[0]), ({"step": 1}, stored.preview(1)[0])):
+        answer = room.ask("picture", id=run, **asked)
+        with Image.open(answer["url"].removeprefix("gradio_api/file=")) as picture:
+            assert np.array_equal(np.asarray(picture), pixels)
+            assert picture.size == (answer["width"], answer["height"])
+        assert answer["name"].startswith("diffatlas-a-blue-star-")
+    for nonsense in ({"step": 3}, {"image": 1}, {"step": -1}, {"image": "first"}):
+        assert "error" in room.ask("picture", id=run, **nonsense)
 
 
 def test_two_runs_differ_in_what_was_asked(room):
     told = room.ask("difference", a=room.ids[0], b=room.ids[1])
-    assert {entry["name"] for entry in told["params"]} == {"prompt", "seed"}
+    assert [(row["name"], row["a"], row["b"]) for row in told["settings"]] == [
+        ("prompt", PROMPTS[0], PROMPTS[1]),
+        ("seed", "0", "1"),
+    ]
+    assert told["machine"] == {"rows": [], "sentences": []}
     assert not told["path"]["identical"]
     assert len(told["path"]["distances"]) == 4
     same = room.ask("difference", a=room.ids[0], b=room.ids[0])
-    assert same["params"] == []
+    assert same["settings"] == []
     assert same["path"]["identical"]
 
 
@@ -217,8 +297,15 @@ def test_a_shared_server_shows_each_visitor_their_own_runs(shared_room):
     for name in ("details", "mark", "replay"):
         assert "error" in room.ask(name, STRANGER, id=run)
     assert room.ask("thumbs", STRANGER, ids=[run]) == {"thumbs": {}}
-    for name in ("trash", "restore", "open"):
+    assert "error" in room.ask("picture", STRANGER, id=run, image=0)
+    for name in ("trash", "restore", "open", "forget"):
         assert "error" in room.ask(name, STRANGER, ids=[run])
+    room.ask("trash", ids=[run])
+    assert room.ask("trashed", STRANGER)["items"] == []
+    assert room.ask("empty_trash", STRANGER, count=0) == {"done": []}
+    for name in ("restore", "forget"):
+        assert "error" in room.ask(name, STRANGER, ids=[run])
+    assert room.ask("restore", ids=[run])["done"] == [run]
     assert "error" in room.ask("export", STRANGER, kind="csv", ids=[run])
     assert "error" in room.ask("difference", STRANGER, a=run, b=run)
     assert "error" in room.ask("find", None)
@@ -236,6 +323,7 @@ def test_a_shared_server_reads_no_folder_of_its_own_for_a_visitor(shared_room, s
         ("find", {"limit": -1}), ("find", {"limit": "many"}), ("find", {"sort": "'; drop table runs"}),
         ("find", {"attention": "some"}), ("find", {"attention": []}),
         ("details", {"id": "../.."}), ("details", {"id": None}), ("trash", {"ids": []}), ("trash", {"ids": "all"}),
+        ("restore", {"ids": "all"}), ("forget", {}), ("forget", {"studies": [1]}), ("empty_trash", {}),
         ("export", {"kind": "exe", "ids": ["x"]}), ("job", {"job": "x"}), ("dataset", {"ids": ["x"], "per": "pixel"}),
     ],
 )  # fmt: skip
@@ -282,3 +370,11 @@ def test_a_run_that_the_form_cannot_ask_for_is_not_explored(room):
     run = keep(room, loras=(Lora("style.safetensors", 0.8),))
     assert "LoRA" in room.ask("explore", ids=[run])["error"]["message"]
     room.ask("trash", ids=[run])
+
+
+def test_the_recorded_run_is_brought_in_once(tmp_path):
+    room = make(tmp_path, shared=True)
+    found = room.ask("example", STRANGER)["id"]
+    assert room.ask("example", STRANGER)["id"] == found
+    assert [run["id"] for run in room.ask("find", STRANGER)["runs"]] == [found]
+    assert found not in [run["id"] for run in room.ask("find")["runs"]]

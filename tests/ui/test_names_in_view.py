@@ -18,7 +18,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.services import Services
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
 REQUEST = SimpleNamespace(cookies={COOKIE: "5" * 32})
@@ -157,3 +157,4 @@ def test_one_strange_run_takes_no_list_down(tmp_path, change):
         assert ids[1] in {row["id"] for row in rows}, answer
         titles = [row.get("label") or row["title"] for row in rows]
         assert len(set(titles)) == len(titles)
+    assert answers[2]["thumbs"]({"ids": ids}, REQUEST)["thumbs"][ids[1]]

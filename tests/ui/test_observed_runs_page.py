@@ -28,7 +28,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.services import Services
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
 REQUEST = SimpleNamespace(cookies={COOKIE: "1" * 32})
@@ -188,7 +188,7 @@ def _without_inputs(run):
 def test_what_is_not_the_usual_is_told_in_words():
     memory = {"source": "memory", "pipeline": "MyPipeline"}
     params = GenerationParams(prompt="a", extra={"eta": 0.5, "clip_skip": None, "prompt_2": "b", "on": True})
-    assert as_rows(also_told(params)) == {"arguments": "eta 0.5, clip_skip null, prompt_2 b, on true"}
+    assert as_rows(also_told(params)) == {"arguments": "eta 0.5, clip_skip none, prompt_2 b, on yes"}
     assert dict(told.made_with(params.replace(extra=None), {})) == {}
     rows = dict(
         told.made_with(

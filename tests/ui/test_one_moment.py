@@ -95,7 +95,7 @@ def test_the_page_prints_it_in_film_table_and_inspector(case: Case) -> None:
 
 def test_no_script_of_the_page_prints_the_level_after_beside_t() -> None:
     root = Path(diffatlas.__file__).parent
-    scripts = [root / "ui/static" / name for name in ("film.js", "attention_player.js")]
+    scripts = [root / "ui/static" / name for name in ("film_cell.js", "attention_player.js")]
     for script in (*scripts, root / "export/viewer/scroller.js"):
         printed = re.findall(r"step\.(sigma\w*)", script.read_text())
         assert set(printed) == {"sigma_before"}, script.name

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import gradio as gr
 import numpy as np
 import pytest
 import torch
+from fastapi import HTTPException
+from gradio.components.image_editor import EditorData
+from gradio.data_classes import FileData
 from PIL import Image
 from pipelines import build_pixart, build_sd
 
@@ -14,7 +18,8 @@ import diffatlas
 from diffatlas import GenerationParams, ImageInput, open_backend
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
 from diffatlas.ui.components import picture_field
-from diffatlas.ui.components.picture_field import follow, with_picture, words
+from diffatlas.ui.components.picture_field import PictureEditor, follow, with_picture, words
+from diffatlas.ui.private_files import private_url
 
 ASKED = GenerationParams(
     prompt="a red circle", seed=3, num_inference_steps=4, guidance_scale=3.0, width=64, height=64
@@ -208,3 +213,49 @@ def test_a_model_that_needs_two_pictures_is_told_of():
         pipeline=StableDiffusionControlNetImg2ImgPipeline, index={"controlnet": ["a", "b"]}
     )
     assert tasks.picture_of(parts) is None
+
+
+@pytest.fixture
+def editor(monkeypatch, tmp_path):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "cache"))
+    with gr.Blocks():
+        return PictureEditor(type="pil")
+
+
+def test_the_editor_takes_pictures_that_were_uploaded_and_nothing_else(editor, tmp_path):
+    picture, text = tmp_path / "<b>picture.png", tmp_path / "text.png"
+    Image.new("RGB", (4, 4), "red").save(picture)
+    text.write_text("<script>alert(1)</script>")
+    private = private_url("1" * 32, picture.read_bytes(), "image.png").removeprefix("gradio_api/file=")
+
+    def given(path):
+        return EditorData(background=FileData(path=str(path)), layers=[], composite=None)
+
+    assert editor.get_block_name() == "imageeditor"  # what the browser draws it as
+    assert editor.preprocess(given(picture))["background"].size == (4, 4)
+    assert editor.preprocess(None) is None
+    for wrong in (text, tmp_path / "nowhere.png", tmp_path, private):
+        with pytest.raises(gr.Error) as told:
+            editor.preprocess(given(wrong))
+        assert str(tmp_path) not in told.value.message
+        assert "picture" in told.value.message or "upload" in told.value.message
+
+
+def test_a_part_of_a_picture_is_one_or_is_refused(editor):
+    def part(file=b"png", **changes):
+        asked = {"type": "layer", "index": "0", "id": "x"} | changes
+        return SimpleNamespace(data=asked, files=[("file", file)])
+
+    editor.accept_blobs(part())
+    editor.accept_blobs(part(type="background", index=None))
+    for wrong in (
+        *(None, 5, "x", [], {}),
+        *(part(index=index) for index in ("1000000000", -1, "x", [], {})),
+        *(part(type=kind) for kind in (None, "x", [])),
+        *(part(id=name) for name in (None, [], 5)),
+        part(file=None),
+        SimpleNamespace(data={}, files=[]),
+    ):
+        with pytest.raises(HTTPException) as told:
+            editor.accept_blobs(wrong)
+        assert told.value.status_code == 422

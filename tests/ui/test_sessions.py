@@ -1,10 +1,8 @@
-"""Who may run, who waits, who stops whom."""
+"""Who may run, and who stops whom."""
 
 from __future__ import annotations
 
-import threading
-
-from diffatlas.ui.sessions import Sessions, Turns
+from diffatlas.ui.sessions import REMEMBERED, Sessions
 
 
 def test_a_visitor_stops_only_their_own_run():
@@ -47,23 +45,10 @@ def test_a_closed_tab_is_stopped_and_forgotten():
     assert sessions.next_seed("me") is None
 
 
-def test_turns_are_first_come_first_served():
-    turns = Turns()
-    a, b, c = turns.join(), turns.join(), turns.join()
-    assert [turns.ahead(t) for t in (a, b, c)] == [0, 1, 2]
-    turns.leave(b)  # one who waited gave up
-    turns.leave(b)
-    assert [turns.ahead(t) for t in (a, c)] == [0, 1]
-
-    served = threading.Event()
-
-    def wait_for_turn():
-        while turns.ahead(c):
-            turns.wait(10)
-        served.set()
-
-    thread = threading.Thread(target=wait_for_turn)
-    thread.start()
-    turns.leave(a)
-    thread.join(5)
-    assert served.is_set()
+def test_the_seeds_of_scripts_do_not_pile_up():
+    sessions = Sessions()
+    for number in range(2 * REMEMBERED):
+        sessions.end(str(number), sessions.begin(str(number)), number)
+    assert sessions.next_seed("0") is None
+    assert sessions.next_seed(str(2 * REMEMBERED - 1)) == 2 * REMEMBERED - 1
+    assert len(sessions._seeds) == REMEMBERED

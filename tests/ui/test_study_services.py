@@ -21,9 +21,9 @@ from diffatlas.ui.components.study_form import FIRST_VALUES, own_value, to_lanes
 from diffatlas.ui.components.study_view import StudyView
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
-from diffatlas.ui.sessions import Turns
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
 
 SECRET, STRANGER = "1" * 32, "2" * 32
@@ -189,6 +189,8 @@ def test_studies_are_listed_renamed_and_forgotten(room):
     assert room.ask("forget_study", id=listed[0]["id"]) == {"done": True}
     assert room.ask("studies", operation="neighbourhood") == {"studies": []}
     assert room.ask("studies", operation="sweep")["studies"]
+    assert room.ask("restore_study", id=listed[0]["id"]) == {"done": True}
+    assert [s["id"] for s in room.ask("studies", operation="neighbourhood")["studies"]] == [listed[0]["id"]]
 
 
 def test_a_stop_ends_the_study_and_frees_its_turn(room):

@@ -12,7 +12,7 @@ import { createSteps } from "./attention_steps.js";
 import { createAttentionStore } from "./attention_store.js";
 import { createWords } from "./attention_words.js";
 import { el } from "./dom.js";
-import { seedWords } from "./format.js";
+import { seedWords, sizeWords } from "./format.js";
 import { givenPictures } from "./given.js";
 import { createServer, readData } from "./offline.js";
 import { createPathPlot } from "./path_plot.js";
@@ -85,7 +85,7 @@ function show(page, data) {
     el("div", { class: "da-offline-runs" }, ...heads.map((head) => head.node)),
     words.node,
     wordsNote,
-    el("div", { class: "da-offline-stage" }, stage.node, scroller.node, stage.side),
+    el("div", { class: "da-offline-stage" }, stage.node, scroller.node, el("div", { class: "da-offline-side" }, stage.side, stage.whole)),
     player.node,
     film.node,
     tabs.node,
@@ -136,7 +136,7 @@ function show(page, data) {
 const rowOf = (run) => ({ id: run.id, title: run.title, seed: run.run.seed, steps: run.steps.length, prompt: run.run.prompt, attention: run.looks.all?.activation ? "cross" : "self" });
 
 function createHead({ title, run, machine, status, also, notes, inputs }, onOpen) {
-  const facts = [seedWords(run.seed), `guidance ${run.guidance_scale}`, `${run.num_inference_steps} steps`, `${run.width} × ${run.height}`, run.scheduler, run.model, machine.device, machine.dtype, ...also, status === "complete" ? null : status];
+  const facts = [seedWords(run.seed), `guidance ${run.guidance_scale}`, `${run.num_inference_steps} steps`, sizeWords(run), run.scheduler, run.model, machine.device, machine.dtype, ...also, status === "complete" ? null : status];
   const name = onOpen ? el("button", { type: "button", class: "da-offline-open", dir: "auto", onclick: onOpen }, title) : el("span", { dir: "auto" }, title);
   const negative = run.negative_prompt ? `not: ${run.negative_prompt}` : null;
   const node = el("div", { class: "da-offline-run" }, el("h1", {}, name), el("p", {}, [...facts, negative].filter(Boolean).join(" · ")), ...notes.map((text) => el("p", {}, text)), givenPictures(inputs));

@@ -45,6 +45,11 @@ class AttentionForm(Form):
     watching: Watching
 
     @property
+    def resets(self) -> list[gr.components.Component]:
+        """See `Form.resets`."""
+        return [*super().resets, *self.watching.fields]
+
+    @property
     def inputs(self) -> list[gr.components.Component]:
         """What a run is made of."""
         more = self.more
@@ -68,8 +73,11 @@ def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> At
         with gr.Accordion("More: layers, heads, scheduler", open=False, elem_classes="da-fold"):
             watching = _watching_fields()
             more = fields.more_fields(PAGE, first, info)
+        reset = fields.reset_button(PAGE)
         run, stop = fields.action_buttons(PAGE)
-    return AttentionForm(**begun, more=more, attention=attention, watching=watching, run=run, stop=stop)
+    return AttentionForm(
+        **begun, more=more, attention=attention, watching=watching, reset=reset, run=run, stop=stop
+    )
 
 
 def _watching_fields() -> Watching:

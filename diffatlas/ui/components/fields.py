@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,11 @@ import gradio as gr
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.guidance import METHODS
 from diffatlas.registry import ModelEntry
-from diffatlas.ui.presets import PRESETS
+from diffatlas.ui import said
+from diffatlas.ui.chosen_model import where
+from diffatlas.ui.guidance_values import guidance_html
+from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.starts import start_of_form
 
 PREVIEWS = (
     ("Every step", "every"),
@@ -21,6 +25,8 @@ PREVIEWS = (
     ("Off", "off"),
 )
 ATTENTION = (("Off", "off"), ("What each word looks at", "cross"), ("Words and places", "all"))
+#: What the button of `reset_button` says, before it is pressed and after.
+RESET, UNDO_RESET = "Reset to the model’s own settings", "Undo the reset"
 DECODERS = (("Linear, nearly free", "linear"), ("Decoded by the VAE", "vae"))
 
 
@@ -31,6 +37,8 @@ class Sampling:
     steps: gr.Number
     guidance: gr.Number
     size: gr.Dropdown
+    #: Guidance values to choose from, beside the number.
+    guides: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,9 @@ class More:
 
 
 def prompt_field(page: str) -> gr.Textbox:
-    """Draw the prompt, and the prompts that one may begin with."""
+    """Draw the prompt, and the place for the words that its model knows."""
     prompt = gr.Textbox(
-        PRESETS[0].prompt,
+        start_of_form(page).preset.prompt,
         label="Prompt",
         info="What the image should show. Enter runs it.",
         lines=1,
@@ -57,14 +65,8 @@ def prompt_field(page: str) -> gr.Textbox:
         max_length=2000,
         elem_id=f"{page}-prompt",
     )
-    with gr.Row(elem_classes="da-presets"):
-        buttons = [gr.Button(preset.name, size="sm", min_width=0, scale=0) for preset in PRESETS]
-    hint = gr.Markdown(PRESETS[0].look_for, elem_classes="da-hint")
-    for button, preset in zip(buttons, PRESETS, strict=True):
-        button.click(None, outputs=prompt, js=f"() => {json.dumps(preset.prompt)}", api_visibility="private")
-    # What to look for is said of a preset, not of anything else that is typed or that a link brings.
-    looks = json.dumps({preset.prompt: preset.look_for for preset in PRESETS})
-    prompt.change(None, prompt, hint, js=f"words => ({looks})[words] ?? ''", api_visibility="private")
+    # The words of the model that is chosen (``static/taught_words.js``).
+    gr.HTML(f'<div class="da-form-words" data-page="{page}"></div>', elem_classes="da-form-taught")
     return prompt
 
 
@@ -74,7 +76,7 @@ def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Bu
         model_choices(models),
         value=models[0].id,
         label="Model",
-        info=models[0].notes or "From models/local.md.",
+        info=said.as_hint(models[0].notes or "From models/local.md."),
         allow_custom_value=True,
         elem_id=f"{page}-model",
     )
@@ -84,14 +86,16 @@ def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Bu
     return model, keep
 
 
-def model_choices(models: list[ModelEntry]) -> list[tuple[str, str]]:
-    """Return what the model field offers, as name and id."""
-    return [(entry.name, entry.id) for entry in models]
+def model_choices(models: Sequence[ModelEntry]) -> list[tuple[str, str]]:
+    """Return what the model field offers, as label and id: each says whether the model has to be downloaded."""
+    labels = ((" · ".join(filter(None, (entry.name, where(entry)))), entry.id) for entry in models)
+    return list(labels)
 
 
 def seed_fields(page: str) -> tuple[gr.Number, gr.Button]:
     """Draw the seed, and the button that draws one; inside a row."""
-    seed = gr.Number(7, label="Seed", info="The noise is drawn from it.", elem_id=f"{page}-seed")
+    first = start_of_form(page).preset.seed
+    seed = gr.Number(first, label="Seed", info="The noise is drawn from it.", elem_id=f"{page}-seed")
     dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id=f"{page}-dice", elem_classes="da-dice")
     return seed, dice
 
@@ -117,7 +121,7 @@ def linked_fields(page: str) -> tuple[gr.Textbox, gr.Number]:
 
 
 def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sampling:
-    """Draw steps, guidance and size in a row."""
+    """Draw steps, guidance and size in a row, and beneath them the guidance values that one may choose from."""
     with gr.Row(elem_classes="da-fields da-three"):
         steps = gr.Number(
             entry.steps or 30,
@@ -142,7 +146,10 @@ def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sam
             elem_id=f"{page}-size",
             min_width=60,
         )
-    return Sampling(steps, guidance, size)
+    guides = gr.HTML(
+        guidance_html(page, entry, None), elem_id=f"{page}-guides", js_on_load=None, apply_default_css=False
+    )
+    return Sampling(steps, guidance, size, guides)
 
 
 def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> More:
@@ -170,13 +177,13 @@ def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> More:
     options = gr.Textbox(
         "",
         label="Method options",
-        info=options_hint(""),
+        info=said.as_hint(options_hint("")),
         max_length=400,
         elem_id=f"{page}-guidance_options",
         visible=False,
     )
     # By hand only: a link brings its own options along.
-    method.input(_on_method, method, options, queue=False, api_visibility="private", show_progress="hidden")
+    method.input(_on_method, method, options, queue=False, **PRIVATE)
     previews = gr.Dropdown(
         list(PREVIEWS),
         value="every",
@@ -213,7 +220,7 @@ def attention_field(page: str) -> gr.Dropdown:
 
 def _on_method(name: str) -> Any:
     has = bool(name) and bool(METHODS[name].options)
-    return gr.update(value="", info=options_hint(name), visible=has)
+    return said.hint(options_hint(name), value="", visible=has)
 
 
 def action_buttons(page: str, label: str = "Run") -> tuple[gr.Button, gr.Button]:
@@ -224,6 +231,11 @@ def action_buttons(page: str, label: str = "Run") -> tuple[gr.Button, gr.Button]
         )
         stop = gr.Button("Stop", elem_id=f"{page}-stop", elem_classes="da-stop", min_width=80, scale=1)
     return run, stop
+
+
+def reset_button(page: str) -> gr.Button:
+    """Draw the button that puts a form back to its model's own settings, and then undoes that."""
+    return gr.Button(RESET, size="sm", min_width=0, elem_id=f"{page}-reset", elem_classes="da-form-reset")
 
 
 def size_choices(info: ModelInfo | None, entry: ModelEntry) -> dict[str, Any]:

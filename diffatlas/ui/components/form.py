@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass
+from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import gradio as gr
@@ -14,8 +15,12 @@ from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui import asked_words as words
+from diffatlas.ui import said
+from diffatlas.ui.asked_values import typed
 from diffatlas.ui.components import fields
+from diffatlas.ui.components.expected import Expected, expected_field
 from diffatlas.ui.components.picture_field import PictureField, picture_field
+from diffatlas.ui.components.preset_row import PresetRow, preset_row
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
 MAX_RUNS = 50
@@ -30,6 +35,7 @@ class Form:
     model: gr.Dropdown
     keep: gr.Button
     prompt: gr.Textbox
+    presets: PresetRow
     seed: gr.Number
     sampling: fields.Sampling
     picture: PictureField
@@ -40,8 +46,15 @@ class Form:
     dice: gr.Button
     noise: gr.Textbox
     images: gr.Number
+    expected: Expected
+    reset: gr.Button
     run: gr.Button
     stop: gr.Button
+
+    @property
+    def resets(self) -> list[gr.components.Component]:
+        """The settings that `reset` puts back: all but model, prompt, seed and picture."""
+        return [*reset_of(self), self.attention, self.runs, self.seed_mode, *self.linked]
 
     @property
     def asked(self) -> list[gr.components.Component]:
@@ -74,6 +87,17 @@ def asked_of(form: Any) -> list[gr.components.Component]:
     return [form.model, form.prompt, more.negative_prompt, form.seed, *sampled, more.scheduler, *method]
 
 
+def reset_of(form: Any) -> list[gr.components.Component]:
+    """Return the settings that every form has, all but model, prompt and seed."""
+    sampling, more = form.sampling, form.more
+    return [
+        sampling.steps,
+        sampling.guidance,
+        sampling.size,
+        *(getattr(more, each.name) for each in dataclass_fields(more)),
+    ]
+
+
 def submits_of(form: Any) -> list[Any]:
     """Return the events of a form that start a run: its button, and Enter in a field of a request."""
     typed = (form.prompt, form.more.negative_prompt, form.seed, form.sampling.steps, form.sampling.guidance)
@@ -88,13 +112,15 @@ def build_form(models: list[ModelEntry], info: ModelInfo | None) -> Form:
         with gr.Accordion("More: negative prompt, scheduler, previews", open=False, elem_classes="da-fold"):
             more = fields.more_fields(page, first, info)
             attention = fields.attention_field(page)
+        reset = fields.reset_button(page)
         run, stop = fields.action_buttons(page)
-    return Form(**begun, more=more, attention=attention, run=run, stop=stop)
+    return Form(**begun, more=more, attention=attention, reset=reset, run=run, stop=stop)
 
 
 def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> dict[str, Any]:
     """Draw what a form of single runs begins with, and return it by the names of `Form`; inside a column."""
     prompt = fields.prompt_field(page)
+    presets = preset_row(page, models)
     model, keep = fields.model_field(page, models)
     with gr.Row(elem_classes="da-fields da-seed"):
         seed, dice = fields.seed_fields(page)
@@ -104,11 +130,13 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
     )
     noise, images = fields.linked_fields(page)
     sampling = fields.sampling_fields(page, models[0], info)
+    expected = expected_field(page)
     picture = picture_field(page)
     return {
         "noise": noise,
         "images": images,
         "prompt": prompt,
+        "presets": presets,
         "model": model,
         "keep": keep,
         "seed": seed,
@@ -116,6 +144,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
         "runs": runs,
         "seed_mode": seed_mode,
         "sampling": sampling,
+        "expected": expected,
         "picture": picture,
     }
 
@@ -137,18 +166,18 @@ def to_params(
     """Return validated parameters. Raises `InvalidParams` naming the field that is wrong."""
     width, height = parse_size(size)
     return GenerationParams(
-        model=model,
-        prompt=(prompt or "").strip(),
-        negative_prompt=(negative_prompt or "").strip(),
+        model=typed(model, "model"),
+        prompt=typed(prompt, "prompt"),
+        negative_prompt=typed(negative_prompt, "negative_prompt"),
         seed=whole(seed),
         num_inference_steps=whole(steps),
         guidance_scale=guidance,
         width=width,
         height=height,
-        scheduler=scheduler or None,
-        guidance_method=guidance_method or None,
-        guidance_options=to_options(guidance_options),
-        noise=words.to_noise(noise),
+        scheduler=typed(scheduler, "scheduler") or None,
+        guidance_method=typed(guidance_method, "guidance_method") or None,
+        guidance_options=to_options(typed(guidance_options, "guidance_options")),
+        noise=words.to_noise(typed(noise, "noise")),
         num_images_per_prompt=1 if images is None else whole(images),
     ).validate()
 
@@ -249,7 +278,7 @@ def on_model(entry: ModelEntry, info: ModelInfo | None, line: str = "") -> list[
     line: what is said of it; its notes where that is empty.
     """
     return [
-        gr.update(info=line or entry.notes or "From models/local.md."),
+        said.hint(line or entry.notes or "From models/local.md."),
         entry.steps or 30,
         5.0 if entry.guidance is None else entry.guidance,
         gr.update(**fields.size_choices(info, entry)),

@@ -10,7 +10,7 @@ import diffatlas
 from diffatlas.export.code import run_code
 from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
-from diffatlas.ui.presets import PRESETS
+from diffatlas.ui.starts import STARTS
 
 _HEADER = """
 <header class="da-header">
@@ -24,7 +24,10 @@ _HEADER = """
     <button type="button" data-page="lab">2D Lab</button>
     <button type="button" data-page="library">Library</button>
   </nav>
-  <button type="button" class="da-plain da-ink-switch"></button>
+  <span class="da-header-acts">
+    <button type="button" class="da-plain da-tour-begin">Tour</button>
+    <button type="button" class="da-plain da-ink-switch"></button>
+  </span>
 </header>
 """
 
@@ -46,10 +49,11 @@ def header() -> gr.HTML:
 def footer() -> gr.HTML:
     """Version, licence, and the lines of Python that make what is in view."""
     entry = list_models("local")[0]
+    start = STARTS["trajectory"]
     first = GenerationParams(
         model=entry.id,
-        prompt=PRESETS[0].prompt,
-        seed=7,
+        prompt=start.preset.prompt,
+        seed=start.preset.seed,
         num_inference_steps=entry.steps or 30,
         guidance_scale=entry.guidance or 5.0,
     )

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from fastapi import HTTPException
+from gradio.components.base import server
+from PIL import Image
 
 from diffatlas.backends import tasks
 from diffatlas.backends.tasks import USUAL, TakesPicture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
+from diffatlas.ui import said
+from diffatlas.ui.asked_values import typed
+from diffatlas.ui.private_files import is_private
 
 #: The prefix of the form beside which the image of a run is in view.
 RUNS_PAGE = "field"
@@ -21,6 +27,8 @@ BRUSH = ("#e0a10a", 0.7)
 PAINTED = 90
 #: Pixels that an uploaded picture may have: about those of a large camera.
 MAX_PIXELS = 50_000_000
+#: Layers of an editor's drawing; ours has one.
+MOST_LAYERS = 20
 #: What an amount is called, and what is said of it, by the argument that it is.
 AMOUNTS = {
     "strength": ("Strength", "Noise on it, from 0 to 1: at 1 little of it is left."),
@@ -36,6 +44,39 @@ _PAINT = "Paint over a part, and only that part is made anew."
 _NONE = (
     "This model takes no picture here: it goes from text alone, or needs several, which are given in Python."
 )
+
+
+class PictureEditor(gr.ImageEditor):
+    """The editor, of which whatever it is given is either a picture that its visitor uploaded or refused."""
+
+    #: The browser draws it as what it is made from.
+    is_template = True
+
+    @server
+    def accept_blobs(self, data: Any) -> None:
+        """Take a part of a picture from the browser. Raises HTTPException for what is none."""
+        try:
+            part, (_, file) = data.data, data.files[0]
+            index = part["index"]
+            fits = index in (None, "", "null") or 0 <= int(index) < MOST_LAYERS
+            known = part["type"] in ("layer", "background", "composite") and isinstance(file, bytes)
+            if not (fits and known and isinstance(part["id"], str)):
+                raise ValueError(index)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+            raise HTTPException(422, "This is no part of a picture.") from None
+        super().accept_blobs(data)
+
+    def preprocess(self, payload: Any) -> Any:
+        """Return the pictures. Raises `gr.Error` for files that are none, and for those that the app made."""
+        files = [] if payload is None else [payload.background, payload.composite, *payload.layers]
+        if any(is_private(file.path) for file in files if file is not None):
+            raise said.refusal("This file is no upload: choose it from your disk.", "Picture")
+        try:
+            return super().preprocess(payload)
+        except (OSError, ValueError, SyntaxError, KeyError, Image.DecompressionBombError):
+            raise said.refusal(
+                "This file cannot be read as a picture: give a PNG, JPEG or WebP.", "Picture"
+            ) from None
 
 
 @dataclass(frozen=True)
@@ -62,7 +103,7 @@ def picture_field(page: str) -> PictureField:
     """Draw the field; inside a form's column."""
     with gr.Accordion("From a picture", open=False, elem_classes=["da-fold", "da-from-picture"]) as fold:
         hint = gr.Markdown(words(USUAL), elem_classes="da-hint")
-        editor = gr.ImageEditor(
+        editor = PictureEditor(
             label="Picture",
             show_label=False,
             type="pil",
@@ -81,7 +122,7 @@ def picture_field(page: str) -> PictureField:
         amount = gr.Number(
             USUAL.default,
             label=AMOUNTS["strength"][0],
-            info=AMOUNTS["strength"][1],
+            info=said.as_hint(AMOUNTS["strength"][1]),
             step=0.05,
             elem_id=f"{page}-extra",
             min_width=60,
@@ -99,7 +140,7 @@ def words(takes: TakesPicture | None) -> str:
 def follow(model: str | None, takes: Callable[[str], TakesPicture | None]) -> list[Any]:
     """Return the updates of the field for another model. ``takes`` as `LocalBackend.takes_picture`."""
     try:
-        found = takes((model or "").strip())
+        found = takes(typed(model, "model"))
     except DiffAtlasError:
         # What is wrong with the model is said at its own field.
         found = USUAL
@@ -107,7 +148,7 @@ def follow(model: str | None, takes: Callable[[str], TakesPicture | None]) -> li
     if found is None or found.amount is None:
         return [words(found), shown, gr.update(visible=False)]
     label, info = AMOUNTS[found.amount]
-    return [words(found), shown, gr.update(label=label, info=info, value=found.default, visible=True)]
+    return [words(found), shown, said.hint(info, label=label, value=found.default, visible=True)]
 
 
 def with_picture(
@@ -135,7 +176,6 @@ def picture_and_mask(drawn: Mapping[str, Any] | None) -> tuple[Any, Any]:
     Raises `InvalidParams` for a mask without a picture, and for too large a picture.
     """
     import numpy as np
-    from PIL import Image
 
     painted = [np.asarray(layer.convert("RGBA"))[..., 3] for layer in (drawn or {}).get("layers") or ()]
     painted = [alpha >= PAINTED for alpha in painted if alpha.max(initial=0) >= PAINTED]

@@ -37,13 +37,16 @@ def preview_uri(pixels: np.ndarray) -> str:
     return "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def image_url(pixels: np.ndarray, visitor: str) -> str:
-    """Store (H, W, 3) uint8 pixels as PNG for one visitor and return the address, relative to the page."""
+def image_url(pixels: np.ndarray, visitor: str, name: str = "image.png") -> str:
+    """Store (H, W, 3) uint8 pixels as PNG for one visitor and return the address, relative to the page.
+
+    name: of the file, where somebody saves it.
+    """
     from PIL import Image
 
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG", compress_level=4)
-    return private_url(visitor, file.getvalue(), "image.png")
+    return private_url(visitor, file.getvalue(), name)
 
 
 def given_pictures(params: GenerationParams, visitor: str) -> list[dict[str, Any]]:

@@ -11,9 +11,11 @@ import numpy as np
 
 from diffatlas.events import Started, Step
 from diffatlas.export import told
+from diffatlas.export.broken import broken
 from diffatlas.export.code import run_code
 from diffatlas.export.wire import rounded
 from diffatlas.geometry import path as measures
+from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.geometry.projection import dimensions_for
 from diffatlas.glossary import term
@@ -156,7 +158,9 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         sigmas = before, line["sigma"]
         steps.append(step_fields(line["index"], line["timestep"], sigmas, line["metrics"], picture))
     starts = [None if start is None else start[:1] for start in stored.starts()]
-    ends = final_fields(stored.latents()[:, :1], starts)
+    latents = stored.latents()
+    hurt = first_broken(latents)
+    ends = {"final": None, "totals": None} if hurt is not None else final_fields(latents[:, :1], starts)
     moved = [
         line["index"] + 1
         for line in lines
@@ -179,7 +183,8 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "notes": told.unread(stored.provenance)
         + told.not_recorded(stored.provenance)
         + told.left_out(stored.provenance)
-        + told.changed(moved),
+        + told.changed(moved)
+        + broken(hurt, images, stored.provenance),
         **({"inputs": given_pictures(stored.params, visitor)} if stored.params.inputs else {}),
         "image": image_url(images[0], visitor) if images else None,
         "error": {"field": None, "message": error["message"]} if error else None,

@@ -1,11 +1,13 @@
 """One run as the viewer shows it: events in, a plain JSON value out.
 
-The value only ever grows while a run lasts, because Gradio sends the difference to the last one:
+The value only ever grows while a run lasts. Gradio sends a program the difference to the last one; the page asks for
+what is new to it (`RunView.news`):
 
     request    changes with every run
     status     idle, waiting, loading, running, complete, stopped or failed
     message    what is being done, while loading
     ahead      how many runs come first, while waiting
+    wait       how long that should take, in words, where it is known
     prompt     what was asked
     cached     whether this is a stored run that was asked for again
     batch      {number, count} of several runs in sequence, or null
@@ -25,6 +27,7 @@ The value only ever grows while a run lasts, because Gradio sends the difference
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -34,16 +37,20 @@ import numpy as np
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, SigmasBefore, Started, Step
 from diffatlas.export import told
+from diffatlas.export.broken import broken
 from diffatlas.export.wire import floats, rounded
+from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.projection import LiveFrame
 from diffatlas.ui.components.pictures import given_pictures, image_url
 from diffatlas.ui.components.run_data import METRICS, final_fields, live_step, run_fields
+from diffatlas.ui.turns import Place, about
 
 IDLE: dict[str, Any] = {
     "request": "",
     "status": "idle",
     "message": "",
     "ahead": 0,
+    "wait": "",
     "prompt": "",
     "cached": False,
     "batch": None,
@@ -60,6 +67,12 @@ IDLE: dict[str, Any] = {
     "error": None,
 }
 
+#: What a page is told of a run that it then asks for.
+BRIEF = ("request", "status")
+#: What grows with every step, and is sent apart.
+GROWING = ("steps", "points")
+ENDED = ("complete", "stopped", "failed")
+
 #: The form field that shows the error of a parameter, where the names differ.
 FORM_FIELDS = {"width": "size", "height": "size", "preview_decoder": "previews"}
 
@@ -73,22 +86,40 @@ class RunView:
     def __init__(
         self, prompt: str, model_name: str, visitor: str, batch: tuple[int, int] | None = None
     ) -> None:
-        self._value = {**IDLE, "request": uuid.uuid4().hex[:8], "prompt": prompt}
+        # Whoever knows the name of the request may follow it.
+        self._value = {**IDLE, "request": uuid.uuid4().hex, "prompt": prompt}
         if batch:
             self._value["batch"] = {"number": batch[0], "count": batch[1]}
+        #: The value, how often it has changed, and with which change each field came to be what it is.
+        self._told: tuple[dict[str, Any], int, dict[str, int]] = self._value, 1, dict.fromkeys(self._value, 1)
+        self._changing, self._placing = threading.Lock(), threading.Lock()
         self._model_name = model_name
         self._visitor = visitor
         self._steps: list[dict[str, Any]] = []
         self._levels = SigmasBefore(None)
         self._frame = LiveFrame(dimensions=3)
-        self._unprojected: list[np.ndarray] = []
+        self._placed = 0
         self._path: list[np.ndarray] = []
         self._starts: list[np.ndarray | None] = []
         self._changed: list[int] = []
+        self._provenance: Mapping[str, Any] = {}
+        self._states = 0
+        #: The first state that is no numbers, of any image of the batch.
+        self._broken: int | None = None
+        self._images: list[np.ndarray] = []
         self._unread: list[str] = []
         #: Whether all states so far are of one shape; otherwise they are no path.
         self._one_shape = True
-        self._coords = np.zeros((0, 3))
+
+    @property
+    def request(self) -> str:
+        """The name of what was asked, which nobody can guess."""
+        return self._value["request"]
+
+    @property
+    def visitor(self) -> str:
+        """Whose run it is."""
+        return self._visitor
 
     @property
     def status(self) -> str:
@@ -100,9 +131,10 @@ class RunView:
         """The id of the run, once it has begun."""
         return self._value["run"] and self._value["run"]["id"]
 
-    def waiting(self, ahead: int) -> dict[str, Any]:
+    def waiting(self, place: Place) -> dict[str, Any]:
         """Other runs come first."""
-        return self._set(status="waiting", ahead=ahead)
+        wait = "" if place.seconds is None else about(place.seconds)
+        return self._set(status="waiting", ahead=place.ahead, wait=wait)
 
     def loading(self, message: str) -> dict[str, Any]:
         """The model is being made ready."""
@@ -125,6 +157,7 @@ class RunView:
             self._levels = SigmasBefore(event.initial_sigma)
             run = run_fields(event, self._model_name)
             self._unread = told.unread(event.provenance)
+            self._provenance = event.provenance
             cached = event.cached_from is not None
             self._set(status="running", run=run, cached=cached, notes=self._unread)
             if event.params.inputs:
@@ -141,6 +174,7 @@ class RunView:
                 # The views of a panorama are steps that nobody planned.
                 self._set(run={**run, "total_steps": len(self._steps)})
         elif isinstance(event, Image):
+            self._images.append(event.pixels)
             if event.index == 0:
                 self._set(image=image_url(event.pixels, self._visitor))
         elif isinstance(event, Finished):
@@ -153,35 +187,96 @@ class RunView:
 
     def value(self) -> dict[str, Any]:
         """Return what to show now, as a new value: Gradio compares it with the one before."""
-        if not self._one_shape:
-            self._set(points="")
-        elif self._unprojected:
-            for state in self._unprojected:
-                self._coords = self._frame.update(state)
-            self._unprojected = []
-            self._set(points=floats(self._coords))
+        if self.status not in ENDED:
+            self._place()
         return {**self._value, "steps": list(self._steps)}
 
+    def brief(self) -> dict[str, Any]:
+        """Return what tells a page that there is something to ask for: request, status and number of changes."""
+        value, changes, _ = self._told
+        return {**{name: value[name] for name in BRIEF}, "changes": changes}
+
+    def news(self, changes: int, steps: int, points: int | None) -> dict[str, Any]:
+        """Return what is new to one who knows the value as it was after so many ``changes``, with so many ``steps``.
+
+        That is {changes, fields: those that have changed, from: a number of steps, steps: those after them, placed: the
+        number of points}. points: how many of the path are known; None where nobody looks at it, which leaves it out
+        until the run has ended.
+        """
+        made = len(self._steps)
+        if points is not None and self.status not in ENDED:
+            self._place()
+        value, now, since = self._told
+        fields = {name: value[name] for name in value if since[name] > changes and name not in GROWING}
+        if value["status"] in ENDED:
+            made = len(self._steps)
+            if since["points"] > changes:
+                fields["points"] = value["points"]
+        elif points is not None and points != self._placed:
+            fields["points"] = value["points"]
+        news = {"changes": now, "fields": fields, "from": steps, "steps": self._steps[steps:made]}
+        return {**news, "placed": self._placed if "points" in fields else points}
+
+    def is_news(self, changes: int, steps: int, points: int | None) -> bool:
+        """Whether `news` has anything to tell."""
+        pointed = points is not None and len(self._path) > points and self.status not in ENDED
+        return self._told[1] > changes or len(self._steps) > steps or pointed
+
+    def _place(self) -> None:
+        """Bring the drawn path up to the last state."""
+        with self._placing:
+            if self._gather() > self._placed:
+                self._placed = len(self._frame)
+                self._set(points=floats(self._frame.view()))
+
+    def _gather(self) -> int:
+        """Give the frame the states that it has not, and return how many it has: none where they are no path."""
+        if not self._one_shape or self._broken is not None:
+            if self._value["points"]:
+                self._set(points="")
+            return 0
+        for state in self._path[len(self._frame) :]:
+            self._frame.add(state[0])
+        return len(self._frame)
+
     def _set(self, **changes: Any) -> dict[str, Any]:
-        self._value = {**self._value, **changes}
-        return self._value
+        with self._changing:
+            value, count, since = self._told
+            self._value = {**value, **changes}
+            self._told = self._value, count + 1, {**since, **dict.fromkeys(changes, count + 1)}
+            return self._value
 
     def _observe(self, latents: np.ndarray) -> None:
+        if self._broken is None and first_broken([latents]) is not None:
+            self._broken = self._states
+        self._states += 1
+        self._one_shape &= not self._path or latents.shape[1:] == self._path[0].shape[1:]
         self._path.append(latents[:1])
-        self._one_shape &= latents.shape[1:] == self._path[0].shape[1:]
-        self._unprojected.append(latents[0])
 
     def _end(self, seconds: float | None, missing: Mapping[str, str]) -> None:
-        """Turn from the live frame to the principal components of the whole path, and add what the end tells."""
-        self.value()
+        """Add what the end tells, and let go of the latents: a view is remembered for a while."""
+        if self._path:
+            self._conclude(seconds, missing)
+        with self._placing:
+            self._path, self._starts, self._frame = [], [], LiveFrame(dimensions=3)
+
+    def _conclude(self, seconds: float | None, missing: Mapping[str, str]) -> None:
+        """Turn from the live frame to the principal components of the whole path, and measure it."""
         notes = self._unread + told.not_recorded({"missing": missing}) + told.changed(self._changed)
+        notes += broken(self._broken, self._images, self._provenance)
         self._set(notes=notes)
         if not self._one_shape:
             self._set(notes=[*self._value["notes"], NO_PATH])
-        if len(self._path) < 2 or not self._one_shape:
+        if self._broken is not None:
+            self._set(points="")
             return
-        whole = self._frame.finish()
-        self._set(points=floats(whole.coords), axes=[rounded(r) for r in whole.explained_variance_ratio])
+        with self._placing:
+            self._placed = self._gather()
+            if self._placed < 2:
+                self._set(points=floats(self._frame.view()) if self._placed else "")
+                return
+            whole = self._frame.finish()
+            self._set(points=floats(whole.coords), axes=[rounded(r) for r in whole.explained_variance_ratio])
         ends = final_fields(np.stack(self._path), self._starts)
         ends["totals"]["seconds"] = None if seconds is None else rounded(seconds)
         self._set(**ends)

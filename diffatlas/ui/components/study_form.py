@@ -13,7 +13,11 @@ from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.form import SEED_MODES, asked_of, submits_of
+from diffatlas.ui.components.expected import Expected, expected_field
+from diffatlas.ui.components.form import SEED_MODES, asked_of, reset_of, submits_of
+from diffatlas.ui.components.preset_row import PresetRow, preset_row
+from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.starts import NEIGHBOURS, RADIUS, SCALES
 
 SWEPT = (
     ("Guidance scale", "guidance_scale"),
@@ -24,7 +28,7 @@ SWEPT = (
 )
 #: What a field is swept over at first.
 FIRST_VALUES = {
-    "guidance_scale": "1, 4, 7.5, 12, 18",
+    "guidance_scale": SCALES,
     "guidance_method": "plain, rescale, interval, apg, cfg_zero_star, pag",
     "num_inference_steps": "5, 10, 20, 30, 50",
     "scheduler": "ddim, euler, dpm++_2m, unipc",
@@ -46,6 +50,7 @@ class StudyForm:
     model: gr.Dropdown
     keep: gr.Button
     prompt: gr.Textbox
+    presets: PresetRow
     seed: gr.Number
     sampling: fields.Sampling
     more: fields.More
@@ -53,6 +58,8 @@ class StudyForm:
     exact: gr.Checkbox
     seed_mode: gr.Radio
     dice: gr.Button
+    expected: Expected
+    reset: gr.Button
     run: gr.Button
     stop: gr.Button
     own: dict[str, gr.components.Component]
@@ -68,6 +75,11 @@ class StudyForm:
         more = self.more
         shown = [more.previews, more.preview_decoder, more.again]
         return [*self.asked, *shown, self.lanes, self.exact, self.seed_mode, *self.own.values()]
+
+    @property
+    def resets(self) -> list[gr.components.Component]:
+        """See `Form.resets`."""
+        return [*reset_of(self), self.lanes, self.exact, self.seed_mode, *self.own.values()]
 
     @property
     def submits(self) -> list[Any]:
@@ -118,9 +130,9 @@ def build_neighbourhood_form(models: list[ModelEntry], info: ModelInfo | None) -
             elem_id=f"{page}-mode",
         )
         with gr.Row(elem_classes="da-fields da-three", visible=True) as perturbing:
-            k = gr.Number(12, label="Neighbours", info="How many.", elem_id=f"{page}-k", min_width=60)
+            k = gr.Number(NEIGHBOURS, label="Neighbours", info="How many.", elem_id=f"{page}-k", min_width=60)
             radius = gr.Number(
-                0.6, label="Radius", info="0 to 1.", step=0.05, elem_id=f"{page}-radius", min_width=60
+                RADIUS, label="Radius", info="0 to 1.", step=0.05, elem_id=f"{page}-radius", min_width=60
             )
             step = gr.Number(0, label="At step", info="0: the start.", elem_id=f"{page}-step", min_width=60)
         with gr.Row(elem_classes="da-fields", visible=False) as between:
@@ -160,8 +172,7 @@ def build_neighbourhood_form(models: list[ModelEntry], info: ModelInfo | None) -
             mode,
             [perturbing, radius, step, between, offsets, spread],
             queue=False,
-            api_visibility="private",
-            show_progress="hidden",
+            **PRIVATE,
         )
         return {
             "mode": mode,
@@ -181,6 +192,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
     first = models[0]
     with gr.Column(elem_classes="da-form"):
         prompt = fields.prompt_field(page)
+        presets = preset_row(page, models)
         owned = own()
         model, keep = fields.model_field(page, models)
         with gr.Row(elem_classes="da-fields da-seed"):
@@ -189,6 +201,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
             list(SEED_MODES), value="keep", label="After a run", info="What becomes of the seed."
         )
         sampling = fields.sampling_fields(page, first, info)
+        expected = expected_field(page)
         lanes = gr.Dropdown(
             lane_choices(models, first.id, info),
             value=[],
@@ -206,19 +219,36 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
                 info="No shared batches: slower, and bit-equal to single runs.",
                 elem_id=f"{page}-exact",
             )
+        reset = fields.reset_button(page)
         run, stop = fields.action_buttons(page, verb)
     return StudyForm(
-        model, keep, prompt, seed, sampling, more, lanes, exact, seed_mode, dice, run, stop, owned
+        model,
+        keep,
+        prompt,
+        presets,
+        seed,
+        sampling,
+        more,
+        lanes,
+        exact,
+        seed_mode,
+        dice,
+        expected,
+        reset,
+        run,
+        stop,
+        owned,
     )
 
 
 def lane_choices(models: Sequence[ModelEntry], model: str, info: ModelInfo | None) -> list[tuple[str, str]]:
     """Return what a lane may differ in, as label and "field=value"."""
     schedulers = info.schedulers[1:] if info else ()
+    others = fields.model_choices([entry for entry in models if entry.id != model])
     return [
         *((f"Scheduler: {name}", f"scheduler={name}") for name in schedulers),
         *((f"Guidance: {method.label}", f"guidance_method={name}") for name, method in METHODS.items()),
-        *((f"Model: {entry.name}", f"model={entry.id}") for entry in models if entry.id != model),
+        *((f"Model: {label}", f"model={name}") for label, name in others),
     ]
 
 

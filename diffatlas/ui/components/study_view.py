@@ -6,6 +6,7 @@ The value only ever grows while a study runs, because Gradio sends the differenc
     status     idle, waiting, loading, running, complete, stopped or failed
     message    what is being done, while loading
     ahead      how many runs come first, while waiting
+    wait       how long that should take, in words, where it is known
     study      what was asked: id, operation, title, created, spec, lanes, columns, rows, cells
     cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error, unread
     lanes      by key: status, message
@@ -32,12 +33,14 @@ from diffatlas.params import GenerationParams
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_view import FORM_FIELDS
+from diffatlas.ui.turns import Place, about
 
 IDLE: dict[str, Any] = {
     "request": "",
     "status": "idle",
     "message": "",
     "ahead": 0,
+    "wait": "",
     "study": None,
     "cells": {},
     "lanes": {},
@@ -61,9 +64,10 @@ class StudyView:
         """The status shown last."""
         return self._value["status"]
 
-    def waiting(self, ahead: int) -> dict[str, Any]:
+    def waiting(self, place: Place) -> dict[str, Any]:
         """Other runs come first."""
-        return self._set(status="waiting", ahead=ahead)
+        wait = "" if place.seconds is None else about(place.seconds)
+        return self._set(status="waiting", ahead=place.ahead, wait=wait)
 
     def loading(self, message: str) -> dict[str, Any]:
         """The model is being made ready."""

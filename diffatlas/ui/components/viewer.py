@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from diffatlas.capture.taught import words_of
 from diffatlas.export.kinds import KINDS
 from diffatlas.export.study_kinds import STUDY_KINDS
 from diffatlas.glossary import TERMS
+from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import ModelEntry
+from diffatlas.registry import ModelEntry, models_folder
 from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
-from diffatlas.ui.palette import PALETTE
+from diffatlas.ui.starts import start_of
 from diffatlas.ui.theme import STATIC
 
 # `watch` is called at once and not after the import, so that no change is missed in between.
@@ -45,14 +48,14 @@ class Island(gr.HTML):
         gr.set_static_paths([STATIC])
         super().__init__(
             value=value,
-            html_template='<div class="da-mount"></div>',
+            html_template='<div class="da-mount"><p class="da-mounting">Loading the view…</p></div>',
             js_on_load=_LOAD,
             apply_default_css=False,
             server_functions=functions,
             modules=STATIC.as_posix(),
             module=module,
             kinds=[
-                {"key": kind.key, "label": kind.label, "about": kind.about, "several": kind.several}
+                {"key": kind.key, "label": kind.label, "about": kind.about, "most": kind.most}
                 for kind in KINDS.values()
             ],
             **kwargs,
@@ -70,11 +73,16 @@ class Island(gr.HTML):
 class Viewer(Island):
     """Shows one run as it grows, and the layers; its value is described in `run_view`.
 
-    It submits ``{"fill": run}``. schedulers: the models' own, by id.
+    It submits ``{"fill": run}``. schedulers: the models' own, by id; words: those that models were taught, by id and
+    kind.
     """
 
     def __init__(
-        self, functions: list[Callable[..., Any]], schedulers: Mapping[str, str], **kwargs: Any
+        self,
+        functions: list[Callable[..., Any]],
+        schedulers: Mapping[str, str],
+        words: Mapping[str, Mapping[str, Sequence[str]]],
+        **kwargs: Any,
     ) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
         super().__init__(
@@ -82,8 +90,11 @@ class Viewer(Island):
             IDLE,
             functions,
             glossary=glossary,
-            palette=list(PALETTE),
+            palette=list(LAYERS),
             schedulers=schedulers,
+            words=words,
+            idle=IDLE,
+            start=start_of("trajectory"),
             **kwargs,
         )
 
@@ -103,8 +114,9 @@ class AttentionIsland(Island):
             IDLE,
             functions,
             glossary=glossary,
-            palette=list(PALETTE),
+            palette=list(LAYERS),
             schedulers=schedulers,
+            start=start_of("attention"),
             **kwargs,
         )
 
@@ -114,7 +126,7 @@ class LabIsland(Island):
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
-        super().__init__("lab.js", {}, functions, glossary=glossary, palette=list(PALETTE), **kwargs)
+        super().__init__("lab.js", {}, functions, glossary=glossary, palette=list(LAYERS), **kwargs)
 
 
 class LibraryView(Island):
@@ -131,6 +143,7 @@ class StudyIsland(Island):
     """
 
     def __init__(self, operation: str, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        self.operation = operation
         glossary = {term.key: asdict(term) for term in TERMS}
         study_kinds = [
             {"key": kind.key, "label": kind.label, "about": kind.about} for kind in STUDY_KINDS.values()
@@ -140,9 +153,10 @@ class StudyIsland(Island):
             STUDY_IDLE,
             functions,
             operation=operation,
+            start=start_of(operation),
             glossary=glossary,
             study_kinds=study_kinds,
-            palette=list(PALETTE),
+            palette=list(LAYERS),
             **kwargs,
         )
 
@@ -155,3 +169,9 @@ def own_schedulers(models: Sequence[ModelEntry]) -> dict[str, str]:
     """Return the name of the scheduler that each model has of its own, as far as its files are on this machine."""
     infos = {entry.id: known(shared_local_backend().info, entry.id) for entry in models}
     return {model: info.schedulers[0] for model, info in infos.items() if info and info.schedulers}
+
+
+def own_words(models: Sequence[ModelEntry]) -> dict[str, dict[str, list[str]]]:
+    """Return the words that models were taught, by kind, of those whose folder tells."""
+    told = {entry.id: words_of(models_folder() / Path(entry.id).expanduser()) for entry in models}
+    return {model: words for model, words in told.items() if words}

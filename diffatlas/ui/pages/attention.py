@@ -18,7 +18,7 @@ from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
 
@@ -28,7 +28,7 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
-    live = LiveRuns(backend, names, turns, Shelf(libraries.of))
+    live = LiveRuns(backend, names, turns, Shelf(libraries.of, room=libraries.check_room))
     with gr.Row(elem_classes=["da-page", f"da-page-{PAGE}"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_attention_form(models, forms.known(backend.info, models[0].id))
@@ -111,6 +111,6 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         visitor = visitor_of(request, request.session_hash)
         return libraries.of(visitor).open(run_id if isinstance(run_id, str) else "").params
 
-    last = wire_form(app, form, live.sessions, [form.attention], follow)
-    wire_note(app, form, PAGE, island, last, params_of)
+    last = wire_form(app, form, PAGE, live.sessions, [form.attention], follow)
+    wire_note(form, island, last, params_of)
     wire_picture(form)

@@ -9,7 +9,7 @@ from diffatlas.ui.lab_services import LabServices
 
 
 def lab_page(services: LabServices) -> None:
-    """Draw the page. Each visitor has labs of their own, kept in memory."""
+    """Draw the page. Each visitor has labs of their own."""
     with (
         gr.Row(elem_classes=["da-page", "da-page-lab"]),
         gr.Column(scale=1, min_width=300, elem_classes="da-main"),

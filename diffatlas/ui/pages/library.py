@@ -14,6 +14,7 @@ from diffatlas.ui.components.form import Form
 from diffatlas.ui.components.study_form import StudyForm
 from diffatlas.ui.components.viewer import LibraryView
 from diffatlas.ui.library_services import LibraryServices
+from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.visitors import visitor_of
 
 
@@ -40,7 +41,7 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
         return [*_filled(opened), *_filled(near["query"])[: len(around.asked)], *own]
 
     outputs = [*form.asked, *around.asked, *around.own.values()]
-    view.submit(restore, outputs=outputs, api_visibility="private", show_progress="hidden")
+    view.submit(restore, outputs=outputs, **PRIVATE)
 
 
 def _filled(query: dict[str, str]) -> list[Any]:

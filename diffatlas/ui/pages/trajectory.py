@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import gradio as gr
@@ -14,11 +14,12 @@ from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.picture_field import with_picture
-from diffatlas.ui.components.viewer import Viewer, own_schedulers
+from diffatlas.ui.components.viewer import Viewer, own_schedulers, own_words
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.services import Services
-from diffatlas.ui.sessions import Turns
+from diffatlas.ui.tab_memory import empty_when_quiet
+from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
 
@@ -32,16 +33,40 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
     services = Services(layers, backend, names, projections)
-    shelf = Shelf(
-        layers.library, layers.begin, layers.lock, lambda visitor: services.list_layers(visitor, {})["layers"]
-    )
+    empty_when_quiet(services)
+
+    def listed(visitor: str) -> list[dict[str, Any]]:
+        # Whoever has a run may want to see its path.
+        projections.prepare()
+        return services.list_layers(visitor, {})["layers"]
+
+    shelf = Shelf(layers.library, layers.begin, layers.lock, listed, layers.check_room)
     live = LiveRuns(backend, names, turns, shelf)
 
     with gr.Row(elem_classes=["da-page", "da-page-trajectory"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_form(models, forms.known(backend.info, models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
-            viewer = Viewer(services.functions, own_schedulers(models), elem_id="viewer")
+            viewer = Viewer(
+                [*services.functions, live.growing.function],
+                own_schedulers(models),
+                own_words(models),
+                elem_id="viewer",
+            )
+
+    def reading(*values: Any) -> Callable[[], Asked]:
+        *base, previews, decoder, runs, seed_mode, again, method, options, attention, noise, images = values[
+            :18
+        ]
+        picture, amount = values[18:]
+
+        def asked() -> Asked:
+            params = forms.to_params(*base, method, options, noise, images)
+            params = with_picture(params, picture, amount, backend.takes_picture)
+            capture = forms.to_capture(previews, decoder, attention)
+            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
+
+        return asked
 
     def trace(
         model: str,
@@ -90,27 +115,26 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             picture: what the run begins from or is held to, and what is painted over it; empty for none.
             amount: how much noise the picture gets, or how firmly it is held to.
         """
-
-        def asked() -> Asked:
-            base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
-            params = with_picture(params, picture, amount, backend.takes_picture)
-            capture = forms.to_capture(previews, preview_decoder, attention)
-            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
-
+        base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
+        capture = (previews, preview_decoder)
+        rest = (guidance_method, guidance_options, attention, noise, images, picture, amount)
+        asked = reading(*base, *capture, runs, seed_mode, again, *rest)
         yield from live.stream(prompt, model, asked, request)
+
+    def follow(request: gr.Request, *values: Any) -> Generator[dict[str, Any], None, None]:
+        yield from live.follow(values[1], values[0], reading(*values), request)
 
     def forget(request: gr.Request) -> None:
         if not visitor_of(request):
             layers.forget(visitor_of(request, request.session_hash))
 
-    wire_run(form, trace, viewer, live.sessions, "trace")
+    wire_run(form, trace, viewer, live.sessions, "trace", follow)
 
     def params_of(request: gr.Request, run_id: Any) -> GenerationParams:
         visitor = visitor_of(request, request.session_hash)
         return layers.library(visitor).open(layers.find(visitor, run_id).id).params
 
-    last = wire_form(app, form, live.sessions, forget=forget, warns=True)
-    wire_note(app, form, "field", viewer, last, params_of)
+    last = wire_form(app, form, "field", live.sessions, forget=forget, warns=True)
+    wire_note(form, viewer, last, params_of)
     wire_picture(form)
     return form

@@ -12,6 +12,6 @@ export async function ask(server, name, argument) {
     throw new Error(SILENT);
   }
   if (!answer) throw new Error(SILENT);
-  if (answer.error && !("steps" in answer)) throw Object.assign(new Error(answer.error.message), { field: answer.error.field ?? null });
+  if (answer.error && !("steps" in answer)) throw Object.assign(new Error(answer.error.message), { field: answer.error.field ?? null, anyway: answer.error.anyway ?? false });
   return answer;
 }

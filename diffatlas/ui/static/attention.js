@@ -1,6 +1,8 @@
 // The Attention page: what each word of the prompt looks at, step by step, layer by layer. The run in progress is a
 // value that grows (see run_view.py); of a run that has ended, what is looked at is asked for.
 
+import { initCarry } from "./carry.js";
+import { comeIntoView } from "./come_into_view.js";
 import { ask } from "./ask.js";
 import { createAttentionCompare } from "./attention_compare.js";
 import { createAttentionCurves } from "./attention_curves.js";
@@ -20,14 +22,15 @@ import { createExportRow } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { createFormNote } from "./form_note.js";
 import { givenPictures } from "./given.js";
+import { initGuidanceValues } from "./guidance_values.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
 import { createRunNotes } from "./run_notes.js";
+import { createStart } from "./start.js";
 import { BUSY, sentence } from "./state.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
 import { toast } from "./toast.js";
-import { ensureVisitor } from "./visitor.js";
 
 const NAMES = { words: "Words", steps: "Steps", curves: "Curves", places: "Places", objects: "Objects", compare: "Compare" };
 const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: "model", seed: "seed", num_inference_steps: "steps", guidance_scale: "guidance", size: "size", scheduler: "scheduler", guidance_method: "guidance_method", attention: "cross_attention" };
@@ -46,17 +49,19 @@ const CAPTIONS = {
  * glossary and kinds. Returns a function to call when the value has changed.
  */
 export function mount(element, read, server, props, onSubmit) {
-  ensureVisitor();
   initPages();
+  initCarry("attention", onSubmit);
   initTips(props.glossary);
+  initGuidanceValues();
   labelFields(Object.fromEntries(Object.entries(LABELLED).map(([name, key]) => [`attention-${name}`, key])));
 
   let state = null;
   let began = performance.now();
-  let request = null;
+  let request; // none before the first value
   let asked = false; // whether the list of runs was asked for
 
-  const store = createAttentionStore({ server, onChange: render });
+  const store = createAttentionStore({ server, onChange: render, start: props.start });
+  const start = createStart(props.start, "attention");
   const go = (position) => store.go(position);
   const words = createWords({ onSelect: store.choose });
   const stage = createStage({ store });
@@ -83,7 +88,7 @@ export function mount(element, read, server, props, onSubmit) {
   offerPython("attention", () => state.data && { lines: state.data.run.python, title: `${state.data.title} in Python` });
   const trajectory = el("button", { type: "button", class: "da-plain", onclick: toTrajectory }, "Open in Trajectory");
   const note = createFormNote("attention", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
-  const parts = layout({ note: note.node, python, words, stage, player, film, views, runs, tabs, copy, trajectory });
+  const parts = layout({ start: start.node, note: note.node, python, words, stage, player, film, views, runs, tabs, copy, trajectory });
   const exports = createExportRow(parts.exports, { server, kinds: props.kinds ?? [] });
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
@@ -124,6 +129,7 @@ export function mount(element, read, server, props, onSubmit) {
     if (live) drawLive(value);
     if (!parts.shown.hidden) drawRun();
     runs.update(state);
+    start.update(state.example && !live);
     parts.acts.hidden = !data || live;
     note.update(live ? null : (data?.run ?? null));
     parts.runsSection.hidden = !state.runs?.length;
@@ -174,16 +180,14 @@ export function mount(element, read, server, props, onSubmit) {
   function update() {
     const value = read();
     const another = value.request !== request;
-    const first = request === null;
+    const first = request === undefined;
     request = value.request;
     if (another) began = performance.now();
     store.receive(value);
     showFieldError(value.error, "attention");
     const stop = document.getElementById("attention-stop");
     if (stop) stop.disabled = !BUSY.includes(value.status);
-    if (another && !first && !value.error && parts.root.getBoundingClientRect().top > window.innerHeight * 0.6) {
-      parts.root.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth", block: "start" });
-    }
+    if (another && !first && !value.error) comeIntoView(parts.root);
   }
 
   // The list is asked for when the page comes into sight; a run made elsewhere may be in it.
@@ -217,7 +221,7 @@ function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function layout({ note, python, words, stage, player, film, views, runs, tabs, copy, trajectory }) {
+function layout({ start, note, python, words, stage, player, film, views, runs, tabs, copy, trajectory }) {
   const status = el("p", { class: "da-status", role: "status", "aria-live": "polite" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const livePrompt = el("p", { class: "da-headline" });
@@ -247,7 +251,7 @@ function layout({ note, python, words, stage, player, film, views, runs, tabs, c
     given,
     words.node,
     ofWords[0],
-    el("div", { class: "da-attention-pair" }, stage.node, stage.side),
+    el("div", { class: "da-attention-pair" }, stage.whole, stage.node, stage.side),
     player.node,
     film.node,
     ofWords[1],
@@ -264,6 +268,7 @@ function layout({ note, python, words, stage, player, film, views, runs, tabs, c
     "div",
     { class: "da-viewer da-attention" },
     el("div", { class: "da-attention-head" }, status, acts),
+    start,
     note,
     problem,
     live,

@@ -69,7 +69,7 @@ export function createAttentionCompare({ store, onGo }) {
     const maps = runs.map(({ of, tokens }) => store.mapsOf(of, tokens).value ?? null);
     const shown = runs.map(({ run, where }, k) => (maps[k] && where ? maps[k].maps[run.steps.indexOf(where)] : null));
     // One scale for both, so that the same colour is the same weight.
-    const ranges = shown.map((map, k) => map && (scale === "run" ? maps[k] : rangeOf(map))).filter(Boolean);
+    const ranges = shown.map((map, k) => map && (scale === "step" ? rangeOf(map) : maps[k])).filter(Boolean);
     const low = Math.min(...ranges.map((range) => range.low));
     const high = Math.max(...ranges.map((range) => range.high));
     runs.forEach(({ run, of, tokens, where }, k) => {

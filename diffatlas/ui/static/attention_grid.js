@@ -47,7 +47,7 @@ export function createWordGrid({ store, onSelect }) {
     const maps = found.value;
     const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     cells.forEach(({ group, picture, value, button }, k) => {
-      const range = maps && (scale === "run" ? maps : rangeOf(maps.maps[k]));
+      const range = maps && (scale === "all" ? maps : rangeOf(maps.maps[k]));
       const map = maps && { map: maps.maps[k], rows: maps.rows, columns: maps.columns, low: range.low, high: range.high };
       picture.draw({ picture: full ?? step.preview ?? data.image, share, ...(map ?? gridOf(data)) });
       const activation = meanOver(data.activation.subarray(at * data.tokens.length, (at + 1) * data.tokens.length), group.indices);
@@ -55,7 +55,7 @@ export function createWordGrid({ store, onSelect }) {
       button.setAttribute("aria-pressed", String(isChosen(group, selected)));
       button.setAttribute("aria-label", `${group.text}, activation ${significant(activation, 3)}`);
     });
-    const each = scale === "run" ? "All maps have one scale of colours" : "Each map has a scale of its own";
+    const each = scale === "all" ? "All maps have one scale of colours" : "Each map has a scale of its own";
     return say(note, found.error ?? `Step ${step.index + 1}: where each word is read, over ${full || step.preview ? "what the model expects to draw" : "the finished image"}. ${each}; the number is the word’s activation.`);
   }
 

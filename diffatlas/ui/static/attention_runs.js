@@ -26,7 +26,7 @@ export function createAttentionRuns({ onOpen, onCompare }) {
 
   function line(run, id, other, data) {
     const shown = run.id === id;
-    const facts = [seedWords(run.seed), `guidance ${run.guidance}`, `${run.steps} steps`, run.model_name, KINDS[run.attention], whenText(run.created)];
+    const facts = [seedWords(run.seed), run.guidance === null ? null : `guidance ${run.guidance}`, `${run.steps} steps`, run.model_name, KINDS[run.attention], whenText(run.created)];
     const compare = el("button", { type: "button", class: "da-plain", onclick: () => onCompare(run.id) }, run.id === other ? "Beside it" : "Compare");
     compare.hidden = shown || run.attention === "self" || !data?.activation;
     return el(

@@ -1,4 +1,4 @@
-// The picture of the chosen step with the chosen word's map over it; beside it what is looked at, and its numbers.
+// The chosen word's map over the whole run, and beside it at the chosen step; what is looked at, and its numbers.
 
 import { createAttentionPicture } from "./attention_picture.js";
 import { gridOf } from "./attention_film.js";
@@ -11,18 +11,20 @@ import { term } from "./tips.js";
 
 const PARTS = { down: "the way down", mid: "the middle", up: "the way up", first: "the first third", middle: "the middle third", last: "the last third" };
 
-/** Create the stage; `store` takes what is chosen. Its parts are `picture` and `side`. */
+/** Create the stage; `store` takes what is chosen. Its parts are `whole`, `node` (the step) and `side`. */
 export function createStage({ store }) {
   const readout = el("span", { class: "da-readout" });
   const picture = createAttentionPicture({ onRead: read });
   const legend = createLegend();
   const controls = createControls(store);
   const numbers = el("dl", { class: "da-numbers da-attention-numbers" });
-  const whole = createAttentionPicture({ side: 160 });
-  const wholeNote = el("p", { class: "da-caption" });
-  const wholeBox = el("figure", { class: "da-attention-whole" }, el("figcaption", { class: "da-plot-title" }, term("daam", "Over the whole run")), whole.node, wholeNote);
-  const side = el("div", { class: "da-attention-side" }, controls.node, numbers, wholeBox);
-  const node = el("div", { class: "da-attention-large" }, picture.node, el("div", { class: "da-attention-below" }, legend.node, readout));
+  const whole = createAttentionPicture();
+  const wholeNote = el("span", {});
+  const wholeLegend = createLegend();
+  const wholeBox = el("figure", { class: "da-attention-whole" }, el("figcaption", { class: "da-plot-title" }, term("daam", "Over the whole run")), whole.node, el("div", { class: "da-attention-below" }, wholeLegend.node, wholeNote));
+  const side = el("div", { class: "da-attention-side" }, controls.node, numbers);
+  const title = el("figcaption", { class: "da-plot-title" });
+  const node = el("figure", { class: "da-attention-large" }, title, picture.node, el("div", { class: "da-attention-below" }, legend.node, readout));
   let state = null;
 
   function read(value, row, column) {
@@ -41,6 +43,7 @@ export function createStage({ store }) {
     const source = full ?? step.preview ?? data.image;
     const what = full || step.preview ? "what the model expects to draw" : "the finished image";
     const label = data.activation ? `The map of ${word} at step ${step.index + 1}, over ${what}` : `At step ${step.index + 1}: ${what}`;
+    title.textContent = `At step ${step.index + 1}`;
     picture.draw({ picture: source, share, ...(map ?? gridOf(data)), label });
     legend.update(map, state.mapsProblem ?? (data.activation ? null : "Attention to words was not captured in this run."));
     drawNumbers(word, map);
@@ -72,11 +75,12 @@ export function createStage({ store }) {
     const found = store.want("daam", { id, tokens: selected, head, half, image: 0 }, firstMap);
     const map = found.value;
     whole.draw({ picture: data.image ?? data.steps.at(-1).preview, share, ...(map ?? gridOf(data)), label: `The map of ${wordText(state)} over the whole run` });
-    const text = found.error ?? (map ? "As DAAM draws it, over the finished image." : "Reading every step…");
+    wholeLegend.update(map && { ...map, ...rangeOf(map.map) }, "");
+    const text = found.error ?? (map ? "over the finished image" : "Reading every step…");
     if (wholeNote.textContent !== text) wholeNote.textContent = text;
   }
 
-  return { node, side, update };
+  return { whole: wholeBox, node, side, update };
 }
 
 function rangeText(values) {
@@ -119,7 +123,7 @@ function createControls(store) {
   const head = el("select", { class: "da-select", onchange: () => store.set({ head: head.value === "" ? null : Number(head.value) }) });
   const half = el("select", { class: "da-select", onchange: () => store.set({ half: half.value }) }, el("option", { value: "cond" }, "for the prompt"), el("option", { value: "uncond" }, "for the negative prompt"));
   const strength = el("input", { type: "range", min: 0, max: 1, step: 0.05, class: "da-slider", oninput: () => store.set({ share: Number(strength.value) }) });
-  const scale = el("select", { class: "da-select", onchange: () => store.set({ scale: scale.value }) }, el("option", { value: "run" }, "one for all steps"), el("option", { value: "step" }, "each step its own"));
+  const scale = el("select", { class: "da-select", onchange: () => store.set({ scale: scale.value }) }, el("option", { value: "word" }, "each word its own"), el("option", { value: "all" }, "one for all words"), el("option", { value: "step" }, "each step its own"));
   const field = (label, control) => el("label", { class: "da-field" }, el("span", {}, label), control);
   const headField = field(term("head", "Head"), head);
   const halfField = field(term("half", "Half"), half);

@@ -8,11 +8,13 @@ import { BUSY, floatsOf } from "./state.js";
 
 export const VIEWS = ["words", "steps", "curves", "places", "objects", "compare"];
 const MOST_ANSWERS = 240;
-const SCALES = ["run", "step"];
+/** What the colours range over: a word over the run, all words together, or each step by itself. */
+const SCALES = ["word", "all", "step"];
 
 /** Create the store. `onChange()` is called after every change, never while one is being made. `views` are those there
- * are, the first of them shown at first. */
-export function createAttentionStore({ server, onChange, views = VIEWS }) {
+ * are, the first of them shown at first. `start`: {id} of the recorded example that is shown while there is no run, or
+ * null. */
+export function createAttentionStore({ server, onChange, views = VIEWS, start = null }) {
   let value = null; // the run in progress, or the last one of this page
   let runs = null; // those with attention, the newest first
   let id = null; // of the run that is looked at
@@ -27,7 +29,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
   let head = null;
   let half = "cond";
   let view = remembered("attention-view", views, views[0]);
-  let scale = remembered("attention-scale", SCALES, "run");
+  let scale = remembered("attention-scale", SCALES, "word");
   let share = Number(remembered("attention-share", null, "0.65"));
   let problem = null;
   let shownRequest = null; // request of the live run that was opened at its end
@@ -86,7 +88,8 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
       const answer = await ask(server, "attention_runs", {});
       runs = answer.runs;
       problem = null;
-      if (!id && runs.length && !BUSY.includes(value?.status)) open(runs[0].id);
+      const first = runs[0] ?? start;
+      if (!id && first && !BUSY.includes(value?.status)) open(first.id);
     } catch (error) {
       problem = error.message;
     }
@@ -119,6 +122,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS }) {
       id,
       problem: problem ?? told.error ?? null,
       data: found, // what was captured, or null while it is read
+      example: start !== null && id === start.id, // whether the recorded example is in sight
       at: position,
       step,
       selected,
@@ -219,9 +223,9 @@ export function rangeOf(values) {
   return { low, high };
 }
 
-/** Where the colours begin and end for the k-th of some maps: over the run, or over that step alone. */
+/** Where the colours begin and end for the k-th of a word's maps: over the run, or over that step alone. */
 export function limits(found, k, scale) {
-  return scale === "run" ? { low: found.low, high: found.high } : rangeOf(found.maps[k]);
+  return scale === "step" ? rangeOf(found.maps[k]) : { low: found.low, high: found.high };
 }
 
 // The first word that is more than an article.

@@ -1,8 +1,14 @@
-// The thumbnails of the 3D view: pictures that stand above their points and always face the viewer.
+// The thumbnails of the 3D view: pictures that stand by their points, where they hide least, and face the viewer.
 
 const SIDE = 0.3; // of the largest, where the radius of what is framed is 1
 const TEXTURE = 104; // px: a picture of 96 px and its frame
 const EDGE = 4;
+const AWAY = 0.72; // sides of a picture from its point to its middle
+// Where a picture may stand, seen from its point, the y axis upwards; the first where others are no better.
+const PLACES = [[0, 1], [-1, 1], [1, 1], [-1, 0], [1, 0], [-1, -1], [1, -1], [0, -1]];
+const LATER = 0.3; // what a later place costs, in hidden points
+const OVERLAP = 6; // what it costs to hide a whole picture
+const STAY = 2; // what must be won by a move: nothing jumps about while the view turns
 const AT_LARGE = 12; // so many thumbnails have their full size; more are smaller
 const FILM = "#191512";
 
@@ -52,6 +58,22 @@ export function createBillboards(THREE, scene, ready) {
         sprite.position.fromArray(path, at).applyMatrix4(matrix);
       }
     },
+    /** Move each to where it hides the fewest of `dots` (px on the screen: [x, y]) and of the other pictures.
+     *
+     * `project(point)` gives the place of a point of the scene on the screen, and the px of a unit there.
+     */
+    lean(dots, project) {
+      const taken = [];
+      const spot = new THREE.Vector3();
+      for (const sprite of sprites.values()) {
+        const { x, y, unit } = project(spot.copy(sprite.position));
+        const best = bestPlace({ x, y, side: side * unit }, dots, taken, sprite.userData.stands ?? 0);
+        taken.push(best.middle);
+        sprite.userData.stands = best.place;
+        const [right, up] = PLACES[best.place];
+        sprite.center.set(0.5 - AWAY * right, 0.5 - AWAY * up);
+      }
+    },
     /** Have the frames in the colour that `frame(id)` gives (null for the film's). */
     reframe(frame) {
       for (const sprite of sprites.values()) sprite.userData.paint(frame(sprite.userData.id) ?? FILM);
@@ -99,6 +121,21 @@ export function chooseThumbnails(layers, points, every, radius) {
     for (const row of rows) if (k < row.length && free(row[k], room)) kept.push(row[k]);
   }
   return { kept, side };
+}
+
+/** Choose where a picture of `side` px stands by its point (x, y) px: {place: index of PLACES, middle: [x, y]}. */
+export function bestPlace({ x, y, side }, dots, pictures, before) {
+  const near = (list, far) => list.filter((one) => Math.abs(one[0] - x) < far && Math.abs(one[1] - y) < far);
+  const within = near(dots, 1.5 * side);
+  const others = near(pictures, 2.5 * side);
+  const costs = PLACES.map(([right, up], index) => {
+    const middle = [x + AWAY * side * right, y - AWAY * side * up];
+    const away = (one, axis) => Math.abs(one[axis] - middle[axis]) / side;
+    const hidden = within.filter((dot) => away(dot, 0) < 0.5 && away(dot, 1) < 0.5).length;
+    const covered = others.reduce((sum, one) => sum + Math.max(0, 1 - away(one, 0)) * Math.max(0, 1 - away(one, 1)), 0);
+    return { place: index, middle, cost: hidden + OVERLAP * covered + LATER * index - (index === before ? STAY : 0) };
+  });
+  return costs.reduce((best, one) => (one.cost < best.cost ? one : best));
 }
 
 function gap(a, b) {

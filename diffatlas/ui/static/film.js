@@ -3,8 +3,8 @@
 // under each other that scroll as one.
 
 import { el, reducedMotion } from "./dom.js";
-import { seedWords, significant, short } from "./format.js";
-import { smallHistogram } from "./histogram.js";
+import { createExposure } from "./film_exposure.js";
+import { blankSheet, createSheet } from "./film_sheet.js";
 import { remember, remembered } from "./remember.js";
 import { BUSY } from "./state.js";
 
@@ -13,6 +13,7 @@ const NARROW = 620; // px
 const FRAME = 114; // px, the least width of a frame
 const SMALL = { width: 72, height: 128 }; // px, of a small frame with its edges
 const SIZES = ["small", "large"];
+const QUICK = 1500; // ms: what is followed in shorter steps jumps, as a glide would never come to rest
 const KEPT = 32; // sheets of layers that are not shown now, so that showing them again costs nothing
 
 /** Create the film in `root`. `onSelect(id, index)` opens a step, `onHistogram(id, index)` its histogram. */
@@ -24,6 +25,7 @@ export function createFilm(root, { onSelect, onHistogram }) {
   root.append(strip, foot);
 
   const sheets = new Map();
+  const exposure = createExposure(strip);
   const blank = blankSheet();
   let shown = [];
   let selected = null;
@@ -33,6 +35,9 @@ export function createFilm(root, { onSelect, onHistogram }) {
   let width = 0; // as last measured: to ask for it lays the page out
   let owed = null; // what should be in sight, once the film itself is
   let running = false;
+  let ahead = null; // the sheet whose end comes into sight with the next frame
+  let followed = 0; // when one last did
+  let measured = ""; // what the height of the film was found for
   let size = remembered("frames", SIZES, "small"); // of a film that is too long to be seen whole in large frames
 
   for (const kind of ["wheel", "pointerdown", "touchstart"]) {
@@ -71,12 +76,29 @@ export function createFilm(root, { onSelect, onHistogram }) {
     arrange();
     select(state.selected);
     // A finished film is looked at from its beginning: what is decided is decided there.
-    if (ended && following && !selected) strip.scrollTo({ left: 0, top: 0, behavior: "instant" });
-    else if (newest && following) reveal(newest.end(), true);
+    if (ended && following && !selected) {
+      ahead = null;
+      strip.scrollTo({ left: 0, top: 0, behavior: "instant" });
+    } else if (newest && following) {
+      follow(newest);
+    }
+  }
+
+  // Once a frame, where the page is laid out anyway.
+  function follow(sheet) {
+    const first = !ahead;
+    ahead = sheet;
+    if (!first) return;
+    requestAnimationFrame(() => {
+      const now = performance.now();
+      if (ahead && following) reveal(ahead.end(), now - followed > QUICK);
+      ahead = null;
+      followed = now;
+    });
   }
 
   function sheetOf(id) {
-    const sheet = sheets.get(id) ?? createSheet(id);
+    const sheet = sheets.get(id) ?? createSheet(id, exposure);
     sheets.delete(id);
     sheets.set(id, sheet);
     return sheet;
@@ -86,7 +108,9 @@ export function createFilm(root, { onSelect, onHistogram }) {
   function forget() {
     for (const [id, sheet] of sheets) {
       if (sheets.size - shown.length <= KEPT) return;
-      if (!sheet.root.isConnected) sheets.delete(id);
+      if (sheet.root.isConnected) continue;
+      sheets.delete(id);
+      sheet.drop();
     }
   }
 
@@ -131,6 +155,9 @@ export function createFilm(root, { onSelect, onHistogram }) {
 
   // Of a contact sheet, a row is in sight whole or not at all.
   function wholeRows(small) {
+    const key = [small, strip.dataset.mode, width, window.innerHeight, shown[0]?.count() > 0, shown[0]?.id].join();
+    if (key === measured) return;
+    measured = key;
     const cell = !small && strip.dataset.mode === "sheet" && strip.querySelector(".da-cell:not([hidden])");
     const pitch = cell ? cell.offsetHeight + ROW_GAP : 0;
     const rows = pitch && Math.max(2, Math.floor((Math.max(0.76 * window.innerHeight, 460) + ROW_GAP) / pitch));
@@ -216,209 +243,6 @@ export function createFilm(root, { onSelect, onHistogram }) {
   return { update };
 }
 
-/** The film of one layer. */
-function createSheet(id) {
-  const leader = el("div", { class: "da-leader" });
-  const next = el("div", { class: "da-cell", "aria-hidden": "true" }, el("div", { class: "da-unexposed" }));
-  const roll = el("div", { class: "da-roll", role: "group" }, next);
-  const root = el("div", { class: "da-sheet", "data-layer": id }, leader, roll);
-  let cells = [];
-  let chosen = null;
-  let reachable = null; // the one frame that Tab stops at; the arrow keys lead to the others
-  let told = "";
-
-  let every = 1;
-
-  const sheet = { id, root, key: undefined, update, choose, rove, frame, count: () => cells.length, columns, end, thin, along };
-
-  function update(layer) {
-    const { data } = layer;
-    const key = data.run?.id ?? data.request;
-    if (key !== sheet.key || data.steps.length < cells.length) {
-      sheet.key = key;
-      cells = [];
-      chosen = reachable = null;
-      roll.replaceChildren(next);
-    }
-    const before = cells.length;
-    const added = data.steps.slice(before).map((step) => cellFor(step, data));
-    if (added.length) {
-      cells.push(...added);
-      next.before(...added);
-    }
-    const live = BUSY.includes(data.status);
-    next.hidden = !live && cells.length > 0;
-    next.firstChild.classList.toggle("da-exposing", live);
-    root.style.setProperty("--da-cells", cells.length + (next.hidden ? 0 : 1));
-    if (reachable === null && cells.length) rove(0);
-    tell(layer);
-    return added.length;
-  }
-
-  function tell(layer) {
-    const { name, own, locked, colour, data } = layer;
-    const run = data.run;
-    const steps = cells.length;
-    const facts = run
-      ? [
-          data.prompt === own ? null : data.prompt,
-          seedWords(run.seed),
-          run.model_name,
-          steps === run.total_steps ? `${steps} steps` : `${steps} of ${run.total_steps} steps`,
-        ]
-      : [data.prompt === own ? null : data.prompt, null, null, null];
-    const text = JSON.stringify([name, locked, colour, facts]);
-    if (text === told) return;
-    told = text;
-    const [prompt, ...rest] = facts;
-    root.classList.toggle("da-locked", Boolean(locked));
-    root.style.setProperty("--da-layer", colour ?? "var(--da-ink)");
-    roll.setAttribute("aria-label", `Film of ${name}, one frame a step`);
-    leader.replaceChildren(
-      el("strong", { class: "da-leader-name" }, name),
-      ...(prompt ? [el("span", { class: "da-leader-prompt", title: prompt }, prompt)] : []),
-      ...rest.filter(Boolean).map((fact) => el("span", {}, fact)),
-    );
-  }
-
-  function frame(index) {
-    return cells[index]?.firstChild ?? null;
-  }
-
-  function choose(index) {
-    if (chosen !== null) mark(frame(chosen), false);
-    chosen = index;
-    const node = index === null ? null : frame(index);
-    if (node) {
-      mark(node, true);
-      rove(index);
-    }
-    return node;
-  }
-
-  function rove(index) {
-    if (index === reachable) return;
-    for (const [at, reach] of [
-      [reachable, -1],
-      [index, 0],
-    ]) {
-      for (const button of at === null ? [] : (cells[at]?.children ?? [])) button.tabIndex = reach;
-    }
-    reachable = index;
-  }
-
-  function columns() {
-    return getComputedStyle(root).gridTemplateColumns.split(" ").length;
-  }
-
-  /** Show every `nth` frame, the first and the last, and the one that is chosen. */
-  function thin(nth) {
-    if (nth === every && !cells.some((cell) => cell.dataset.thinned === undefined)) return;
-    every = nth;
-    cells.forEach((cell, at) => {
-      cell.dataset.thinned = String(at % nth !== 0 && at !== cells.length - 1);
-    });
-  }
-
-  /** The frame `by` shown ones further than `index`. */
-  function along(index, by) {
-    const last = cells.length - 1;
-    if (every === 1) return index + by;
-    const place = index === last ? Math.ceil(last / every) : Math.floor(index / every);
-    return Math.min(last, (place + by) * every);
-  }
-
-  function end() {
-    return next.hidden ? cells.at(-1) : next;
-  }
-
-  return sheet;
-}
-
-function mark(frame, chosen) {
-  frame?.classList.toggle("da-chosen", chosen);
-  frame?.setAttribute("aria-pressed", String(chosen));
-}
-
-/** What is there before the first run: a roll that nobody has exposed. */
-function blankSheet() {
-  const frames = Array.from({ length: 13 }, () => el("div", { class: "da-unexposed" }));
-  const root = el(
-    "div",
-    { class: "da-sheet da-sheet-blank", "aria-hidden": "true" },
-    el(
-      "div",
-      { class: "da-leader" },
-      el("strong", { class: "da-leader-name" }, "Diffusion Atlas"),
-      el("span", {}, "unexposed"),
-    ),
-    el("div", { class: "da-roll" }, ...frames.map((frame) => el("div", { class: "da-cell" }, frame))),
-  );
-  root.style.setProperty("--da-cells", frames.length);
-  return { root, expose: (live) => frames[0].classList.toggle("da-exposing", live) };
-}
-
-let template = null;
-
-// Cloned, as a thousand of them may be made at once.
-function blankCell() {
-  const pair = () => el("span", { class: "da-edge" }, el("span", {}, ""), el("span", {}, ""));
-  template ??= el(
-    "div",
-    { class: "da-cell" },
-    el(
-      "button",
-      { type: "button", class: "da-frame", tabindex: -1, "aria-pressed": "false" },
-      pair(),
-      pair(),
-      el("span", { class: "da-shot" }),
-      pair(),
-      pair(),
-    ),
-  );
-  return template.cloneNode(true);
-}
-
-function cellFor(step, data) {
-  const cell = blankCell();
-  const frame = cell.firstChild;
-  const number = String(step.index + 1);
-  const value = (name) => {
-    const at = data.metrics.findIndex((metric) => metric.name === name);
-    return at < 0 ? null : step.metrics[at];
-  };
-  const shot = frame.children[2];
-  print(frame.children[0], `▸${number}`, `t ${short(step.timestep)}`);
-  print(frame.children[1], `σ ${significant(step.sigma_before, 3)}`, `g ${short(data.run?.guidance_scale)}`);
-  print(frame.children[3], `‖x‖ ${significant(value("norm"), 4)}`, `${number}A`);
-  print(frame.children[4], `μ ${level(value("mean"))}`, `s ${significant(value("std"), 3)}`);
-  cell.dataset.index = step.index;
-  frame.dataset.step = step.index;
-  const about = `Step ${number}, timestep ${short(step.timestep)}, sigma ${significant(step.sigma_before, 3)}`;
-  frame.setAttribute("aria-label", step.preview ? about : `${about}, no preview`);
-  if (step.preview) {
-    shot.append(el("img", { src: step.preview, alt: "", draggable: "false", decoding: "async" }));
-  } else {
-    shot.classList.add("da-unexposed");
-  }
-  if (step.histogram) {
-    const label = `Histogram of step ${number}`;
-    cell.append(
-      el(
-        "button",
-        { type: "button", class: "da-frame-histogram", tabindex: -1, "aria-label": label, title: label },
-        smallHistogram(step.histogram),
-      ),
-    );
-  }
-  return cell;
-}
-
-function print(edge, left, right) {
-  edge.children[0].textContent = left;
-  edge.children[1].textContent = right;
-}
-
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -426,12 +250,6 @@ function say(node, text) {
 function ordinal(n) {
   const end = n % 100 > 10 && n % 100 < 14 ? "th" : ({ 1: "st", 2: "nd", 3: "rd" }[n % 10] ?? "th");
   return `${n}${end}`;
-}
-
-// A mean lies near zero: decimals say more of it than significant digits.
-function level(value) {
-  if (value === null || value === undefined || Math.abs(value) >= 10) return significant(value, 3);
-  return value.toFixed(3).replace("-", "−");
 }
 
 // How far to scroll so that from..to lies within low..high; its end, where it is too large.

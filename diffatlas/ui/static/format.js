@@ -36,6 +36,11 @@ export function seedWords(seed) {
   return seed === null || seed === undefined ? "no known seed" : `seed ${seed}`;
 }
 
+/** Width and height in words; null where a run does not say them, as the call of a pipeline may not. */
+export function sizeWords({ width, height }) {
+  return width && height ? `${width} × ${height}` : null;
+}
+
 /** Text of at most `most` letters: what is too much is taken out of the middle, because what differs is at the end. */
 export function shortened(text, most) {
   if (text.length <= most) return text;

@@ -8,20 +8,21 @@ import { createBrush, createSampling, createTargets, createTraining } from "./la
 import { createDensityView } from "./lab_model_density.js";
 import { createFieldView } from "./lab_field.js";
 import { figure } from "./lab_figure.js";
+import { createAside, createKept } from "./lab_kept.js";
 import { createLessons } from "./lab_lessons.js";
 import { createMeasures } from "./lab_measures.js";
 import { createMemoryView } from "./lab_memory.js";
 import { createMini } from "./lab_mini.js";
-import { targetName } from "./lab_names.js";
 import { createPlane } from "./lab_plane.js";
 import { createLabPlayer } from "./lab_player.js";
 import { createQualityView } from "./lab_quality.js";
 import { createLabStore } from "./lab_store.js";
 import { createTrainingView } from "./lab_training.js";
 import { currentPage, initPages } from "./pages.js";
+import { offerPython } from "./python_lines.js";
+import { remember, remembered } from "./remember.js";
 import { createTabs } from "./tabs.js";
 import { initTips } from "./tips.js";
-import { ensureVisitor } from "./visitor.js";
 
 const VIEWS = [["field", "Field"], ["training", "Training"], ["quality", "Quality"], ["budget", "Error budget"], ["memory", "Memory"], ["density", "Density"]];
 const CAPTIONS = {
@@ -39,7 +40,6 @@ const WAIT = 200; // ms in which changes of the form are collected
 
 /** Mount the page in `element`; `server` has the functions of lab_services.py, `props` glossary and palette. */
 export function mount(element, read, server, props) {
-  ensureVisitor();
   initPages();
   initTips(props.glossary);
   const { palette } = props;
@@ -49,6 +49,8 @@ export function mount(element, read, server, props) {
   let moving = false;
   let awaited = null;
   let noted = null;
+  let forgotten = null; // {id, lab}: the network in view, once what was kept of it is deleted
+  let shelved = { id: null, revision: 0 };
   let start = START; // of the path
   let layers = { points: true, exact: false, cloud: false, mesh: false, path: false };
 
@@ -56,6 +58,8 @@ export function mount(element, read, server, props) {
   const targets = createTargets({ palette, onPick: pick, onDraw: startDrawing, onTable: (text) => fresh({ table: text }), onFile: openFile, onProblem: (message) => store.set({ problem: { message, field: "target" } }) });
   const training = createTraining({ onTrain: () => train(training.recipe()), onContinue: () => train(null), onStop: store.stop, onPretrained: () => pick(store.get().lab.name) });
   const sampling = createSampling({ onChange: later, onAgain: () => sample() });
+  const kept = createKept({ palette, call: store.call, onOpen: openKept, onDeleted: deleted, onRestored: restored });
+  const aside = createAside({ onBack: (to) => openKept({ id: to.kept, lab: to.lab, kind: to.kind }), onKeep: store.keep, onClose: () => store.set({ aside: null }) });
   const plane = createPlane({ palette, onStart: moveStart, onDraw: stroke });
   const player = createLabPlayer({ onTime: () => plane.update(store.get(), player.position(), layers) });
   const brush = createBrush({ palette, onLabel: (label) => draw({ label }), onWidth: (width) => draw({ width }), onDone: finishDrawing, onCancel: () => store.set({ drawing: null }), onUndo: undoStroke });
@@ -89,9 +93,36 @@ export function mount(element, read, server, props) {
     }
   }
 
+  // A network or a drawing that is kept, or a lab that is still in memory.
+  async function openKept({ id, lab, kind }) {
+    if (kind === "drawing") return fresh({ kept: id });
+    const opened = await store.back(lab ? { again: lab } : { kept: id });
+    if (!opened) return false;
+    sampling.set({ field: opened.step ? "learned" : "exact", classes: "all" });
+    return Boolean(await sample());
+  }
+
+  // The network in view may be the one: then it is kept no longer. Else there may be room for it now.
+  function deleted(id) {
+    const { kept: mine, unkept, aside: left, lab } = store.get();
+    if (mine === id) {
+      forgotten = { id, lab };
+      store.set({ kept: null });
+    }
+    if (left?.kept === id) store.set({ aside: null });
+    if (unkept) store.keep();
+  }
+
+  function restored(id) {
+    if (forgotten?.id === id && forgotten.lab === store.get().lab) store.set({ kept: id });
+  }
+
   async function openFile(text) {
-    const kept = await store.open(text);
-    if (!kept) return;
+    const view = await store.open(text);
+    if (view) await restore(view);
+  }
+
+  async function restore(kept) {
     if (kept.sampling && typeof kept.sampling === "object") sampling.set(kept.sampling);
     if (VIEWS.some(([name]) => name === kept.view)) show(kept.view);
     if (kept.field && typeof kept.field === "object") views.field.set(kept.field);
@@ -100,12 +131,12 @@ export function mount(element, read, server, props) {
     await sample();
   }
 
-  async function train(recipe) {
+  async function train(recipe, anyway = false) {
     for (const form of [training, sampling]) form.clear();
     const steps = training.recipe().steps ?? store.get().defaults.steps;
     // On while it trains the network itself is looked at.
     sampling.set({ field: "learned" });
-    const ended = await store.train(steps, recipe);
+    const ended = await store.train(steps, recipe, anyway);
     if (store.get().step && !["waiting", "training"].includes(store.get().status) && !store.get().problem) await sample({ quiet: true });
     return ended;
   }
@@ -139,7 +170,8 @@ export function mount(element, read, server, props) {
 
   async function finishDrawing() {
     const { points, labels, width } = store.get().drawing;
-    const pairs = labels.map((_, k) => [points[2 * k], points[2 * k + 1]]);
+    const short = (value) => Math.round(1e4 * value) / 1e4;
+    const pairs = labels.map((_, k) => [short(points[2 * k]), short(points[2 * k + 1])]);
     const used = [...new Set(labels)].sort();
     await fresh({ name: "drawing", points: pairs, labels: labels.map((label) => used.indexOf(label)), classes: used.map((label) => String(label + 1)), jitter: Math.max(0.03, width / 2) });
   }
@@ -151,14 +183,14 @@ export function mount(element, read, server, props) {
     timer = setTimeout(sample, WAIT);
   }
 
-  async function sample({ quiet = false } = {}) {
+  async function sample({ quiet = false, anyway = false } = {}) {
     clearTimeout(timer);
     sampling.clear();
     const { lab, status } = store.get();
     if (!lab || ["waiting", "training"].includes(status)) return null;
     if (!store.get().step && sampling.asked().field === "learned") sampling.set({ field: "exact" });
     if (quiet) awaited = "quiet";
-    const frames = await store.sample(sampling.asked());
+    const frames = await store.sample(sampling.asked(), anyway);
     if (frames) {
       if (layers.path) store.paths(start, frames.asked);
       if (layers.exact) store.densities(frames.asked);
@@ -225,11 +257,14 @@ export function mount(element, read, server, props) {
     training.update(state);
     sampling.update(state);
     brush.update(state);
+    kept.update(state);
+    aside.update(state);
+    if (state.kept !== shelved.id || state.revision !== shelved.revision) shelve(state);
     if (state.problem) {
-      const { field, message, form } = state.problem;
+      const { field, message, form, anyway } = state.problem;
       const told = (form === "sampling" ? sampling : training).blame(field, message);
       parts.problem.hidden = told;
-      parts.problem.textContent = message;
+      parts.problem.replaceChildren(message, ...(anyway ? [" ", el("button", { type: "button", class: "da-button", onclick: () => (form === "sampling" ? sample({ anyway: true }) : train(null, true)) }, "Run it all the same")] : []));
     } else parts.problem.hidden = true;
     player.take(state.live || state.drawing ? null : state.frames, { quiet: awaited === "quiet" });
     if (state.frames && !state.live) awaited = null;
@@ -245,17 +280,25 @@ export function mount(element, read, server, props) {
     say(state);
   }
 
+  // What is kept has changed: the list is fetched anew, and this tab comes back to it after a reload.
+  function shelve({ kept: id, revision, presets }) {
+    if (!presets) return;
+    shelved = { id, revision };
+    remember("lab-kept", id ?? "");
+    kept.load();
+  }
+
   function say(state) {
     // The mean of the last 500 steps: one batch says little.
     const recent = state.losses.slice(-50).map(([, value]) => value);
     const loss = recent.length ? recent.reduce((a, b) => a + b, 0) / recent.length : undefined;
     const figures = loss === undefined ? "" : ` · loss ${significant(loss, 3)}${state.floor === null ? "" : ` (floor ${significant(state.floor, 3)})`}`;
-    let text = targetName(state.lab);
+    let text = state.lab?.title ?? "";
     if (state.drawing) text = "Drawing a target";
-    else if (state.status === "waiting") text = state.ahead ? `Waiting for a place to train (${state.ahead} ahead)…` : "Starting to train…";
+    else if (state.status === "waiting") text = state.ahead ? `Waiting for a place to train: ${state.ahead} ahead${state.wait ? `, ${state.wait}` : "…"}` : "Starting to train…";
     else if (state.status === "training") text = `Training: step ${state.step.toLocaleString("en")} · ${Math.round(state.rate).toLocaleString("en")} steps/s${figures}`;
     else if (state.busy) text = state.busy;
-    else if (state.lab && state.step) text += ` · ${state.step.toLocaleString("en")} steps trained${figures}`;
+    else if (state.lab && state.step) text += ` · ${state.step.toLocaleString("en")} steps trained${figures}${state.kept ? " · kept" : ""}`;
     else if (state.lab) text += " · not trained yet; what you see is the exact field";
     if (parts.status.textContent !== text) parts.status.textContent = text;
   }
@@ -323,8 +366,9 @@ export function mount(element, read, server, props) {
     const beside = el("div", { class: "da-lab-beside" }, from.node, towards.node, measures.node);
     const file = figure({ name: "lab", body: el("span", {}), more: [["Save this lab", save]] });
     file.node.classList.add("da-lab-file");
-    const main = el("div", { class: "da-lab-main" }, el("div", { class: "da-attention-head" }, status, file.node), problem, lessons.card, el("div", { class: "da-lab-stage" }, current.node, beside), tabs.node, tabs.caption, el("div", { class: "da-stage" }, ...Object.values(panels)));
-    const side = el("div", { class: "da-lab-side" }, lessons.menu, targets.node, training.node, sampling.node);
+    const main = el("div", { class: "da-lab-main" }, el("div", { class: "da-attention-head" }, status, file.node), problem, aside.node, lessons.card, el("div", { class: "da-lab-stage" }, current.node, beside), tabs.node, tabs.caption, el("div", { class: "da-stage" }, ...Object.values(panels)));
+    const actions = el("div", { class: "da-actions da-lab-actions", role: "group", "aria-label": "Train and sample" }, ...training.actions, ...sampling.actions);
+    const side = el("div", { class: "da-lab-side" }, lessons.menu, targets.node, kept.node, training.node, sampling.node, actions);
     const root = el("div", { class: "da-viewer da-lab" }, side, main);
     return { root, status, problem, boxes, deterministic, panels, plane: current.node };
   }
@@ -341,6 +385,8 @@ export function mount(element, read, server, props) {
       return;
     }
     const wanted = new URLSearchParams(location.search).get("target");
+    const last = wanted ? "" : remembered("lab-kept", null, "");
+    if (last && (await openKept({ id: last, kind: "network" }))) return;
     await pick(store.get().presets.some(({ name }) => name === wanted) ? wanted : FIRST);
   }
 
@@ -349,6 +395,7 @@ export function mount(element, read, server, props) {
     event.preventDefault();
     player.toggle();
   });
+  offerPython("lab", () => store.get().frames && { lines: store.get().frames.python, title: `${store.get().lab.title} in Python` });
   window.addEventListener("da-page", inSight);
   render();
   inSight();

@@ -12,7 +12,7 @@ const LINES = [["total", "in all: learned field, these steps", "ink", false], ["
 
 /** Create the view. `sampling()` returns what the sampler is asked. */
 export function createBudgetView({ store, sampling }) {
-  const job = createJob({ store, label: "Split the error", onRun: measure });
+  const job = createJob({ store, label: "Split the error", onRun: measure, stoppable: true });
   const chart = createChart({ label: "Error of a sampler by steps", height: 270 });
   const legend = el("p", { class: "da-lab-legend" });
   const framed = figure({

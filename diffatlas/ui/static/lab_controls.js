@@ -3,7 +3,7 @@
 import { el } from "./dom.js";
 import { createFields } from "./lab_form.js";
 import { createMini } from "./lab_mini.js";
-import { callsOf, classOf, classOptions, FIELDS, OBJECTIVES, SAMPLERS, SCHEDULES, TARGETS } from "./lab_names.js";
+import { callsOf, classOf, classOptions, FIELDS, OBJECTIVES, SAMPLERS, SCHEDULES } from "./lab_names.js";
 
 const MOST_FILE = 16_000_000;
 
@@ -38,9 +38,9 @@ export function createTargets({ palette, onPick, onDraw, onTable, onFile, onProb
 
   function update({ presets, lab, extent }) {
     if (presets && !buttons.size) {
-      for (const { name, points, labels } of presets) {
+      for (const { name, title, points, labels } of presets) {
         const mini = createMini({ label: "", palette, radius: 1 });
-        const button = el("button", { type: "button", class: "da-lab-target", "data-target": name, onclick: () => onPick(name) }, mini.node, el("span", {}, TARGETS[name]));
+        const button = el("button", { type: "button", class: "da-lab-target", "data-target": name, onclick: () => onPick(name) }, mini.node, el("span", {}, title));
         buttons.set(name, button);
         list.append(button);
         mini.update(points, labels, extent);
@@ -81,13 +81,13 @@ export function createTraining({ onTrain, onContinue, onStop, onPretrained }) {
     },
   );
   const { nodes } = fields;
-  const train = el("button", { type: "button", class: "da-button da-first da-lab-train", onclick: onTrain }, "Train from scratch");
-  const more = el("button", { type: "button", class: "da-button", onclick: onContinue }, "Continue");
-  const stop = el("button", { type: "button", class: "da-button", onclick: onStop }, "Stop");
+  const train = el("button", { type: "button", class: "da-button da-first da-lab-train", title: "Train a new network from scratch, with the settings above", onclick: onTrain }, "Train");
+  const more = el("button", { type: "button", class: "da-button", title: "Train the network in view for so many steps more", onclick: onContinue }, "Continue");
+  const stop = el("button", { type: "button", class: "da-button", title: "Stop training; what it has learned stays", onclick: onStop }, "Stop");
   const ready = el("button", { type: "button", class: "da-plain", onclick: onPretrained }, "Use the pretrained network");
   const fold = el("details", { class: "da-lab-fold" }, el("summary", {}, "More settings"), el("div", { class: "da-lab-fields" }, nodes.width, nodes.depth, nodes.batch, nodes.learning_rate, nodes.label_drop, nodes.ema, nodes.train_points, nodes.seed, nodes.pairing, nodes.fourier));
   const about = el("p", { class: "da-lab-about" });
-  const node = section("Network", el("div", { class: "da-lab-fields" }, nodes.objective, nodes.schedule, nodes.steps), fold, el("div", { class: "da-lab-buttons" }, train, more, stop), el("div", { class: "da-lab-links" }, ready), about);
+  const node = section("Network", el("div", { class: "da-lab-fields" }, nodes.objective, nodes.schedule, nodes.steps), fold, el("div", { class: "da-lab-links" }, ready), about);
   let known = null;
 
   function update({ lab, status, busy, presets, drawing }) {
@@ -104,10 +104,10 @@ export function createTraining({ onTrain, onContinue, onStop, onPretrained }) {
     }
     const origin = { scratch: "", pretrained: "Pretrained weights. ", file: "Weights from a file. " }[lab?.origin] ?? "";
     const thinned = lab && lab.given > lab.components ? `Of ${lab.given.toLocaleString("en")} points, ${lab.components.toLocaleString("en")} were kept, evenly. ` : "";
-    about.textContent = lab ? `${thinned}${origin}${lab.parameters.toLocaleString("en")} parameters. Settings count when training begins from scratch.` : "";
+    about.textContent = lab ? `${thinned}${origin}${lab.parameters.toLocaleString("en")} parameters. Settings count for a new network: press Train.` : "";
   }
 
-  return { node, update, recipe: fields.values, set: fields.set, blame: fields.blame, clear: fields.clear };
+  return { node, actions: [train, more, stop], update, recipe: fields.values, set: fields.set, blame: fields.blame, clear: fields.clear };
 }
 
 /** Create the section of the sampler. `onChange()` is called when something else is asked for. */
@@ -136,8 +136,8 @@ export function createSampling({ onChange, onAgain }) {
   );
   const { nodes } = fields;
   const calls = el("p", { class: "da-lab-about" });
-  const again = el("button", { type: "button", class: "da-button", onclick: () => (fields.set("seed", Math.floor(Math.random() * 1e6)), onAgain()) }, "Sample again");
-  const node = section("Sampling", el("div", { class: "da-lab-fields" }, nodes.field, nodes.points, nodes.sampler, nodes.steps, nodes.n, nodes.eta, nodes.churn, nodes.classes, nodes.seed, nodes.weight, nodes.kind, nodes.interval, nodes.low, nodes.high), el("div", { class: "da-lab-buttons" }, again), calls);
+  const again = el("button", { type: "button", class: "da-button", title: "Sample again, with another seed", onclick: () => (fields.set("seed", Math.floor(Math.random() * 1e6)), onAgain()) }, "Sample");
+  const node = section("Sampling", el("div", { class: "da-lab-fields" }, nodes.field, nodes.points, nodes.sampler, nodes.steps, nodes.n, nodes.eta, nodes.churn, nodes.classes, nodes.seed, nodes.weight, nodes.kind, nodes.interval, nodes.low, nodes.high), calls);
   let classes = "";
 
   function dress() {
@@ -171,7 +171,7 @@ export function createSampling({ onChange, onAgain }) {
 
   dress();
   return {
-    node, update, asked, blame: fields.blame, clear: fields.clear,
+    node, actions: [again], update, asked, blame: fields.blame, clear: fields.clear,
     set: (values) => {
       for (const [name, value] of Object.entries(values)) if (name in nodes) fields.set(name, value);
       dress();

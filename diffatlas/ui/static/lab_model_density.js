@@ -13,7 +13,7 @@ import { withTerms } from "./tips.js";
 /** Create the view. */
 export function createDensityView({ store }) {
   const fields = createFields({ classes: { label: "Class", kind: "select", options: classOptions(null, { all: false }), value: "none" } }, () => {});
-  const job = createJob({ store, label: "Compute the density", onRun: measure });
+  const job = createJob({ store, label: "Compute the density", onRun: measure, stoppable: true });
   const panels = { model: createCanvas({ label: "Density of the network" }), exact: createCanvas({ label: "Density of the target" }) };
   const framed = figure({
     name: "density",

@@ -1,6 +1,5 @@
 // Words of the 2D Lab, as the page says them.
 
-export const TARGETS = { eight_gaussians: "Eight Gaussians", moons: "Moons", swiss_roll: "Swiss roll", rings: "Rings", checkerboard: "Checkerboard", smiley: "Smiley", three_modes: "Three modes", tree: "Trees", drawing: "Your drawing", table: "Your table" };
 export const OBJECTIVES = [["v", "v"], ["eps", "noise (ε)"], ["x0", "clean point (x₀)"], ["flow", "flow (ε − x₀)"]];
 export const SCHEDULES = [["cosine", "cosine, T = 1000"], ["linear", "linear β, T = 1000"], ["scaled_linear", "scaled linear (SD), T = 1000"], ["straight", "straight path (flow)"]];
 export const SAMPLERS = [["heun", "Heun (EDM)"], ["ddim", "DDIM"], ["ddpm", "DDPM, all 1,000 steps"], ["dpmpp_2m", "DPM-Solver++ 2M"], ["euler", "Euler"], ["midpoint", "Midpoint"]];
@@ -13,8 +12,6 @@ export const FIELD_NAMES = { learned: "Learned", exact: "Exact", empirical: "Tra
 export function callsOf(sampler, steps) {
   return { ddpm: 1000, heun: 2 * steps - 1, midpoint: 2 * steps }[sampler] ?? steps;
 }
-
-export const targetName = (lab) => TARGETS[lab?.name] ?? lab?.name ?? "";
 
 /** Options for the class of a lab: all of them, none, or one. */
 export function classOptions(lab, { all = true } = {}) {

@@ -76,7 +76,7 @@ export function createTrainingView({ store }) {
       x: { label: "step" },
       y: { label: "loss", high: most ?? undefined },
       lines: points.length ? [{ name: "loss", colour: colours.burgundy, points: points.map(([x, y]) => [x, Math.min(y, most)]) }, ...(floor === null ? [] : [{ name: "floor", colour: colours.gold, dashed: true, points: [[points[0][0], floor], [points.at(-1)[0], floor]] }])] : [],
-      empty: state.lab?.origin === "pretrained" && state.status === "idle" ? "The losses of the pretrained network were not kept. Train from scratch to see them fall." : "Press Train from scratch to see the loss fall.",
+      empty: state.lab?.origin === "pretrained" && state.status === "idle" ? "The losses of the pretrained network were not kept. Train a new one to see them fall." : "Press Train to see the loss fall.",
     });
     const next = `${state.lab?.lab} ${state.revision}`;
     if (next !== key) {

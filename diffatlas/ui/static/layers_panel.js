@@ -1,20 +1,20 @@
-// The list of layers: which is shown, which is kept, and which one's image and numbers are read.
+// The list of layers, of runs or of studies: which is shown, which is kept, and which one is looked at.
 
 import { el } from "./dom.js";
-import { seedWords } from "./format.js";
 import { createRename, twice } from "./in_place.js";
+import { RUN_LAYERS } from "./layer_words.js";
 import { padlock } from "./padlock.js";
-import { sentence } from "./state.js";
 import { term, withTerms } from "./tips.js";
 
-const MOST = 80; // characters of a name
-
-/** Create the list in `root`. `onActivate(id)`; `onEdit({action, id, name, visible})`. */
-export function createLayersPanel(root, { onActivate, onEdit }) {
+/**
+ * Create the list in `root`. `onActivate(id)`; `onEdit({action, id, name, visible})`; `words` say what the layers are
+ * (layer_words.js).
+ */
+export function createLayersPanel(root, { onActivate, onEdit, words = RUN_LAYERS }) {
   const rows = new Map();
   const list = el("ul", { class: "da-layer-list" });
-  const empty = el("p", { class: "da-caption" }, ...withTerms("A run that has ended becomes a {layer|layer}. {lock|Lock} it to keep it, and lay the next one over it."));
-  const replaced = el("p", { class: "da-caption" }, "The next run replaces this layer unless you lock it.");
+  const empty = el("p", { class: "da-caption" }, ...withTerms(`A ${words.noun} that has ended becomes a {layer|layer}. {lock|Lock} it to keep it, and lay the next one over it.`));
+  const replaced = el("p", { class: "da-caption" }, `The next ${words.noun} replaces this layer unless you lock it.`);
   const problem = el("p", { class: "da-problem", role: "alert" });
   const reset = el("button", { type: "button", class: "da-plain da-reset" }, "Reset");
   const sure = twice(reset, "Reset", "Remove all layers?", () => onEdit({ action: "reset" }));
@@ -29,7 +29,7 @@ export function createLayersPanel(root, { onActivate, onEdit }) {
       rows.delete(id);
     }
     for (const layer of state.rows) {
-      if (!rows.has(layer.id)) rows.set(layer.id, createRow(layer.id, { onActivate, onEdit }));
+      if (!rows.has(layer.id)) rows.set(layer.id, createRow(layer.id, { onActivate, onEdit, words }));
       rows.get(layer.id).update(layer, layer.id === state.active?.id, capturedBy(state, layer));
     }
     const wanted = ids.map((id) => rows.get(id).node);
@@ -46,12 +46,12 @@ export function createLayersPanel(root, { onActivate, onEdit }) {
   return { update };
 }
 
-function createRow(id, { onActivate, onEdit }) {
+function createRow(id, { onActivate, onEdit, words }) {
   let layer = null;
   const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
   const swatch = el("span", { class: "da-layer-swatch", "aria-hidden": "true" });
   const name = el("button", { type: "button", class: "da-layer-name", onclick: () => onActivate(id), ondblclick: () => rename() });
-  const toField = createRename(name, { label: "Name of the layer", most: MOST, read: () => layer.own, onName: (next) => onEdit({ action: "rename", id, name: next }) });
+  const toField = createRename(name, { label: "Name of the layer", most: words.most, read: () => layer.own, onName: (next) => onEdit({ action: "rename", id, name: next }) });
   const rename = () => layer.live || toField();
   const what = el("p", { class: "da-layer-what" });
   const share = el("span", {});
@@ -60,6 +60,7 @@ function createRow(id, { onActivate, onEdit }) {
   const show = button("da-show", "", () => onEdit({ action: "show", id, visible: !layer.visible }));
   const lock = el("button", { type: "button", class: "da-lock", onclick: () => layer.locked || onEdit({ action: "lock", id }) });
   const remove = button("da-delete", "Delete");
+  remove.title = words.remains;
   const sure = twice(remove, "Delete", "Sure?", () => onEdit({ action: "delete", id }), () => layer.locked);
   const node = el(
     "li",
@@ -77,21 +78,23 @@ function createRow(id, { onActivate, onEdit }) {
     const locked = layer?.locked;
     layer = next;
     node.classList.toggle("da-temporary", !layer.locked);
+    node.classList.toggle("da-recorded", Boolean(layer.example));
     node.classList.toggle("da-hidden", !layer.visible);
     node.classList.toggle("da-active", active);
     node.style.setProperty("--da-layer", layer.colour ?? "var(--da-ink)");
     say(name, layer.name);
-    name.title = active ? "Its image and numbers are shown. Double-click to rename it." : "Show its image and numbers";
+    name.title = active ? `${words.shown} Double-click to rename it.` : words.show;
     name.setAttribute("aria-pressed", String(active));
-    say(what, describe(layer));
+    say(what, words.describe(layer, active));
     captured.hidden = held === null;
     say(share, held === null ? "" : `${(100 * held).toFixed(held > 0.995 ? 1 : 0)}%`);
     say(show, layer.visible ? "Hide" : "Show");
     show.setAttribute("aria-label", `${layer.visible ? "Hide" : "Show"} ${layer.name}`);
     renaming.setAttribute("aria-label", `Rename ${layer.name}`);
-    for (const part of [renaming, show, remove]) part.hidden = layer.live;
+    for (const part of [renaming, show, remove]) part.hidden = layer.live || Boolean(layer.example);
+    if (layer.always) show.hidden = true;
     lock.disabled = layer.live;
-    const told = layer.locked ? "Locked" : layer.live ? "Lock this layer once its run has ended" : "Lock this layer";
+    const told = layer.locked ? "Locked" : layer.live ? `Lock this layer once its ${words.noun} has ended` : "Lock this layer";
     if (locked !== layer.locked) lock.replaceChildren(padlock(layer.locked), el("span", { class: "da-lock-text" }, layer.locked ? "Locked" : "Lock"));
     lock.setAttribute("aria-label", told);
     lock.setAttribute("aria-disabled", String(layer.locked || layer.live));
@@ -107,24 +110,6 @@ function capturedBy({ view, projection, layers }, { id }) {
   if (view !== "pca" || layers.length < 2) return null;
   return layers.some((layer) => layer.id === id) ? (projection?.captured?.[id] ?? null) : null;
 }
-
-function describe(layer) {
-  const parts = [seedWords(layer.seed)];
-  const { status } = layer.data ?? layer;
-  const steps = layer.data?.steps.length ?? layer.steps;
-  // A whole run may have another number of steps than it planned.
-  if (status === "complete") parts.push(`${steps} steps`);
-  else if (layer.live) parts.push(`${layer.total_steps} steps`);
-  else if (layer.data) parts.push(lower(sentence(layer.data)));
-  else parts.push(`${status}, ${steps} of ${layer.total_steps} steps`);
-  if (layer.live) parts.push("in progress");
-  else if (layer.unread) parts.push(layer.unread);
-  else if (layer.visible && !layer.data) parts.push("loading…");
-  if (!layer.visible) parts.push("hidden");
-  return parts.join(" · ");
-}
-
-const lower = (text) => text.charAt(0).toLowerCase() + text.slice(1);
 
 function say(node, text) {
   if (node.textContent !== text) node.textContent = text;

@@ -4,16 +4,17 @@
 import { ask } from "./ask.js";
 import { el } from "./dom.js";
 import { download } from "./exports.js";
+import { lastWord, whenLeaving } from "./last_word.js";
 import { createActions } from "./library_actions.js";
 import { createCards } from "./library_cards.js";
 import { createDataset } from "./library_dataset.js";
 import { createDetails } from "./library_details.js";
 import { createDifference } from "./library_difference.js";
 import { createFilters } from "./library_filters.js";
+import { createTrash } from "./library_trash.js";
 import { bytesText, plural, titleOf, whenText } from "./library_text.js";
 import { currentPage, initPages, isHidden, linkedRun, openAttention, openRun, showPage } from "./pages.js";
 import { toast } from "./toast.js";
-import { ensureVisitor } from "./visitor.js";
 
 const PAGE = 100;
 const AT_ONCE = 24; // pictures asked for together
@@ -22,12 +23,11 @@ const VIEW = "diffatlas-library-view";
 
 /** Mount the Library in `element`; it has no value to `read`.
  *
- * `server` has find, mark, trash, restore, details, difference, open, replay, replay_state, export, dataset, push,
+ * `server` has find, mark, trash, trashed, restore, forget, empty_trash, details, difference, open, replay, replay_state, export, dataset, push,
  * import and job; `props` has kinds. `onSubmit({ids})` is told of runs that have become layers, after the page has
  * changed to them.
  */
 export function mount(element, read, server, props, onSubmit = () => {}) {
-  ensureVisitor();
   initPages();
 
   const kinds = props.kinds ?? [];
@@ -42,6 +42,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   let ticket = 0;
   let stale = true; // whether to ask again when the page comes into sight
   let saving = Promise.resolve(); // marks are saved one after another
+  const unanswered = new Set(); // changes of marks that the server may not have yet
+  let inTrash = false;
 
   const parts = layout();
   element.querySelector(".da-mount").replaceChildren(parts.root);
@@ -51,13 +53,16 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, attention: (id) => openAttention([id]), trash: (ids, event) => trash(ids, event), step } });
   const difference = createDifference({ server, modelName, onOpen: openIds });
   const dataset = createDataset({ server, onImported: () => refresh() });
+  const bin = createTrash(parts.bin, { server, onChange: () => refresh(), onClose: () => turnToTrash(false) });
   const takeIn = () => dataset.open([], { shared: found?.mode === "shared", shipped: found?.shipped });
   parts.import.addEventListener("click", takeIn);
+  parts.trash.addEventListener("click", () => turnToTrash(true));
   parts.more.addEventListener("click", more);
   parts.all.addEventListener("click", () => pick(rows.map((row) => row.id), true));
   parts.again.addEventListener("click", () => find());
   parts.clear.addEventListener("click", () => filters.clear());
   parts.make.addEventListener("click", () => showPage("trajectory"));
+  parts.bring.addEventListener("click", () => ask(server, "example", {}).then(refresh, complain));
   parts.take.addEventListener("click", takeIn);
   parts.downloadAll.addEventListener("click", takeAway);
   parts.pushAll.addEventListener("click", () => everyId().then((ids) => dataset.open(ids, { shared: true, toHub: true }), complain));
@@ -148,14 +153,21 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
 
   /** Save marks of a run; a promise of its row, or an error to be shown. */
   function mark(change) {
+    unanswered.add(change);
     const saved = saving.then(() => ask(server, "mark", change)).then(({ run }) => {
       put(run);
       const known = new Set(found?.tags ?? []);
       if (run.tags.some((tag) => !known.has(tag))) found = { ...found, tags: [...new Set([...known, ...run.tags])].sort() };
       return run;
     });
-    saving = saved.catch(() => {});
+    saving = saved.catch(() => {}).then(() => unanswered.delete(change));
     return saved;
+  }
+
+  function saveAll() {
+    const changes = new Map();
+    for (const change of [...unanswered, details.unsaved()]) if (change) changes.set(change.id, { ...changes.get(change.id), ...change });
+    for (const change of changes.values()) lastWord("library", "mark", change);
   }
 
   async function lock(id, locked) {
@@ -223,13 +235,21 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     if (a && b) difference.open(a, b);
   }
 
+  /** Show the Trash in the place of the runs, or the runs again. */
+  function turnToTrash(open) {
+    inTrash = open;
+    render();
+    if (open) bin.open();
+    else parts.heading.focus({ preventScroll: true });
+  }
+
   function trashSelected(event) {
     trash([...selected.keys()], event);
   }
 
   async function trash(ids, event) {
     try {
-      const { done } = await ask(server, "trash", { ids });
+      const { done, refused } = await ask(server, "trash", { ids });
       const gone = new Set(done);
       const names = rows.filter((row) => gone.has(row.id)).map(titleOf);
       for (const id of done) selected.delete(id);
@@ -241,7 +261,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
       // With the keyboard, what can be done about it is the next thing at hand.
       const byKey = event?.detail === 0;
       if (!byKey) parts.heading.focus({ preventScroll: true });
-      toast(`${what} deleted.`, { act: { label: "Undo", run: () => restore(done) }, focus: byKey });
+      const kept = refused.length ? ` ${plural(refused.length, "run")} not: ${refused[0]}` : "";
+      toast(`${what} moved to the Trash.${kept}`, { act: { label: "Undo", run: () => restore(done) }, focus: byKey });
       refresh();
     } catch (error) {
       complain(error);
@@ -251,12 +272,13 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   async function restore(ids) {
     parts.heading.focus({ preventScroll: true });
     try {
-      const { done } = await ask(server, "restore", { ids });
-      toast(`${plural(done.length, "run")} restored.`);
+      const { done, refused } = await ask(server, "restore", { ids });
+      toast(`${plural(done.length, "run")} restored.${refused.length ? ` ${refused[0]}` : ""}`);
     } catch (error) {
       complain(error);
     }
     refresh();
+    if (inTrash) bin.refresh();
   }
 
   async function everyId() {
@@ -303,8 +325,15 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     parts.problem.hidden = !problem;
     write(parts.message, problem ?? "");
     const none = found && !rows.length && !loading && !problem;
-    parts.nothing.hidden = !(none && !searched);
-    parts.filters.hidden = parts.import.hidden = !parts.nothing.hidden;
+    const empty = none && !searched;
+    parts.bin.hidden = !inTrash;
+    parts.runs.hidden = inTrash;
+    parts.root.classList.toggle("da-in-trash", inTrash);
+    write(parts.trash, found?.trashed ? `Trash (${found.trashed.toLocaleString("en-GB")})` : "Trash");
+    parts.trash.hidden = inTrash;
+    parts.nothing.hidden = !empty;
+    parts.filters.hidden = empty;
+    parts.import.hidden = empty || inTrash;
     parts.unmatched.hidden = !(none && searched);
     parts.all.hidden = !rows.length || rows.every((row) => selected.has(row.id));
     const left = found ? found.total - rows.length : 0;
@@ -342,9 +371,11 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   function inSight() {
     if (currentPage() === "library" && !isHidden("library") && !loading) refresh();
     else stale = true;
+    if (inTrash && currentPage() === "library") bin.refresh();
   }
 
   window.addEventListener("da-page", inSight);
+  whenLeaving(saveAll);
   render();
   openLinked().then(() => stale && inSight());
 }
@@ -379,6 +410,7 @@ function layout() {
   const heading = el("h2", { class: "da-library-title", tabindex: -1 }, "Library");
   const usage = el("p", { class: "da-usage" });
   const importing = button("da-import", "Import…");
+  const trash = button("da-open-trash", "Trash");
   const kept = el("p", {});
   const downloadAll = button("da-download-all", "Download all");
   const pushAll = button("da-push-all", "Push to the Hub…");
@@ -390,30 +422,21 @@ function layout() {
   const again = el("button", { type: "button", class: "da-plain da-again" }, "Try again");
   const problem = el("div", { class: "da-problem", role: "alert", hidden: "" }, message, again);
   const make = button("da-first", "Make a run");
+  const bring = button("", "Bring in a recorded run");
   const take = button("", "Import a dataset…");
   const nothing = el(
     "div",
     { class: "da-nothing", hidden: "" },
     el("p", { class: "da-nothing-head" }, "No run has been kept yet."),
     el("p", {}, "Every run of the Trajectory page comes here by itself: its prompt and settings, every step, the images, and what it ran on. Here you find it again, replay it, compare it, and take it away."),
-    el("div", { class: "da-details-row" }, make, take),
+    el("div", { class: "da-details-row" }, make, bring, take),
   );
   const clear = el("button", { type: "button", class: "da-plain" }, "Clear the filters");
   const unmatched = el("div", { class: "da-nothing", hidden: "" }, el("p", { class: "da-nothing-head" }, "No run matches."), el("p", {}, "The search looks in prompts, names, notes, tags, models and ids, for words that begin as you typed. "), clear);
   const cards = el("div", { class: "da-library-cards" });
   const more = button("da-more", "Show more");
-  const root = el(
-    "div",
-    { class: "da-library" },
-    el("div", { class: "da-library-head" }, heading, usage, importing),
-    banner,
-    filters,
-    el("div", { class: "da-count-row" }, count, all),
-    problem,
-    nothing,
-    unmatched,
-    cards,
-    more,
-  );
-  return { root, heading, usage, import: importing, banner, kept, downloadAll, pushAll, filters, count, all, message, again, problem, make, take, nothing, clear, unmatched, cards, more };
+  const bin = el("section", { class: "da-trash", "aria-label": "Trash", hidden: "" });
+  const runs = el("div", { class: "da-library-runs" }, filters, el("div", { class: "da-count-row" }, count, all), problem, nothing, unmatched, cards, more);
+  const root = el("div", { class: "da-library" }, el("div", { class: "da-library-head" }, heading, usage, importing, trash), banner, runs, bin);
+  return { root, heading, usage, import: importing, trash, bin, runs, banner, kept, downloadAll, pushAll, filters, count, all, message, again, problem, make, bring, take, nothing, clear, unmatched, cards, more };
 }

@@ -2,7 +2,7 @@
 
 import { el } from "./dom.js";
 import { createExportRow, singleKinds } from "./exports.js";
-import { plural } from "./library_text.js";
+import { plural, titleOf } from "./library_text.js";
 
 const SURE_FOR = 3000; // ms in which a second press counts
 
@@ -73,7 +73,7 @@ export function createActions(root, { server, kinds, acts }) {
     explore.textContent = runs.length === 2 ? "Explore between" : "Explore around";
     const single = singleKinds(kinds);
     const limit = runs.length > 1 && single ? ` ${single} ${single.includes(" and ") ? "hold" : "holds"} one run only.` : "";
-    row.offer(runs.map((run) => run.id), runs.length === 1 ? runs[0].id : null, `A file of ${runs.length === 1 ? "this run" : `these ${runs.length} runs`}.${limit}`);
+    row.offer(runs.map((run) => run.id), runs.length === 1 ? runs[0].id : null, `A file of ${runs.length === 1 ? "this run" : `these ${runs.length} runs`}.${limit}`, runs.map(titleOf));
   }
 
   return { update };

@@ -75,6 +75,7 @@ export function createDataset({ server, onImported }) {
   async function writeFolder(tell) {
     const wish = asked();
     const { job } = await ask(server, "dataset", wish);
+    tell({ stop: () => ask(server, "job_stop", { job }) });
     const state = await followJob(server, job, tell);
     written = { job, asked: JSON.stringify(wish) };
     return state.result;
@@ -88,6 +89,7 @@ export function createDataset({ server, onImported }) {
     const wish = asked();
     const dataset = written?.asked === JSON.stringify(wish) ? written.job : null;
     const { job } = await ask(server, "push", { ...wish, dataset, repo: name, private: closed.checked, token: secret });
+    tell({ stop: () => ask(server, "job_stop", { job }) });
     return (await followJob(server, job, tell)).result;
   }
 
@@ -95,6 +97,7 @@ export function createDataset({ server, onImported }) {
     const from = source.value.trim();
     if (!from) throw new Error("Say where from: a folder, or user/name on the Hub.");
     const { job } = await ask(server, "import", { source: from });
+    tell({ stop: () => ask(server, "job_stop", { job }) });
     const { result } = await followJob(server, job, tell);
     onImported(result);
     return result;
@@ -133,9 +136,11 @@ export function createDataset({ server, onImported }) {
 function createTask(label, className, work) {
   const button = el("button", { type: "button", class: `da-button ${className}`, onclick: start }, label);
   const bar = el("progress", { class: "da-progress", max: 1, "aria-label": label, hidden: "" });
+  let end = null; // stops the work, once it has begun
+  const halt = el("button", { type: "button", class: "da-plain", hidden: "", onclick: () => end?.().catch((error) => console.warn("job_stop", error)) }, "Stop");
   const said = el("p", { class: "da-task-said", role: "status" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
-  const root = el("div", { class: "da-task" }, el("div", { class: "da-replay-row" }, button, bar), said, problem);
+  const root = el("div", { class: "da-task" }, el("div", { class: "da-replay-row" }, button, bar, halt), said, problem);
 
   async function start() {
     if (button.disabled) return;
@@ -146,7 +151,9 @@ function createTask(label, className, work) {
     bar.removeAttribute("value");
     said.replaceChildren("Getting ready…");
     try {
-      const result = await work(({ progress, message }) => {
+      const result = await work(({ progress, message, stop }) => {
+        if (stop) end = stop;
+        halt.hidden = !end;
         if (Number.isFinite(progress)) bar.value = progress;
         if (message && said.textContent !== message) said.textContent = message;
       });
@@ -156,7 +163,8 @@ function createTask(label, className, work) {
       problem.textContent = error.message;
       problem.hidden = false;
     }
-    bar.hidden = true;
+    bar.hidden = halt.hidden = true;
+    end = null;
     button.disabled = false;
     if (focused && document.activeElement === document.body) button.focus();
   }

@@ -4,12 +4,13 @@ import { ask } from "./ask.js";
 import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
 import { createExportRow } from "./exports.js";
-import { seedWords } from "./format.js";
+import { seedWords, sizeWords } from "./format.js";
 import { givenPictures } from "./given.js";
 import { createNote, createTags } from "./library_marks.js";
 import { createReplay } from "./library_replay.js";
+import { createRoll } from "./library_roll.js";
 import { facts } from "./library_table.js";
-import { bytesText, flattened, statusText, stepsText, titleOf, whenText } from "./library_text.js";
+import { bytesText, statusText, stepsText, titleOf, whenText } from "./library_text.js";
 import { copyLinkButton } from "./pages.js";
 import { padlock } from "./padlock.js";
 import { createRunNotes } from "./run_notes.js";
@@ -34,6 +35,8 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
   view.acts.append(earlier, later);
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const large = el("div", { class: "da-details-large" });
+  const roll = createRoll({ server });
+  const browse = button("roll", "Browse full size", openRoll);
   const caption = el("p", { class: "da-details-caption", role: "status" });
   const strip = el("div", { class: "da-mini-film", role: "group", "aria-label": "Frames: the guess of the image after each step" });
   const said = el("p", { class: "da-details-status" });
@@ -60,7 +63,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     el(
       "div",
       { class: "da-details-columns" },
-      el("div", { class: "da-details-pictures" }, large, caption, strip),
+      el("div", { class: "da-details-pictures" }, large, el("div", { class: "da-details-under" }, caption, browse), strip),
       el(
         "div",
         { class: "da-details-beside" },
@@ -176,12 +179,12 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
 
   function drawSettings() {
     const told = answer?.params ?? {};
-    const size = run.width && run.height ? `${run.width} × ${run.height}` : null;
+    const size = sizeWords(run);
     const rows = [
       ["prompt", run.prompt],
       ["negative prompt", told.negative_prompt ?? run.negative_prompt],
       ["model", modelName(run.model)],
-      ["seed", answer ? seedWords(run.seed).replace("seed ", "") : run.seed],
+      ["seed", seedWords(run.seed).replace("seed ", "")],
       ["steps", run.total_steps],
       ["guidance", told.guidance_scale ?? run.guidance_scale],
       ["size", size],
@@ -193,8 +196,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
 
   function drawAnswer() {
     draw();
-    const rows = [["run", run.id], ...flattened(answer.capture ?? {}, "capture"), ...flattened(answer.provenance ?? {})];
-    made.replaceChildren(facts(rows, "da-facts-wide"));
+    made.replaceChildren(facts(answer.made, "da-facts-wide"));
     given.replaceChildren(...[givenPictures(answer.inputs)].filter(Boolean));
     notes.update(answer.notes, answer.known);
     strip.replaceChildren(
@@ -223,7 +225,16 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     drawPicture();
   }
 
+  // Every guess in its order, and then what came of them.
+  function openRoll() {
+    const frames = answer.frames ?? [];
+    const pictures = [...frames.map(({ index }) => ({ step: index })), ...Array.from({ length: answer.images }, (_, image) => ({ image }))];
+    const at = frames.findIndex(({ index }) => index === chosen);
+    roll.open(run, pictures, at >= 0 ? at : answer.images ? frames.length : pictures.length - 1);
+  }
+
   function drawPicture() {
+    browse.hidden = !answer || !(answer.images || answer.frames?.length);
     const frame = answer?.frames?.find((each) => each.index === chosen);
     const source = frame?.preview ?? answer?.image ?? answer?.frames?.at(-1)?.preview ?? run.thumb;
     const whole = answer?.image && !frame;
@@ -263,5 +274,14 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
     input.select();
   }
 
-  return { open, update, close: view.close, shown: () => (dialog.open ? run?.id : null) };
+  /** What is typed and not saved yet, as a change of marks; null where there is nothing. */
+  function unsaved() {
+    if (!dialog.open || !run) return null;
+    const typed = view.title.querySelector("input")?.value.trim();
+    const found = { note: note.unsaved(), tags: tags.unsaved(), name: typed === undefined || typed === (run.name ?? "") ? null : typed };
+    const changes = Object.entries(found).filter(([, value]) => value !== null);
+    return changes.length ? { id: run.id, ...Object.fromEntries(changes) } : null;
+  }
+
+  return { open, update, unsaved, close: view.close, shown: () => (dialog.open ? run?.id : null) };
 }

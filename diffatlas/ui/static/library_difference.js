@@ -3,8 +3,8 @@
 import { ask } from "./ask.js";
 import { createDialog } from "./dialog.js";
 import { el } from "./dom.js";
-import { short } from "./format.js";
-import { differing, smallCurve } from "./library_table.js";
+import { seedWords, short } from "./format.js";
+import { differing, machineTold, smallCurve } from "./library_table.js";
 import { stepsText, titleOf, whenText } from "./library_text.js";
 
 /** Create the dialog. `onOpen(ids)` opens both on the Trajectory page. */
@@ -53,7 +53,7 @@ export function createDifference({ server, onOpen, modelName }) {
 }
 
 function head(letter, run, modelName) {
-  const facts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), whenText(run.created)];
+  const facts = [seedWords(run.seed), stepsText(run), modelName(run.model), whenText(run.created)];
   return el(
     "figure",
     { class: "da-difference-head" },
@@ -62,13 +62,13 @@ function head(letter, run, modelName) {
   );
 }
 
-function told({ params, images, path, environment }) {
+function told({ settings, images, path, machine }) {
   const part = (title, ...children) => el("section", { class: "da-details-part" }, el("h3", {}, title), ...children.filter(Boolean));
   return [
-    part("Settings", params.length ? differing(params, "A", "B") : el("p", {}, "The same settings.")),
+    part("Settings", settings.length ? differing(settings, "A", "B") : el("p", {}, "The same settings.")),
     part("Images", ...imagesTold(images)),
     part("Path", ...pathTold(path)),
-    part("Machine", environment.length ? differing(environment, "A", "B") : el("p", {}, "The same machine and versions.")),
+    part("Machine", ...machineTold(machine, "A", "B", "The same machine and versions.")),
   ];
 }
 

@@ -1,7 +1,7 @@
 // What is looked for in the Library: text, model, status, tag, lock, attention, dates, order; and grid or list.
 
 import { el } from "./dom.js";
-import { statusText } from "./library_text.js";
+import { plural, statusText } from "./library_text.js";
 
 const PAUSE = 200; // ms of no typing before it is asked
 const STATUSES = ["complete", "stopped", "failed", "running", "partial", "damaged"];
@@ -89,6 +89,7 @@ export function createFilters(root, { onChange, onView, modelName }) {
   function show() {
     const count = narrowed();
     clearing.hidden = !count && !text.value;
+    clearing.textContent = count ? `Clear ${plural(count, "filter")}${text.value ? " and the search" : ""}` : "Clear the search";
     unfold.textContent = count ? `Filters (${count})` : "Filters";
   }
 

@@ -73,6 +73,11 @@ export function createTags({ onChange, known }) {
 
   return {
     root,
+    /** The tags with one that is typed and not added yet; null where there is none. */
+    unsaved() {
+      const typed = input.value.replaceAll(",", " ").trim();
+      return typed && tags.length < MOST_TAGS && !tags.includes(typed) ? [...tags, typed] : null;
+    },
     show(next) {
       say("");
       if (next.join("\n") !== tags.join("\n")) show([...next]);
@@ -80,7 +85,7 @@ export function createTags({ onChange, known }) {
   };
 }
 
-/** Create the note. `onChange(note)` is a promise. `flush()` saves what has not been saved yet. */
+/** Create the note. `onChange(note)` is a promise. `flush()` saves what has not been saved yet, `unsaved()` is that or null. */
 export function createNote({ onChange }) {
   const area = el("textarea", { class: "da-input da-note", rows: 4, maxlength: MOST_NOTE, placeholder: "What you saw, for later.", "aria-label": "Note", dir: "auto" });
   const said = el("p", { class: "da-note-said", role: "status" });
@@ -119,6 +124,7 @@ export function createNote({ onChange }) {
   return {
     root,
     flush,
+    unsaved: () => (area.value === saved ? null : area.value),
     show(text) {
       clearTimeout(timer);
       shown += 1;

@@ -25,6 +25,12 @@ export function differing(rows, a, b) {
   );
 }
 
+/** What differs in what two runs ran on, as nodes: sentences, and a table; `same` where nothing does. */
+export function machineTold({ rows, sentences }, a, b, same) {
+  const nodes = [...sentences.map((text) => el("p", {}, text)), ...(rows.length ? [differing(rows, a, b)] : [])];
+  return nodes.length ? nodes : [el("p", {}, same)];
+}
+
 /** A curve over the steps, from zero, with its greatest value; `first` is the step where it leaves zero, or null. */
 export function smallCurve(values, { label, first = null }) {
   const known = values.filter((value) => Number.isFinite(value));

@@ -11,7 +11,6 @@ const STATUS = {
 };
 const DAY = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const TIME = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const MOST_ROWS = 400;
 
 /** What a run is called: what tells it from the others in view, or its name, or else its prompt. */
 export const titleOf = (run) => run.label || run.name || run.prompt || "A run without a prompt";
@@ -42,15 +41,5 @@ export function whenText(iso) {
   return Number.isNaN(date.getTime()) ? "" : `${DAY.format(date)}, ${TIME.format(date)}`;
 }
 
-/** A value of any kind as one line. */
-export function valueText(value) {
-  if (value === null || value === undefined || value === "") return "–";
-  return typeof value === "object" ? JSON.stringify(value) : String(value);
-}
-
-/** Nested values as [dotted name, value], in their order. */
-export function flattened(value, prefix = "") {
-  if (value === null || typeof value !== "object" || Array.isArray(value)) return [[prefix, value]];
-  const rows = Object.entries(value).flatMap(([name, inner]) => flattened(inner, prefix ? `${prefix}.${name}` : name));
-  return rows.slice(0, MOST_ROWS);
-}
+/** A number or text as one line. */
+export const valueText = (value) => (value === null || value === undefined || value === "" ? "–" : String(value));

@@ -1,7 +1,7 @@
 // The image of one layer and the numbers of its run beside it. All of it is read from the run.
 
 import { el } from "./dom.js";
-import { seedWords, short, significant } from "./format.js";
+import { seedWords, short, significant, sizeWords } from "./format.js";
 import { givenPictures } from "./given.js";
 import { term } from "./tips.js";
 
@@ -15,7 +15,8 @@ export function createNumbers({ picture, table, whose, given, notes }) {
   function update(layer, many) {
     const data = layer?.data ?? null;
     whose.hidden = !layer || !many;
-    whose.textContent = layer ? layer.name : "";
+    const name = layer?.name ?? "";
+    if (whose.textContent !== name) whose.textContent = name;
     whose.style.setProperty("--da-layer", layer?.colour ?? "var(--da-ink)");
     drawPicture(layer, data);
     drawGiven(data?.inputs ?? []);
@@ -67,7 +68,7 @@ function numbersOf({ run, totals, steps }) {
     ["seed", seedWords(run.seed).replace("seed ", ""), "seed"],
     ["steps", done === run.total_steps ? String(done) : `${done} of ${run.total_steps}`, "steps"],
     ["guidance", `${short(run.guidance_scale)}${unguided}`, "guidance"],
-    ["size", `${run.width} × ${run.height}`, "size"],
+    ["size", sizeWords(run), "size"],
     ["latents", run.latent_shape.join(" × "), "latents"],
     ["scheduler", run.scheduler, "scheduler"],
   ];
@@ -81,5 +82,5 @@ function numbersOf({ run, totals, steps }) {
     if (totals.seconds !== null) out.push(["seconds", significant(totals.seconds, 3), "seconds"]);
   }
   out.push(["device", run.device, "device"]);
-  return out;
+  return out.filter(([, text]) => text);
 }

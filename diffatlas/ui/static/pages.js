@@ -24,12 +24,13 @@ export const HIDEABLE = {
   model: onEveryForm("model"),
   seed: ".da-seed",
   steps: onEveryForm("num_inference_steps"),
-  guidance: onEveryForm("guidance_scale"),
+  guidance: `${onEveryForm("guidance_scale")}, ${onEveryForm("guides")}`,
   size: onEveryForm("size"),
   pca: '.da-tab[data-view="pca"]',
   umap: '.da-tab[data-view="umap"]',
   curves: '.da-tab[data-view="curves"]',
   links: ".da-copy-link",
+  tour: ".da-tour-begin",
 };
 const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "lab", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
@@ -54,6 +55,8 @@ let hidden = [];
 export function initPages() {
   if (begun) return;
   begun = true;
+  const early = window.diffatlasEarly;
+  window.diffatlasEarly = null;
   const query = new URLSearchParams(location.search);
   hidden = hiddenBy(query);
   hide();
@@ -65,6 +68,7 @@ export function initPages() {
   whenThere(".da-nav", mark);
   whenThere(".da-header", (header) => workshop(header, query));
   turnTo(pageOf(query));
+  if (early && PAGES.includes(early) && !isHidden(early)) showPage(early);
 }
 
 /** The page in sight. */

@@ -49,7 +49,7 @@ function create() {
   });
   acts.append(button);
   body.append(
-    el("p", { class: "da-caption" }, "What is in view, as the package makes it: the same request, the same capture."),
+    el("p", { class: "da-caption" }, "What is in view, as the package makes it."),
     el("pre", { class: "da-python-lines", tabindex: 0 }, text),
   );
   return {

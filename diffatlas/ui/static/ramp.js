@@ -1,7 +1,8 @@
 // One colour ramp for all maps: ink, burgundy, gold, ivory. Its lightness rises evenly, so it reads the same on
 // ivory and on near-black, and without colour vision. Interpolated in OKLab (Ottosson 2020).
 
-const STOPS = ["#1a1613", "#5e2230", "#b0503a", "#dcae4c", "#fdf7e3"];
+const look = getComputedStyle(document.documentElement);
+const STOPS = [0, 1, 2, 3, 4].map((k) => look.getPropertyValue(`--da-ramp-${k}`).trim());
 const SIZE = 256;
 
 const toLinear = (v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);

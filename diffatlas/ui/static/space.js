@@ -11,8 +11,10 @@ import { boxAround, createSpaceAxes } from "./space_axes.js";
 import { createStage } from "./stage3d.js";
 
 const STEP = 250; // ms for a step of the run in progress
+const QUICK = 1500; // ms: steps that come sooner after each other are shown without moving there, each in one drawing
 const MOVE = 600; // ms from one projection to the next
 const TURN = 1200; // ms for the turn into the final axes
+const NAMED = [-45, -30, -15, 0, 15, 30, 45]; // px from the end of a path along its name
 const REACH = 16; // px within which a pointer finds a point
 
 /** Create the drawing in `root`. `onUnit(text or null)` is told the side of a square of the floor. */
@@ -37,6 +39,7 @@ export function createSpace(THREE, root, { onSelect, onUnit }) {
   let frame = null; // {centre, radius}: what should be framed
   let focus = null; // the same, eased towards it
   let selected = null;
+  let grown = 0; // when the run in progress last came further
 
   function clear() {
     for (const { object } of drawn.values()) object.dispose();
@@ -85,10 +88,12 @@ export function createSpace(THREE, root, { onSelect, onUnit }) {
     else if (otherUnits && focus) {
       focus = { centre: focus.centre.map((value) => value * way.scale), radius: focus.radius * way.scale };
     }
-    const jump = still || reducedMotion() || !way.shared;
     const grows = before?.kind === "live" && source.kind === "live";
     const lasts = grows ? STEP : before?.kind === "live" ? TURN : MOVE;
     const now = performance.now();
+    const quick = grows && now - grown < QUICK;
+    if (grows) grown = now;
+    const jump = still || quick || reducedMotion() || !way.shared;
     glide = { way, began: now, lasts: jump ? 0 : lasts };
     for (const id of source.coords.keys()) {
       if (drawn.has(id)) continue;
@@ -173,7 +178,8 @@ export function createSpace(THREE, root, { onSelect, onUnit }) {
   function refocus(elapsed) {
     if (!shown.size) return false;
     focus ??= frame;
-    const pull = reducedMotion() ? 1 : 1 - Math.exp(-elapsed / 220);
+    const quick = source.kind === "live" && performance.now() - grown < QUICK && !glide;
+    const pull = reducedMotion() || quick ? 1 : 1 - Math.exp(-elapsed / 220);
     focus = {
       centre: focus.centre.map((value, axis) => value + pull * (frame.centre[axis] - value)),
       radius: focus.radius + pull * (frame.radius - focus.radius),
@@ -208,6 +214,20 @@ export function createSpace(THREE, root, { onSelect, onUnit }) {
 
   // A point's place on the canvas, in px.
   const at = (points, k) => stage.project(group.localToWorld(spot.fromArray(points, 3 * k)));
+
+  stage.beforePaint = () => {
+    if (!thumbnails.all().length) return;
+    const dots = [];
+    for (const points of shown.values()) {
+      for (let k = 0; k < points.length / 3; k++) {
+        const { x, y } = at(points, k);
+        dots.push([x, y]);
+        // The name of a path lies beneath its end.
+        if (k === points.length / 3 - 1) for (const along of NAMED) dots.push([x + along, y + 26]);
+      }
+    }
+    thumbnails.lean(dots, stage.project);
+  };
 
   stage.onPaint = () => {
     if (!shown.size) return;

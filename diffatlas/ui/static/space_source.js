@@ -39,12 +39,20 @@ export function chooseSource(state, before) {
       coords: new Map(layers.map((layer) => [layer.id, placed[layer.id]])),
       view: projection.view,
       axes: projection.axes,
-      note: message,
+      note: message || caution(projection.view, layers.reduce((sum, layer) => sum + placed[layer.id].length, 0)),
     };
   }
   if (state.layers.length === 1 && state.layers[0].data.points) return alone("own", state.layers[0]);
   const some = state.layers.some((layer) => layer.data.steps.length);
   return some ? nothing("waiting", message || "Placing the layers…") : nothing("empty", "");
+}
+
+// UMAP looks at the 15 nearest of each point: of fewer than that, every point is near every other.
+export const FEW = 15;
+
+/** What to say of so few points in UMAP's view, or "". */
+export function caution(view, count) {
+  return view === "umap" && count <= FEW ? `Only ${count} points: UMAP may show groups that are not there. PCA is the safer view.` : "";
 }
 
 function alone(kind, layer, note = "") {

@@ -19,7 +19,7 @@ export function createStage(THREE, root) {
   canvas.style.touchAction = "pan-y";
 
   const stage = { scene, group, canvas, palette: readPalette(root) };
-  Object.assign(stage, { onPaint() {}, onTheme() {}, onResize() {}, onClick() {}, onHover() {}, onLeave() {} });
+  Object.assign(stage, { beforePaint() {}, onPaint() {}, onTheme() {}, onResize() {}, onClick() {}, onHover() {}, onLeave() {} });
   let drawing = null;
   let animation = null;
   let before = 0;
@@ -39,6 +39,7 @@ export function createStage(THREE, root) {
         before = now;
         if (!more) animation = null;
       }
+      stage.beforePaint();
       renderer.render(scene, camera);
       stage.onPaint();
       if (more) stage.draw();
@@ -49,10 +50,11 @@ export function createStage(THREE, root) {
     animation = step;
     stage.draw();
   };
-  /** Where a point of the scene is on the canvas, in px; `world` is overwritten. */
+  /** Where a point of the scene is on the canvas, in px, and the px of a unit there; `world` is overwritten. */
   stage.project = (world) => {
+    const unit = (canvas.clientHeight * camera.projectionMatrix.elements[5]) / (2 * camera.position.distanceTo(world));
     const spot = world.project(camera);
-    return { x: ((spot.x + 1) / 2) * canvas.clientWidth, y: ((1 - spot.y) / 2) * canvas.clientHeight };
+    return { x: ((spot.x + 1) / 2) * canvas.clientWidth, y: ((1 - spot.y) / 2) * canvas.clientHeight, unit };
   };
   stage.pick = (objects, x, y) => {
     const ray = new THREE.Raycaster();

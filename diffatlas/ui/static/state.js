@@ -33,7 +33,7 @@ export function sentence(data, seconds = 0) {
   const done = data.steps.length;
   switch (data.status) {
     case "waiting":
-      return `Waiting for another run (${data.ahead} ahead)…${elapsed}`;
+      return `Waiting for a turn: ${data.ahead} ahead${data.wait ? `, ${data.wait}` : `…${elapsed}`}`;
     case "loading":
       return `${data.message}${elapsed}`;
     case "running":

@@ -20,6 +20,8 @@ const COLUMNS = [
   ["max", "max"],
 ];
 
+const AT_ONCE = 150; // rows
+
 /** The table of `data`; `onSelect(index)` for a row. `mark(index)` shows which one is selected. */
 export function stepTable(data, onSelect) {
   const columns = COLUMNS.map(([name]) => {
@@ -28,14 +30,27 @@ export function stepTable(data, onSelect) {
     if (name === "sigma_after") return data.steps.map((step) => significant(step.sigma));
     return aligned(series(data, name));
   });
-  const rows = data.steps.map((step, at) =>
-    el(
+  const rows = [];
+  const body = el("tbody", {});
+
+  // A long table is built over several frames, so that the page answers meanwhile.
+  function build(count) {
+    const before = rows.length;
+    while (rows.length < Math.min(count, data.steps.length)) rows.push(row(rows.length));
+    body.append(...rows.slice(before));
+    if (rows.length < data.steps.length) requestAnimationFrame(() => build(rows.length + AT_ONCE));
+  }
+
+  function row(at) {
+    const { index } = data.steps[at];
+    return el(
       "tr",
-      { "data-step": step.index, onclick: () => onSelect(at) },
-      el("th", { scope: "row" }, el("button", { type: "button", class: "da-row", "aria-label": `Select step ${step.index + 1}` }, String(step.index + 1))),
+      { "data-step": index, onclick: () => onSelect(at) },
+      el("th", { scope: "row" }, el("button", { type: "button", class: "da-row", "aria-label": `Select step ${index + 1}` }, String(index + 1))),
       ...columns.map((values) => el("td", {}, values[at])),
-    ),
-  );
+    );
+  }
+
   const box = el(
     "div",
     { class: "da-table-box", tabindex: 0, role: "region", "aria-label": "Every step in numbers" },
@@ -43,13 +58,15 @@ export function stepTable(data, onSelect) {
       "table",
       { class: "da-table" },
       el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "step"), ...COLUMNS.map(([name, label]) => el("th", { scope: "col" }, term(name, label))))),
-      el("tbody", {}, ...rows),
+      body,
     ),
   );
   let chosen = null;
+  build(AT_ONCE);
 
   function mark(index) {
     if (index === chosen) return;
+    if (index >= rows.length) build(index + 1);
     rows[chosen]?.classList.remove("da-chosen");
     chosen = index;
     const row = rows[index];

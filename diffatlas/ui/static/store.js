@@ -1,19 +1,22 @@
 // The client's state: the live run, the layers, what is chosen, and the projection that belongs to them.
-// The server's list of layers is the truth; a change shows at once and gives way to the server's answer.
 
 import { ask } from "./ask.js";
+import { createLayerList } from "./layer_list.js";
 import { createProjector } from "./projector.js";
 import { remember, remembered } from "./remember.js";
+import { play } from "./start.js";
 import { BUSY, SPACES } from "./state.js";
 
 const INK = "var(--da-ink)";
 const VIEWS = ["film", ...SPACES, "curves"];
 const PATIENCE = 1500; // ms for the list of layers to come with the end of a run
 
-/** Create the store. `onChange()` is called after every change, never while one is being made. */
-export function createStore({ server, onChange }) {
+/** Create the store. `onChange()` is called after every change, never while one is being made.
+ *
+ * `start`: {id} of the recorded example that plays while there is no layer and nothing has run, or null.
+ */
+export function createStore({ server, onChange, start = null }) {
   let value = null; // the run of this page: in progress, or the last one
-  let infos = []; // LayerInfo, as the server gave them
   const runs = new Map(); // id -> RunData of ended runs
   const asked = new Set();
   const unread = new Map(); // id -> why its data did not come
@@ -21,15 +24,15 @@ export function createStore({ server, onChange }) {
   let ended = null; // request whose end has been taken in
   let listed = null; // request with whose end the list of layers came
   let settled = true; // whether the server's list knows the end of the last run
-  let edits = 0;
-  let problem = null;
   let selected = null;
   let activeId = null;
   let view = remembered("view", VIEWS, "film");
   let every = Number(remembered("every", null, "4"));
   let fit = "all";
   let queued = false;
+  let example = null; // {data, end} while the recorded example is in sight
   const projector = createProjector({ server, onChange: changed });
+  const list = createLayerList({ server, calls: { list: "layers", edit: "edit" }, onTaken: taken, onChange: changed });
 
   function changed() {
     if (queued) return;
@@ -45,8 +48,8 @@ export function createStore({ server, onChange }) {
     const first = value === null;
     const another = next.request !== value?.request;
     const follows = next.batch && next.batch.number > 1;
-    // Copied, because Gradio may change it in place.
-    value = { ...next, steps: [...next.steps] };
+    value = next;
+    if (next.run) dismiss();
     if (another && !first) {
       if (!follows) selected = null;
       activeId = null;
@@ -60,30 +63,50 @@ export function createStore({ server, onChange }) {
   function begin(follows) {
     begun = value.run.id;
     settled = false;
-    if (!follows) infos = infos.filter((info) => info.locked);
+    if (!follows) list.keep((info) => info.locked);
     refresh();
   }
 
   function end() {
     const { request, run, layers } = value;
-    if (run && ended !== request) runs.set(run.id, JSON.parse(JSON.stringify(value)));
+    if (run && ended !== request) runs.set(run.id, { ...value });
     if (layers && listed !== request) {
       listed = request;
       settled = true;
-      edits += 1;
-      take(layers.map((info) => ({ ...info })));
+      list.take({ layers });
     } else if (run && !layers && ended !== request) {
       setTimeout(() => value.request === request && !settled && refresh(true), PATIENCE);
     }
     ended = request;
   }
 
-  function take(layers) {
-    infos = layers;
+  function taken(layers) {
     const ids = new Set(layers.map((info) => info.id));
     for (const id of [...runs.keys()]) if (!ids.has(id) && id !== value?.run?.id) runs.delete(id);
     for (const info of layers) if (info.visible) load(info.id);
-    changed();
+    if (layers.length) dismiss();
+    else if (!value.request) beginExample();
+  }
+
+  async function beginExample() {
+    if (!start || example) return;
+    example = { data: null, end: () => {} };
+    const mine = example;
+    const data = await ask(server, "run_data", { id: start.id }).catch(() => null);
+    if (!data || example !== mine) return;
+    mine.end = play(data, (frame) => {
+      mine.data = frame;
+      changed();
+    });
+  }
+
+  // It does not come back in this visit.
+  function dismiss() {
+    start = null;
+    if (!example) return;
+    const { end } = example;
+    example = null;
+    end();
   }
 
   /** Fetch a layer's data, where it is not here yet. */
@@ -94,7 +117,7 @@ export function createStore({ server, onChange }) {
     unread.delete(id);
     try {
       const data = await ask(server, "run_data", { id });
-      if (infos.some((info) => info.id === id)) runs.set(id, data);
+      if (list.all().some((info) => info.id === id)) runs.set(id, data);
     } catch (error) {
       unread.set(id, error.message);
     }
@@ -103,39 +126,22 @@ export function createStore({ server, onChange }) {
   }
 
   async function refresh(settles = false) {
-    const ticket = ++edits;
-    try {
-      const { layers } = await ask(server, "layers", {});
-      if (ticket !== edits) return;
-      if (settles) settled = true;
-      take(layers);
-    } catch (error) {
-      problem = error.message;
-      changed();
-    }
+    if ((await list.refresh()) && settles) settled = true;
+    changed();
   }
 
-  /** Change a layer, {action, id, name, visible}: at once here, and then as the server says. */
-  async function edit(change) {
-    const ticket = ++edits;
-    problem = null;
-    infos = foreseen(infos, change);
+  /** Change a layer, {action, id, name, visible}. */
+  function edit(change) {
+    if (change.action === "reset") dismiss();
     if (change.visible) load(change.id);
-    changed();
-    try {
-      const { layers } = await ask(server, "edit", change);
-      if (ticket === edits) take(layers);
-    } catch (error) {
-      await refresh();
-      problem = error.message;
-      changed();
-    }
+    return list.edit(change);
   }
 
   function all() {
     const busy = BUSY.includes(value.status);
     const id = value.run?.id;
     const current = id && (busy || !settled);
+    const infos = list.all();
     const labelled = (info) => ({ ...info, own: info.name, name: info.label ?? info.name });
     const rows = infos.filter((info) => !current || info.id !== id).map((info) => ({ ...labelled(info), live: false, data: runs.get(info.id) ?? null, unread: unread.get(info.id) ?? null }));
     if (current) {
@@ -144,6 +150,7 @@ export function createStore({ server, onChange }) {
       const name = infos.find((info) => info.id === id)?.label ?? (prompt || run.prompt);
       rows.push({ ...told, id, name, own: prompt || run.prompt, locked: false, visible: true, colour: null, status, live: true, data: value, unread: null });
     }
+    if (!rows.length && example?.data) rows.push(exampleRow(example.data));
     return rows;
   }
 
@@ -153,12 +160,12 @@ export function createStore({ server, onChange }) {
     const busy = BUSY.includes(value.status);
     const layers = rows
       .filter((row) => row.visible && row.data)
-      .map(({ id, name, own, locked, colour, data }) => ({ id, name, own, locked, colour: colour ?? INK, data }));
+      .map(({ id, name, own, locked, colour, data, example }) => ({ id, name, own, locked, colour: colour ?? INK, data, example }));
     const active = rows.find((row) => row.id === activeId) ?? rows.findLast((row) => !row.locked && row.visible) ?? rows.findLast((row) => row.visible) ?? rows.at(-1) ?? null;
     const chosen = selected && rows.find((row) => row.id === selected.id)?.data;
     if (!chosen || selected.index >= chosen.steps.length) selected = null;
     if (active && !active.data) load(active.id);
-    const stored = layers.filter((layer) => runs.has(layer.id) && layer.data.steps.length);
+    const stored = layers.filter((layer) => (runs.has(layer.id) || layer.example === "whole") && layer.data.steps.length);
     const running = rows.some((row) => row.live);
     projector.want(SPACES.includes(view) && !running ? { view, ids: stored.map((layer) => layer.id), fit } : null);
     return {
@@ -174,7 +181,8 @@ export function createStore({ server, onChange }) {
       rows, // all layers, hidden ones too: LayerInfo with live, data (or null) and unread
       active, // the row whose image and numbers are shown, or null
       fit: stored.some((layer) => layer.id === fit) ? fit : "all",
-      problem, // a sentence about the layers, or null
+      problem: list.problem(), // a sentence about the layers, or null
+      example: Boolean(example?.data), // whether the recorded example is in sight
     };
   }
 
@@ -194,6 +202,7 @@ export function createStore({ server, onChange }) {
       changed();
     },
     show(next) {
+      example?.end();
       view = next;
       remember("view", view);
       changed();
@@ -210,10 +219,10 @@ export function createStore({ server, onChange }) {
   };
 }
 
-// What a change will most likely come to. A lock waits for the server, which gives the colour.
-function foreseen(infos, { action, id, name, visible }) {
-  if (action === "reset") return [];
-  if (action === "delete") return infos.filter((info) => info.id !== id);
-  const changes = { rename: { name, label: name }, show: { visible } }[action] ?? {};
-  return infos.map((info) => (info.id === id ? { ...info, ...changes } : info));
+// The recorded example as a row: "whole" once it has played to its end.
+function exampleRow(data) {
+  const { run, status } = data;
+  const told = { seed: run.seed, prompt: run.prompt, total_steps: run.total_steps, latent_shape: run.latent_shape };
+  const playing = status === "running";
+  return { ...told, id: run.id, name: run.prompt, own: run.prompt, locked: false, visible: true, colour: null, status, live: playing, data, unread: null, example: playing ? "playing" : "whole" };
 }

@@ -2,15 +2,21 @@
 // The value grows while the study runs; what was measured, the runs and the earlier studies are asked for.
 
 import { ask } from "./ask.js";
+import { initCarry } from "./carry.js";
+import { comeIntoView } from "./come_into_view.js";
 import { el, reducedMotion } from "./dom.js";
 import { showFieldError } from "./field_error.js";
 import { createCurves } from "./curves.js";
 import { createFilm } from "./film.js";
+import { initGuidanceValues } from "./guidance_values.js";
 import { createInspector } from "./inspector.js";
-import { copyLinkButton, initPages, isHidden, linkedStudy, linkToStudy } from "./pages.js";
+import { studyLayers } from "./layer_words.js";
+import { createLayersPanel } from "./layers_panel.js";
+import { copyLinkButton, currentPage, initPages, isHidden, linkedStudy, linkToStudy } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
 import { createRunNotes } from "./run_notes.js";
+import { remember, remembered } from "./remember.js";
 import { SPACES } from "./state.js";
 import { createAgreement } from "./study_agreement.js";
 import { createBasins } from "./study_basins.js";
@@ -19,10 +25,12 @@ import { createStudyExports } from "./study_exports.js";
 import { createGrid } from "./study_grid.js";
 import { createGrowth } from "./study_growth.js";
 import { createLanes } from "./study_lanes.js";
+import { createStudyLayers } from "./study_layers.js";
 import { createMap } from "./study_map.js";
 import { createMatrix } from "./study_matrix.js";
 import { createPicks } from "./study_picks.js";
 import { createShelf } from "./study_shelf.js";
+import { createStart } from "./start.js";
 import { createStudyStore } from "./study_store.js";
 import { createTable } from "./study_table.js";
 import { isBusy, standing, told } from "./study_words.js";
@@ -30,13 +38,13 @@ import { createDrift } from "./sweep_drift.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
 import { toast } from "./toast.js";
-import { ensureVisitor } from "./visitor.js";
 
 const PATHS = [["film", "Film"], ["pca", "PCA"], ["umap", "UMAP"], ["curves", "Curves"]];
 const VIEWS = {
   sweep: [["grid", "Grid"], ...PATHS, ["drift", "Drift"]],
   neighbourhood: [["grid", "Grid"], ["map", "Map"], ["growth", "Growth"], ["matrix", "Distances"], ...PATHS],
 };
+const TOGETHER = ["drift", "growth"]; // views that draw the visible layers beside the study in view
 const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: "model", seed: "seed", num_inference_steps: "steps", guidance_scale: "guidance", size: "size", scheduler: "scheduler", guidance_method: "guidance_method", exact: "exact", lanes: "lane", field: "sweep", mode: "neighbourhood", radius: "radius", to_seed: "slerp", offset: "seed_offset" };
 
 /** Mount the page in `element`.
@@ -48,16 +56,20 @@ const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: 
 export function mount(element, read, server, props, onSubmit = () => {}) {
   const { operation } = props;
   const views = VIEWS[operation].filter(([view]) => !isHidden(view));
-  ensureVisitor();
   initPages();
+  initCarry(operation, onSubmit);
   initTips(props.glossary);
+  initGuidanceValues();
   labelFields(Object.fromEntries(Object.entries(LABELLED).map(([name, key]) => [`${operation}-${name}`, key])));
 
   let state = null;
-  let request = null;
+  let request; // none before the first value
   let began = performance.now();
 
-  const store = createStudyStore({ server, operation, views: views.map(([view]) => view), onChange: render });
+  const store = createStudyStore({ server, operation, views: views.map(([view]) => view), onChange: render, start: props.start });
+  const layers = createStudyLayers({ server, operation, onChange: store.repaint });
+  let panel = null; // the list of layers, once there is one
+  const start = createStart(props.start, operation);
   const copy = copyLinkButton(address, "da-plain", linkToStudy);
   const tabs = createTabs({
     views,
@@ -74,9 +86,10 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     const { study } = state;
     return study?.python ? { lines: study.python, title: `${study.title} in Python` } : null;
   });
-  const parts = layout(operation, tabs, copy, python);
+  const parts = layout(operation, tabs, copy, python, start.node);
   element.querySelector(".da-mount").replaceChildren(parts.root);
 
+  parts.unmeasure.addEventListener("click", () => ask(server, "stop_measures", {}).catch((error) => console.warn("stop_measures", error)));
   const openStep = (id, index, options) => {
     store.select(id, index);
     inspector.open(id, index, options);
@@ -93,7 +106,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const chosen = createChosen(parts.chosen, { onOpen: openCell });
   const table = createTable(parts.deep, { onSelect: (key) => store.choose(key) });
   const exports = createStudyExports(parts.exports, { server, kinds: props.kinds ?? [], studyKinds: props.study_kinds ?? [] });
-  const shelf = createShelf(parts.shelf, { server, operation, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
+  const shelf = createShelf(parts.shelf, { server, operation, onOpen: open, onRenamed, onForgotten, onRestored: layers.refresh });
   const tools = { server, onSelect: (key) => store.choose(key) };
   const measured = operation === "sweep" ? { drift: createDrift(parts.drift, tools) } : { map: createMap(parts.map, tools), growth: createGrowth(parts.growth, tools), matrix: createMatrix(parts.matrix, tools) };
   const below = operation === "sweep" ? [] : [createBasins(parts.basins, tools)];
@@ -110,7 +123,10 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     for (const [name, panel] of Object.entries(parts.panels)) panel.hidden = name !== (SPACES.includes(view) ? "space" : view);
     parts.panels.space.setAttribute("aria-labelledby", `da-${operation}-tab-${view === "umap" ? "umap" : "pca"}`);
     picks.update(state);
-    updateStage();
+    layers.look(study && !state.example ? study : null, value.status);
+    const kept = layers.state(study, state.busy, TOGETHER.includes(view));
+    updateLayers(kept);
+    updateStage(kept);
     lanes.update(state);
     parts.notes.update(value.notes, value.known);
     chosen.update(state);
@@ -123,36 +139,69 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     parts.agreementBox.hidden = operation === "sweep" || (study?.lanes.length ?? 0) < 2 || !state.measures;
     copy.hidden = !study;
     python.hidden = !study?.python;
+    start.update(state.example);
+    if (study && !state.example) remember(`${operation}-study`, study.id);
     parts.back.hidden = !state.opened || !state.away;
     write(parts.problem, state.problem ?? "");
     parts.problem.hidden = !state.problem;
+    parts.measuring.hidden = !state.measuring || state.busy;
     say();
   }
 
   // A view that is out of sight catches up when it is shown.
-  function updateStage() {
+  function updateStage(kept) {
     const { view, study } = state;
     if (view === "grid") grid.update(state);
     else if (view === "film") film.update(state);
     else if (view === "curves") curves.update(state);
     else if (SPACES.includes(view)) path.update(state);
-    else if (view === "drift") measured.drift.update(state);
+    else if (view === "drift") measured.drift.update({ ...state, kept });
     if (operation === "sweep" || !study) return;
-    const seen = { study, cells: state.cells, measures: state.measures, lane: state.lane ?? study.lanes[0].key, selected: state.cell, busy: state.busy, measuring: state.measuring, unmeasured: state.unmeasured };
+    const seen = { study, cells: state.cells, measures: state.measures, lane: state.lane ?? study.lanes[0].key, selected: state.cell, busy: state.busy, measuring: state.measuring, unmeasured: state.unmeasured, kept };
     measured[view]?.update(seen);
     if (view === "map") for (const part of below) part.update(seen);
     agreement.update(seen);
   }
 
+  // The list is there once there is something to keep.
+  function updateLayers(kept) {
+    parts.layersBox.hidden = !kept.rows.length && !kept.leftOut;
+    write(parts.leftOut, kept.leftOut ?? "");
+    if (!panel && kept.rows.length) panel = createLayersPanel(parts.layers, { onActivate: bring, onEdit: editLayer, words: studyLayers(operation) });
+    parts.layers.hidden = !kept.rows.length;
+    panel?.update(kept);
+  }
+
+  function bring(id) {
+    if (id !== state.study?.id) open(id);
+  }
+
+  async function editLayer(change) {
+    await layers.edit(change);
+    if (change.action !== "rename") return;
+    store.retitle(change.id, layers.find(change.id)?.name ?? change.name);
+    shelf.refresh();
+  }
+
+  function onRenamed(id, title) {
+    store.retitle(id, title);
+    layers.refresh();
+  }
+
+  function onForgotten(id) {
+    store.drop(id);
+    layers.refresh();
+  }
+
   function update() {
     const value = read();
     const another = value.request !== request;
-    const first = request === null;
+    const first = request === undefined;
     const ended = !first && state?.value.request === value.request && state.busy && !isBusy(value.status);
     request = value.request;
     if (another) began = performance.now();
     store.receive(value);
-    if (another && !first) comeIntoView(value, parts.root);
+    if (another && !first && value.status !== "idle" && !value.error) comeIntoView(parts.root);
     if (another || ended) shelf.refresh();
     showFieldError(value.error, operation);
     const stop = document.getElementById(`${operation}-stop`);
@@ -216,6 +265,20 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   update();
   const linked = linkedStudy(operation);
   if (linked) open(linked);
+  // Fetched when the page is first turned to: the study that was in sight before a reload, else the example.
+  let last = remembered(`${operation}-study`, null, null);
+  let listed = false;
+  const begin = async () => {
+    if (currentPage() !== operation) return;
+    if (!listed) layers.refresh();
+    listed = true;
+    if (linked) return;
+    const before = last;
+    last = null;
+    if (!before || !(await store.open(before, true))) store.begin();
+  };
+  window.addEventListener("da-page", begin);
+  begin();
   return update;
 }
 
@@ -249,17 +312,11 @@ function pathsNote({ study, layers, loading, left, unread, busy, pathLane, view 
   return parts.join(" ");
 }
 
-// On a narrow page the view lies below the form: go there when a study begins.
-function comeIntoView(value, root) {
-  const below = root.getBoundingClientRect().top > window.innerHeight * 0.6;
-  if (value.status !== "idle" && !value.error && below) root.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth", block: "start" });
-}
-
 function write(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-function layout(operation, tabs, copy, python) {
+function layout(operation, tabs, copy, python, start) {
   const section = (name, title, ...children) => el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const box = (name, tag = "div") => el(tag, { class: `da-${name}` });
   const own = Object.fromEntries(["grid", "film", "path", "drift", "map", "basins", "growth", "matrix", "agreement", "exports", "lanes", "picks", "chosen"].map((name) => [name, box(PLACES[name] ?? `study-${name}`)]));
@@ -275,6 +332,12 @@ function layout(operation, tabs, copy, python) {
   const back = el("button", { type: "button", class: "da-plain", hidden: "" }, "Back to what runs");
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const notes = createRunNotes(`${operation}-prompt`);
+  // Told only of what takes a while: it appears after a second (study.css).
+  const unmeasure = el("button", { type: "button", class: "da-plain" }, "Stop");
+  const measuring = el("p", { class: "da-caption da-measuring", hidden: "" }, "Measuring the cells… ", unmeasure);
+  const layers = el("div", { class: "da-layers" });
+  const leftOut = el("p", { class: "da-caption da-left-out", role: "status" });
+  const layersBox = section("layers", "Layers", layers, leftOut);
   const runs = el("p", { class: "da-caption da-study-runs", role: "status", hidden: "" });
   const agreementBox = section("agreement", "Agreement between lanes", own.agreement);
   const summary = (head, about) => el("summary", {}, el("span", { class: "da-deep-head" }, head), el("span", { class: "da-deep-about" }, about));
@@ -284,8 +347,10 @@ function layout(operation, tabs, copy, python) {
     "div",
     { class: "da-viewer da-study", "data-operation": operation },
     el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, back, copy, python)),
+    start,
     problem,
     notes.node,
+    measuring,
     own.lanes,
     tabs.node,
     tabs.caption,
@@ -293,12 +358,13 @@ function layout(operation, tabs, copy, python) {
     el("div", { class: "da-stage" }, ...Object.values(panels)),
     runs,
     own.chosen,
+    layersBox,
     agreementBox,
     section("exports", "Export", own.exports),
     deep,
     shelf,
   );
-  return { root, panels, ...own, curves, status, headline, back, problem, notes, runs, agreementBox, deep, shelf };
+  return { root, panels, ...own, curves, status, headline, back, problem, notes, measuring, unmeasure, runs, layers, leftOut, layersBox, agreementBox, deep, shelf };
 }
 
 // The views that are shared with the Trajectory page have their classes from there.

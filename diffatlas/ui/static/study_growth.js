@@ -3,7 +3,9 @@
 
 import { el, svg } from "./dom.js";
 import { niceTicks, short, significant } from "./format.js";
+import { swatch } from "./labels3d.js";
 import { absence, calledOf, definitions, distanceWord, imageOf, pairs, thumb, versionOf } from "./study_basins.js";
+import { createTogether, laneLike } from "./study_together.js";
 import { term } from "./tips.js";
 
 const HEIGHT = 360;
@@ -27,8 +29,9 @@ export function createGrowth(root, { onSelect }) {
   const jumpsNote = el("p", { class: "da-caption" });
   const more = el("button", { type: "button", class: "da-plain", onclick: () => ((all = true), tellJumps()) });
   const told = definitions();
+  const together = createTogether();
   const absent = el("p", { class: "da-absent" });
-  const body = el("div", { class: "da-growth-body" }, head, el("div", { class: "da-growth-columns" }, frame, card.node), sentence, el("section", {}, jumpsHead, jumpsNote, list, more), told.node);
+  const body = el("div", { class: "da-growth-body" }, head, el("div", { class: "da-growth-columns" }, frame, card.node), sentence, together.node, el("section", {}, jumpsHead, jumpsNote, list, more), told.node);
   root.append(absent, body);
 
   let state = null;
@@ -39,6 +42,8 @@ export function createGrowth(root, { onSelect }) {
   let all = false; // whether every jump is listed
 
   const lane = () => state?.measures?.lanes?.[state.lane] ?? null;
+  // The same curve of the studies that are layers.
+  const besides = () => state.kept.others.map((other) => ({ name: other.name, colour: other.colour, ...laneLike(other, state.study, state.lane)[near.value] })).filter(({ curve }) => curve?.length);
 
   function update(next) {
     if (next.lane !== state?.lane || next.study.id !== state?.study.id) {
@@ -63,7 +68,7 @@ export function createGrowth(root, { onSelect }) {
     }
     for (const option of near.options) option.disabled = !ways.includes(option.value);
     if (!ways.includes(near.value)) [near.value] = ways;
-    const next = [state.study.id, state.lane, versionOf(state.measures), near.value, root.clientWidth, ...own.cells.map((cell) => imageOf(state.cells, cell))].join();
+    const next = [state.study.id, state.lane, versionOf(state.measures), near.value, root.clientWidth, state.kept.own.colour, state.kept.own.name, ...besides().map(({ name, colour }) => name + colour), ...own.cells.map((cell) => imageOf(state.cells, cell))].join();
     if (next !== drawn) {
       drawn = next;
       hovered = null;
@@ -76,6 +81,7 @@ export function createGrowth(root, { onSelect }) {
         ["Start distance", state.measures.definitions?.start],
       ]);
     }
+    together.update(state, near.value);
     mark();
   }
 
@@ -83,7 +89,11 @@ export function createGrowth(root, { onSelect }) {
     const width = frame.clientWidth;
     const inner = { w: width - MARGIN.left - MARGIN.right, h: HEIGHT - MARGIN.top - MARGIN.bottom };
     const known = growth.pairs.filter(({ x, y }) => x !== null && y !== null);
-    const [wide, tall] = [known.map(({ x }) => x), known.map(({ y }) => y)].map((values) => 1.04 * Math.max(1e-9, ...values));
+    const others = besides();
+    const [wide, tall] = ["x", "y"].map((name, at) => 1.04 * Math.max(1e-9, ...known.map((pair) => pair[name]), ...others.flatMap(({ curve }) => curve.map((place) => place[at]))));
+    const line = (places) => places.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" ");
+    const medianOf = ({ curve, colour }) => (curve?.length > 1 ? svg("polyline", { points: line(curve), class: "da-growth-median", ...(colour ? { style: `stroke: ${colour}` } : {}) }) : null);
+    const { name: ownName, colour: ownColour } = state.kept.own;
     const [along, up] = [wide, tall].map((most) => niceTicks(0, most, 5).filter((tick) => tick <= most));
     const x = (value) => MARGIN.left + (inner.w * value) / wide;
     const y = (value) => MARGIN.top + inner.h * (1 - value / tall);
@@ -100,7 +110,8 @@ export function createGrowth(root, { onSelect }) {
       svg("text", { class: "da-axis", x: 11, y: MARGIN.top + inner.h / 2, "text-anchor": "middle", transform: `rotate(-90 11 ${MARGIN.top + inner.h / 2})` }, titles[1]),
       ...slopeLines(growth, points, x, y, { most: tall, far: wide }),
       ...points.map(({ px, py, jump }) => svg("circle", { cx: px.toFixed(1), cy: py.toFixed(1), r: jump ? 4.5 : 3, class: jump ? "da-pair-dot da-pair-jump" : "da-pair-dot" })),
-      growth.curve?.length > 1 ? svg("polyline", { points: growth.curve.map(([a, b]) => `${x(a).toFixed(1)},${y(b).toFixed(1)}`).join(" "), class: "da-growth-median" }) : null,
+      ...others.map(medianOf),
+      medianOf({ curve: growth.curve, colour: others.length ? ownColour : null }),
       marks,
     );
     plot = { points, marks };
@@ -109,10 +120,11 @@ export function createGrowth(root, { onSelect }) {
     const entry = (name, kind) => el("span", {}, el("i", { class: `da-growth-mark ${kind}`, "aria-hidden": "true" }), name);
     key.replaceChildren(
       entry("a pair", "da-key-pair"),
-      ...(growth.curve?.length > 1 ? [entry("median", "da-key-median")] : []),
+      ...(growth.curve?.length > 1 && !others.length ? [entry("median", "da-key-median")] : []),
       ...(growth.slope === null ? [] : [entry(term("growth_slope", "slope at 0"), "da-key-slope")]),
       ...(points.some(({ jump }) => jump) ? [entry(term("jump", "jump"), "da-key-jump")] : []),
       ofChosen,
+      ...(others.length ? [{ name: `median of ${ownName} (in view)`, colour: ownColour }, ...others.map(({ name, colour }) => ({ name: `median of ${name}`, colour }))] : []).map(({ name, colour }) => el("span", { class: "da-growth-study" }, swatch(colour, false), name)),
     );
   }
 

@@ -3,6 +3,7 @@
 import { ask } from "./ask.js";
 import { el, svg } from "./dom.js";
 import { niceStep, short, significant } from "./format.js";
+import { caution } from "./space_source.js";
 import { absence, basinColour, calledOf, imageOf, namesOf, tagOf, thumb, versionOf } from "./study_basins.js";
 import { baselineOf, distancesOf, placeOf } from "./study_words.js";
 import { term, withTerms } from "./tips.js";
@@ -218,10 +219,11 @@ export function createMap(root, { server, onSelect }) {
   function explain(lane, map) {
     const of = thing.value === "image" ? "images" : "final latents";
     const shares = (map.axes ?? []).filter((share) => share !== null && share !== undefined);
+    const few = caution(way.value, lane.cells.length);
     const words = {
       pca: `The two directions in which the ${of} differ most${shares.length ? `; they hold ${shares.map((share) => `${(100 * share).toFixed(0)} %`).join(" and ")} of the variance` : ""}.`,
       mds: `{mds|MDS} keeps the distances of the ${of} as well as a plane can${map.stress === null || map.stress === undefined ? "" : ` ({stress|stress} ${significant(map.stress, 2)})`}.`,
-      umap: `{umap|UMAP} keeps near ${of} together; how far apart groups lie means little.`,
+      umap: `{umap|UMAP} keeps near ${of} together; how far apart groups lie means little.${few && ` ${few}`}`,
     };
     const tail = " A line leads from a picture to its point, where pictures would cover each other.";
     about.replaceChildren(...withTerms(words[way.value] + tail));

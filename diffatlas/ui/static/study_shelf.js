@@ -4,11 +4,12 @@ import { ask } from "./ask.js";
 import { el } from "./dom.js";
 import { createRename, twice } from "./in_place.js";
 import { plural, whenText } from "./library_text.js";
+import { toast } from "./toast.js";
 
 const MOST = 120; // characters of a title
 
-/** Create the shelf in `details`. `onOpen(id)`, `onRenamed(id, title)` and `onForgotten(id)` are told. */
-export function createShelf(details, { server, operation, onOpen, onRenamed, onForgotten }) {
+/** Create the shelf in `details`. `onOpen(id)`, `onRenamed(id, title)`, `onForgotten(id)` and `onRestored()` are told. */
+export function createShelf(details, { server, operation, onOpen, onRenamed, onForgotten, onRestored }) {
   const list = el("ul", { class: "da-shelf-list" });
   const note = el("p", { class: "da-caption" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
@@ -43,7 +44,7 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
 
   function draw() {
     const all = studies ?? [];
-    say(note, all.length ? "Their runs are in the Library; deleting a study leaves them there." : studies ? "There is none yet. Every study is kept here, with its runs in the Library." : "");
+    say(note, all.length ? "Their runs are in the Library. A study that is deleted goes to the Trash there; its runs stay." : studies ? "There is none yet. Every study is kept here, with its runs in the Library." : "");
     const ids = all.map(({ id }) => id);
     for (const [id, line] of lines) {
       if (ids.includes(id)) continue;
@@ -79,15 +80,27 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
   }
 
   async function forget(id) {
+    const { title } = studies.find((study) => study.id === id);
     try {
       await ask(server, "forget_study", { id });
       complain("");
       studies = studies.filter((study) => study.id !== id);
       onForgotten(id);
+      toast(`“${title}” moved to the Trash.`, { act: { label: "Undo", run: () => restore(id) } });
     } catch (error) {
       complain(error.message);
     }
     draw();
+  }
+
+  async function restore(id) {
+    try {
+      await ask(server, "restore_study", { id });
+      onRestored();
+    } catch (error) {
+      toast(error.message);
+    }
+    refresh();
   }
 
   function put(study) {
@@ -118,7 +131,8 @@ function createLine(id, { onOpen, rename, forget }) {
     sure.label(`Delete ${study.title}`);
     node.classList.toggle("da-active", shown);
     const done = study.done === study.cells ? plural(study.cells, "cell") : `${study.done} of ${plural(study.cells, "cell")}`;
-    say(facts, [done, study.status === "complete" ? null : study.status, whenText(study.created), shown ? "in sight" : null].filter(Boolean).join(" · "));
+    const told = [done, study.status === "complete" ? null : study.status, whenText(study.created), shown ? "in sight" : null];
+    say(facts, study.error ?? told.filter(Boolean).join(" · "));
   }
 
   return { node, update };

@@ -14,7 +14,7 @@ const ALL = "*";
 const PATHS = ["film", ...SPACES, "curves"];
 
 /** Create the store. `onChange()` is called after every change, never while one is being made. */
-export function createStudyStore({ server, operation, views, onChange }) {
+export function createStudyStore({ server, operation, views, onChange, start = null }) {
   let live = null; // the value of this page's own stream
   let opened = null; // the value of a stored study that is looked at instead
   let opening = null; // id of the study that is being fetched
@@ -35,6 +35,7 @@ export function createStudyStore({ server, operation, views, onChange }) {
   let every = Number(remembered("every", null, "4"));
   let fit = "all";
   let queued = false;
+  let example = false; // whether the recorded example is in sight
   const projector = createProjector({ server, onChange: changed });
 
   function changed() {
@@ -52,9 +53,12 @@ export function createStudyStore({ server, operation, views, onChange }) {
     const before = shown()?.study?.id;
     live = copied(next);
     if (another) opened = opening = problem = null;
+    const had = example;
+    if (another) example = false;
     // What could not begin takes nothing away.
     if (live.status === "failed" && !live.study && latest && !opened) {
       opened = latest;
+      example = had;
       problem = live.error?.message ?? null;
     }
     if (shown()?.study?.id !== before) forget();
@@ -71,14 +75,15 @@ export function createStudyStore({ server, operation, views, onChange }) {
     unread.clear();
   }
 
-  /** Fetch a stored study and show it. Returns whether it came. */
-  async function open(id) {
+  /** Fetch a stored study and show it. Returns whether it came. `quiet`: nothing is said of one that is gone. */
+  async function open(id, quiet = false) {
     if (live?.study?.id === id) {
       back();
       return true;
     }
     opening = id;
     problem = null;
+    example = false;
     changed();
     try {
       const value = await ask(server, "study", { id });
@@ -88,7 +93,10 @@ export function createStudyStore({ server, operation, views, onChange }) {
       if (isBusy(value.status)) follow(id);
     } catch (error) {
       if (opening !== id) return false;
-      problem = error.message;
+      if (!quiet) problem = error.message;
+      opening = null;
+      changed();
+      return false;
     }
     opening = null;
     changed();
@@ -105,6 +113,15 @@ export function createStudyStore({ server, operation, views, onChange }) {
       changed();
       if (isBusy(opened.status)) follow(id);
     }, FOLLOW);
+  }
+
+  /** Open the recorded example, where nothing is in sight yet. */
+  async function begin() {
+    if (!start || opening || shown()?.study || live?.request) return;
+    const { id } = start;
+    start = null;
+    example = await open(id, true);
+    changed();
   }
 
   /** Look at this page's own stream again. */
@@ -224,6 +241,7 @@ export function createStudyStore({ server, operation, views, onChange }) {
       study: study ?? null,
       cells: value.cells ?? {},
       opened: opened !== null,
+      example: example && opened !== null, // whether the recorded example is in sight
       opening,
       problem,
       away: opened !== null && live && isBusy(live.status), // a study runs out of sight
@@ -259,6 +277,7 @@ export function createStudyStore({ server, operation, views, onChange }) {
   return {
     receive,
     open,
+    begin,
     load,
     state,
     inspectable,

@@ -34,7 +34,7 @@ export function standing(value, seconds = 0) {
   const also = [failed ? `${failed} failed` : null, cached ? `${cached} from the library` : null].filter(Boolean).map((part) => ` · ${part}`).join("");
   switch (value.status) {
     case "waiting":
-      return `Waiting for another run (${value.ahead} ahead)…${elapsed}`;
+      return `Waiting for a turn: ${value.ahead} ahead${value.wait ? `, ${value.wait}` : `…${elapsed}`}`;
     case "loading":
       return `${value.message || "Loading the model…"}${elapsed}`;
     case "running":

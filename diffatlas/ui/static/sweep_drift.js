@@ -1,14 +1,16 @@
-// What a sweep was measured to do: small multiples by value, a line for each lane, with marks where something begins;
-// guidance by step, a line for each value; and all of it in sentences.
+// What a sweep was measured to do: small multiples by value, a line for each lane, with marks where something begins,
+// and beside them the lines of the sweeps that are layers; guidance by step, a line for each value; and all of it in
+// sentences.
 
 import { el, svg } from "./dom.js";
 import { short, shortened, significant } from "./format.js";
 import { swatch } from "./labels3d.js";
 import { createPlot } from "./plot.js";
 import { createAgreement } from "./study_agreement.js";
+import { axisOf, beside, curveOn } from "./sweep_beside.js";
 import { columnColour, distanceTerm, told } from "./study_words.js";
 
-const LANES = ["var(--da-burgundy)", "var(--da-gold-ink)", "var(--da-ink)", "var(--da-muted)"];
+const LANES = ["var(--da-lane-0)", "var(--da-lane-1)", "var(--da-lane-2)", "var(--da-lane-3)"];
 // Besides the distances; `of` reads a cell's numbers.
 const OWN = [
   { name: "parting", label: "Parting step", of: (cell) => cell.parting },
@@ -29,6 +31,7 @@ export function createDrift(root, { server, onSelect }) {
   const at = el("span", { class: "da-curves-at" });
   const legend = el("span", { class: "da-legend" });
   const head = el("div", { class: "da-curves-head" }, legend, at);
+  const together = el("p", { class: "da-caption da-together", role: "status" });
   const values = el("div", { class: "da-plots da-many" });
   const findings = el("div", { class: "da-findings" });
   const stepTitle = el("h3", {});
@@ -40,12 +43,14 @@ export function createDrift(root, { server, onSelect }) {
   const agreement = createAgreement(agreementRoot, { server, onSelect });
   const definitions = el("details", { class: "da-definitions" }, el("summary", {}, "How these are defined"), el("dl", {}));
   const absent = el("p", { class: "da-absent" });
-  const body = el("div", { class: "da-drift-body" }, head, values, findings, byStep, agreementRoot, definitions);
+  const body = el("div", { class: "da-drift-body" }, head, together, values, findings, byStep, agreementRoot, definitions);
   root.append(absent, body);
 
   let state = null;
   let plots = []; // of values, as createMarked returns them, with `metric`
   let named = "";
+  let company = { drawn: [], words: "" }; // the sweeps beside this one
+  let axis = []; // the values along the axis: those of the study in view, then those that only others have
   let stepPlots = [];
   let drawn = "";
   let hovered = null; // {x, near}, of the plots of values
@@ -67,15 +72,20 @@ export function createDrift(root, { server, onSelect }) {
     }
     const lanes = shownLanes();
     const dark = document.body.classList.contains("dark");
-    const key = [state.study.id, lanes.map(({ key }) => key), state.row, root.clientWidth, dark, versionOf(measures)].join();
+    const { own, others } = state.kept;
+    const drawnTogether = others.map(({ id, name, colour }) => [id, name, colour].join());
+    const key = [state.study.id, lanes.map(({ key }) => key), state.row, root.clientWidth, dark, versionOf(measures), own.name, own.colour, ...drawnTogether].join();
     if (key !== drawn) {
       drawn = key;
       hovered = hoveredStep = null;
       create(measures);
+      company = beside(state);
+      axis = axisOf(state.study, company.drawn);
       drawValues(lanes);
       drawSteps(lanes[0], dark);
       tell(lanes);
     }
+    say(together, company.words);
     agreementRoot.hidden = state.study.lanes.length < 2;
     agreement.update({ study: state.study, cells: state.cells, measures, lane: lanes[0].key, selected: state.cell, busy: state.busy });
     mark();
@@ -102,8 +112,9 @@ export function createDrift(root, { server, onSelect }) {
         mark();
       },
       click: (plot, x, y) => {
+        // The lines of the study in view come first; those of others choose nothing.
         const lane = shownLanes()[aim(plot, x, y).near];
-        const column = columnAt(x);
+        const column = axis[indexAt(x)]?.column;
         const cell = lane && state.study.cells.find((each) => each.lane === lane.key && each.column === column && (state.row === null || each.row === state.row));
         if (cell) onSelect(cell.key);
       },
@@ -131,19 +142,27 @@ export function createDrift(root, { server, onSelect }) {
   // By value
 
   function drawValues(lanes) {
-    const { study, measures } = state;
-    const places = placesOf(study);
-    const range = rangeOf(study, places, measures.field);
-    const several = lanes.length > 1;
+    const { study, measures, kept } = state;
+    const places = placesOf({ columns: axis, spec: study.spec });
+    const range = rangeOf({ columns: axis, spec: study.spec }, places, measures.field);
+    const others = company.drawn.flatMap((other) => other.lanes.map((lane, at) => ({ other, lane, colour: other.colour, loose: at > 0, name: other.lanes.length > 1 ? `${other.name}, ${lane.name}` : other.name })));
+    const several = lanes.length + others.length > 1;
     for (const plot of plots) {
-      const rows = lanes.map((lane) => ({ ...gapless(valuesOf(plot.metric, lane.key), places), colour: laneColour(lane.key), loose: lane !== study.lanes[0], running: false }));
+      const rows = [
+        ...lanes.map((lane) => ({ ...gapless(valuesOf(plot.metric, lane.key), places), colour: laneColour(lane.key), loose: lane !== study.lanes[0], running: false })),
+        ...others.map(({ other, lane, colour, loose }) => ({ ...gapless(curveOn(axis, other, lane, plot.metric, measures), places), colour, loose, running: false })),
+      ];
       plot.rows = rows;
-      plot.draw(rows, range, marksOf(plot.metric, lanes, places), `${plot.metric.label} by ${range.label}, ${several ? `${lanes.length} lanes` : (lanes[0]?.name ?? "")}`);
+      plot.draw(rows, range, marksOf(plot.metric, lanes, places), `${plot.metric.label} by ${range.label}, ${several ? `${rows.length} lines` : (lanes[0]?.name ?? "")}`);
     }
-    legend.replaceChildren(...(several ? lanes.map((lane) => el("span", {}, swatch(laneColour(lane.key), lane !== study.lanes[0]), lane.name)) : [el("span", {}, "Each point is a value of the sweep. Click one to choose its cell.")]));
+    const named = lanes.map((lane) => ({ colour: laneColour(lane.key), loose: lane !== study.lanes[0], name: !others.length ? lane.name : `${kept.own.name}${study.lanes.length > 1 ? `, ${lane.name}` : ""} (in view)` }));
+    const entry = ({ colour, loose, name }) => el("span", { title: name }, swatch(colour, loose), name);
+    legend.classList.toggle("da-legend-long", others.length > 0 || !several);
+    legend.replaceChildren(...(several ? [...named, ...others].map(entry) : [el("span", {}, "Each point is a value of the sweep. Click one to choose its cell.")]));
   }
 
-  const laneColour = (key) => LANES[state.study.lanes.findIndex((lane) => lane.key === key) % LANES.length];
+  // Beside other studies a study has the colour of its layer.
+  const laneColour = (key) => (company.drawn.length ? state.kept.own.colour : LANES[state.study.lanes.findIndex((lane) => lane.key === key) % LANES.length]);
 
   // The mean over the rows in sight, one a column.
   function valuesOf(metric, lane) {
@@ -161,7 +180,7 @@ export function createDrift(root, { server, onSelect }) {
   // What begins where: [{x, text, colour}], and the baseline.
   function marksOf(metric, lanes, places) {
     const { study, measures } = state;
-    const x = (column) => places[study.columns.findIndex((each) => each.column === column)];
+    const x = (column) => places[axis.findIndex((each) => each.column === column)];
     const marks = [];
     if (metric.distance || metric.name === "parting") marks.push({ x: x(measures.baseline), text: "baseline", quiet: true });
     for (const lane of lanes) {
@@ -176,31 +195,26 @@ export function createDrift(root, { server, onSelect }) {
   }
 
   function aim(plot, x, y) {
-    return { x, near: plot.nearest(pickedIn(plot, columnIndex(columnAt(x))), y) };
+    return { x, near: plot.nearest(pickedIn(plot, indexAt(x)), y) };
   }
 
-  const columnIndex = (column) => state.study.columns.findIndex((each) => each.column === column);
   const pickedIn = (plot, index) => (plot.rows ?? []).map((row) => row.columns.indexOf(index));
 
-  // The column nearest to x.
-  function columnAt(x) {
-    const places = placesOf(state.study);
-    const away = places.map((place) => Math.abs(place - x));
-    return state.study.columns[away.indexOf(Math.min(...away))]?.column;
+  // Which value of the axis is nearest to x.
+  function indexAt(x) {
+    const away = placesOf({ columns: axis, spec: state.study.spec }).map((place) => Math.abs(place - x));
+    return away.indexOf(Math.min(...away));
   }
 
   function mark() {
     const { study, cell } = state;
     if (!study || !plots.length) return;
-    const places = placesOf(study);
-    const lanes = shownLanes();
+    const places = placesOf({ columns: axis, spec: study.spec });
     const chosen = study.cells.find(({ key }) => key === cell);
-    const column = hovered ? columnAt(hovered.x) : chosen?.column;
-    const index = columnIndex(column);
-    const rule = index < 0 ? null : places[index];
-    const read = lanes.map((_, k) => k);
-    for (const plot of plots) plot.mark({ picked: pickedIn(plot, index), rule, near: hovered?.near ?? null, read: rule === null ? [] : read, several: true });
-    say(at, rule === null ? "" : `at ${study.columns[index].label}`);
+    const index = hovered ? indexAt(hovered.x) : axis.findIndex(({ column }) => column === chosen?.column);
+    const rule = index < 0 || (!hovered && !chosen) ? null : places[index];
+    for (const plot of plots) plot.mark({ picked: pickedIn(plot, index), rule, near: hovered?.near ?? null, read: rule === null ? [] : (plot.rows ?? []).map((_, k) => k), several: true });
+    say(at, rule === null ? "" : `at ${axis[index].label}`);
   }
 
   // By step, of one lane

@@ -58,8 +58,9 @@ export function createTabs({ panels, onView, onEvery, onFit, onHome, views = VIE
     const space = SPACES.includes(state.view);
     controls.hidden = !space;
     if (document.activeElement !== slider) slider.value = state.every;
-    count.textContent = state.every === 0 ? "none" : state.every === 1 ? "every step" : `every ${state.every}`;
-    slider.setAttribute("aria-valuetext", count.textContent);
+    const thumbnails = state.every === 0 ? "none" : state.every === 1 ? "every step" : `every ${state.every}`;
+    if (count.textContent !== thumbnails) count.textContent = thumbnails;
+    slider.setAttribute("aria-valuetext", thumbnails);
     const layers = state.layers.filter((layer) => layer.data !== state.live);
     basisField.hidden = state.view !== "pca" || layers.length < 2 || state.live?.run != null;
     const options = [["all", "all visible layers"], ...layers.map(({ id, name }) => [id, `fitted on ${name}`])];

@@ -1,27 +1,34 @@
 // The view of the runs: the live one as a value that grows (see run_view.py for its fields), and the layers, for
 // which it asks the server. Everything shown is read from the runs, never from the form.
 
+import { initCarry } from "./carry.js";
+import { comeIntoView } from "./come_into_view.js";
+import { initCompanions } from "./companions.js";
 import { createCompare } from "./compare.js";
 import { createCurves } from "./curves.js";
 import { createDeepDive } from "./deep_dive.js";
-import { el, reducedMotion } from "./dom.js";
+import { el } from "./dom.js";
 import { createExports } from "./exports.js";
 import { showFieldError } from "./field_error.js";
 import { createFilm } from "./film.js";
 import { createFormNote } from "./form_note.js";
 import { initFromPicture } from "./from_picture.js";
+import { createGrowing } from "./growing.js";
+import { initGuidanceValues } from "./guidance_values.js";
 import { createInspector } from "./inspector.js";
 import { createLayersPanel } from "./layers_panel.js";
 import { createNumbers } from "./numbers.js";
-import { copyLinkButton, initPages, isHidden } from "./pages.js";
+import { copyLinkButton, initPages, isHidden, linkedRun } from "./pages.js";
 import { offerPython, pythonButton } from "./python_lines.js";
 import { createPath } from "./path3d.js";
 import { createRunNotes } from "./run_notes.js";
 import { BUSY, SPACES, sentence } from "./state.js";
+import { createStart } from "./start.js";
 import { createStore } from "./store.js";
 import { createTabs } from "./tabs.js";
+import { initTaughtWords } from "./taught_words.js";
 import { initTips, labelFields } from "./tips.js";
-import { ensureVisitor } from "./visitor.js";
+import { initTour } from "./tour.js";
 
 const FIELD_TERMS = {
   "field-prompt": "prompt",
@@ -39,13 +46,17 @@ const FIELD_TERMS = {
 
 /** Mount the viewer in `element`.
  *
- * `read()` returns the current value of the live run; `server` has the functions of services.py; `props` has
- * glossary and kinds. Returns a function to call when the value has changed.
+ * `read()` returns what Gradio told last of the live run; `server` has the functions of services.py, and tells what is
+ * new of it; `props` has glossary and kinds. Returns a function to call when the value has changed.
  */
 export function mount(element, read, server, props, onSubmit) {
-  ensureVisitor();
   initPages();
+  initCarry("field", onSubmit);
+  initTour();
+  initCompanions();
   initTips(props.glossary);
+  initGuidanceValues();
+  initTaughtWords(props.words);
   initFromPicture();
   labelFields(FIELD_TERMS);
 
@@ -53,7 +64,8 @@ export function mount(element, read, server, props, onSubmit) {
   let began = performance.now();
   let request = null;
 
-  const store = createStore({ server, onChange: render });
+  const store = createStore({ server, onChange: render, start: linkedRun() ? null : props.start });
+  const growing = createGrowing({ server, idle: props.idle, onGrown: receive, pointed: () => SPACES.includes(state?.view) });
   const select = (id, index) => store.select(id, index);
   const open = (id, index, options) => {
     store.select(id, index);
@@ -69,7 +81,8 @@ export function mount(element, read, server, props, onSubmit) {
   const copy = copyLinkButton(() => shownRun());
   const python = pythonButton();
   const note = createFormNote("field", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
-  const parts = layout(tabs, copy, python, note.node);
+  const start = createStart(props.start, "field");
+  const parts = layout(tabs, copy, python, note.node, start.node);
   offerPython("trajectory", () => {
     const run = shownRun();
     return run && { lines: run.python, title: `${run.prompt || "This run"} in Python` };
@@ -107,6 +120,7 @@ export function mount(element, read, server, props, onSubmit) {
     compare.update(state);
     exports.update(state);
     deep.update(state);
+    start.update(state.example && !BUSY.includes(state.value.status));
     inspector.update(state);
     copy.hidden = !shownRun();
     python.hidden = copy.hidden;
@@ -123,12 +137,15 @@ export function mount(element, read, server, props, onSubmit) {
   }
 
   function update() {
-    const value = read();
+    growing.told(read());
+  }
+
+  function receive(value) {
     const another = value.request !== request;
     request = value.request;
     if (another) began = performance.now();
     store.receive(value);
-    if (another && !(value.batch?.number > 1)) comeIntoView(value, parts.root);
+    if (another && value.status !== "idle" && !value.error && !(value.batch?.number > 1)) comeIntoView(parts.root);
     showFieldError(value.error);
     mark(value.status);
   }
@@ -162,17 +179,11 @@ export function mount(element, read, server, props, onSubmit) {
     await store.refresh();
     store.activate(event.detail.ids.at(-1));
   });
+  // A run may have begun before this module came: what Gradio tells of one says only that there is something to ask for.
+  receive({ ...props.idle });
   update();
   store.refresh();
   return update;
-}
-
-// On a narrow page the view lies below the form: go there when a run begins.
-function comeIntoView(value, root) {
-  const below = root.getBoundingClientRect().top > window.innerHeight * 0.6;
-  if (value.status !== "idle" && !value.error && below) {
-    root.scrollIntoView({ behavior: reducedMotion() ? "auto" : "smooth", block: "start" });
-  }
 }
 
 // The Stop button is of use only while something runs.
@@ -192,7 +203,7 @@ function showPanel(parts, view) {
   parts.panels.curves.hidden = view !== "curves";
 }
 
-function layout(tabs, copy, python, note) {
+function layout(tabs, copy, python, note, start) {
   const section = (name, title, ...children) =>
     el("section", { class: `da-section da-section-${name}`, "aria-label": title }, el("h2", {}, title), ...children);
   const panel = (name, child) => el("div", { class: `da-panel da-panel-${name}`, id: `da-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-tab-${name}`, hidden: "" }, child);
@@ -219,6 +230,7 @@ function layout(tabs, copy, python, note) {
     "div",
     { class: "da-viewer" },
     el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy, python)),
+    start,
     note,
     tabs.node,
     tabs.caption,

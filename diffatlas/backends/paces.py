@@ -1,0 +1,190 @@
+"""What models take on this machine: noted as they run, and where a small one has not run yet, tried out."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from diffatlas.backends.between import Meter, between_layers
+from diffatlas.backends.call import call_arguments
+from diffatlas.backends.estimate import Estimate, Memory, Pace
+from diffatlas.backends.live_bytes import Live
+from diffatlas.backends.loading import Loaded
+from diffatlas.backends.model_info import ModelSource
+from diffatlas.backends.outcome import Stopped
+from diffatlas.capture.spec import Capture
+from diffatlas.params import GenerationParams
+
+log = logging.getLogger("diffatlas")
+
+#: Seconds that a step may go on for after a stop.
+GRACE = 1.0
+#: Parameters of the largest model that is tried out: a trial of it takes a moment.
+SMALL = 200_000_000
+#: Steps of a trial, and how long one at the model's own size may take for another one at a second size.
+TRIAL_STEPS = 2
+TRIAL_SECONDS = 5.0
+#: Sides of the second trial against the model's own; the first of them that the model can do.
+SIDES = (2.0, 0.5)
+
+
+class Paces:
+    """The paces of the models of one backend. Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._paces: dict[tuple[Any, ...], Pace] = {}
+        self._tried: set[tuple[Any, ...]] = set()
+
+    def estimate(
+        self, source: ModelSource, params: GenerationParams, capture: Capture | None
+    ) -> Estimate | None:
+        """Return what a request should take; None where nothing is known of its model."""
+        with self._lock:
+            pace = self._paces.get(_key(source))
+            return None if pace is None else pace.estimate(params, capture or Capture())
+
+    def forget(self, model: str) -> None:
+        """Drop what is known of a model: another one may come under its name."""
+        with self._lock:
+            self._paces = {key: pace for key, pace in self._paces.items() if key[0] != model}
+            self._tried = {key for key in self._tried if key[0] != model}
+
+    def tried(self, source: ModelSource) -> bool:
+        """Whether a model was tried out, or was found to be none that is."""
+        with self._lock:
+            return _key(source) in self._tried
+
+    @contextmanager
+    def watching(
+        self,
+        loaded: Loaded,
+        params: GenerationParams,
+        count: int,
+        capture: Capture,
+        stopping: Callable[[], bool],
+    ) -> Iterator[None]:
+        """End the pipeline's call once ``stopping()``, and note what it took where it came to its end.
+
+        A step that is done within `GRACE` seconds is finished, so that it is kept; another one is ended between two
+        of its layers.
+
+        count: images of the batch. Raises `Stopped` from inside the call.
+        """
+
+        meter = Meter()
+        seen: float | None = None
+
+        def look() -> None:
+            nonlocal seen
+            if stopping():
+                seen = time.monotonic() if seen is None else seen
+                if time.monotonic() - seen >= GRACE:
+                    raise Stopped
+
+        with between_layers(loaded.pipe, look, meter):
+            yield
+        # Reading attention is no part of a pass.
+        if not stopping() and capture.attention == "off":
+            self._note(loaded, params, count, meter)
+
+    def try_out(self, loaded: Loaded, stopping: Callable[[], bool]) -> None:
+        """Time a few steps of a small model, at its own size and at another, and see what memory they need.
+
+        Nothing is noted of a model that is large, or whose call takes more than a prompt. Raises `Stopped`.
+        """
+        with self._lock:
+            self._tried.add(_key(loaded.source))
+        if _parameters(loaded.pipe) > SMALL:
+            return
+        width, height = loaded.info.width, loaded.info.height
+        multiple = loaded.info.size_multiple
+        began = time.perf_counter()
+        try:
+            memory = self._alive(loaded, _trial(loaded, width, height, 1), stopping)
+            # The first call of a pipeline takes longer; that was it.
+            self._timed(loaded, _trial(loaded, width, height), stopping)
+        except Stopped:
+            with self._lock:
+                self._tried.discard(_key(loaded.source))
+            raise
+        except Exception:
+            log.debug("A model could not be tried out.", exc_info=True)
+            return
+        with self._lock:
+            self._paces[_key(loaded.source)].memory = memory
+        for side in SIDES:
+            if time.perf_counter() - began > TRIAL_SECONDS:
+                return
+            sides = (max(1, round(side * length / multiple)) * multiple for length in (width, height))
+            try:
+                self._timed(loaded, _trial(loaded, *sides), stopping)
+                return
+            except Stopped:
+                raise
+            except Exception:
+                log.debug("A model could not be tried out at %g times its size.", side, exc_info=True)
+
+    def _timed(self, loaded: Loaded, params: GenerationParams, stopping: Callable[[], bool]) -> None:
+        with _own_scheduler(loaded.pipe), self.watching(loaded, params, 1, Capture(), stopping):
+            loaded.pipe(**call_arguments(loaded, params))
+
+    def _alive(self, loaded: Loaded, params: GenerationParams, stopping: Callable[[], bool]) -> Memory:
+        """Return the bytes that are alive at once in a pass and in a decoding, at the model's own size."""
+        live, meter = Live(loaded.pipe), Meter()
+
+        def look() -> None:
+            if stopping():
+                raise Stopped
+
+        with _own_scheduler(loaded.pipe), between_layers(loaded.pipe, look, meter), live.counting():
+            loaded.pipe(**call_arguments(loaded, params))
+        return Memory(live.passing / meter.rows, live.decoding / meter.pictures)
+
+    def _note(self, loaded: Loaded, params: GenerationParams, count: int, meter: Meter) -> None:
+        seconds = meter.seconds_of_pass
+        if not seconds or meter.work is None:
+            return
+        own = (loaded.info.width, loaded.info.height)
+        with self._lock:
+            pace = self._paces.setdefault(_key(loaded.source), Pace(own))
+            area = pace.area(params.width or own[0], params.height or own[1])
+            pace.note_pass(area, meter.rows, seconds)
+            if pace.work is None:
+                pace.work = meter.work.per_area(area)
+            decoding = meter.seconds_of_decoding
+            if decoding:
+                pace.note_decoding(area, decoding / count)
+                if meter.decoder_work is not None:
+                    pace.decoder_work = pace.decoder_work or meter.decoder_work.per_area(area)
+
+
+def _key(source: ModelSource) -> tuple[Any, ...]:
+    return source.model, source.variant, source.revision, source.subfolder
+
+
+def _parameters(pipe: Any) -> int:
+    parts = (part for part in vars(pipe).values() if hasattr(part, "parameters"))
+    return sum(weights.numel() for part in parts for weights in part.parameters())
+
+
+def _trial(loaded: Loaded, width: int, height: int, steps: int = TRIAL_STEPS) -> GenerationParams:
+    return GenerationParams(
+        loaded.source.model, "a picture", width=width, height=height, num_inference_steps=steps
+    )
+
+
+@contextmanager
+def _own_scheduler(pipe: Any) -> Iterator[None]:
+    """Let a call have a scheduler of its own, which keeps state between calls."""
+    own = pipe.scheduler
+    pipe.scheduler = copy.deepcopy(own)
+    try:
+        yield
+    finally:
+        pipe.scheduler = own

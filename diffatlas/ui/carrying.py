@@ -1,0 +1,89 @@
+"""What a visitor has typed goes along from page to page and over a reload (``static/carry.js``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.errors import DiffAtlasError
+from diffatlas.guidance import METHODS
+from diffatlas.registry import list_models
+from diffatlas.ui import chosen_model, links, said
+from diffatlas.ui.components import fields
+from diffatlas.ui.components import form as forms
+from diffatlas.ui.quiet import PRIVATE
+
+
+def tell_form(app: gr.Blocks, form: Any, page: str) -> None:
+    """Let the page's JavaScript know what the form asks: ``window.diffatlasForms[page]``, at every change.
+
+    ``window.diffatlasFirst[page]`` is what it asked first, before anybody typed.
+
+    page: the prefix of the form's ids.
+    """
+    names = json.dumps(links.FIELDS[: len(form.asked)])
+    told = (
+        "(...values) => { const forms = (window.diffatlasForms ??= {});"
+        f" forms[{json.dumps(page)}] = Object.fromEntries({names}.map((name, at) => [name, values[at]]));"
+        f" (window.diffatlasFirst ??= {{}})[{json.dumps(page)}] ??= forms[{json.dumps(page)}];"
+        f" window.dispatchEvent(new CustomEvent('diffatlas-form', {{ detail: {json.dumps(page)} }})); }}"
+    )
+    gr.on([field.change for field in form.asked], None, form.asked, None, js=told, **PRIVATE)
+    app.load(None, form.asked, None, js=told, **PRIVATE)
+
+
+def take_along(form: Any, island: Any, page: str) -> None:
+    """Let what was typed on another page come into a form when the view beside it asks for that.
+
+    It happens in the browser: the fields are looked at and set in one go, so that nothing comes over what is typed
+    meanwhile. `followed` is what the server adds. page: the prefix of the form's ids.
+    """
+    taken = (
+        f"(...values) => window.diffatlasCarry?.({json.dumps(page)}, values) ?? values.map(() => undefined)"
+    )
+    island.submit(None, form.asked, form.asked, js=taken, **PRIVATE)
+
+
+def followed(form: Any, asked: Any) -> list[Any] | None:
+    """Return the updates of a form's request and of the model that it follows, where a model or method came along.
+
+    They change what fields offer and say, never what they hold. asked: what the browser handed over. None where
+    neither is new.
+    """
+    query = asked_in(asked)
+    if not query:
+        return None
+    updates = {name: gr.skip() for name in links.FIELDS[: len(form.asked)]}
+    method = query.get("guidance_method", "")
+    if not method or method in METHODS:
+        has = bool(method) and bool(METHODS[method].options)
+        updates["guidance_options"] = said.hint(fields.options_hint(method), visible=has)
+    last = gr.skip()
+    if "model" in query:
+        models = list_models("local")
+        try:
+            chosen = chosen_model.choose(query["model"])
+            by_model = forms.on_model(chosen.entry, chosen.info, chosen.line)
+            names = ("model", "steps", "guidance", "size", "scheduler")
+            for name, update in zip(names, by_model, strict=False):
+                if isinstance(update, dict):
+                    updates[name] = {key: value for key, value in update.items() if key != "value"}
+            updates["model"] |= {"choices": fields.model_choices(models), "elem_classes": []}
+        except DiffAtlasError as error:
+            updates["model"] = said.hint(error.message, elem_classes=["da-wrong"])
+        last = query["model"]
+    return [*updates.values(), last]
+
+
+def asked_in(given: Any) -> Mapping[str, str]:
+    """Return the query that a browser handed over; empty where it is none."""
+    if not isinstance(given, dict):
+        return {}
+    return {
+        name: str(given[name])
+        for name in links.FIELDS
+        if isinstance(given.get(name), (str, int, float)) and str(given[name]) != ""
+    }

@@ -1,0 +1,64 @@
+"""What a form says of a run before it runs: that its size is not the model's, and how long it should take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.backends.bounds import Bounds, sentence
+from diffatlas.backends.estimate import Estimate
+from diffatlas.backends.model_info import ModelInfo
+from diffatlas.capture.spec import Capture
+from diffatlas.errors import DiffAtlasError, OverBound
+from diffatlas.params import GenerationParams
+from diffatlas.ui.components import form as forms
+
+#: No estimate depends on them, but a request has them.
+_PROMPT, _SEED = "a picture", 0
+
+
+def told(backend: Any, bounds: Bounds, refused: bool, *asked: Any) -> list[Any]:
+    """Return updates of what `expected_field` draws: hidden where the size is the model's and the time is short.
+
+    refused: whether the last run was, because of what it should take. asked: model, steps, guidance, size, scheduler,
+    guidance method.
+    """
+    model, steps, guidance, size, scheduler, method = asked
+    words, over = "", refused
+    try:
+        base = (model, _PROMPT, "", _SEED, steps, guidance, size, scheduler)
+        params = forms.to_params(*base, method)
+        estimate = backend.estimate(params, Capture())
+        info = forms.known(backend.info, model)
+        if estimate is None:
+            words = _unmeasured(params, info)
+        else:
+            try:
+                bounds.check(estimate)
+            except OverBound:
+                over = True
+            if over or (params.width, params.height) != estimate.own:
+                words = _whole(estimate, over, bounds)
+    except DiffAtlasError:
+        # What is wrong with a field is for the run to say.
+        over = False
+    offers = over and not bounds.shared
+    return [gr.update(value=words, visible=bool(words)), gr.update(visible=offers)]
+
+
+def _whole(estimate: Estimate, over: bool, bounds: Bounds) -> str:
+    if not over:
+        return sentence(estimate)
+    end = "which is more than this server allows." if bounds.shared else "Run it all the same?"
+    words = sentence(estimate)
+    return f"{words[:-1]}, {end}" if bounds.shared else f"{words} {end}"
+
+
+def _unmeasured(params: GenerationParams, info: ModelInfo | None) -> str:
+    if info is None or (params.width, params.height) == (info.width, info.height):
+        return ""
+    return (
+        f"This model was made for {info.width} x {info.height}; how long {params.width} x {params.height} takes here "
+        "is known once it has run."
+    )

@@ -1,0 +1,75 @@
+"""What each page begins with: the first request of its form, and the recorded example that plays before anything runs.
+
+The examples are in ``diffatlas/examples``; ``python -m docs.record_examples`` makes them from what is said here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from diffatlas.library.shipped import EXAMPLES
+from diffatlas.ui.presets import PRESETS, Preset
+
+#: The ids of what was recorded, by the name of the page.
+IDS_FILE = EXAMPLES / "starts.json"
+
+
+@dataclass(frozen=True)
+class Start:
+    """The start of a page. ``says``: what one sees in the example, in a sentence or two. ``action``: its button."""
+
+    preset: Preset
+    says: str
+    action: str
+
+
+STARTS = {
+    "trajectory": Start(
+        PRESETS["trajectory"][0],
+        "The two colours are in their places by step 6 of 30, before either shape has an edge. From step 10 on it only "
+        "sharpens.",
+        "Run it yourself",
+    ),
+    "sweep": Start(
+        PRESETS["sweep"][0],
+        "One noise under more and more guidance. The model’s own value is 3; at 30 the colours are pushed too far, and "
+        "the star melts.",
+        "Sweep it yourself",
+    ),
+    "neighbourhood": Start(
+        PRESETS["neighbourhood"][0],
+        "Twelve neighbours of one noise. The prompt says nothing of the background: close by it stays navy, further "
+        "out the noise makes it black, and at last grey.",
+        "Explore it yourself",
+    ),
+    "attention": Start(
+        PRESETS["attention"][0],
+        "Where the picture read each word. Choose “ring” and then “star”: each is read where its own shape is drawn.",
+        "Run it yourself",
+    ),
+}
+#: Guidance scales of the sweep: from none to what breaks the picture.
+SCALES = "1, 3, 7.5, 15, 30"
+NEIGHBOURS, RADIUS = 12, 0.6
+
+
+def page_of_form(prefix: str) -> str:
+    """Return the name of the page whose form has this prefix of ids."""
+    return "trajectory" if prefix == "field" else prefix
+
+
+def start_of_form(prefix: str) -> Start:
+    """Return the start of the page whose form has this prefix of ids."""
+    return STARTS[page_of_form(prefix)]
+
+
+def start_of(page: str) -> dict[str, Any] | None:
+    """Return the example of a page as its view shows it: id, says and action; None where none was recorded."""
+    try:
+        found = json.loads(IDS_FILE.read_text(encoding="utf-8")).get(page)
+    except (OSError, ValueError):
+        return None
+    start = STARTS[page]
+    return found and {"id": found, "says": start.says, "action": start.action}

@@ -1,0 +1,202 @@
+"""The pages before anything has run: a recorded example plays, one button runs it, and what is typed goes along."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import PATIENCE
+from serving import served_app
+from visiting import fill, lock
+
+from diffatlas.ui.starts import STARTS, start_of
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def fresh_url(tmp_path_factory):
+    """An app whose library is empty."""
+    with served_app(tmp_path_factory.mktemp("fresh")) as url:
+        yield url
+
+
+@pytest.fixture
+def visit(chromium: Any, fresh_url: str):
+    contexts = []
+
+    def visit(query: str = "", context: Any = None, before: Callable[[Any], object] | None = None) -> Any:
+        if context is None:
+            context = chromium.new_context(viewport={"width": 1280, "height": 900})
+            contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.problems = []
+        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        if before:
+            before(page)
+        page.goto(fresh_url + query)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+
+
+def test_the_example_plays_before_anything_runs_and_can_be_locked(visit: Any) -> None:
+    page = visit()
+    page.wait_for_selector(".da-page-trajectory .da-start:not([hidden])")
+    assert STARTS["trajectory"].says in page.inner_text(".da-page-trajectory .da-start")
+    page.wait_for_selector(".da-layer.da-temporary .da-lock:not([disabled])")
+    assert page.locator(".da-page-trajectory .da-film .da-cell[data-index]").count() == 30
+    lock(page)
+    page.wait_for_selector(".da-page-trajectory .da-start", state="hidden")
+    assert page.get_attribute(".da-layer", "data-id") == start_of("trajectory")["id"]
+    assert page.problems == []
+
+
+def test_its_button_runs_what_it_shows(visit: Any) -> None:
+    page = visit()
+    page.click(".da-page-trajectory .da-start-run")
+    page.wait_for_function(
+        "document.querySelector('.da-page-trajectory .da-viewer').dataset.status === 'complete'"
+        " && document.querySelector('.da-layer.da-temporary .da-lock:not([disabled])')"
+    )
+    assert page.locator(".da-page-trajectory .da-start").is_hidden()
+    assert page.get_attribute(".da-layer", "data-id") != start_of("trajectory")["id"]
+    assert page.inner_text(".da-headline") == STARTS["trajectory"].preset.prompt
+    assert page.problems == []
+
+
+@pytest.mark.parametrize("name", ["sweep", "neighbourhood", "attention"])
+def test_the_other_pages_have_examples_of_their_own(visit: Any, name: str) -> None:
+    page = visit(f"?page={name}")
+    page.wait_for_selector(f".da-page-{name} .da-start:not([hidden])")
+    assert STARTS[name].says in page.inner_text(f".da-page-{name} .da-start")
+    page.wait_for_selector(f".da-page-{name} :is(.da-cell img, .da-attention-whole canvas)")
+    assert page.problems == []
+
+
+def test_a_click_on_the_navigation_is_kept_until_the_page_is_ready(visit: Any) -> None:
+    page = visit("?page=trajectory")
+    page.wait_for_selector('.da-nav [data-page="sweep"]', state="attached")
+    page.evaluate("document.querySelector('.da-nav [data-page=\"sweep\"]').click()")
+    page.wait_for_function("document.body.dataset.page === 'sweep'")
+    page.wait_for_selector(".da-page-sweep .da-study")
+
+
+def test_what_is_typed_goes_along_and_over_a_reload(visit: Any) -> None:
+    page = visit()
+    page.wait_for_function("window.diffatlasForms?.neighbourhood && window.diffatlasForms?.field")
+    untouched = page.evaluate("window.diffatlasForms.neighbourhood.prompt")
+    page.click('.da-nav [data-page="neighbourhood"]')
+    page.wait_for_timeout(500)
+    assert page.evaluate("window.diffatlasForms.neighbourhood.prompt") == untouched
+    page.click('.da-nav [data-page="trajectory"]')
+    fill(page, "prompt", "a green heart")
+    fill(page, "seed", 123)
+    page.keyboard.press("Tab")
+    page.wait_for_function("window.diffatlasForms.field.seed == 123")
+    page.click('.da-nav [data-page="neighbourhood"]')
+    page.wait_for_function("window.diffatlasForms.neighbourhood.seed == 123")
+    assert page.input_value("#neighbourhood-prompt textarea") == "a green heart"
+    page.reload()
+    page.wait_for_function("window.diffatlasForms?.neighbourhood?.prompt === 'a green heart'")
+    page.click('.da-nav [data-page="attention"]')
+    page.wait_for_function("window.diffatlasForms.attention.prompt === 'a green heart'")
+    assert page.input_value("#attention-seed input") == "123"
+
+
+def test_the_study_in_sight_comes_back_after_a_reload(visit: Any) -> None:
+    page = visit("?page=sweep&prompt=a+red+star&steps=3")
+    page.wait_for_function("window.diffatlasForms?.sweep?.prompt === 'a red star'")
+    page.fill("#sweep-values textarea, #sweep-values input", "1, 3")
+    page.click("#sweep-run")
+    page.wait_for_function(
+        "document.querySelector('.da-page-sweep .da-study').dataset.status === 'complete'"
+        " && document.querySelector('.da-page-sweep .da-headline').textContent.includes('a red star')"
+    )
+    page.goto(page.url.split("?")[0] + "?page=sweep")
+    page.wait_for_function(
+        "document.querySelector('.da-page-sweep .da-headline')?.textContent.includes('a red star')"
+    )
+    assert page.locator(".da-page-sweep .da-start").is_hidden()
+    assert page.problems == []
+
+
+def test_the_tour_has_five_stops_and_ends(visit: Any) -> None:
+    page = visit()
+    page.wait_for_selector(".da-page-trajectory .da-start:not([hidden])")
+    page.click(".da-tour-begin")
+    ink = "selector => getComputedStyle(document.querySelector(selector)).color"
+    assert page.evaluate(ink, ".da-tour h2") == page.evaluate(ink, ".da-page-trajectory .da-headline")
+    seen = []
+    for number in range(5):
+        page.wait_for_selector(f".da-tour-count:text('{number + 1} of 5')")
+        seen.append(page.evaluate("document.body.dataset.page"))
+        page.wait_for_selector(f".da-page-{seen[-1]} .da-tour-here:visible")
+        page.click(".da-tour .da-first")
+    assert seen == ["trajectory", "sweep", "neighbourhood", "attention", "lab"]
+    assert page.locator(".da-tour").count() == 0
+    page.click(".da-tour-begin")
+    page.keyboard.press("Escape")
+    assert page.locator(".da-tour").count() == 0
+    assert page.problems == []
+
+
+PREFIXES = {"trajectory": "field"} | {page: page for page in ("sweep", "neighbourhood", "attention")}
+MODULES = {"trajectory": "viewer", "sweep": "study", "neighbourhood": "study", "attention": "attention"}
+
+
+@pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
+def test_a_run_that_begins_before_the_view_is_there_comes_into_it(visit: Any, name: str, prefix: str) -> None:
+    """The form answers before the modules have come."""
+    held: list[Any] = []
+    page = visit(
+        f"?page={name}",
+        before=lambda page: page.route(f"**/{MODULES[name]}.js", lambda route: held.append(route)),
+    )
+    page.fill(f"#{prefix}-prompt textarea", "a red circle")
+    page.fill(f"#{prefix}-num_inference_steps input", "3")
+    with page.expect_response("**/queue/join*"):
+        page.click(f"#{prefix}-run")
+    page.wait_for_timeout(4000)
+    assert held
+    shown = f".da-page-{name}"
+    assert page.inner_text(f"{shown} .da-mount") == "Loading the view…"
+    for route in held:
+        route.continue_()
+    page.wait_for_selector(f"{shown} [data-status=complete]")
+    page.wait_for_selector(f"{shown} .da-start", state="hidden")
+    assert "a red circle" in page.inner_text(f"{shown} .da-main")
+    # It is the visitor's own, though it began before anything but the page itself was there.
+    page.unroute_all()
+    page.reload()
+    page.wait_for_selector(f"{shown} .da-main >> text=a red circle")
+    page.wait_for_selector(f"{shown} .da-start", state="hidden")
+    assert page.problems == []
+
+
+@pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
+def test_on_a_phone_what_begins_is_seen(chromium: Any, fresh_url: str, name: str, prefix: str) -> None:
+    """The form lies below the results there, so the page goes up to them, and stays there as they grow."""
+    context = chromium.new_context(viewport={"width": 390, "height": 844})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{fresh_url}?page={name}")
+    shown = f".da-page-{name}"
+    # The view is there: it says that there is nothing to stop.
+    page.wait_for_selector(f"#{prefix}-stop:disabled", state="attached")
+    page.fill(f"#{prefix}-prompt textarea", "a green ring")
+    page.fill(f"#{prefix}-num_inference_steps input", "4")
+    page.click(f"#{prefix}-run")
+    page.wait_for_selector(f"{shown} .da-start", state="hidden")
+    page.wait_for_selector(f"{shown} .da-main >> text=a green ring")
+    page.wait_for_selector(f"#{prefix}-stop:disabled", state="attached")
+    page.wait_for_timeout(1000)
+    top = page.evaluate(
+        "shown => document.querySelector(shown).getBoundingClientRect().top", f"{shown} .da-main"
+    )
+    assert -400 < top < 844 * 0.6
+    context.close()

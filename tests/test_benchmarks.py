@@ -1,0 +1,37 @@
+"""Every benchmark still measures what it says: each is run once, as small as can be."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from benchmarked import ROOT, run_short
+
+PLAIN = (
+    "app_memory",
+    "attention_cost",
+    "batched_sweep",
+    "capture_cost",
+    "estimates",
+    "lab2d",
+    "layers",
+    "library",
+    "training_speed",
+)
+#: Those of the pages, which are run beside the other browser tests.
+OF_PAGES = ("app_long_runs", "app_stream", "lab2d_page")
+#: On a GPU alone.
+ON_A_GPU = ("training_replay",)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_benchmark_measures(name):
+    assert re.search(r"\d\.\d", run_short(name))
+
+
+def test_none_is_left_out():
+    found = {
+        path.stem for path in (ROOT / "benchmarks").glob("*.py") if "typer.run" in path.read_text("utf-8")
+    }
+    assert found == {*PLAIN, *OF_PAGES, *ON_A_GPU}
