@@ -67,21 +67,21 @@ def shapes_pipe() -> Any:
 
 @pytest.fixture(scope="session")
 def sd_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_sd()
 
 
 @pytest.fixture(scope="session")
 def sdxl_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_sdxl()
 
 
 @pytest.fixture(scope="session")
 def sd3_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_sd3()
 
@@ -89,7 +89,7 @@ def sd3_pipe() -> Any:
 @pytest.fixture(scope="session")
 def flux_pipe() -> Any:
     """FLUX with embedded guidance."""
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_flux()
 
@@ -97,34 +97,34 @@ def flux_pipe() -> Any:
 @pytest.fixture(scope="session")
 def flux_cfg_pipe() -> Any:
     """FLUX without embedded guidance: true CFG by two denoiser calls."""
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_flux(guidance_embeds=False)
 
 
 @pytest.fixture(scope="session")
 def pixart_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_pixart()
 
 
 @pytest.fixture(scope="session")
 def qwen_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_qwen()
 
 
 @pytest.fixture(scope="session")
 def zimage_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_zimage()
 
 
 @pytest.fixture(scope="session")
 def flux2_pipe() -> Any:
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_flux2()

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from http_thread import serving
+from tests.http_thread import serving
 
 COMMIT = "0123456789" * 4
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from benchmarked import ROOT, run_short
+
+from tests.benchmarked import ROOT, run_short
 
 PLAIN = (
     "app_memory",

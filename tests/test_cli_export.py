@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from attended_runs import run_of
 
 from diffatlas.cli import run as shell
 from diffatlas.library import Library
+from tests.attended_runs import run_of
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from model_hub import serve
 
 from diffatlas import cli
 from diffatlas.registry import list_models, own_models
+from tests.model_hub import serve
 
 ROOT = Path(__file__).resolve().parent.parent
 SHAPES = ROOT / "models" / "shapes"

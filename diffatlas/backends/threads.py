@@ -6,9 +6,13 @@ computed on another thread for a caller is computed with the caller's number, so
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 def number_here() -> int | None:
@@ -20,10 +24,13 @@ def number_here() -> int | None:
 @contextmanager
 def computing_with(number: int | None) -> Iterator[None]:
     """Let torch compute with ``number`` threads on this thread; None leaves it as it is."""
+    if number is None:
+        yield
+        return
     import torch
 
     before = torch.get_num_threads()
-    if number in (None, before):
+    if number == before:
         yield
         return
     torch.set_num_threads(number)
@@ -31,3 +38,18 @@ def computing_with(number: int | None) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def as_many_as(number: object, events: Generator[T, None, None]) -> Generator[T, None, None]:
+    """Yield ``events``, computed with ``number`` threads where that is a number of cores that this machine has."""
+    known = isinstance(number, int) and 1 <= number <= (os.cpu_count() or 1)
+    with closing(events):
+        while True:
+            with computing_with(number if known else None):
+                event = next(events, _END)
+            if event is _END:
+                return
+            yield event
+
+
+_END = object()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas.backends.threads import as_many_as
 from diffatlas.capture.ran_on import IN_MEMORY
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError, DiffAtlasError
@@ -80,9 +81,10 @@ def replay(
 ) -> Generator[Event | ReplayReport, None, None]:
     """Run a stored run again and yield its events, and at last a `ReplayReport`.
 
-    The request and the capture are those of its manifest. It runs in any case, whatever the library holds, and
-    is not recorded. A run that was stopped is compared as far as it went. ``stop`` ends the replay early; the
-    report then says "stopped". Errors of the run arrive as `Failed` before a report that says "failed".
+    The request and the capture are those of its manifest, and so is the number of threads that it computes with, up to
+    as many as this machine has cores. It runs in any case, whatever the library holds, and is not recorded. A run that
+    was stopped is compared as far as it went. ``stop`` ends the replay early; the report then says "stopped". Errors of
+    the run arrive as `Failed` before a report that says "failed".
 
     A run on a pipeline in memory, such as one that `observe` recorded, needs that pipeline again: give
     ``open_backend("local", pipe=pipe)``. The report says whether it is the same.
@@ -95,7 +97,7 @@ def replay(
     stored = library.open(run_id)
     params = _to_ask(stored, backend)
     events = stream(params, Capture.from_dict(stored.capture), backend, None, stop)
-    return _replay(stored, events)
+    return _replay(stored, as_many_as(stored.provenance.get("threads"), events))
 
 
 def _to_ask(stored: StoredRun, backend: Backend | None) -> GenerationParams:

@@ -43,7 +43,9 @@ def facts(study: Study, models: Mapping[str, str]) -> dict[str, str]:
     further = " and ".join(lane.name for lane in study.lanes[1:])
     exact = "one by one" if spec.get("exact") else "in batches"
     done = sum(cell.status == "complete" for cell in study.cells)
-    ended = f"{done} of {len(study.cells)} cells" if done < len(study.cells) else "all cells"
+    # One at work is called what it will be: its count changes faster than anyone can read it.
+    whole = done == len(study.cells) or study.status in ("waiting", "running")
+    ended = "all cells" if whole else f"{done} of {len(study.cells)} cells"
     return {
         **own,
         **told,

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 import diffatlas
 from diffatlas import Capture, GenerationParams, ImageInput, Library, Lora, open_backend
@@ -23,6 +22,7 @@ from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.study import run_study
 from diffatlas.operations.trace import stream_batch
+from tests.pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 BUILDERS = {"sd": build_sd, "sdxl": build_sdxl, "sd3": build_sd3, "flux": build_flux, "pixart": build_pixart}
 ASKED = GenerationParams(

@@ -12,7 +12,6 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
-from model_hub import COMMIT, serve
 
 import diffatlas
 from diffatlas.backends import loading
@@ -20,6 +19,7 @@ from diffatlas.backends.look_up import look_up, size_words
 from diffatlas.backends.model_info import find_source
 from diffatlas.errors import ModelLoadError, UnknownModel
 from diffatlas.registry import ModelEntry, add_model, line_of, parse_line
+from tests.model_hub import COMMIT, serve
 
 NAME = "some/Model-1"
 

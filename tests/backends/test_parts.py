@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pipelines import build_flux, build_flux2, build_pixart, build_sd, build_sd3
 
 from diffatlas.backends import parts
 from diffatlas.backends.model_info import describe_parts
 from diffatlas.backends.parts import FolderParts, PipeParts, class_of_diffusers
+from tests.pipelines import build_flux, build_flux2, build_pixart, build_sd, build_sd3
 
 
 @pytest.mark.parametrize("build", [build_sd, build_sd3, build_flux, build_pixart, build_flux2])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from ldm_layout import write_single_file
 from safetensors.torch import load_file, save_file
 
 from diffatlas import cli
@@ -21,6 +20,7 @@ from diffatlas.errors import ModelLoadError, UnknownModel
 from diffatlas.library.reader import read_run
 from diffatlas.registry import ModelEntry, add_model, own_models
 from diffatlas.run import collect
+from tests.ldm_layout import write_single_file
 
 USUAL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 PARTS = ("unet", "vae", "text_encoder")

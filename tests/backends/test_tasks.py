@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 import diffatlas
 from diffatlas import GenerationParams, ImageInput, Library, open_backend
@@ -20,6 +19,7 @@ from diffatlas.backends.parts import PipeParts
 from diffatlas.capture.digest import digest_of
 from diffatlas.errors import CapabilityError, DiffAtlasError
 from diffatlas.operations.trace import stream_batch
+from tests.pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 PIXELS = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
 PICTURE = Image.fromarray(PIXELS)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firefox import find_firefox
-from serving import CHROMIUM_FLAGS, find_chromium, served_app
 
-PATIENCE = 120_000  # ms; generous, because the machine may be busy
+from tests.browser.firefox import find_firefox
+from tests.browser.visiting import PATIENCE
+from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import PATIENCE
 
 from diffatlas.geometry.attention import resample
 from diffatlas.geometry.overlay import colours
 from diffatlas.library import Library
 from diffatlas.operations.attention import attention_of
+from tests.browser.visiting import PATIENCE
 
 pytestmark = pytest.mark.browser
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
+
+from tests.browser.visiting import PATIENCE
 
 pytestmark = pytest.mark.browser
 

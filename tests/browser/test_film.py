@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from visiting import run
+
+from tests.browser.visiting import run
 
 pytestmark = pytest.mark.browser
 SHOWN = "[...document.querySelectorAll('.da-film .da-cell[data-index]')].filter(c => c.offsetParent !== null)"

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firefox import firefox_page
+
+from tests.browser.firefox import firefox_page
 
 pytestmark = pytest.mark.browser
 

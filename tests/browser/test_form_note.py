@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from visiting import fill, lock, run
 
 from diffatlas import Capture, GenerationParams
 from diffatlas.library import Library
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import Noise
 from diffatlas.run import collect
+from tests.browser.visiting import fill, lock, run
 
 pytestmark = pytest.mark.browser
 NOTE = ".da-page-trajectory .da-form-note"
@@ -28,7 +28,7 @@ def test_the_form_says_where_it_differs_and_is_filled_from_the_run(open_page: An
     first = run(page, prompt="a red circle", seed=71, num_inference_steps=4)
     assert page.locator(NOTE).is_hidden()
     fill(page, "seed", 72)
-    assert "seed 72, not 71" in note(page, "another run")
+    assert "another run" in note(page, "seed 72, not 71")
     fill(page, "prompt", "a blue ring")
     assert "another prompt" in note(page, "another prompt")
     page.click(f"{NOTE} button")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from visiting import STATUS, fill, run
+
+from tests.browser.visiting import STATUS, fill, run
 
 pytestmark = pytest.mark.browser
 EDITOR = "#field-inputs"

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from firefox import firefox_page
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
@@ -17,6 +16,7 @@ from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.export.kinds import export
 from diffatlas.export.named import Named
 from diffatlas.run import Run
+from tests.browser.firefox import firefox_page
 
 pytestmark = pytest.mark.browser
 

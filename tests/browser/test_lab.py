@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
+
+from tests.browser.visiting import PATIENCE
 
 pytestmark = pytest.mark.browser
 

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE
-from serving import ROOT, served_app
-from visiting import fill
+
+from tests.browser.visiting import PATIENCE, fill
+from tests.serving import ROOT, served_app
 
 pytestmark = pytest.mark.browser
 
@@ -18,7 +18,7 @@ SCRIPT = """
 import sys
 sys.path[:0] = [{tests!r}]
 import diffatlas
-from pipelines import build_sd
+from tests.pipelines import build_sd
 
 diffatlas.launch(build_sd(), name="my fine-tune")
 """

@@ -8,12 +8,12 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
-from serving import served_app
-from visiting import STATUS, run
 
 from diffatlas.library import Library
 from diffatlas.params import Noise
+from tests.browser.visiting import STATUS, run
 from tests.library.made_runs import made
+from tests.serving import served_app
 
 pytestmark = pytest.mark.browser
 

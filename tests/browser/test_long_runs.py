@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from visiting import STATUS, lock, press_run, run, view
+
+from tests.browser.visiting import STATUS, lock, press_run, run, view
 
 pytestmark = pytest.mark.browser
 

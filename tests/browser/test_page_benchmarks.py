@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from benchmarked import run_short
+
+from tests.benchmarked import run_short
 
 pytestmark = pytest.mark.browser
 

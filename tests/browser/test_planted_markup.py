@@ -8,13 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from conftest import PATIENCE
 from PIL import Image
-from serving import served_app
-from visiting import press_run
 
 from diffatlas.library import Library
+from tests.browser.visiting import PATIENCE, press_run
 from tests.library.made_runs import made
+from tests.serving import served_app
 
 pytestmark = pytest.mark.browser
 

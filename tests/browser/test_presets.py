@@ -29,7 +29,8 @@ def test_it_fills_the_form_and_says_what_to_look_for(open_page: Any, width: int,
     page, prefix = open_page(width, f"?page={name}"), PREFIXES[name]
     preset = PRESETS[name][1]
     page.wait_for_function(f"window.diffatlasForms?.['{prefix}']")
-    page.wait_for_selector(f".da-page-{name} .da-start:not([hidden])")
+    # The view is there: it says that there is nothing to stop.
+    page.wait_for_selector(f"#{prefix}-stop:disabled", state="attached")
     says(page, name, PRESETS[name][0].look_for)
     page.fill(f"#{prefix}-num_inference_steps input", "17")
     says(page, name, "Your own")
@@ -43,7 +44,7 @@ def test_it_fills_the_form_and_says_what_to_look_for(open_page: Any, width: int,
         text = value if isinstance(value, str) else f"{value:g}"
         assert page.input_value(f"#{prefix}-{field} :is(input, textarea)") == text, field
     # Nothing runs, and Run is in sight without a scroll.
-    assert page.locator(f".da-page-{name} .da-start").is_visible()
+    assert page.locator(f"#{prefix}-stop").is_disabled()
     box = page.locator(f"#{prefix}-run").bounding_box()
     assert box["y"] + box["height"] <= 900
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from visiting import run
 
 import diffatlas
+from tests.browser.visiting import run
 
 pytestmark = pytest.mark.browser
 

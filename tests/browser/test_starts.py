@@ -6,11 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import PATIENCE
-from serving import served_app
-from visiting import fill, lock
 
 from diffatlas.ui.starts import STARTS, start_of
+from tests.browser.visiting import PATIENCE, fill, lock
+from tests.serving import served_app
 
 pytestmark = pytest.mark.browser
 

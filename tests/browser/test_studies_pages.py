@@ -6,8 +6,9 @@ import csv
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import visiting
-from conftest import PATIENCE
+
+from tests.browser import visiting
+from tests.browser.visiting import PATIENCE
 
 pytestmark = pytest.mark.browser
 

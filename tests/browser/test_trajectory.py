@@ -6,8 +6,9 @@ import re
 from urllib.parse import urlsplit
 
 import pytest
-from visiting import STATUS, fill
-from visiting import press_run as run
+
+from tests.browser.visiting import STATUS, fill
+from tests.browser.visiting import press_run as run
 
 pytestmark = pytest.mark.browser
 

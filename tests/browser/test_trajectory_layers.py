@@ -10,8 +10,9 @@ import math
 import numpy as np
 import pytest
 from PIL import Image
-from serving import served_app
-from visiting import STATUS, fill, lock, press_run, run, view
+
+from tests.browser.visiting import STATUS, fill, lock, press_run, run, view
+from tests.serving import served_app
 
 pytestmark = pytest.mark.browser
 

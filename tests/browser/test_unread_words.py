@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from conftest import PATIENCE
-from visiting import STATUS, fill, run
 
 from diffatlas.library import Library
+from tests.browser.visiting import PATIENCE, STATUS, fill, run
 
 pytestmark = pytest.mark.browser
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+PATIENCE = 120_000  # ms; generous, because the machine may be busy
 STATUS = "document.querySelector('.da-viewer').dataset.status"
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pipelines
 import torch
+
+from tests import pipelines
 
 
 def quiet(pipe: Any) -> Any:

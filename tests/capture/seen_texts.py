@@ -77,7 +77,7 @@ def looking_on(pipe: Any) -> Iterator[Seen]:
 
 
 def asked(pipe: Any, prompt: Any = None, **options: Any) -> dict[str, Any]:
-    import pipelines
+    from tests import pipelines
 
     base = pipelines.arguments(pipe, steps=1, guided=options.pop("guided", True), prompts=("a",))
     given = {**base, "prompt": prompt, "output_type": "latent", **options}

@@ -6,11 +6,11 @@ import copy
 from typing import Any
 
 import numpy as np
-import pipelines
 import pytest
 import torch
 
 from diffatlas.capture import Capture, observe
+from tests import pipelines
 
 ALL = Capture(attention="all")
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import other_pipelines as other
-import pipelines
 import pytest
 import torch
 
 from diffatlas.capture import Capture, observe
+from tests import pipelines
+from tests.capture import other_pipelines as other
 
 ALL = Capture(attention="all", attention_halves="both")
 CLOSE = {"atol": 2e-4, "rtol": 2e-3}

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe
 from diffatlas.errors import CapabilityError
+from tests.pipelines import arguments
 
 ALL = Capture(attention="all")
 PIPELINES = ["sd", "sdxl", "sd3", "flux", "flux_cfg", "pixart", "qwen", "flux2", "zimage"]

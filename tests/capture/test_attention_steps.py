@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import other_pipelines as other
 import pytest
 import torch
-from whole_attention import first_matrices
 
 import diffatlas.capture.attention as attention
 from diffatlas.capture.attention import AttentionRecorder
 from diffatlas.capture.spec import Capture
+from tests.capture import other_pipelines as other
+from tests.capture.whole_attention import first_matrices
 
 LAYER = "mid_block.attentions.0.transformer_blocks.0.attn2"
 CROSS = Capture(attention="cross", attention_layers=(LAYER,))

@@ -6,15 +6,15 @@ import copy
 from typing import Any
 
 import numpy as np
-import other_pipelines as other
-import pipelines
 import pytest
 import torch
-from whole_attention import first_matrices, laid_out
-from zoo import ENTRIES
 
 from diffatlas.capture import Capture, observe
 from diffatlas.capture.attention import AttentionRecorder
+from tests import pipelines
+from tests.capture import other_pipelines as other
+from tests.capture.whole_attention import first_matrices, laid_out
+from tests.zoo import ENTRIES
 
 BOTH = Capture(attention="all", attention_halves="both")
 CLOSE = {"atol": 2e-4, "rtol": 2e-3}

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe
+from tests.pipelines import arguments
 
 PIPELINES = ["shapes", "sd", "sdxl", "sd3", "flux", "flux_cfg", "pixart", "qwen", "zimage", "flux2"]
 SCHEDULERS = [

@@ -14,10 +14,10 @@ from diffusers import (
     StableDiffusionImg2ImgPipeline,
     StableDiffusionInpaintPipeline,
 )
-from pipelines import arguments
-from test_scheduler_tricks import check_states, fresh, truth
 
 from diffatlas.capture import Capture, observe
+from tests.capture.test_scheduler_tricks import check_states, fresh, truth
+from tests.pipelines import arguments
 
 PREVIEWS = Capture(previews=3)
 
@@ -239,7 +239,7 @@ def test_pipelines_that_share_their_parts_do_not_see_each_other(sd_pipe: Any) ->
 
 
 def test_a_part_of_a_pipeline_is_observed_inside_it() -> None:
-    from zoo import ENTRIES
+    from tests.zoo import ENTRIES
 
     entry = next(e for e in ENTRIES if e.name == "KandinskyV22CombinedPipeline")
     pipe = entry.build()

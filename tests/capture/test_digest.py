@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from pipelines import arguments, build_flux2, build_sd, build_sd3
 
 from diffatlas.capture.digest import code_of, digest_of, weight_sums
 from diffatlas.errors import CapabilityError
+from tests.pipelines import arguments, build_flux2, build_sd, build_sd3
 
 
 @pytest.fixture(params=[build_sd, build_sd3, build_flux2], ids=["sd", "sd3", "flux2"])

@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from zoo import ENTRIES, Entry, takes_callback
 
 from diffatlas import Library, open_backend
 from diffatlas import observe as recording
 from diffatlas.capture import Capture, observe
 from diffatlas.errors import CapabilityError
 from diffatlas.operations.replay import replay
+from tests.zoo import ENTRIES, Entry, takes_callback
 
 pytestmark = pytest.mark.slow
 GUIDED = [(e, g) for e in ENTRIES for g in ((True, False) if e.guidance else (False,))]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe
 from diffatlas.errors import CapabilityError
 from diffatlas.geometry import path
+from tests.pipelines import arguments
 
 #: Pipelines with classifier-free guidance, and what multiplies (cond - uncond) at scale 4.
 GUIDED = {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 from diffusers.configuration_utils import FrozenDict
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe, preview
 from diffatlas.capture.latent_grid import token_grid, unpack
 from diffatlas.errors import CapabilityError
+from tests.pipelines import arguments
 
 #: Pipelines whose last x0 is their final latents: the schedule ends at sigma 0 with a first-order step.
 EXACT_END = ["sdxl", "sd3", "flux", "pixart", "qwen", "zimage", "flux2"]

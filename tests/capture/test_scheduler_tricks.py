@@ -29,11 +29,11 @@ from diffusers import (
     StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe
 from diffatlas.capture.watching import is_watched
 from diffatlas.errors import CapabilityError
+from tests.pipelines import arguments
 
 Callback = Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]]
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from seen_texts import looking_on, said
 
 from diffatlas.capture.tokens import Token, find_word
+from tests.capture.seen_texts import looking_on, said
 
 WORDS = [
     "a",
@@ -52,8 +52,9 @@ def quiet(pipe: Any) -> Any:
 @pytest.fixture(scope="module")
 def qwen() -> Any:
     """Qwen-Image with a text encoder: a template around the prompt, its beginning cut off, the padding dropped."""
-    import pipelines
     from transformers import Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+
+    from tests import pipelines
 
     pipe = pipelines.build_qwen()
     torch.manual_seed(0)
@@ -127,9 +128,10 @@ def lumina() -> Any:
 @pytest.fixture(scope="module")
 def hunyuan(tmp_path_factory) -> Any:
     """HunyuanDiT: BERT's and T5's hidden states are two arguments, which the denoiser joins by itself."""
-    import pipelines
     from diffusers import AutoencoderKL, DDPMScheduler, HunyuanDiT2DModel, HunyuanDiTPipeline
     from transformers import BertConfig, BertModel, BertTokenizer
+
+    from tests import pipelines
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("bert")
@@ -239,7 +241,7 @@ def test_a_system_prompt_among_the_keys_has_no_words(lumina):
 
 def test_a_chat_whose_texts_are_a_list() -> None:
     """Z-Image: each sample's text without its padding, which the denoiser fills up by itself."""
-    import pipelines
+    from tests import pipelines
 
     pipe = chatting(pipelines.build_zimage(), width=32, layers=2)
     with looking_on(pipe) as seen:
@@ -257,7 +259,7 @@ def test_a_chat_whose_texts_are_a_list() -> None:
 
 def test_a_chat_of_which_several_layers_are_taken() -> None:
     """FLUX.2 klein sets the hidden states of several layers side by side."""
-    import pipelines
+    from tests import pipelines
 
     pipe = chatting(pipelines.build_flux2(), width=16, layers=3)
     with looking_on(pipe) as seen:

@@ -16,18 +16,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from seen_texts import ENCODERS, asked, looking_on, said
 
 from diffatlas.capture.texts import TextRecorder, describe_texts
 from diffatlas.capture.tokens import Token, find_word, words
 from diffatlas.capture.watching import is_watched
 from diffatlas.errors import InvalidParams
+from tests.capture.seen_texts import ENCODERS, asked, looking_on, said
 
 
 @pytest.fixture
 def fresh_sd() -> Any:
     """A pipeline of its own, whose vocabulary a test may add to."""
-    import pipelines
+    from tests import pipelines
 
     return pipelines.build_sd()
 

@@ -16,7 +16,7 @@ PROMPT = "A red  circle, and a Red-ish square"
 
 def seen(pipe: Any, **options: Any) -> tuple[int, dict[str, list[int]]]:
     """The number of text keys that the denoiser gets, and the ids that each text encoder gets."""
-    import pipelines
+    from tests import pipelines
 
     ids: dict[str, list[int]] = {}
     lengths: list[int] = []

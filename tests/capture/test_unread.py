@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from seen_texts import ENCODERS, asked
 
 from diffatlas import observe
 from diffatlas.capture import Capture
 from diffatlas.capture.taught import taught_words, words_of
 from diffatlas.capture.text_rows import Tokenised, extent_of
 from diffatlas.library import Library
+from tests.capture.seen_texts import ENCODERS, asked
 
 QUICK = Capture(previews="off", predictions=False)
 #: Longer than every limit here: the tokenizers of the small pipelines make a token of each letter.

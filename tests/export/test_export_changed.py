@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from safetensors.numpy import load
-from test_export_report import text
 
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
@@ -23,6 +22,7 @@ from diffatlas.library.static_check import check_folder
 from diffatlas.library.static_import import import_static
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run
+from tests.export.test_export_report import text
 
 TAKEN = 6
 #: Indices of the steps before which the latents were changed.

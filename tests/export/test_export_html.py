@@ -9,7 +9,6 @@ import zlib
 
 import numpy as np
 import pytest
-from attended_runs import WORDS, run_of
 
 from diffatlas.capture.attention_compare import js
 from diffatlas.capture.attention_trace import AttentionTrace
@@ -19,6 +18,7 @@ from diffatlas.export.html_data import kept_tokens, quantised
 from diffatlas.export.kinds import KINDS, export
 from diffatlas.export.named import Named
 from diffatlas.run import Run
+from tests.attended_runs import WORDS, run_of
 
 
 def named(run: Run, name: str = "a red circle and a blue square") -> Named:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from attended_runs import CROSS, run_of
 from PIL import Image
 from scipy.stats import entropy as scipy_entropy
 from sklearn.decomposition import PCA
@@ -17,6 +16,7 @@ from sklearn.decomposition import PCA
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export.static_folder import Options, check_target, plan, write
 from diffatlas.library.static_check import check_folder
+from tests.attended_runs import CROSS, run_of
 
 OWN = {"up_blocks.0.attn1": ((16, 16), (8, 8), "up"), "mid_block.attn1": ((4, 4), (4, 4), "mid")}
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.spatial.distance import pdist
-from test_export_report import contents, count_pages, lines, text, words
 
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export import study_charts, study_figures, study_sheet
@@ -20,6 +19,7 @@ from diffatlas.export.sheet import FRAME, GOLD, Perforation, Picture, Polygon, T
 from diffatlas.export.study_kinds import STUDY_KINDS, export_study, study_file_name
 from diffatlas.library.study import Cell, Lane, Study
 from diffatlas.params import GenerationParams, Noise
+from tests.export.test_export_report import contents, count_pages, lines, text, words
 
 BASE = GenerationParams(
     prompt="a red circle",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from test_export_html import data_of
-from test_export_report import text
 
 from diffatlas.export import report
 from diffatlas.export.kinds import export
 from diffatlas.export.named import Named
 from diffatlas.export.told import MOST_CUT, known_words, unread
+from tests.export.test_export_html import data_of
+from tests.export.test_export_report import text
 
 
 def cut(of="prompt", families=("clip",), encoders=("text_encoder",), tokens=77, read_by=(), **more):

@@ -17,8 +17,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from made_runs import made
-
 from diffatlas.events import Finished, Image, Started
 from diffatlas.export.kinds import export
 from diffatlas.export.named import Named
@@ -26,6 +24,7 @@ from diffatlas.library import Library
 from diffatlas.library.format import write_atomically
 from diffatlas.library.store import record_into
 from diffatlas.run import Run
+from tests.library.made_runs import made
 
 #: How often each act is chosen: what takes long is interrupted more often anyway.
 ACTS = {"save": 4, "replace": 4, "record": 3, "mark": 6, "trash": 4, "restore": 4, "delete": 8, "export": 2}

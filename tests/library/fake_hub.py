@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import unquote, urlsplit
 
-from http_thread import serving
+from tests.http_thread import serving
 
 TOKEN = "hf_" + "S3cr3t" * 6
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import made
 
 from diffatlas import events
 from diffatlas.capture.spec import Capture
@@ -19,6 +18,7 @@ from diffatlas.library.stored import StoredRun
 from diffatlas.library.writer import RunWriter
 from diffatlas.operations import cache
 from diffatlas.run import Run, collect
+from tests.library.made_runs import made
 
 CROSS, SELF = "cross:mid_block.attn2", "self:mid_block.attn1"
 DOWN = "cross:down_blocks.0.attn2"

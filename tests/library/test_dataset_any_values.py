@@ -11,7 +11,6 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from dataset_runs import PACKED, WHOLE, events
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +21,7 @@ from diffatlas.library.dataset import export_dataset
 from diffatlas.library.dataset_import import import_dataset
 from diffatlas.library.dataset_schema import RefusedDataset
 from tests.hostile import HOSTILE, bounded, damaged, with_another_part
+from tests.library.dataset_runs import PACKED, WHOLE, events
 
 FILE = "data/train-00000-of-00001.parquet"
 RUNS = [PACKED, WHOLE]

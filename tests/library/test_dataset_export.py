@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from dataset_runs import BARE, EARLY, PACKED, PROMPT, STOPPED, WHOLE, events, fill
 from PIL import Image as Pictures
 from safetensors.numpy import load
 
 from diffatlas.errors import BackendFailure, CapabilityError, DamagedRun, InvalidParams, RunNotFound
 from diffatlas.library import dataset, dataset_card
 from diffatlas.library.dataset import export_dataset
+from tests.library.dataset_runs import BARE, EARLY, PACKED, PROMPT, STOPPED, WHOLE, events, fill
 
 ALL = [WHOLE, PACKED, BARE, STOPPED, EARLY]
 

@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from dataset_runs import PACKED, WHOLE, events
 from PIL import Image as Pictures
 from safetensors.numpy import load, save
 
@@ -19,6 +18,7 @@ from diffatlas.library import Library, dataset_rows
 from diffatlas.library.dataset import export_dataset
 from diffatlas.library.dataset_import import import_dataset
 from diffatlas.library.dataset_schema import RefusedDataset
+from tests.library.dataset_runs import PACKED, WHOLE, events
 
 FILE = "data/train-00000-of-00001.parquet"
 

@@ -3,12 +3,12 @@ import shutil
 from dataclasses import replace
 
 import pytest
-from dataset_runs import BARE, EARLY, PACKED, PROMPT, STOPPED, WHOLE, events, files, fill
 
 from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.library import Library, dataset, dataset_import
 from diffatlas.library.dataset import export_dataset
 from diffatlas.library.dataset_import import import_dataset
+from tests.library.dataset_runs import BARE, EARLY, PACKED, PROMPT, STOPPED, WHOLE, events, files, fill
 
 ALL = [WHOLE, PACKED, BARE, STOPPED, EARLY]
 

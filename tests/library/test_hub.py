@@ -3,8 +3,6 @@ import traceback
 
 import huggingface_hub
 import pytest
-from dataset_runs import PACKED, STOPPED, WHOLE, fill
-from fake_hub import TOKEN, serve
 
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library, dataset
@@ -12,6 +10,8 @@ from diffatlas.library.dataset import export_dataset
 from diffatlas.library.dataset_import import import_dataset
 from diffatlas.library.dataset_schema import RefusedDataset
 from diffatlas.library.hub import HubError, hub_id, push
+from tests.library.dataset_runs import PACKED, STOPPED, WHOLE, fill
+from tests.library.fake_hub import TOKEN, serve
 
 NAME = "someone/circles"
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_runs import made
 
 from diffatlas.errors import RunNotFound
 from diffatlas.library import Library, trash
 from diffatlas.library.reader import read_info
+from tests.library.made_runs import made
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
@@ -56,7 +56,7 @@ def test_a_hundred_kills(tmp_path: Path) -> None:
 WORKER = """
 import sys
 from pathlib import Path
-from made_runs import made
+from tests.library.made_runs import made
 from diffatlas.library import Library
 
 folder, me, remove = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "remove"

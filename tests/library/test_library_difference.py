@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import STEPS, made
 
 from diffatlas.errors import DamagedRun
 from diffatlas.library import Library
 from diffatlas.library.difference import Difference, difference, environment_difference
 from diffatlas.run import Run
+from tests.library.made_runs import STEPS, made
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import STEPS, made
 
 from diffatlas.errors import BackendFailure
 from diffatlas.events import Finished, Image, Started
 from diffatlas.library import Library
 from diffatlas.run import Run
+from tests.library.made_runs import STEPS, made
 
 DATABASES = (".sqlite", ".sqlite-wal", ".sqlite-shm")
 

@@ -13,12 +13,12 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from made_runs import made
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.library import Library, index
 from diffatlas.library.reader import read_info
 from diffatlas.library.store import RunInfo
+from tests.library.made_runs import made
 
 WORDS = [
     "heron",

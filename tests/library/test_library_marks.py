@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from made_runs import made
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.library import Library
 from diffatlas.library.marks import Marks, read_marks
+from tests.library.made_runs import made
 
 
 @pytest.fixture

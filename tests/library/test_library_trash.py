@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_runs import made
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Finished, Started
 from diffatlas.library import Library
 from diffatlas.run import Run
+from tests.library.made_runs import made
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def test_the_trash_never_overwrites_the_library(library: Library) -> None:
 
 
 def test_the_trash_tells_what_it_holds_and_gives_back_one_or_deletes_it_for_good(library: Library) -> None:
-    from test_studies import small
+    from tests.library.test_studies import small
 
     study, (first, second, *_) = small(), ids(library)
     library.studies.save(study)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from static_folders import reference_folder
 
 from diffatlas.errors import InvalidParams
 from diffatlas.library.static_check import check_folder
+from tests.library.static_folders import reference_folder
 
 
 @pytest.fixture

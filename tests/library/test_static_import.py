@@ -7,14 +7,14 @@ import math
 
 import numpy as np
 import pytest
-from attended_runs import run_of
-from static_folders import CROSS, reference_folder
 
 from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.errors import InvalidParams
 from diffatlas.export.static_folder import Options, plan, write
 from diffatlas.library import Library
 from diffatlas.library.static_import import import_static
+from tests.attended_runs import run_of
+from tests.library.static_folders import CROSS, reference_folder
 
 OWN = {"up_blocks.0.attn1": ((16, 16), (8, 8), "up")}
 

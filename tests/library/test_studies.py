@@ -10,13 +10,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from made_runs import made
 
 from diffatlas.errors import BackendFailure, DamagedRun, InvalidParams, RunNotFound
 from diffatlas.library import Library
 from diffatlas.library.studies import StudyInfo
 from diffatlas.library.study import Cell, Lane, Study
 from diffatlas.params import GenerationParams, Noise
+from tests.library.made_runs import made
 
 BASE = GenerationParams(prompt="a red circle", guidance_method="apg", guidance_options={"eta": 0.5})
 
@@ -222,7 +222,7 @@ def test_a_study_that_never_began_waits(library):
 SAVING = """
 import sys, time
 sys.path[:0] = {paths!r}
-from test_studies import small
+from tests.library.test_studies import small
 from diffatlas.library import Library
 studies = Library({folder!r}).studies
 study = small(status="running").with_cell("b-0-1", status="running")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-import made_attention as made
 import numpy as np
 import pytest
 from scipy.spatial.distance import jensenshannon
@@ -13,6 +12,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.operations.attention import AttentionTrace, js
+from tests.operations import made_attention as made
 
 DOWN, MID, UP = (f"cross:{name}" for name in made.CROSS)
 

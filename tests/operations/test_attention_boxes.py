@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
-import made_attention as made
 import numpy as np
 import pytest
 
@@ -16,6 +15,7 @@ from diffatlas.operations.attention_boxes import binding, word_overlap
 from diffatlas.params import GenerationParams
 from diffatlas.run import collect
 from diffatlas.shapes.detect import detect
+from tests.operations import made_attention as made
 
 RED, BLUE = (222, 40, 44), (40, 92, 222)
 #: A square of 16 x 16 pixels at the left and one at the right, of a picture of 64 x 64: four cells of 8 each.

@@ -81,8 +81,9 @@ def of_word(pipe: Any, maps: torch.Tensor, word: str) -> np.ndarray:
 @pytest.fixture(scope="module")
 def deep_pipe() -> Any:
     """A random SD whose layers are 1, 2, 4 (and, in the mid block, 8) times smaller than the latents."""
-    import pipelines
     from diffusers import UNet2DConditionModel
+
+    from tests import pipelines
 
     pipe = pipelines.build_sd()
     torch.manual_seed(3)

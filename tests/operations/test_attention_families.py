@@ -18,7 +18,7 @@ PROMPT = "a red circle"
 
 
 def traced(pipe: Any, capture: Capture, **options: Any) -> Any:
-    import pipelines
+    from tests import pipelines
 
     own = {name: options.pop(name) for name in [*options] if name.startswith("prompt")}
     asked = pipelines.arguments(pipe, steps=2, prompts=(PROMPT,), **options) | own
@@ -61,7 +61,7 @@ def test_words_have_maps_in_every_family(fixture, encoders, joint, request):
 
 
 def test_images_of_a_batch_and_the_unconditional_half(sd_pipe):
-    import pipelines
+    from tests import pipelines
 
     asked = {**pipelines.arguments(sd_pipe, steps=2, prompts=(PROMPT, PROMPT)), "output_type": "latent"}
     with observe(
@@ -82,7 +82,7 @@ def test_images_of_a_batch_and_the_unconditional_half(sd_pipe):
 
 def test_words_are_those_of_the_prompt_that_the_keys_carry(flux_pipe, sd_pipe):
     """Another prompt for FLUX's second encoder; prompts of their own for the images of a batch and for both halves."""
-    import pipelines
+    from tests import pipelines
 
     flux = traced(flux_pipe, Capture(attention="cross"), prompt_2="some big dog")
     assert {t.word_text for t in flux.tokens if t.text == "d"} == {"dog"}
@@ -112,8 +112,9 @@ def test_embeddings_that_were_made_elsewhere_have_positions_only(sd_pipe):
 
 def test_layers_that_a_cache_skips_are_left_out(tmp_path):
     """FLUX with FirstBlockCache: after the first step the first block of each stack runs alone."""
-    import pipelines
     from diffusers import FirstBlockCacheConfig
+
+    from tests import pipelines
 
     pipe = pipelines.build_flux()
     torch.manual_seed(0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import made_attention as made
 import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
@@ -19,6 +18,7 @@ from diffatlas.operations.attention import AttentionTrace, attention_of, js
 from diffatlas.operations.attention_view import Look, Readings
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run
+from tests.operations import made_attention as made
 
 DOWN, MID, UP = (f"cross:{name}" for name in made.CROSS)
 OWN = "self:up_blocks.1.attn1"

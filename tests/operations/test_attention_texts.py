@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import made_attention as made
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from diffatlas.library import Library
 from diffatlas.operations.attention import AttentionTrace, attention_of, js
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run
+from tests.operations import made_attention as made
 
 CAT = made.table(["a", "red", "cat"], split="")
 DOG = made.table(["a", "big", "dog"], split="")

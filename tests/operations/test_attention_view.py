@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import made_attention as made
 import numpy as np
 import pytest
 
@@ -12,6 +11,7 @@ from diffatlas.operations.attention import attention_of, js
 from diffatlas.operations.attention_view import Look, Readings, word_map
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run
+from tests.operations import made_attention as made
 
 
 def run_of(number: int, **options) -> Run:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_studies import Making, picture
 from scipy.spatial.distance import pdist, squareform
 from scipy.stats import spearmanr
 
@@ -24,6 +23,7 @@ from diffatlas.operations.measure_neighbourhood import (
     measure_neighbourhood,
     relative_distances,
 )
+from tests.operations.made_studies import Making, picture
 
 SHAPE = (4, 6, 6)
 

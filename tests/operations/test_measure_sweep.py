@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_studies import Making, picture
 from scipy.stats import spearmanr
 
 from diffatlas.capture.spec import Capture
@@ -19,6 +18,7 @@ from diffatlas.geometry.perceptual import phash
 from diffatlas.library import Library
 from diffatlas.operations.features import Encoder
 from diffatlas.operations.measure_sweep import measure_sweep
+from tests.operations.made_studies import Making, picture
 
 SHAPE = (4, 4, 4)
 VALUES = (1.0, 4.0, 7.5, 12.0)

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_studies import Making, picture, run_of
 
 from diffatlas.export.study_kinds import export_study
 from diffatlas.export.study_sheet import study_sheet
@@ -22,6 +21,7 @@ from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.params import GenerationParams
 from tests.export.test_export_report import text
+from tests.operations.made_studies import Making, picture, run_of
 
 BASE = GenerationParams(model="shapes", prompt="a red circle", seed=40)
 FORETOLD = re.compile("usually|may clip|likely|tend")

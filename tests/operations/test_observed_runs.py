@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from pipelines import arguments, build_sd
 
 from diffatlas import Capture, Library, observe, open_backend, open_run
 from diffatlas.capture.asked import asked_of
@@ -25,6 +24,7 @@ from diffatlas.export.kinds import KINDS, export
 from diffatlas.export.named import Named
 from diffatlas.operations.replay import replay
 from diffatlas.run import Run
+from tests.pipelines import arguments, build_sd
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_killed_process_leaves_its_steps(tmp_path: Path) -> None:
     script = f"""
 import sys, time
 sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
-from pipelines import build_sd
+from tests.pipelines import build_sd
 from diffatlas import observe
 pipe = build_sd()
 def slow(step):

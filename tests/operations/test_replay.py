@@ -1,6 +1,7 @@
 """A stored run is run again and compared with itself."""
 
 import json
+import os
 import threading
 import time
 from dataclasses import replace
@@ -72,6 +73,24 @@ def test_the_same_machine_gives_the_same_numbers(library, run, shapes_backend, c
     assert end.sentence == "Bit-identical: all 5 states and the image came out the same."
     # It is not recorded.
     assert [info.id for info in library.list()] == [run.id]
+
+
+def test_it_computes_with_as_many_threads_as_the_run_did(library, shapes_asked, shapes_backend):
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    cores, before = os.cpu_count() or 1, torch.get_num_threads()
+    run = trace(shapes_asked, backend=shapes_backend, library=library, reuse=False)
+    assert run.provenance["threads"] == before <= cores
+    with threadpool_limits(before + 1, user_api="openmp"):
+        *events, report = replay(library, run.id, shapes_backend)
+        assert torch.get_num_threads() == before + 1
+    assert next(e for e in events if isinstance(e, Started)).provenance["threads"] == before
+    assert (report.verdict, report.environment) == ("identical", {})
+    # What this machine has not is not asked of it.
+    edit(library, run, lambda manifest: manifest["provenance"].update(threads=cores + 1))
+    *_, report = replay(library, run.id, shapes_backend)
+    assert report.environment == {"threads": (cores + 1, before)}
 
 
 def test_a_changed_step_is_named(library, run, report):

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fake_backends import TOTAL, BatchingBackend, FakeBackend, ImageBackend, Limited, LimitedError, picture
 
 from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.events import Failed
@@ -25,6 +24,15 @@ from diffatlas.operations.study import (
 )
 from diffatlas.operations.study_lane import BATCH_PIXELS, batch_size, split
 from diffatlas.params import GenerationParams
+from tests.operations.fake_backends import (
+    TOTAL,
+    BatchingBackend,
+    FakeBackend,
+    ImageBackend,
+    Limited,
+    LimitedError,
+    picture,
+)
 
 BASE = GenerationParams(prompt="a red circle", seed=3, num_inference_steps=TOTAL, width=64, height=64)
 BROKEN = Failed("backend_failure", "It broke.", "seed")

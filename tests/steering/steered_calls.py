@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from pipelines import arguments
 
 from diffatlas.capture import Capture, observe
 from diffatlas.params import Noise
 from diffatlas.steering.guided import own_scale, steer_guidance
 from diffatlas.steering.methods import GuidancePlan
 from diffatlas.steering.noise import steer_noise
+from tests.pipelines import arguments
 
 PROMPT = "a red circle"
 #: Which arguments say how strong the guidance is.

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from steered_calls import apart, call, plain, steered
 
 from diffatlas.capture import observe
 from diffatlas.errors import CapabilityError
@@ -15,6 +14,7 @@ from diffatlas.guidance import METHODS
 from diffatlas.steering.form import find_form
 from diffatlas.steering.guided import own_scale, steer_guidance
 from diffatlas.steering.methods import GuidancePlan
+from tests.steering.steered_calls import apart, call, plain, steered
 
 PIPELINES = ["sd", "sdxl", "sd3", "flux", "flux_cfg", "pixart", "qwen", "zimage", "flux2"]
 #: Rounding of a batch against single runs, over four steps.

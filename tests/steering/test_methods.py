@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from steered_calls import apart, call, steered
 
 from diffatlas.errors import CapabilityError
 from diffatlas.steering.methods import GuidancePlan
 from diffatlas.steering.perturb import depths, perturbed, take_rows
+from tests.steering.steered_calls import apart, call, steered
 
 SCALE = 6.0
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from steered_calls import apart, call, plain, steered
 
 from diffatlas.errors import CapabilityError
 from diffatlas.params import Noise
 from diffatlas.steering.methods import GuidancePlan
 from diffatlas.steering.noise import by_image, steer_noise
+from tests.steering.steered_calls import apart, call, plain, steered
 
 PLAN = [GuidancePlan(4.0)]
 PIPELINES = ["sd", "sdxl", "sd3", "flux", "qwen", "zimage", "flux2"]

@@ -151,7 +151,7 @@ def answers(address: str, visitor: Visitor) -> Iterator[None]:
     """After a test the app still answers."""
     yield
     told = visitor.call("library", "find", limit=1)
-    assert told["total"] == 0
+    assert isinstance(told["total"], int)
 
 
 def ask(visitor: Visitor, method: str, path: str, **options: Any) -> httpx.Response | None:

@@ -8,13 +8,13 @@ from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
-from model_hub import serve
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import find_model, models_folder, own_models
 from diffatlas.ui import chosen_model
 from diffatlas.ui.chosen_model import choose, keep_or_remove, loading_words
+from tests.model_hub import serve
 
 NAME = "some-body/their-model"
 

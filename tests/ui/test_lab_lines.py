@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_lab_kept import train
 
 from diffatlas.lab2d import states
 from diffatlas.ui.lab_services import LabServices
+from tests.ui.test_lab_kept import train
 
 ME = "a" * 32
 RECIPE = {"width": 16, "depth": 2, "batch": 32, "steps": 400, "seed": 3}

@@ -12,7 +12,6 @@ from fastapi import HTTPException
 from gradio.components.image_editor import EditorData
 from gradio.data_classes import FileData
 from PIL import Image
-from pipelines import build_pixart, build_sd
 
 import diffatlas
 from diffatlas import GenerationParams, ImageInput, open_backend
@@ -20,6 +19,7 @@ from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
 from diffatlas.ui.components import picture_field
 from diffatlas.ui.components.picture_field import PictureEditor, follow, with_picture, words
 from diffatlas.ui.private_files import private_url
+from tests.pipelines import build_pixart, build_sd
 
 ASKED = GenerationParams(
     prompt="a red circle", seed=3, num_inference_steps=4, guidance_scale=3.0, width=64, height=64

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from preset_requests import EVERY, params_of, study_of
 
 from diffatlas import Library
 from diffatlas.backends import open_backend
@@ -22,6 +21,7 @@ from diffatlas.operations.study import run_study
 from diffatlas.operations.trace import trace
 from diffatlas.run import Run
 from diffatlas.shapes.detect import Detection, background, detect
+from tests.ui.preset_requests import EVERY, params_of, study_of
 
 #: Rather much for a machine that does other things besides.
 pytestmark = pytest.mark.slow

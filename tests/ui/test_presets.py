@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from preset_requests import EVERY, held, params_of, preset_of, study_of
 
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components.preset_row import OWN, preset_row
 from diffatlas.ui.presets import PRESETS
+from tests.ui.preset_requests import EVERY, held, params_of, preset_of, study_of
 
 PAGES = ("trajectory", "sweep", "neighbourhood", "attention")
 

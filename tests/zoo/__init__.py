@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from zoo import cascades, dit, flow, sd, sdxl
-from zoo.parts import Entry, takes_callback
+from tests.zoo import cascades, dit, flow, sd, sdxl
+from tests.zoo.parts import Entry, takes_callback
 
 __all__ = ["ENTRIES", "LEFT_OUT", "Entry", "takes_callback"]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from zoo.parts import (
+from tests.zoo.parts import (
     EMBED,
     SIDE,
     Entry,

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from zoo.flow import COND_FIRST, UNCOND_FIRST, _parts, _with, dynamic, flow
-from zoo.parts import (
+from tests.zoo.flow import COND_FIRST, UNCOND_FIRST, _parts, _with, dynamic, flow
+from tests.zoo.parts import (
     EMBED,
     Entry,
     assembled,
@@ -21,7 +21,7 @@ from zoo.parts import (
     t5_tokenizer,
     vae,
 )
-from zoo.sd import PAG, also, eighth
+from tests.zoo.sd import PAG, also, eighth
 
 
 def shifted() -> Any:

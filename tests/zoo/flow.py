@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from zoo.parts import (
+from tests.zoo.parts import (
     EMBED,
     Entry,
     assembled,
@@ -21,7 +21,7 @@ from zoo.parts import (
     t5_tokenizer,
     vae,
 )
-from zoo.sd import also, image, painted
+from tests.zoo.sd import also, image, painted
 
 UNCOND_FIRST = {"roles": ("uncond", "cond"), "unguided_roles": ("cond",)}
 COND_FIRST = {"roles": ("cond", "uncond"), "unguided_roles": ("cond",)}

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pipelines
 import torch
 from PIL import Image
+
+from tests import pipelines
 
 SIDE = pipelines.SIDE
 EMBED = pipelines.EMBED

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from zoo.parts import (
+from tests.zoo.parts import (
     BETAS,
     EMBED,
     SIDE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from zoo.parts import (
+from tests.zoo.parts import (
     BETAS,
     XL,
     Entry,
@@ -18,7 +18,7 @@ from zoo.parts import (
     unet,
     vae,
 )
-from zoo.sd import CFG, PAG, also, controlnet, image, painted
+from tests.zoo.sd import CFG, PAG, also, controlnet, image, painted
 
 
 def xl_unet(**config: Any) -> Any:

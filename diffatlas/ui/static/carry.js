@@ -39,11 +39,13 @@ function begin() {
 
   const inSight = () => PREFIXES[currentPage()];
 
-  // Something was changed in a form, and not by filling it from here.
-  function take(prefix, values, names) {
+  // Something was changed in a form, and not by filling it from here. `first`: it is the first that is heard of the form.
+  function take(prefix, values, names, first = false) {
     const here = prefix === inSight();
-    // Out of sight a form is filled by a link or the Library: with its own examples' values where those name none.
-    if (!here && !asked) return;
+    // Out of sight a form is filled by a link or the Library: with its own examples' values where those name none. What
+    // it held before this script came was typed in, and the page turned since.
+    const typed = here || (first && !linked);
+    if (!typed && !asked) return;
     if (here) names.forEach((name) => typedHere.add(name));
     const last = here ? names : names.filter((name) => !typedHere.has(name));
     if (!last.length) return;
@@ -62,7 +64,7 @@ function begin() {
     known.set(prefix, old ? { ...before, ...only(values, changed) } : values);
     if (old && !differing(values, known.get(prefix)).length) replaced.delete(prefix);
     if (first) due.add(prefix);
-    if (changed.length) take(prefix, values, changed);
+    if (changed.length) take(prefix, values, changed, first);
     if (first || changed.length) schedule();
   }
 
