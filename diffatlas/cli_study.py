@@ -417,7 +417,7 @@ def _measures(study: Study, library: Library, backend: Backend | None) -> dict[s
 
 def _print(study: Study, measures: dict[str, Any]) -> None:
     from diffatlas.export.lettering import fit
-    from diffatlas.export.study_numbers import SHORT, cell_numbers
+    from diffatlas.studies.numbers import SHORT, cell_numbers
 
     numbers = cell_numbers(study, measures)
     shown = [name for name in SHORT if any(known.get(name) is not None for known in numbers.values())]

@@ -27,12 +27,14 @@ ALLOWED = {
     "look": set(),
     "geometry": {"errors", "look"},
     "glossary": set(),
+    "measured": {"errors", "events", "glossary", "geometry", "params", "run"},
     "settings": {"errors"},
     "registry": {"errors", "params", "settings", "files"},
     "capture": BASE | {"geometry", "files", "__init__"},
     "shapes": BASE | {"geometry"},
     "lab2d": {"errors", *READING},
     "library": BASE | {"geometry", "settings", *READING},
+    "studies": BASE | {"library", "measured"},
     "steering": BASE | {"geometry", "capture"},
     "backends": BASE | {"geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
     "operations": BASE
@@ -41,7 +43,8 @@ ALLOWED = {
 _BELOW = {*ALLOWED, "__init__"}
 ALLOWED |= {
     "bench": _BELOW,
-    "export": _BELOW - {"backends", "operations"},
+    "figures": _BELOW - {"backends", "capture", "operations", "settings", "steering"},
+    "export": (_BELOW - {"backends", "operations"}) | {"figures"},
     "ui": _BELOW | {"bench", "export"},
     "cli_output": {"errors", "events", "export"},
     "cli_attention": _BELOW | {"cli_output"},
@@ -85,6 +88,7 @@ ONLY_IN = {
     "gradio": ("diffatlas/ui/",),
     "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
+    "plotly": ("diffatlas/figures/",),
 }
 #: Slow to import: only inside functions, or under TYPE_CHECKING.
 LAZY = {"torch", "diffusers", "transformers", "umap", "sklearn", "datasets", "av", "reportlab", "pyarrow"}

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas import measured
 from diffatlas.capture.attention_compare import js
 from diffatlas.capture.attention_layers import PARTS
 from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.capture.tokens import Token
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
-from diffatlas.export import measured, told
+from diffatlas.export import told
 from diffatlas.export.attention_json import described
 from diffatlas.export.broken import broken_run
 from diffatlas.export.named import Named, first_preview

@@ -6,13 +6,14 @@ import io
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.export import measured, report_parts, told
+from diffatlas import measured
+from diffatlas.export import report_parts, told
 from diffatlas.export.broken import broken_run
-from diffatlas.export.measured import METRICS, TOTALS
 from diffatlas.export.named import Named, plain
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
 from diffatlas.export.report_text import SUBSTITUTE, lacking, markup, register_fonts, term_words
 from diffatlas.glossary import TERMS, Term
+from diffatlas.measured import METRICS, TOTALS
 from diffatlas.stopping import look
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffatlas.export.lettering import fit
-from diffatlas.export.measured import State, finite
 from diffatlas.look import PAPER
+from diffatlas.measured import State, finite
 
 if TYPE_CHECKING:
     from reportlab.graphics.shapes import Drawing

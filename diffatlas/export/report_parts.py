@@ -11,12 +11,12 @@ import numpy as np
 from diffatlas.events import Step
 from diffatlas.export import told
 from diffatlas.export.lettering import fit
-from diffatlas.export.measured import METRICS, TOTALS, State
 from diffatlas.export.named import first_preview
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, SHEET
 from diffatlas.export.report_text import markup
 from diffatlas.geometry.image_stats import statistics
 from diffatlas.glossary import term
+from diffatlas.measured import METRICS, TOTALS, State
 from diffatlas.run import Run
 
 if TYPE_CHECKING:

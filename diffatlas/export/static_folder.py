@@ -20,12 +20,12 @@ from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.events import Step
 from diffatlas.export import static_metrics as metrics
-from diffatlas.export.measured import finite
 from diffatlas.geometry.attention import resample, scaled_grid
 from diffatlas.library import leftovers
 from diffatlas.library import static_format as contract
 from diffatlas.library.static_check import check_folder
 from diffatlas.library.writer import beside
+from diffatlas.measured import finite
 from diffatlas.run import Run
 
 #: Cross-attention is written at the finest layer's size, at most so many cells long.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from diffatlas.export.lettering import fit
-from diffatlas.export.measured import finite
 from diffatlas.export.named import plain
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, ticks
+from diffatlas.measured import finite
 
 if TYPE_CHECKING:
     from reportlab.graphics.shapes import Drawing

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.export.measured import finite
 from diffatlas.export.report_curves import BURGUNDY, GOLD, MUTED
 from diffatlas.export.study_charts import Chart, Dot, Line, ramp
-from diffatlas.export.study_numbers import (
+from diffatlas.library.study import Cell, Lane, Study
+from diffatlas.look import GROUPS, LANES
+from diffatlas.measured import finite
+from diffatlas.studies.numbers import (
     FIELD_WORDS,
     base_column,
     cell_numbers,
     distances,
     lane_measures,
 )
-from diffatlas.library.study import Cell, Lane, Study
-from diffatlas.look import GROUPS, LANES
 
 #: Fields of a sweep whose values lie on a line; of the others each value has a place of its own.
 NUMERIC = ("guidance_scale", "num_inference_steps")

@@ -21,7 +21,10 @@ from diffatlas.export.study_figures import (
     map_charts,
     value_colours,
 )
-from diffatlas.export.study_numbers import (
+from diffatlas.export.study_report_parts import ACROSS, definitions_pages, numbers_table, pictures
+from diffatlas.library.study import Cell, Lane, Study
+from diffatlas.look import LANES
+from diffatlas.studies.numbers import (
     asked,
     captions_of,
     distances,
@@ -29,9 +32,6 @@ from diffatlas.export.study_numbers import (
     method_words,
     tally,
 )
-from diffatlas.export.study_report_parts import ACROSS, definitions_pages, numbers_table, pictures
-from diffatlas.library.study import Cell, Lane, Study
-from diffatlas.look import LANES
 
 if TYPE_CHECKING:
     from reportlab.lib.styles import ParagraphStyle
@@ -53,7 +53,8 @@ _OF_A_MODE = {
 def pdf(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, Any]) -> bytes:
     """Return the report as PDF; the same study gives the same bytes.
 
-    images: pixels (H, W, 3) uint8 by cell key. measures: as `study_numbers` says; what is missing of them is left out.
+    images: pixels (H, W, 3) uint8 by cell key. measures: as `diffatlas.studies.numbers` says; what is missing is
+        left out.
     """
     from reportlab.platypus import Paragraph
 

@@ -11,9 +11,9 @@ from diffatlas.export.lettering import fit
 from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, SHEET
 from diffatlas.export.report_parts import picture, tight
 from diffatlas.export.report_text import markup, term_words
-from diffatlas.export.study_numbers import base_column, cell_numbers, distances, number_names
 from diffatlas.glossary import TERMS
 from diffatlas.library.study import Cell, Study
+from diffatlas.studies.numbers import base_column, cell_numbers, distances, number_names
 
 if TYPE_CHECKING:
     from reportlab.lib.styles import ParagraphStyle

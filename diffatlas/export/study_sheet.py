@@ -38,7 +38,8 @@ from diffatlas.export.sheet import (
     Sheet,
     Text,
 )
-from diffatlas.export.study_numbers import (
+from diffatlas.library.study import Cell, Study
+from diffatlas.studies.numbers import (
     SHORT,
     asked,
     asked_by,
@@ -48,7 +49,6 @@ from diffatlas.export.study_numbers import (
     method_words,
     tally,
 )
-from diffatlas.library.study import Cell, Study
 
 #: Frames of a strip at most; a longer row is broken into strips of nearly the same length.
 ACROSS = 9

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.export.study_numbers import caption_of, cell_numbers, number_names
 from diffatlas.export.tables import ASKED, asked_of, written
 from diffatlas.library import format as layout
 from diffatlas.library.study import Cell, Study
+from diffatlas.studies.numbers import caption_of, cell_numbers, number_names
 
 FORMAT = "diffusion-atlas/study"
 VERSION = 1
@@ -42,7 +42,7 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
     """Return a UTF-8 CSV (RFC 4180): a row per cell, in the order of lanes, rows and columns.
 
     Numbers are written in full; a value that is unknown is an empty cell. A text that a spreadsheet would read as a
-    formula gets an apostrophe before it. The numbers are those of `study_numbers.cell_numbers`.
+    formula gets an apostrophe before it. The numbers are those of `diffatlas.studies.numbers.cell_numbers`.
     """
     names, numbers = number_names(study, measures), cell_numbers(study, measures)
     text = io.StringIO()

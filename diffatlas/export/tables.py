@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.export import measured
-from diffatlas.export.measured import METRICS, finite
+from diffatlas import measured
 from diffatlas.export.named import Named, plain
 from diffatlas.library import format as layout
+from diffatlas.measured import METRICS, finite
 from diffatlas.params import GenerationParams
 from diffatlas.stopping import look
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load
 
+from diffatlas import measured
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
-from diffatlas.export import measured, report, static_folder, tables
+from diffatlas.export import report, static_folder, tables
 from diffatlas.export.kinds import KINDS
 from diffatlas.export.named import Named
 from diffatlas.export.told import changed, not_recorded

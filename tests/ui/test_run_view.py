@@ -14,9 +14,9 @@ from sklearn.decomposition import PCA
 
 from diffatlas.errors import InvalidParams
 from diffatlas.events import Failed, Finished, Started, Step
+from diffatlas.measured import STEP_METRICS
 from diffatlas.params import GenerationParams
 from diffatlas.ui.components.pictures import PREVIEW_BYTES, preview_uri
-from diffatlas.ui.components.run_data import STEP_METRICS
 from diffatlas.ui.components.run_view import RunView
 
 STEPS = 12

@@ -13,10 +13,10 @@ import pytest
 from diffatlas.capture.spec import Capture
 from diffatlas.geometry import path as measures
 from diffatlas.library import Library
+from diffatlas.measured import SHOWN, STEP_METRICS
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import GenerationParams
 from diffatlas.run import collect
-from diffatlas.ui.components.run_data import METRICS, STEP_METRICS
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.services import Services
@@ -78,7 +78,7 @@ def test_data_of_a_stored_run_is_that_of_the_run(room):
     data = room.ask("run_data", id=run.id)
     assert data["status"] == "complete"
     assert data["run"]["seed"] == run.params.seed
-    assert [metric["name"] for metric in data["metrics"]] == [metric.name for metric in METRICS]
+    assert [metric["name"] for metric in data["metrics"]] == [metric.name for metric in SHOWN]
     for at, metric in enumerate(STEP_METRICS):
         expected = [step.metrics[metric.name] for step in run.steps]
         assert [step["metrics"][at] for step in data["steps"]] == pytest.approx(expected, rel=1e-5)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +17,7 @@ from diffatlas.geometry import path as measures
 from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.image_stats import histogram
 from diffatlas.geometry.projection import dimensions_for
-from diffatlas.glossary import term
+from diffatlas.measured import SHOWN, STEP_METRICS
 from diffatlas.ui.asked_words import also_told, beyond_form
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
@@ -28,40 +27,6 @@ if TYPE_CHECKING:
 
 #: Bins of the small histogram beside a frame, for each of red, green and blue.
 BINS = 16
-
-NO_GUIDANCE = "Guidance was off, or its two predictions are not known."
-AT_THE_END = "Known once the run has ended."
-
-
-@dataclass(frozen=True)
-class Metric:
-    """A value of every step: its name in `Step.metrics` and in the glossary, its unit, what to say if absent."""
-
-    name: str
-    unit: str = ""
-    absent: str = "Not measured in this run."
-
-    def to_dict(self) -> dict[str, str]:
-        """With the glossary's label and explanation."""
-        words = term(self.name)
-        return {**asdict(self), "label": words.name, "about": words.text}
-
-
-#: What every step carries, in this order.
-STEP_METRICS = (
-    Metric("norm"),
-    Metric("mean"),
-    Metric("std"),
-    Metric("min"),
-    Metric("max"),
-    Metric("step_length"),
-    Metric("cosine_to_start"),
-    Metric("guidance_norm", "", NO_GUIDANCE),
-    Metric("guidance_angle", "°", NO_GUIDANCE),
-)
-#: What only the end of a run can tell.
-FINAL_METRICS = (Metric("cosine_to_end", "", AT_THE_END), Metric("distance_to_end", "", AT_THE_END))
-METRICS = STEP_METRICS + FINAL_METRICS
 
 
 def run_fields(started: Started, model_name: str) -> dict[str, Any]:
@@ -174,7 +139,7 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "request": stored.id,
         "status": stored.status,
         "prompt": stored.params.prompt,
-        "metrics": [metric.to_dict() for metric in METRICS],
+        "metrics": [metric.to_dict() for metric in SHOWN],
         "run": run_fields(started, model_name),
         "steps": steps,
         "points": "",

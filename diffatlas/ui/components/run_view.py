@@ -41,8 +41,9 @@ from diffatlas.export.broken import broken
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.projection import LiveFrame
+from diffatlas.measured import SHOWN
 from diffatlas.ui.components.pictures import given_pictures, image_url
-from diffatlas.ui.components.run_data import METRICS, final_fields, live_step, run_fields
+from diffatlas.ui.components.run_data import final_fields, live_step, run_fields
 from diffatlas.ui.turns import Place, about
 
 IDLE: dict[str, Any] = {
@@ -54,7 +55,7 @@ IDLE: dict[str, Any] = {
     "prompt": "",
     "cached": False,
     "batch": None,
-    "metrics": [metric.to_dict() for metric in METRICS],
+    "metrics": [metric.to_dict() for metric in SHOWN],
     "run": None,
     "steps": [],
     "points": "",

@@ -12,9 +12,9 @@ from diffatlas.geometry.image_stats import histogram, statistics
 from diffatlas.geometry.path import norm
 from diffatlas.glossary import term
 from diffatlas.library import format as layout
+from diffatlas.measured import SHOWN
 from diffatlas.operations.pictures import step_pictures
 from diffatlas.ui.components.pictures import image_url
-from diffatlas.ui.components.run_data import METRICS
 
 if TYPE_CHECKING:
     from diffatlas.geometry.compare import Comparison
@@ -102,7 +102,7 @@ def _scalars(stored: StoredRun, index: int) -> list[dict[str, Any]]:
         _value("sigma", stored.sigmas_before()[index]),
         _value("sigma_after", line["sigma"]),
     ]
-    values += [_value(m.name, metrics[m.name], m.unit) for m in METRICS if m.name in metrics]
+    values += [_value(m.name, metrics[m.name], m.unit) for m in SHOWN if m.name in metrics]
     if "between_length" in metrics:
         values.append(_value("between_length", metrics["between_length"]))
     if any(name.startswith(layout.OTHER_PREDS) for name in line["arrays"]):

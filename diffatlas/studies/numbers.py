@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from diffatlas.export.measured import finite
 from diffatlas.guidance import label_of
 from diffatlas.library.study import Cell, Study
+from diffatlas.measured import finite
 
 FIELD_WORDS = {
     "guidance_scale": "guidance scale",

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.projection import dimensions_for
+from diffatlas.glossary import term
 from diffatlas.run import Run
 
 #: The metrics of a state, in the order of the tables.
@@ -28,6 +29,41 @@ METRICS = (
     "between_length",
 )
 TOTALS = ("path_length", "chord", "straightness", "mean_curvature", "dimensions_95")
+NO_GUIDANCE = "Guidance was off, or its two predictions are not known."
+AT_THE_END = "Known once the run has ended."
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A value of every step: its name in `Step.metrics` and in the glossary, its unit, what to say if absent."""
+
+    name: str
+    unit: str = ""
+    absent: str = "Not measured in this run."
+
+    def to_dict(self) -> dict[str, str]:
+        """With the glossary's label and explanation."""
+        words = term(self.name)
+        return {**asdict(self), "label": words.name, "about": words.text}
+
+
+#: What every step carries, in this order.
+STEP_METRICS = (
+    Metric("norm"),
+    Metric("mean"),
+    Metric("std"),
+    Metric("min"),
+    Metric("max"),
+    Metric("step_length"),
+    Metric("cosine_to_start"),
+    Metric("guidance_norm", "", NO_GUIDANCE),
+    Metric("guidance_angle", "°", NO_GUIDANCE),
+)
+#: What only the end of a run can tell.
+FINAL_METRICS = (Metric("cosine_to_end", "", AT_THE_END), Metric("distance_to_end", "", AT_THE_END))
+#: All of them.
+SHOWN = STEP_METRICS + FINAL_METRICS
+
 #: What one state tells of itself.
 _OF_A_STATE = {
     "norm": measures.norm,

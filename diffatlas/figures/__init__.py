@@ -1,0 +1,14 @@
+"""What is drawn of runs and studies, as Plotly figures: one figure a file, with all that is seen in it.
+
+Everything numerical comes from `diffatlas.geometry`, `diffatlas.measured`, `diffatlas.lab2d` or from what a study's
+measures are; nothing here runs a model, and nothing here knows a page::
+
+    from diffatlas import Library, figures
+
+    figures.curves(Library().open("20260131-120000-1a2b3c4d"))
+"""
+
+from diffatlas.figures.curves import curves
+from diffatlas.figures.figure import CONFIG, Figure, page
+
+__all__ = ["CONFIG", "Figure", "curves", "page"]

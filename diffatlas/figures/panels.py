@@ -1,0 +1,99 @@
+"""Small multiples: charts in a grid that share a legend, and how to read them out of a figure again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffatlas.figures.figure import Figure, text
+
+#: Pixels of one row, and what lies between two, as a share of the figure.
+ROW = 190
+_BETWEEN = 0.075
+#: The name of the annotations that are titles of charts.
+TITLE = "panel"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart: its title, its traces, its two axes, and its marks (upright or level lines and bands)."""
+
+    title: str
+    traces: tuple[Any, ...]
+    x: Any
+    y: Any
+    shapes: tuple[Any, ...] = field(default=())
+
+
+def lay_out(figure: Figure, titles: Sequence[str], across: int, row: int = ROW) -> list[dict[str, str]]:
+    """Give the figure a grid of charts, ``across`` in a row; return the axes of each, as traces name them.
+
+    The axes are made; a title, which may hold any text, stands above each.
+    """
+    rows = -(-len(titles) // across)
+    wide = (1 - _BETWEEN * (across - 1)) / across
+    head, foot = figure.layout.margin.t or 74, 60
+    height = head + foot + rows * row
+    gap = 58 / (rows * row)
+    tall = (1 - gap * (rows - 1)) / rows
+    axes = []
+    for number, title in enumerate(titles):
+        at, column = divmod(number, across)
+        left, top = column * (wide + _BETWEEN), 1 - at * (tall + gap)
+        suffix = "" if number == 0 else str(number + 1)
+        figure.layout[f"xaxis{suffix}"] = {"domain": [left, min(left + wide, 1)], "anchor": f"y{suffix}"}
+        figure.layout[f"yaxis{suffix}"] = {"domain": [max(top - tall, 0), top], "anchor": f"x{suffix}"}
+        figure.add_annotation(
+            name=TITLE,
+            text=f"<b>{text(title)}</b>",
+            xref="paper",
+            yref="paper",
+            x=left,
+            y=top,
+            xanchor="left",
+            yanchor="bottom",
+            yshift=3,
+            font={"size": 13},
+        )
+        axes.append({"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
+    figure.update_layout(height=height, margin_b=foot)
+    figure.update_layout(legend_y=-36 / (rows * row))
+    return axes
+
+
+def say_absent(figure: Figure, axes: dict[str, str], words: str) -> None:
+    """Write into a chart why it is empty."""
+    figure.add_annotation(
+        text=text(words),
+        xref=f"{axes['xaxis']} domain",
+        yref=f"{axes['yaxis']} domain",
+        x=0.5,
+        y=0.5,
+        font={"size": 12},
+        opacity=0.75,
+    )
+
+
+def panels(figure: Any) -> list[Panel]:
+    """Return the charts of a figure in their order; one without a grid is one chart, called as the figure is."""
+    titles = [note.text for note in figure.layout.annotations if note.name == TITLE]
+    names = [f"x{'' if k == 0 else k + 1}" for k in range(max(len(titles), 1))]
+    found = []
+    for k, name in enumerate(names):
+        suffix = name[1:]
+        found.append(
+            Panel(
+                titles[k] if titles else figure.layout.title.text or "",
+                tuple(one for one in figure.data if (getattr(one, "xaxis", None) or "x") == name),
+                figure.layout[f"xaxis{suffix}"],
+                figure.layout[f"yaxis{suffix}"],
+                tuple(
+                    one
+                    for one in figure.layout.shapes
+                    if (one.xref or "x").partition(" ")[0] in (name, f"y{suffix}")
+                    and (one.yref or "y").partition(" ")[0] in (f"y{suffix}", name)
+                ),
+            )
+        )
+    return found

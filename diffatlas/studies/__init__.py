@@ -1,0 +1,1 @@
+"""Studies, said once for every page and file: their words and their numbers."""
