@@ -17,13 +17,14 @@ TITLE = "panel"
 
 @dataclass(frozen=True)
 class Panel:
-    """One chart: its title, its traces, its two axes, and its marks (upright or level lines and bands)."""
+    """One chart: its title, its traces, its two axes, its marks (upright or level lines and bands) and its notes."""
 
     title: str
     traces: tuple[Any, ...]
     x: Any
     y: Any
     shapes: tuple[Any, ...] = field(default=())
+    notes: tuple[Any, ...] = field(default=())
 
 
 def lay_out(figure: Figure, titles: Sequence[str], across: int, row: int = ROW) -> list[dict[str, str]]:
@@ -82,18 +83,19 @@ def panels(figure: Any) -> list[Panel]:
     found = []
     for k, name in enumerate(names):
         suffix = name[1:]
+        own = {name, f"y{suffix}"}
+
+        def within(one: Any, own: set[str] = own) -> bool:
+            return {(ref or "paper").partition(" ")[0] for ref in (one.xref, one.yref)} == own
+
         found.append(
             Panel(
                 titles[k] if titles else figure.layout.title.text or "",
                 tuple(one for one in figure.data if (getattr(one, "xaxis", None) or "x") == name),
                 figure.layout[f"xaxis{suffix}"],
                 figure.layout[f"yaxis{suffix}"],
-                tuple(
-                    one
-                    for one in figure.layout.shapes
-                    if (one.xref or "x").partition(" ")[0] in (name, f"y{suffix}")
-                    and (one.yref or "y").partition(" ")[0] in (f"y{suffix}", name)
-                ),
+                tuple(one for one in figure.layout.shapes if within(one)),
+                tuple(one for one in figure.layout.annotations if within(one)),
             )
         )
     return found
