@@ -10,9 +10,10 @@ from diffatlas import measured
 from diffatlas.export import report_parts, told
 from diffatlas.export.broken import broken_run
 from diffatlas.export.named import Named, plain
-from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, curves
 from diffatlas.export.report_text import SUBSTITUTE, lacking, markup, register_fonts, term_words
+from diffatlas.export.vector import draw
 from diffatlas.glossary import TERMS, Term
+from diffatlas.look import PAPER
 from diffatlas.measured import METRICS, TOTALS
 from diffatlas.stopping import look
 
@@ -98,7 +99,7 @@ def _front(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flo
             run = entry.run
             line = f"{run.params.model}, {run.params.seed_words}, {len(run.steps)} steps, {run.status}"
             dot = f'<font name="ZapfDingbats" color="{entry.colour}">n</font>&nbsp; '
-            words = f'{dot}{markup(entry.name[:200])} <font color="{MUTED}">{markup(line)}</font>'
+            words = f'{dot}{markup(entry.name[:200])} <font color="{PAPER.muted}">{markup(line)}</font>'
             story.append(Paragraph(words, styles["text"]))
         story.append(Spacer(0, 10))
     return story
@@ -106,6 +107,8 @@ def _front(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flo
 
 def _layer(entry: Named, number: int, styles: dict[str, ParagraphStyle], width: float) -> list[Flowable]:
     from reportlab.platypus import HRFlowable, KeepTogether, PageBreak, Paragraph, Spacer
+
+    from diffatlas import figures
 
     run = entry.run
     path = measured.first_path(run)
@@ -121,11 +124,11 @@ def _layer(entry: Named, number: int, styles: dict[str, ParagraphStyle], width: 
         about = "What the model expected to draw, as the noise level fell."
         story += [Spacer(0, 8), KeepTogether([row, Paragraph(about, styles["caption"])])]
     if len(states) > 1:
+        curves = figures.curves(run, [entry.name], [entry.colour])
         band = report_parts.totals(measured.totals(run, path), styles, width)
         heading = Paragraph("The path", styles["heading"])
-        story.append(KeepTogether([heading, band, Spacer(0, 8), curves(states, entry.colour, width, HEIGHT)]))
-        about = "By step; step 0 is the initial noise. Gold is the start of a curve, burgundy its end."
-        story.append(Paragraph(about, styles["caption"]))
+        story.append(KeepTogether([heading, band, Spacer(0, 8), draw(curves, width, HEIGHT, 4)]))
+        story.append(Paragraph(markup(curves.layout.meta["says"]), styles["caption"]))
         story += [Paragraph("Steps", styles["heading"]), report_parts.steps_table(states, width)]
     if table := report_parts.statistics_table(run.steps, width):
         story += [Paragraph("Statistics of the previews", styles["heading"]), table]
@@ -160,7 +163,10 @@ def _glossary(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[
 
     heading = Paragraph("Glossary", styles["layer"])
     heading.bookmark = ("glossary", "Glossary")
-    entries = [Paragraph(term_words(entry, BURGUNDY, MUTED), styles["term"]) for entry in used_terms(runs)]
+    entries = [
+        Paragraph(term_words(entry, PAPER.burgundy, PAPER.muted), styles["term"])
+        for entry in used_terms(runs)
+    ]
     return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
 
 
@@ -177,24 +183,24 @@ def _styles() -> dict[str, ParagraphStyle]:
     from reportlab.lib.colors import HexColor
     from reportlab.lib.styles import ParagraphStyle
 
-    def style(name: str, font: str, size: float, colour: str = INK, **more: Any) -> ParagraphStyle:
+    def style(name: str, font: str, size: float, colour: str = PAPER.ink, **more: Any) -> ParagraphStyle:
         leading = more.pop("leading", size * 1.28)
         return ParagraphStyle(
             name, fontName=font, fontSize=size, leading=leading, textColor=HexColor(colour), **more
         )
 
     found: Iterable[ParagraphStyle] = (
-        style("eyebrow", "Times-Italic", 11, BURGUNDY),
+        style("eyebrow", "Times-Italic", 11, PAPER.burgundy),
         style("title", "Times-Roman", 26, spaceAfter=10),
         style("text", "Times-Roman", 10.5, spaceAfter=2),
         style("layer", "Times-Bold", 16, spaceAfter=4),
         style("prompt", "Times-Italic", 12, spaceAfter=3),
-        style("error", "Times-Roman", 10.5, BURGUNDY, spaceAfter=3),
-        style("heading", "Times-Bold", 11.5, BURGUNDY, spaceBefore=12, spaceAfter=5, keepWithNext=1),
-        style("label", "Times-Roman", 8.2, MUTED, leading=10.5),
+        style("error", "Times-Roman", 10.5, PAPER.burgundy, spaceAfter=3),
+        style("heading", "Times-Bold", 11.5, PAPER.burgundy, spaceBefore=12, spaceAfter=5, keepWithNext=1),
+        style("label", "Times-Roman", 8.2, PAPER.muted, leading=10.5),
         style("value", "Courier", 7.6, leading=10.5),
         style("number", "Courier", 12.5, leading=15),
-        style("caption", "Times-Roman", 8, MUTED, leading=9.6, spaceBefore=2),
+        style("caption", "Times-Roman", 8, PAPER.muted, leading=9.6, spaceBefore=2),
         style("term", "Times-Roman", 9, spaceAfter=4.5),
     )
     return {entry.name: entry for entry in found}
@@ -224,11 +230,11 @@ def _numbered_canvas() -> type[Canvas]:
         def _foot(self, number: int, total: int) -> None:
             width = self._pagesize[0]
             self.setLineWidth(0.5)
-            self.setStrokeColor(HexColor(RULE))
+            self.setStrokeColor(HexColor(PAPER.rule))
             self.line(MARGIN + 6, 42, width - MARGIN - 6, 42)
-            self.setStrokeColor(HexColor(GOLD))
+            self.setStrokeColor(HexColor(PAPER.gold))
             self.line(MARGIN + 6, 42, MARGIN + 46, 42)
-            self.setFillColor(HexColor(MUTED))
+            self.setFillColor(HexColor(PAPER.muted))
             self.setFont("Times-Italic", 8.5)
             self.drawString(MARGIN + 6, 31, "Diffusion Atlas")
             self.setFont("Courier", 7.5)

@@ -12,10 +12,10 @@ from diffatlas.events import Step
 from diffatlas.export import told
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import first_preview
-from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, SHEET
 from diffatlas.export.report_text import markup
 from diffatlas.geometry.image_stats import statistics
 from diffatlas.glossary import term
+from diffatlas.look import PAPER
 from diffatlas.measured import METRICS, TOTALS, State
 from diffatlas.run import Run
 
@@ -196,8 +196,8 @@ def totals(
         numbers.append(Paragraph(fit(values[name], 8, 5) + unit, styles["number"]))
         labels.append(Paragraph(markup(term(name).name), styles["label"]))
     style = [
-        ("LINEABOVE", (0, 0), (-1, 0), 0.8, HexColor(GOLD)),
-        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(RULE)),
+        ("LINEABOVE", (0, 0), (-1, 0), 0.8, HexColor(PAPER.gold)),
+        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(PAPER.rule)),
         ("LEFTPADDING", (0, 0), (-1, -1), 0),
         ("TOPPADDING", (0, 0), (-1, -1), 2),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
@@ -245,20 +245,20 @@ def _table(columns: Sequence[str], rows: list[list[str]], width: float) -> Flowa
     heads = [[HEADS[name][line] for name in columns] for line in (0, 1)]
     style = [
         ("FONT", (0, 0), (-1, 1), "Times-Bold", 7.2, 8),
-        ("TEXTCOLOR", (0, 0), (-1, 1), HexColor(BURGUNDY)),
-        ("LINEBELOW", (0, 1), (-1, 1), 0.8, HexColor(GOLD)),
+        ("TEXTCOLOR", (0, 0), (-1, 1), HexColor(PAPER.burgundy)),
+        ("LINEBELOW", (0, 1), (-1, 1), 0.8, HexColor(PAPER.gold)),
         ("FONT", (0, 2), (-1, -1), "Courier", 6.2, 7.4),
-        ("TEXTCOLOR", (0, 2), (-1, -1), HexColor(INK)),
-        ("TEXTCOLOR", (0, 2), (0, -1), HexColor(MUTED)),
+        ("TEXTCOLOR", (0, 2), (-1, -1), HexColor(PAPER.ink)),
+        ("TEXTCOLOR", (0, 2), (0, -1), HexColor(PAPER.muted)),
         ("ALIGN", (0, 0), (-1, -1), "RIGHT"),
         ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
         ("LEFTPADDING", (0, 0), (-1, -1), 1),
         ("RIGHTPADDING", (0, 0), (-1, -1), 2),
         ("TOPPADDING", (0, 0), (-1, -1), 0),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
-        ("ROWBACKGROUNDS", (0, 2), (-1, -1), [HexColor("#ffffff"), HexColor(SHEET)]),
-        ("LINEBELOW", (0, "splitlast"), (-1, "splitlast"), 0.4, HexColor(RULE)),
-        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(RULE)),
+        ("ROWBACKGROUNDS", (0, 2), (-1, -1), [HexColor("#ffffff"), HexColor(PAPER.paper)]),
+        ("LINEBELOW", (0, "splitlast"), (-1, "splitlast"), 0.4, HexColor(PAPER.rule)),
+        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(PAPER.rule)),
     ]
     heights = [9, 10] + [ROW] * len(rows)
     return LongTable(

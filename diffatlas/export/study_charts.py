@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import plain
-from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, ticks
+from diffatlas.export.vector_axes import ticks
+from diffatlas.look import PAPER
 from diffatlas.measured import finite
 
 if TYPE_CHECKING:
     from reportlab.graphics.shapes import Drawing
 
+BURGUNDY, GOLD, INK, MUTED, RULE = PAPER.burgundy, PAPER.gold, PAPER.ink, PAPER.muted, PAPER.rule
 _LEFT, _RIGHT, _TOP, _BOTTOM = 32, 10, 17, 24
 #: Labels of an axis are cut after so many characters, and drawn only where they have room.
 _LABEL = 12

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.export.report_curves import BURGUNDY, GOLD, MUTED
 from diffatlas.export.study_charts import Chart, Dot, Line, ramp
 from diffatlas.library.study import Cell, Lane, Study
-from diffatlas.look import GROUPS, LANES
+from diffatlas.look import GROUPS, LANES, PAPER
 from diffatlas.measured import finite
 from diffatlas.studies.numbers import (
     FIELD_WORDS,
@@ -134,17 +133,17 @@ def _growth_chart(growth: Mapping[str, Any], jumps: set[frozenset[str]]) -> Char
     for number, pair in enumerate(pairs):
         jump = frozenset((pair["a"], pair["b"])) in jumps
         if jump or number % every == 0:
-            dots.append(Dot(pair["x"], pair["y"], MUTED, 1.1, ring=BURGUNDY if jump else None))
+            dots.append(Dot(pair["x"], pair["y"], PAPER.muted, 1.1, ring=PAPER.burgundy if jump else None))
     # The origin belongs to it: there the slope is taken.
-    dots.append(Dot(0.0, 0.0, MUTED, 0.4))
+    dots.append(Dot(0.0, 0.0, PAPER.muted, 0.4))
     lines = []
     curve = [(x, y) for x, y in growth.get("curve") or () if finite(x) is not None]
     if curve:
-        lines.append(Line(tuple(curve), GOLD, 1.6, dots=True))
+        lines.append(Line(tuple(curve), PAPER.gold, 1.6, dots=True))
     slope = finite(growth.get("slope"))
     if slope is not None and slope > 0:
         reach = min(max(p["x"] for p in pairs), max(p["y"] for p in pairs) / slope)
-        lines.append(Line(((0.0, 0.0), (reach, slope * reach)), BURGUNDY, 1.2, dash=(4, 2)))
+        lines.append(Line(((0.0, 0.0), (reach, slope * reach)), PAPER.burgundy, 1.2, dash=(4, 2)))
     far, near = (str(growth.get(side) or side) for side in ("far", "near"))
     title = f"{far.capitalize()} distance against {near} distance"
     return Chart(title, tuple(lines), tuple(dots), x_title=f"{near} distance", zero=True)
@@ -166,9 +165,9 @@ def map_charts(study: Study, lane: Lane, measures: Mapping[str, Any]) -> list[Ch
         dots = []
         for place, (key, point) in enumerate(zip(keys, drawn[kind]["coords"], strict=False)):
             basin = labels[place] if place < len(labels) else None
-            colour = MUTED if count < 2 or basin is None else GROUPS[basin % len(GROUPS)]
+            colour = PAPER.muted if count < 2 or basin is None else GROUPS[basin % len(GROUPS)]
             column = columns.get(key)
-            ring = GOLD if column == base_column(study, measures) else None
+            ring = PAPER.gold if column == base_column(study, measures) else None
             words = "" if column is None else str(column)
             dots.append(Dot(point[0], point[1], colour, 2.4, words, ring))
         note = drawn[kind].get("stress") if kind == "mds" else None

@@ -10,7 +10,6 @@ import numpy as np
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import plain
 from diffatlas.export.report import document
-from diffatlas.export.report_curves import GOLD
 from diffatlas.export.report_parts import tight
 from diffatlas.export.report_text import markup
 from diffatlas.export.study_charts import grid
@@ -23,7 +22,7 @@ from diffatlas.export.study_figures import (
 )
 from diffatlas.export.study_report_parts import ACROSS, definitions_pages, numbers_table, pictures
 from diffatlas.library.study import Cell, Lane, Study
-from diffatlas.look import LANES
+from diffatlas.look import LANES, PAPER
 from diffatlas.studies.numbers import (
     asked,
     captions_of,
@@ -81,7 +80,7 @@ def _front(study: Study, title: str, styles: Mapping[str, ParagraphStyle], width
     story: list[Flowable] = [
         Paragraph("Diffusion Atlas", styles["eyebrow"]),
         Paragraph(title, styles["title"]),
-        HRFlowable(width="100%", thickness=2.2, color=GOLD, spaceBefore=2, spaceAfter=4),
+        HRFlowable(width="100%", thickness=2.2, color=PAPER.gold, spaceBefore=2, spaceAfter=4),
         Paragraph(markup(study.title or asked(study)), styles["layer"]),
     ]
     if study.cells:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.export.lettering import fit
-from diffatlas.export.report_curves import BURGUNDY, GOLD, INK, MUTED, RULE, SHEET
 from diffatlas.export.report_parts import picture, tight
 from diffatlas.export.report_text import markup, term_words
 from diffatlas.glossary import TERMS
 from diffatlas.library.study import Cell, Study
+from diffatlas.look import PAPER
 from diffatlas.studies.numbers import base_column, cell_numbers, distances, number_names
 
 if TYPE_CHECKING:
@@ -117,14 +117,14 @@ def pictures(
             words = "no image kept" if cell.status == "complete" else f"{cell.status}. {why[:160]}"
             shown.append(Paragraph(markup(words), styles["caption"]))
             style += [
-                ("BACKGROUND", (place, 0), (place, 0), HexColor(SHEET)),
+                ("BACKGROUND", (place, 0), (place, 0), HexColor(PAPER.paper)),
                 ("VALIGN", (place, 0), (place, 0), "TOP"),
                 ("LEFTPADDING", (place, 0), (place, 0), 3),
                 ("RIGHTPADDING", (place, 0), (place, 0), 7),
             ]
         base = {True: "baseline", False: "anchor"}[study.operation == "sweep"]
         marked = cell.column == base_column(study, measures) and cell.label != base
-        mark = f' <font color="{BURGUNDY}">{base}</font>' if marked else ""
+        mark = f' <font color="{PAPER.burgundy}">{base}</font>' if marked else ""
         captions.append(Paragraph(f"<b>{markup(cell.label)}</b>{mark}", styles["caption"]))
     return Table([shown, captions], colWidths=[side] * len(cells), style=style, hAlign="LEFT")
 
@@ -154,9 +154,9 @@ def numbers_table(
         if not name.startswith("map_") and any(known[name] is not None for known in numbers.values())
     ]
     labels = {cell.key: cell.label for cell in study.cells}
-    small = ParagraphStyle("cell", fontName="Courier", fontSize=6, leading=7, textColor=HexColor(INK))
+    small = ParagraphStyle("cell", fontName="Courier", fontSize=6, leading=7, textColor=HexColor(PAPER.ink))
     head = ParagraphStyle("head", parent=small, fontName="Times-Bold", fontSize=6.6, leading=7.4)
-    head.textColor = HexColor(BURGUNDY)
+    head.textColor = HexColor(PAPER.burgundy)
     right = ParagraphStyle("right", parent=head, alignment=2)
     first = ["cell", "seed", "status"]
     heads = [Paragraph(word, head) for word in first]
@@ -167,7 +167,7 @@ def numbers_table(
     rows: list[list[Any]] = [heads]
     style: list[tuple[Any, ...]] = [
         ("FONT", (0, 1), (-1, -1), "Courier", 6, 7),
-        ("TEXTCOLOR", (0, 1), (-1, -1), HexColor(INK)),
+        ("TEXTCOLOR", (0, 1), (-1, -1), HexColor(PAPER.ink)),
         ("ALIGN", (len(first), 0), (-1, -1), "RIGHT"),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
         ("VALIGN", (0, 0), (-1, 0), "BOTTOM"),
@@ -175,9 +175,9 @@ def numbers_table(
         ("RIGHTPADDING", (0, 0), (-1, -1), 2),
         ("TOPPADDING", (0, 0), (-1, -1), 0.6),
         ("BOTTOMPADDING", (0, 0), (-1, -1), 1.2),
-        ("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(GOLD)),
-        ("ROWBACKGROUNDS", (0, 1), (-1, -1), [HexColor("#ffffff"), HexColor(SHEET)]),
-        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(RULE)),
+        ("LINEBELOW", (0, 0), (-1, 0), 0.8, HexColor(PAPER.gold)),
+        ("ROWBACKGROUNDS", (0, 1), (-1, -1), [HexColor("#ffffff"), HexColor(PAPER.paper)]),
+        ("LINEBELOW", (0, -1), (-1, -1), 0.4, HexColor(PAPER.rule)),
     ]
     for lane in study.lanes:
         if len(study.lanes) > 1:
@@ -225,7 +225,7 @@ def definitions_pages(
     if not any(cell.params.negative_prompt for cell in study.cells):
         used -= {"negative_prompt"}
     for entry in (entry for entry in TERMS if entry.key in used):
-        entries.append(Paragraph(term_words(entry, BURGUNDY, MUTED), styles["term"]))
+        entries.append(Paragraph(term_words(entry, PAPER.burgundy, PAPER.muted), styles["term"]))
     return [PageBreak(), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
 
 

@@ -9,7 +9,7 @@ import pytest
 from diffatlas.export import report
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import Named
-from diffatlas.export.report_curves import ticks
+from diffatlas.export.vector_axes import ticks
 
 
 def contents(data: bytes) -> list[str]:
