@@ -9,7 +9,6 @@ import pytest
 from diffatlas.export import report
 from diffatlas.export.lettering import fit
 from diffatlas.export.named import Named
-from diffatlas.export.vector_axes import ticks
 
 
 def contents(data: bytes) -> list[str]:
@@ -146,17 +145,3 @@ def test_a_long_run_fits_a_sane_number_of_pages(run):
 
 def test_the_same_runs_give_the_same_bytes(layers, data):
     assert report.pdf(layers) == data
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "wanted"),
-    [
-        (0, 1, [0, 0.5, 1]),
-        (26.1, 32.2, [28, 30, 32]),
-        (-3.0, 4.5, [-2, 0, 2, 4]),
-        (2, 2, [2]),
-        (0, 30, [0, 10, 20, 30]),
-    ],
-)
-def test_ticks_are_round(low, high, wanted):
-    assert ticks(low, high) == pytest.approx(wanted)
