@@ -13,6 +13,7 @@ import numpy as np
 from diffatlas.errors import CapabilityError, error_for
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step, sigmas_before
 from diffatlas.params import GenerationParams
+from diffatlas.showing import show_html
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Run:
     def sigmas_before(self) -> list[float | None]:
         """The noise level at which the model was asked at each step, beside `Step.timestep`; None where unknown."""
         return sigmas_before(self.initial_sigma, ((step.timestep, step.sigma) for step in self.steps))
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "run_html")
 
     def raise_for_error(self) -> Run:
         """Return self, or raise the typed error that ended the run."""

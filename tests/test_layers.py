@@ -10,10 +10,11 @@ PACKAGE = ROOT / "diffatlas"
 
 #: What reads files that may hold anything.
 READING = {"files", "described"}
-BASE = {"errors", "guidance", "inputs", "params", "events", "run", "stopping"}
+BASE = {"errors", "guidance", "inputs", "params", "events", "run", "showing", "stopping"}
 #: room -> the rooms of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
+    "showing": set(),
     "stopping": set(),
     "files": {"errors"},
     "described": set(),
@@ -21,7 +22,7 @@ ALLOWED = {
     "inputs": {"errors"},
     "params": {"errors", "guidance", "inputs"},
     "events": {"errors", "params"},
-    "run": {"errors", "params", "events"},
+    "run": {"errors", "params", "events", "showing"},
     "spelled": set(),
     "names": {"guidance", "params", "spelled"},
     "look": set(),

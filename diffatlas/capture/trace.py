@@ -9,6 +9,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
+from diffatlas.showing import show_html
 
 if TYPE_CHECKING:
     from diffatlas.capture.attention_trace import AttentionTrace
@@ -45,6 +46,9 @@ class Trace:
 
     #: What is known of the call besides; None where a backend keeps that itself.
     keeper: Keeper | None = None
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "trace_html")
 
     @property
     def run(self) -> Run:

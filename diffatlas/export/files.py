@@ -20,7 +20,8 @@ def write(runs: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
 
     runs: a `Run`, the trace of a call (`diffatlas.observe`), or a list of such.
     path: its ending says what is written: .csv, .json, .npz, .safetensors, .pdf, .svg, .png, .gif, .mp4, .zip, or
-        .html, a page with the film, the path and the words that needs no server.
+        .html, a page with the film, the path and the words that needs no server, or -charts.html, the curves as
+        charts to zoom and to read.
 
     Raises `InvalidParams` for another ending, a file that exists (unless ``overwrite``), what is no run, or more runs
     than the file can show.
@@ -38,7 +39,9 @@ def write(runs: Any, path: str | os.PathLike[str], *, overwrite: bool = False) -
 
 def kind_of(path: Path, hint: str = "") -> Kind:
     """Return the kind of export that a file's ending names. Raises `InvalidParams`; ``hint`` says what else to do."""
-    found = next((k for k in KINDS.values() if k.suffix == path.suffix.lower()), None)
+    ending = path.name.lower()
+    known = [k for k in KINDS.values() if ending.endswith(k.suffix)]
+    found = max(known, key=lambda k: len(k.suffix), default=None)
     if found is None:
         endings = ", ".join(k.suffix for k in KINDS.values())
         raise InvalidParams(

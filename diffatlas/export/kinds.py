@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export import arrays, bundle, film, html_page, movie, report, tables
+from diffatlas.export import arrays, bundle, charts, film, html_page, movie, report, tables
 from diffatlas.export.named import Named, slug
 
 
@@ -65,6 +65,14 @@ KINDS: dict[str, Kind] = {
             "A page of one run, or of two beside each other, that needs no server and no network.",
             2,
             html_page.html,
+        ),
+        Kind(
+            "charts",
+            "-charts.html",
+            "Charts",
+            "The curves as charts to zoom and to read, in a page that needs no server.",
+            None,
+            charts.html,
         ),
         Kind(
             "zip", ".zip", "ZIP", "The runs themselves, whole, as the Library keeps them.", None, bundle.zip

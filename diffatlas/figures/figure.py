@@ -12,6 +12,7 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io as pio
 
+from diffatlas.errors import InvalidParams
 from diffatlas.figures.template import template
 
 #: How every figure is shown. Plotly 7 would otherwise have a button that uploads the figure to its maker's server.
@@ -97,13 +98,46 @@ def wrapped(words: str, width: int = 110) -> str:
     return "<br>".join(text(one) for one in [*lines, line] if one)
 
 
-def page(one: Figure) -> str:
-    """Return a figure as a page of HTML that needs no server and no network."""
-    ground = one.layout.template.layout.paper_bgcolor
-    body = f"margin: 0 auto; padding: 16px; max-width: 1400px; background: {ground};"
-    style = f"html, body {{ height: auto; }} body {{ {body} }}"
-    head = (
-        f'<meta name="viewport" content="width=device-width"><title>{text(one.layout.meta["title"])}</title>'
+#: What a page of figures may do: run its own scripts and draw. It fetches nothing and sends nothing.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:; "
+    "base-uri 'none'; form-action 'none'"
+)
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="referrer" content="no-referrer">
+<title>{title} · Diffusion Atlas</title>
+<style>
+body {{ margin: 0 auto; padding: 16px; max-width: 1400px; background: {ground}; }}
+.chart {{ min-width: 640px; margin-bottom: 24px; }}
+</style>
+</head>
+<body>
+{charts}
+</body>
+</html>
+"""
+
+
+def page(*figures: Figure) -> str:
+    """Return figures beneath each other as a page of HTML that needs no server and no network.
+
+    Raises `InvalidParams` where there is none.
+    """
+    if not figures:
+        raise InvalidParams("There is no figure to write: give one.")
+    charts = []
+    for number, one in enumerate(figures):
+        spoken = html.escape(one.layout.meta["spoken"], quote=True)
+        drawn = one.to_html(full_html=False, include_plotlyjs=number == 0, div_id=f"chart-{number}")
+        charts.append(f'<div class="chart" role="figure" aria-label="{spoken}">\n{drawn}\n</div>')
+    return _PAGE.format(
+        policy=POLICY,
+        title=text(figures[0].layout.meta["title"]),
+        ground=figures[0].layout.template.layout.paper_bgcolor,
+        charts="\n".join(charts),
     )
-    made = one.to_html(full_html=True, include_plotlyjs=True)
-    return made.replace("</style>", f"</style>{head}<style>{style}</style>", 1)

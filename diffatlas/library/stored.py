@@ -15,6 +15,7 @@ from diffatlas.library import format as layout
 from diffatlas.library import reader
 from diffatlas.library.format import RunInfo
 from diffatlas.params import GenerationParams
+from diffatlas.showing import show_html
 from diffatlas.stopping import look
 
 
@@ -33,6 +34,9 @@ class StoredRun:
     def open(cls, folder: Path) -> StoredRun:
         """Open a run's folder. Raises `DamagedRun` where its manifest cannot be read."""
         return cls(folder, reader.read_manifest(folder))
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "stored_html")
 
     @property
     def id(self) -> str:

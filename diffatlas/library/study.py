@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from diffatlas.params import GenerationParams
+from diffatlas.showing import show_html
 
 OPERATIONS = ("sweep", "neighbourhood")
 #: What a sweep may change from column to column: a field of `GenerationParams`.
@@ -81,6 +82,9 @@ class Study:
     lanes: tuple[Lane, ...]
     cells: tuple[Cell, ...]
     status: str = "waiting"
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "study_html")
 
     def cell(self, key: str) -> Cell:
         """Return a cell. Raises KeyError."""

@@ -16,6 +16,7 @@ HEADS = {
     "gif": b"GIF89a",
     "mp4": b"\x00\x00\x00",
     "html": b"<!doctype html>",
+    "charts": b"<!doctype html>",
     "zip": b"PK\x03\x04",
 }
 
@@ -29,7 +30,7 @@ def test_every_kind_makes_its_file(layers):
     for key, kind in KINDS.items():
         runs = layers[: kind.most]
         assert is_of(key, export(key, runs))
-        assert kind.suffix == f".{key}"
+        assert kind.suffix == {"charts": "-charts.html"}.get(key, f".{key}")
 
 
 def test_names_of_files(layers, run):
