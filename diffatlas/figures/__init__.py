@@ -10,5 +10,6 @@ measures are; nothing here runs a model, and nothing here knows a page::
 
 from diffatlas.figures.curves import curves
 from diffatlas.figures.figure import CONFIG, Figure, page
+from diffatlas.figures.path import path
 
-__all__ = ["CONFIG", "Figure", "curves", "page"]
+__all__ = ["CONFIG", "Figure", "curves", "page", "path"]
