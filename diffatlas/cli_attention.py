@@ -59,7 +59,7 @@ def attention(
 
 
 def _measures(trace: AttentionTrace) -> list[Column]:
-    from diffatlas.capture.attention_info import mean_there
+    from diffatlas.attention.info import mean_there
 
     found = []
     if trace.cross_layers:
@@ -83,7 +83,7 @@ def _rests_on(trace: AttentionTrace) -> list[str]:
 
 def _word(trace: AttentionTrace, word: str, picture: np.ndarray | None) -> list[Column]:
     """Return the columns of a word, those of each place where the prompt has it."""
-    from diffatlas.capture.tokens import find_words
+    from diffatlas.attention.tokens import find_words
     from diffatlas.operations.attention_boxes import named_words, word_overlap
 
     activation = trace.activation()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from diffatlas.capture.tokens import Token
+from diffatlas.attention.tokens import Token
 from diffatlas.events import Step
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run

@@ -27,19 +27,30 @@ ALLOWED = {
     "names": {"guidance", "params", "spelled"},
     "look": set(),
     "geometry": {"errors", "look"},
+    "attention": {"errors", "geometry"},
     "glossary": set(),
     "measured": {"errors", "events", "glossary", "geometry", "params", "run"},
     "settings": {"errors"},
     "registry": {"errors", "params", "settings", "files"},
-    "capture": BASE | {"geometry", "files", "__init__"},
+    "capture": BASE | {"attention", "geometry", "files", "__init__"},
     "shapes": BASE | {"geometry"},
     "lab2d": {"errors", *READING},
-    "library": BASE | {"geometry", "settings", *READING},
+    "library": BASE | {"attention", "geometry", "settings", *READING},
     "studies": BASE | {"library", "measured"},
     "steering": BASE | {"geometry", "capture"},
     "backends": BASE | {"geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
     "operations": BASE
-    | {"files", "geometry", "settings", "registry", "capture", "backends", "library", "shapes"},
+    | {
+        "attention",
+        "files",
+        "geometry",
+        "settings",
+        "registry",
+        "capture",
+        "backends",
+        "library",
+        "shapes",
+    },
 }
 _BELOW = {*ALLOWED, "__init__"}
 ALLOWED |= {

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
-#: Where a name says which part of a UNet it belongs to, in the order in which the parts run.
-PARTS = ("down", "mid", "up")
+from diffatlas.attention.info import PARTS, matches
+
 _BLOCK = re.compile(r"(?P<stack>(?:.*\.)?\w*(?:blocks|layers))\.(?P<index>\d+)\.")
 
 
@@ -90,23 +89,6 @@ def chosen_layers(layers: Sequence[Layer], patterns: Sequence[str] | None, most:
         kinds.setdefault(layer.name.rpartition(".")[2], []).append(layer)
     kept = {layer.name for kind in kinds.values() for layer in spread(kind, most)}
     return [layer for layer in found if layer.name in kept]
-
-
-def matches(name: str, block: str | int | None, patterns: Sequence[str] | None) -> bool:
-    """Whether a layer is one of ``patterns`` (`Capture.attention_layers`); None asks for all.
-
-    A pattern is a part ("mid"), the place of a block ("blocks.3"), a glob over the name, or the beginning of a name
-    up to a dot ("down_blocks.1").
-    """
-    if patterns is None:
-        return True
-    return any(
-        pattern == block
-        or (isinstance(block, int) and pattern == f"blocks.{block}")
-        or fnmatchcase(name, pattern)
-        or fnmatchcase(name, f"{pattern}.*")
-        for pattern in patterns
-    )
 
 
 def spread(items: Sequence[Any], most: int) -> list[Any]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.capture.tokens import Token, unknown_token
+from diffatlas.attention.tokens import Token, unknown_token
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.capture.tokens import Token, cleaned, spelled, word_at, word_spans
+from diffatlas.attention.tokens import Token, word_spans
+from diffatlas.capture.tokens import cleaned, spelled, word_at
 
 #: Texts that were asked for, by call: of the outermost call first.
 Asked = tuple[tuple[str, ...], ...]

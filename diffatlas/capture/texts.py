@@ -18,10 +18,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from diffatlas.attention.tokens import Token
 from diffatlas.capture.text_inputs import TextInput, laid_out, masks_of, samples, text_inputs
 from diffatlas.capture.text_match import Prints, Source, prints_of, same, sources
 from diffatlas.capture.text_rows import Asked, Row, Tokenised, tokenised, tokens_of
-from diffatlas.capture.tokens import Token, family_of
+from diffatlas.capture.tokens import family_of
 from diffatlas.capture.unread import Given, Prompt, unread
 from diffatlas.capture.watching import method_watched
 

@@ -12,7 +12,7 @@ from diffatlas.events import Step
 from diffatlas.showing import show_html
 
 if TYPE_CHECKING:
-    from diffatlas.capture.attention_trace import AttentionTrace
+    from diffatlas.attention.trace import AttentionTrace
     from diffatlas.capture.keeper import Keeper
     from diffatlas.capture.roles import Roles
     from diffatlas.run import Run
@@ -70,7 +70,7 @@ class Trace:
 
         Raises `CapabilityError` where no attention was captured, with the reason.
         """
-        from diffatlas.capture.attention_trace import AttentionTrace
+        from diffatlas.attention.trace import AttentionTrace
 
         return AttentionTrace.of(self)
 

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from diffatlas.attention.tokens import words
 from diffatlas.capture.taught import taught_words
 from diffatlas.capture.text_rows import Place, Tokenised, extent_of
-from diffatlas.capture.tokens import words
 
 
 @dataclass(frozen=True)

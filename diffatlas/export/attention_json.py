@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from diffatlas.capture.attention_info import mean_there
-from diffatlas.capture.attention_trace import AttentionTrace, Measures
+from diffatlas.attention.info import mean_there
+from diffatlas.attention.trace import AttentionTrace, Measures
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export.wire import floats, rounded
 from diffatlas.geometry.attention import spikes

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from diffatlas import measured
-from diffatlas.capture.attention_compare import js
-from diffatlas.capture.attention_layers import PARTS
-from diffatlas.capture.attention_trace import AttentionTrace
-from diffatlas.capture.tokens import Token
+from diffatlas.attention.compare import js
+from diffatlas.attention.info import PARTS
+from diffatlas.attention.parts import THIRDS, parts_of
+from diffatlas.attention.tokens import Token
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
 from diffatlas.export import told
 from diffatlas.export.attention_json import described
@@ -26,8 +27,6 @@ from diffatlas.geometry.common_basis import common_pca, gram
 from diffatlas.glossary import TERMS
 from diffatlas.stopping import look
 
-#: Parts of a transformer, which has no way down and up.
-THIRDS = ("first", "middle", "last")
 #: The curves of the latents.
 CURVES = (
     "norm",
@@ -89,23 +88,6 @@ def page_data(runs: Sequence[Named], detail: Detail) -> dict[str, Any]:
         "glossary": {term.key: asdict(term) for term in TERMS},
         "cells": detail.cells,
     }
-
-
-def parts_of(trace: AttentionTrace) -> dict[str, tuple[str, ...]]:
-    """Return the parts of a model as `AttentionTrace.within` takes them, by name; none where there is one part only.
-
-    Of a UNet the way down, the middle and the way up, of a transformer the thirds of its blocks, those with attention
-    to words.
-    """
-    blocks = {layer.block for layer in trace.cross_layers}
-    named = {part: (part,) for part in PARTS if part in blocks}
-    if len(named) > 1:
-        return named
-    places = sorted(block for block in blocks if isinstance(block, int))
-    if len(places) < len(THIRDS):
-        return {}
-    thirds = zip(THIRDS, np.array_split(places, len(THIRDS)), strict=True)
-    return {name: tuple(f"blocks.{place}" for place in third) for name, third in thirds}
 
 
 def kept_tokens(tokens: Sequence[Token]) -> list[int]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas.attention.trace import AttentionTrace, LayerInfo
 from diffatlas.capture.attention_layers import matches, spread
-from diffatlas.capture.attention_trace import AttentionTrace, LayerInfo
 from diffatlas.capture.drawing import linear_drawer
 from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams

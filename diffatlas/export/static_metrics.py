@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.capture.attention_trace import AttentionTrace, LayerInfo
+from diffatlas.attention.trace import AttentionTrace, LayerInfo
 from diffatlas.geometry.attention import FLOOR, rank
 
 #: Tokens in the ranking.

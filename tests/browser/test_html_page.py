@@ -11,8 +11,8 @@ import pytest
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
-from diffatlas.capture.attention_compare import js
-from diffatlas.capture.attention_trace import AttentionTrace
+from diffatlas.attention.compare import js
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.export.kinds import export
 from diffatlas.export.named import Named
 from diffatlas.run import Run

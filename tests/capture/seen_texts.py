@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from diffatlas.attention.tokens import Token
 from diffatlas.capture.texts import TextRecorder
-from diffatlas.capture.tokens import Token
 
 ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from diffatlas.attention.tokens import Token
 from diffatlas.capture.text_inputs import TextInput, laid_out, samples, text_inputs
 from diffatlas.capture.text_match import prints_of, same, sources
 from diffatlas.capture.text_rows import Tokenised, tokenised, tokens_of
-from diffatlas.capture.tokens import Token
 
 
 def states(width: int, seed: int, rows: int = 2, length: int = 6) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from diffatlas.capture.tokens import Token, find_word
+from diffatlas.attention.tokens import Token, find_word
 from tests.capture.seen_texts import looking_on, said
 
 WORDS = [

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
+from diffatlas.attention.tokens import Token, find_word, words
 from diffatlas.capture.texts import TextRecorder, describe_texts
-from diffatlas.capture.tokens import Token, find_word, words
 from diffatlas.capture.watching import is_watched
 from diffatlas.errors import InvalidParams
 from tests.capture.seen_texts import ENCODERS, asked, looking_on, said

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diffatlas.capture.tokens import Token, find_word, read_table, token_table, word_spans, words
+from diffatlas.attention.tokens import Token, find_word, read_table, word_spans, words
+from diffatlas.capture.tokens import token_table
 from diffatlas.errors import InvalidParams
 
 PROMPT = "A red  circle, and a Red-ish square"

@@ -10,8 +10,8 @@ import zlib
 import numpy as np
 import pytest
 
-from diffatlas.capture.attention_compare import js
-from diffatlas.capture.attention_trace import AttentionTrace
+from diffatlas.attention.compare import js
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import InvalidParams
 from diffatlas.export import html_bundle, html_data, html_page
 from diffatlas.export.html_data import kept_tokens, quantised

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from diffatlas.capture.attention_trace import AttentionTrace
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import InvalidParams
 from diffatlas.export.static_folder import Options, plan, write
 from diffatlas.library import Library

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.capture.tokens import Token
+from diffatlas.attention.tokens import Token
 from diffatlas.events import Step
 
 #: name -> (rows, columns), block

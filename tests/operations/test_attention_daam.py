@@ -17,8 +17,8 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.capture import Capture, observe
-from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.capture.tokens import token_table
 
 PROMPT = "a red circle and a blue square"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy as scipy_entropy
 
-from diffatlas.capture.attention_info import mean_there
+from diffatlas.attention.info import mean_there
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export.attention_json import described
 from diffatlas.geometry import attention as maths

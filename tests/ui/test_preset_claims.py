@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from diffatlas import Library
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.backends import open_backend
-from diffatlas.capture.attention_trace import AttentionTrace
 from diffatlas.capture.spec import Capture
 from diffatlas.operations.attention_boxes import binding, word_overlap
 from diffatlas.operations.features import encoder_for_study, names_for

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from diffatlas.capture.attention_layers import matches
-from diffatlas.capture.tokens import Token, read_table, unknown_token
+from diffatlas.attention.tokens import Token, read_table, unknown_token
 from diffatlas.errors import DamagedRun
 
+#: Where a name says which part of a UNet it belongs to, in the order in which the parts run.
+PARTS = ("down", "mid", "up")
 #: The tokens by image of each half of guidance, "cond" and "uncond"; a single table is that of every image.
 Tables = Mapping[str, tuple[tuple[Token, ...], ...]]
 
@@ -107,6 +109,23 @@ def latent_grid(shape: Sequence[int], provenance: Mapping[str, Any]) -> tuple[in
         return int(shape[-2]), int(shape[-1])
     grid = provenance.get("latent_grid")
     return (int(grid[0]), int(grid[1])) if grid else None
+
+
+def matches(name: str, block: str | int | None, patterns: Sequence[str] | None) -> bool:
+    """Whether a layer is one of ``patterns`` (`Capture.attention_layers`); None asks for all.
+
+    A pattern is a part ("mid"), the place of a block ("blocks.3"), a glob over the name, or the beginning of a name
+    up to a dot ("down_blocks.1").
+    """
+    if patterns is None:
+        return True
+    return any(
+        pattern == block
+        or (isinstance(block, int) and pattern == f"blocks.{block}")
+        or fnmatchcase(name, pattern)
+        or fnmatchcase(name, f"{pattern}.*")
+        for pattern in patterns
+    )
 
 
 def is_called(layer: LayerInfo, name: str) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from diffatlas.capture.attention_info import (
+from diffatlas.attention.info import (
     LayerInfo,
     Tables,
     filled,
@@ -17,7 +17,7 @@ from diffatlas.capture.attention_info import (
     latent_grid,
     read_tables,
 )
-from diffatlas.capture.tokens import Token, unknown_token
+from diffatlas.attention.tokens import Token, unknown_token
 from diffatlas.errors import CapabilityError, InvalidParams
 
 #: The maps of a step's index and a layer's key, as `Step.attention` has them; KeyError where the step has none.

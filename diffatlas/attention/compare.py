@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffatlas.capture.attention_trace import AttentionTrace
-from diffatlas.capture.tokens import Token
+from diffatlas.attention.tokens import Token
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry import attention as maths
 

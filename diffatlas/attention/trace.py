@@ -9,9 +9,9 @@ from functools import cached_property
 
 import numpy as np
 
-from diffatlas.capture.attention_held import HeldAttention, none_ran
-from diffatlas.capture.attention_info import LayerInfo, Measures, latent_grid, mean_there
-from diffatlas.capture.tokens import Token, find_word
+from diffatlas.attention.held import HeldAttention, none_ran
+from diffatlas.attention.info import LayerInfo, Measures, latent_grid, mean_there
+from diffatlas.attention.tokens import Token, find_word
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry import attention as maths
 from diffatlas.geometry.overlay import overlay
