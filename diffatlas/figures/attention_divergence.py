@@ -1,0 +1,132 @@
+"""How the attention of two runs differs: the Jensen-Shannon divergence of each word's maps by step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from diffatlas.attention.compare import Divergence, js
+from diffatlas.attention.words import Word, prompt_words
+from diffatlas.errors import InvalidParams
+from diffatlas.figures.attended import ROW, attended, by_word, draw_matrix, step_axis
+from diffatlas.figures.figure import Figure, figure
+from diffatlas.figures.panels import TITLE, lay_out
+from diffatlas.figures.template import ground
+from diffatlas.glossary import term
+from diffatlas.measured import finite
+
+#: Pixels of the curve, and between it and the matrix.
+CURVE, BETWEEN = 170, 64
+ABOUT = (
+    "Each word’s map is divided by its sum in both runs, so this compares where a word is read, not how much. Words "
+    "are paired by their text."
+)
+
+
+def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
+    """Return the divergence of two runs' attention by step: the mean over the words, and that of each word.
+
+    a, b: each as `diffatlas.figures.attended.attended` takes it. The numbers are those of `diffatlas.attention.compare
+    .js`, in nats, 0 where maps are alike and ln 2 where they share no place; the words that both prompts have, in the
+    order of the first.
+
+    Raises `InvalidParams` where the two are the same run or share no step or token, `CapabilityError` where attention
+    to words was not captured.
+    """
+    one, other = attended(a, b)
+    if one.id and one.id == other.id and one.trace == other.trace:
+        raise InvalidParams("These are the same run: give another one to compare with.")
+    for side in (one, other):
+        side.trace.chosen("cross", None)
+    found = js(one.trace, other.trace)
+    words, values = _words(one.trace.tokens, found)
+    title = f"“{one.name}” and “{other.name}”"
+    says = f"{_told(found)} {ABOUT}"
+    made = figure("attention_divergence", title, says, _spoken(found, words, values), dark)
+    rows = max(ROW * len(words), 4 * ROW)
+    charts = lay_out(
+        made,
+        [f"{term('attention_js').name}, mean over the words, nats", "By word and step, nats"],
+        1,
+        (CURVE + BETWEEN + rows) // 2,
+    )
+    _divide(made, rows)
+    meta = {"runs": [one.id, other.id], "metric": "attention_js"}
+    _draw_mean(made, charts[0], found, meta, dark)
+    bar = {"y": 0, "yanchor": "bottom", "len": rows / (CURVE + BETWEEN + rows)}
+    draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", meta, **bar)
+    made.update_layout(hovermode="closest", showlegend=False)
+    return made
+
+
+def _divide(made: Figure, rows: int) -> None:
+    """Give the matrix as much of the height as its rows need, and the curve above it the rest."""
+    whole = CURVE + BETWEEN + rows
+    low, high = rows / whole, 1 - CURVE / whole
+    made.layout.yaxis.domain, made.layout.yaxis2.domain = [high, 1], [0, low]
+    for note, top in zip(
+        (note for note in made.layout.annotations if note.name == TITLE), (1, low), strict=True
+    ):
+        note.y = top
+
+
+def _draw_mean(
+    made: Figure, axes: dict[str, str], found: Divergence, meta: dict[str, Any], dark: bool
+) -> None:
+    values = [finite(float(v)) for v in found.by_step]
+    made.add_trace(
+        go.Scatter(
+            x=[step + 1 for step in found.steps],
+            y=values,
+            mode="lines" if len(values) > 1 else "markers",
+            line={"color": ground(dark).burgundy, "width": 2},
+            hovertemplate="step %{x}: %{y:.4g} nats<extra></extra>",
+            meta={**meta, "mean": True},
+            **axes,
+        )
+    )
+    made.layout.xaxis.update(**step_axis(found.steps))
+    made.layout.yaxis.rangemode = "tozero"
+
+
+def _words(tokens: tuple, found: Divergence) -> tuple[list[Word], np.ndarray]:
+    """Return the words of the first run that both have, their tokens counted among the pairs, and their values."""
+    place = {one.index: k for k, (one, _) in enumerate(found.tokens)}
+    words = []
+    for word in prompt_words(tokens):
+        there = tuple(place[index] for index in word.tokens if index in place)
+        if there:
+            words.append(Word(word.text, there, word.kind))
+    if not words:
+        # The prompts share the beginning, the end and padding alone.
+        words = [Word(one.text, (k,), "special") for k, (one, _) in enumerate(found.tokens)]
+    return words, by_word(found.values, words)
+
+
+def _told(found: Divergence) -> str:
+    if not np.isfinite(found.by_step).any():
+        return "At no step did a layer run in both runs."
+    most = int(np.nanargmax(found.by_step))
+    return (
+        f"Most apart at step {found.steps[most] + 1}: {found.by_step[most]:.3g} nats on average over the words, of "
+        f"{math.log(2):.3g} at most."
+    )
+
+
+def _spoken(found: Divergence, words: list[Word], values: np.ndarray) -> str:
+    """Return the steps that are compared, where the runs are most apart, and the words that are most and least so."""
+    said = [f"{len(found.steps)} steps, {len(words)} words.", _told(found)]
+    known = [
+        (float(np.nanmean(row)), word.text)
+        for word, row in zip(words, values, strict=True)
+        if np.isfinite(row).any()
+    ]
+    if known:
+        said.append(
+            "; ".join(f"“{word}” {mean:.3g}" for mean, word in sorted(known, reverse=True))
+            + " nats on average."
+        )
+    return " ".join(said)
