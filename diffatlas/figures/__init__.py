@@ -8,22 +8,30 @@ measures are; nothing here runs a model, and nothing here knows a page::
     figures.curves(Library().open("20260131-120000-1a2b3c4d"))
 """
 
+from diffatlas.figures.agreement import agreement
 from diffatlas.figures.attention_curves import attention_curves
 from diffatlas.figures.attention_divergence import attention_divergence
 from diffatlas.figures.attention_words import attention_words
 from diffatlas.figures.curves import curves
+from diffatlas.figures.distances import distances
 from diffatlas.figures.figure import CONFIG, Figure, page
+from diffatlas.figures.growth import growth
 from diffatlas.figures.histograms import histograms
+from diffatlas.figures.map import map
 from diffatlas.figures.path import path
 
 __all__ = [
     "CONFIG",
     "Figure",
+    "agreement",
     "attention_curves",
     "attention_divergence",
     "attention_words",
     "curves",
+    "distances",
+    "growth",
     "histograms",
+    "map",
     "page",
     "path",
 ]

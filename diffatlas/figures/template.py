@@ -64,7 +64,7 @@ def template(dark: bool) -> go.layout.Template:
         "showline": False,
         "tickcolor": on.muted,
         "tickfont": {"family": MONO, "size": 11, "color": on.muted},
-        "title": {"font": {"family": SANS, "size": 12, "color": on.muted}, "standoff": 6},
+        "title": {"font": {"family": f"{SANS}, sans-serif", "size": 12, "color": on.muted}, "standoff": 6},
         "automargin": True,
     }
     space = {

@@ -38,6 +38,16 @@ def map_agreement(a: np.ndarray, b: np.ndarray) -> float | None:
     of fewer axes is completed with zeros. None for fewer than `FEWEST` items, or where all items of a map are in
     one place.
     """
+    laid = superpose(a, b)
+    return None if laid is None else laid[2]
+
+
+def superpose(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Return two maps of the same items as `map_agreement` lays them over each other, and its disparity.
+
+    a, b: (n, k) and (n, l). Both come back (n, max(k, l)); the disparity is the sum of the squares of their difference.
+    None where `map_agreement` is None.
+    """
     from scipy.spatial import procrustes
 
     a, b = flatten(a), flatten(b)
@@ -49,7 +59,8 @@ def map_agreement(a: np.ndarray, b: np.ndarray) -> float | None:
         return None
     axes = max(a.shape[1], b.shape[1])
     a, b = (np.pad(m, ((0, 0), (0, axes - m.shape[1]))) for m in (a, b))
-    return float(min(max(procrustes(a, b)[2], 0.0), 1.0))
+    a, b, disparity = procrustes(a, b)
+    return a, b, float(min(max(disparity, 0.0), 1.0))
 
 
 def cluster_agreement(labels_a: Sequence[int], labels_b: Sequence[int]) -> float | None:
