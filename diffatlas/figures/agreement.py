@@ -29,10 +29,13 @@ NUMBERS = (
 ROW = 300
 ONE_LANE = "This neighbourhood has one lane: a second would show what hangs on it."
 TOO_LITTLE = "The lanes have too little in common to be compared."
-ABOUT = (
-    "One colour is one basin of the first of two lanes, in both maps; symbols are the basins of each map's own lane. "
-    "Thin lines lead from where the first lane has a cell."
+COLOURS = (
+    "One colour is one basin of the first of two lanes (of the second, where the first has one basin), in both maps; "
+    "symbols are the basins of each map's own lane."
 )
+WAYS = "Thin lines lead from where the first lane has a cell."
+#: Cells at most that are labelled in the maps; of more the pointer tells which is which.
+LABELLED = 30
 _TITLE = 120
 _NAME = 34
 
@@ -51,7 +54,8 @@ def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False) -> 
     absence = NOTHING if not measures else ONE_LANE if len(study.lanes) < 2 else TOO_LITTLE
     title = f"Agreement of lanes: {cut(study.title or asked(study), _TITLE)}"
     sentences = " ".join(filter(None, (one.get("sentence") for one in found)))
-    says = f"{sentences} {ABOUT}" if found else absence
+    several = any(neighbours_of(study, measures, one[side]).several for one in found for side in "ab")
+    says = " ".join(filter(None, (sentences, COLOURS if several else "", WAYS))) if found else absence
     made = figure(
         "agreement", title, says, f"{sentences} {_spoken(study, found)}" if found else absence, dark
     )
@@ -70,7 +74,7 @@ def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False) -> 
     for row, (one, (a, b)) in enumerate(zip(found, lanes, strict=True)):
         left, right, numbers = axes[3 * row : 3 * row + 3]
         _draw_maps(made, (left, right), (a, b), ground(dark), legend)
-        _draw_numbers(made, numbers, one, study.id, measures.get("definitions") or {}, ground(dark))
+        _draw_numbers(made, numbers, one, (a, b), ground(dark))
     height = len(found) * ROW
     made.update_layout(
         hovermode="closest", legend_y=-52 / height, margin_b=90, height=made.layout.height + 30
@@ -109,6 +113,7 @@ def _draw_maps(
         _draw_ways(made, sides[1], b, first, second, on)
     # The basins that are coloured: those of the first lane, or of the second where the first has but one.
     place = 0 if a.several or not b.several else 1
+    labelled = len(keys) <= LABELLED
     groups = [lanes[place].basin(pair[place]) for pair in keys]
     for side, (own, axes, points) in enumerate(zip(lanes, sides, (first, second), strict=True)):
         places = {pair[side]: tuple(point) for pair, point in zip(keys, points.tolist(), strict=True)}
@@ -124,12 +129,12 @@ def _draw_maps(
                     y=[places[key][1] for key in these],
                     mode="markers+text",
                     marker={
-                        "size": 11,
+                        "size": 11 if labelled else 8,
                         "color": on.muted if group is None else GROUPS[group % len(GROUPS)],
                         "symbol": [own.mark(own.basin(key), on.muted)[1] for key in these],
                         "line": {"color": on.paper, "width": 1},
                     },
-                    text=["" if own.is_end(key) else text(own.tag(key)) for key in these],
+                    text=[text(own.tag(key)) if labelled and not own.is_end(key) else "" for key in these],
                     textposition=[beside[key] for key in these],
                     textfont={"size": 10, "color": on.ink},
                     cliponaxis=False,
@@ -174,8 +179,7 @@ def _draw_numbers(
     made: Figure,
     axes: dict[str, str],
     found: Mapping[str, Any],
-    study: str,
-    definitions: Mapping[str, str],
+    lanes: tuple[Neighbours, Neighbours],
     on: Ground,
 ) -> None:
     values = [finite(found.get(key)) for key, _ in NUMBERS]
@@ -183,6 +187,9 @@ def _draw_numbers(
     written = ["" if value is None else f"{value:.2f}" for value in values]
     if values[0] is not None and p is not None:
         written[0] += f"<br>p = {p:.3g}"
+    if values[1] is not None and all(own.basins.get("count") == 1 for own in lanes):
+        written[1] += "<br>one basin each"
+    definitions = lanes[0].measures.get("definitions") or {}
     made.add_trace(
         go.Bar(
             x=[_in_lines(name) for _, name in NUMBERS],
@@ -196,7 +203,7 @@ def _draw_numbers(
             hovertext=[wrapped(definitions.get(key) or name, 60) for key, name in NUMBERS],
             hovertemplate="%{y:.3g}<br>%{hovertext}<extra></extra>",
             meta={
-                "study": study,
+                "study": lanes[0].study.id,
                 "lanes": [found["a"], found["b"]],
                 "measure": "agreement",
                 "keys": [key for key, _ in NUMBERS],

@@ -206,7 +206,8 @@ def _draw_dots(
     for basin in range(own.several) if own.several else (None,):
         keys = [key for key in places if own.basin(key) == basin]
         colour, shape = own.mark(basin, on.muted)
-        name = "a cell, numbered by its place" if basin is None else own.basin_words(basin)
+        one = "a cell, numbered by its column" if own.mode == "perturb" else "a cell"
+        name = one if basin is None else own.basin_words(basin)
         made.add_trace(
             go.Scatter(
                 x=[places[key][0] for key in keys],

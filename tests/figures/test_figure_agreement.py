@@ -86,6 +86,18 @@ def test_a_cell_has_one_colour_in_both_maps_and_the_symbol_of_its_own_basin(made
         assert len(set(zip(shapes, own, strict=True))) == len(set(own)) == len(set(shapes))
 
 
+def test_one_basin_each_is_said_beside_the_index(made: Made) -> None:
+    study, measures = made
+    one = copy.deepcopy(measures)
+    one["agreement"][0]["rand"] = 1.0
+    for lane in one["lanes"].values():
+        lane["basins"] |= {"count": 1, "labels": [0] * 10}
+    figure = agreement(study, one)
+    (bar,) = (trace for trace in figure.data if trace.type == "bar")
+    assert bar.text[1] == "1.00<br>one basin each"
+    assert "colour" not in figure.layout.meta["says"]
+
+
 def test_only_cells_that_both_lanes_have_are_drawn(made: Made) -> None:
     study, measures = made
     fewer = copy.deepcopy(measures)
