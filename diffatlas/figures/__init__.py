@@ -14,8 +14,10 @@ from diffatlas.figures.attention_divergence import attention_divergence
 from diffatlas.figures.attention_words import attention_words
 from diffatlas.figures.curves import curves
 from diffatlas.figures.distances import distances
+from diffatlas.figures.drift import drift
 from diffatlas.figures.figure import CONFIG, Figure, page
 from diffatlas.figures.growth import growth
+from diffatlas.figures.guidance_by_step import guidance_by_step
 from diffatlas.figures.histograms import histograms
 from diffatlas.figures.map import map
 from diffatlas.figures.path import path
@@ -29,7 +31,9 @@ __all__ = [
     "attention_words",
     "curves",
     "distances",
+    "drift",
     "growth",
+    "guidance_by_step",
     "histograms",
     "map",
     "page",

@@ -65,12 +65,18 @@ def lay_out(figure: Figure, titles: Sequence[str], across: int, row: int = ROW) 
 
 def say_absent(figure: Figure, axes: dict[str, str], words: str) -> None:
     """Write into a chart why it is empty."""
+    # Plotly knows no axes that have no trace, so the place is that on the paper.
+    places = {}
+    for axis in axes.values():
+        low, high = figure.layout[f"{axis[0]}axis{axis[1:]}"].domain
+        places[axis[0]] = (low + high) / 2
     figure.add_annotation(
         text=text(words),
-        xref=f"{axes['xaxis']} domain",
-        yref=f"{axes['yaxis']} domain",
-        x=0.5,
-        y=0.5,
+        xref="paper",
+        yref="paper",
+        **places,
+        xanchor="center",
+        yanchor="middle",
         font={"size": 12},
         opacity=0.75,
     )
