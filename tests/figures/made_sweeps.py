@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,13 @@ from tests.operations.made_studies import Making, picture
 SCALES = (1.0, 3.0, 7.5, 15.0)
 BASELINE = 2
 STEPS = 6
+
+
+@cache
+def shared_sweep() -> tuple[Study, SweepMeasures]:
+    """Return the sweep of `made_sweep` as it is by itself, made once for all tests."""
+    with TemporaryDirectory() as folder:
+        return made_sweep(Path(folder))
 
 
 def made_sweep(

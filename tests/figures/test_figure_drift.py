@@ -16,14 +16,14 @@ from diffatlas.figures.panels import TITLE, panels
 from diffatlas.look import LANES, LAYERS, NIGHT, PAPER
 from diffatlas.measured import NO_GUIDANCE
 from diffatlas.ui.study_layers import CELL_CURVES, sweep_curves
-from tests.figures.made_sweeps import BASELINE, SCALES, made_sweep
+from tests.figures.made_sweeps import BASELINE, SCALES, made_sweep, shared_sweep
 
 HOSTILE = '<a href="x">euler</a></script> \u202eabc %{y}'
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory):
-    return made_sweep(tmp_path_factory.mktemp("drift"))
+def swept():
+    return shared_sweep()
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ from diffatlas.errors import InvalidParams
 from diffatlas.figures.guidance_by_step import ABSENT
 from diffatlas.figures.panels import panels
 from diffatlas.look import NIGHT, PAPER
-from tests.figures.made_sweeps import STEPS, made_sweep
+from tests.figures.made_sweeps import STEPS, made_sweep, shared_sweep
 
 
 @pytest.fixture(scope="module")
-def swept(tmp_path_factory: pytest.TempPathFactory):
-    return made_sweep(tmp_path_factory.mktemp("guidance"), failed=[(1, 0, 2)])
+def swept():
+    study, measures = shared_sweep()
+    return study.with_cell("b-0-2", status="failed"), measures
 
 
 def test_a_line_for_each_value_has_the_numbers_of_its_cell(swept) -> None:
