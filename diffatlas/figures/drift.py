@@ -18,7 +18,7 @@ from diffatlas.figures.values import ValueAxis, value_axis
 from diffatlas.library.study import Lane, Study
 from diffatlas.measured import NO_GUIDANCE
 from diffatlas.studies.curves import Curve, lane_curves
-from diffatlas.studies.numbers import asked, base_column, distances
+from diffatlas.studies.numbers import asked, base_column, distances, lane_measures
 from diffatlas.studies.words import agreement_sentences, lane_sentences
 
 ACROSS = 3
@@ -163,7 +163,7 @@ def _write(made: Figure, said: Sequence[str], names: Sequence[str]) -> None:
         name = next((own for one in names if line.startswith(own := f"{text(one)}: ")), "")
         lines.append(f"<b>{name}</b>{line.removeprefix(name)}" if name and len(names) > 1 else line)
     made.update_layout(title_subtitle_text="<br>".join(lines))
-    made.update_layout(margin_t=78 + 18 * sum(line.count("<br>") + 1 for line in lines))
+    made.update_layout(margin_t=78 + 17 * sum(line.count("<br>") + 1 for line in lines))
 
 
 def _grid(made: Figure, titles: Sequence[str], across: int, lanes: int) -> list[dict[str, str]]:
@@ -201,7 +201,8 @@ def _says(
     about += "; a line for each lane." if len(study.lanes) > 1 else "."
     label = axis.labels.get(base_column(study, measures))
     about += f" Dotted rule: the baseline{f', {label}' if label else ''}."
-    if any(lane.get("largest_change") for lane in (measures.get("lanes") or {}).values()):
+    lanes = [lane_measures(measures, lane.key) for lane in study.lanes]
+    if any(change for lane in lanes for change in (lane.get("largest_change") or {}).values()):
         about += " Bands: the largest change between neighbouring values."
     known = {lane.key for lanes in drawn.values() for lane in lanes}
     told = {lane.key: lane_sentences(study, measures, lane.key) for lane in study.lanes}
