@@ -10,6 +10,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError
 from diffatlas.lab2d.denoisers import Bound, bound, exact
+from diffatlas.lab2d.floors import excess
 from diffatlas.lab2d.metrics import Measures, entropy_of, measure, median_distance
 from diffatlas.lab2d.mixtures import Target, draw, draw_labels
 from diffatlas.lab2d.samplers import Plan, final, heun, sample
@@ -166,7 +167,9 @@ class Memory:
 
     nearest: name -> distances to the nearest training point, (m,), of samples of the "learned" model, of the
     "empirical" sampler, which knows the training points and nothing else, and of "fresh" points of the target. copies:
-    name -> the share of copies. points: the training points; samples: the learned model's.
+    name -> the share of copies. points: the training points; samples: the learned model's. excess: the learned model's
+    error over the Bayes floor of the target, with class (`floors.Excess.relative`); heart: that of knowing the training
+    points by heart.
     """
 
     n: int
@@ -174,6 +177,8 @@ class Memory:
     copies: dict[str, float]
     points: np.ndarray
     samples: np.ndarray
+    excess: float
+    heart: float
 
 
 def memorisation(trainer: Trainer, plan: Plan, m: int = 500) -> Memory:
@@ -192,7 +197,11 @@ def memorisation(trainer: Trainer, plan: Plan, m: int = 500) -> Memory:
         distance = np.sort(np.linalg.norm(x[:, None] - points[None], axis=2), axis=1)[:, :2]
         nearest[name] = distance[:, 0]
         copies[name] = float(np.mean(distance[:, 0] < COPY_RATIO * distance[:, 1]))
-    return Memory(len(points), nearest, copies, points, found["learned"])
+    errors = [
+        excess(denoiser, trainer.target, schedule, True).relative
+        for denoiser in (trainer.learned(), exact(source))
+    ]
+    return Memory(len(points), nearest, copies, points, found["learned"], *errors)
 
 
 def memory_recipe(recipe: Recipe, n: int, steps: int) -> Recipe:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
@@ -11,12 +10,12 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.export.wire import floats, rounded, shorts
-from diffatlas.lab2d.denoisers import exact
-from diffatlas.lab2d.fields import density, grid
+from diffatlas.lab2d.densities import CELLS, kl_divergence, mass, model_density
+from diffatlas.lab2d.fields import density
 from diffatlas.lab2d.floors import excess
-from diffatlas.lab2d.likelihood import LOW, log_likelihood
+from diffatlas.lab2d.likelihood import LOW
 from diffatlas.lab2d.metrics import measure
-from diffatlas.lab2d.mixtures import draw, log_density
+from diffatlas.lab2d.mixtures import draw
 from diffatlas.lab2d.samplers import SAMPLERS, Plan
 from diffatlas.lab2d.studies import (
     STEP_COUNTS,
@@ -26,7 +25,7 @@ from diffatlas.lab2d.studies import (
     memory_recipe,
     quality,
 )
-from diffatlas.lab2d.targets import EXTENT
+from diffatlas.lab2d.summaries import shares, spread
 from diffatlas.lab2d.training import Trainer
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
@@ -34,12 +33,7 @@ from diffatlas.ui.lab_bounds import stoppable, stoppable_of
 from diffatlas.ui.lab_sessions import Lab, Labs, Shown, give_way
 from diffatlas.ui.turns import Place
 
-#: Cells a side of a model's density, and the steps of its ODE.
-CELLS, DENSITY_STEPS = 48, 64
-#: Points over which the divergence of two densities is averaged.
-DIVERGENCE_POINTS = 1000
 MEMORY_SIZES = (5, 20, 100, 500, 2000, 5000)
-BINS = 24
 
 
 class LabStudies:
@@ -202,24 +196,20 @@ class LabStudies:
         model = lab.learned()
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
-            places = grid(CELLS)
-            given = None if what.label is None else np.full(len(places), what.label)
             ask, diverge = (stoppable(call, job.stop.is_set) for call in (model, model.divergence))
-            values = np.exp(log_likelihood(ask, diverge, places, given, DENSITY_STEPS))
+            values = model_density(ask, diverge, what.label)
             progress(progress=0.6, message="Comparing with the target…")
-            x, _ = draw(lab.aim(what.label), DIVERGENCE_POINTS, np.random.default_rng(3))
-            some = None if what.label is None else np.full(len(x), what.label)
-            gap = log_density(lab.target, x, LOW, some) - log_likelihood(ask, diverge, x, some)
-            truth = density(lab.target, LOW, 1.0, what.label, CELLS).ravel()
+            divergence, error = kl_divergence(ask, diverge, lab.target, what.label)
+            truth = density(lab.target, LOW, 1.0, what.label, CELLS)
             top = float(truth.max())
             return {
                 "cells": CELLS,
                 "top": rounded(top),
-                "model": shorts(values / (2 * top), 1.0),
-                "exact": shorts(truth / (2 * top), 1.0),
-                "mass": rounded(float(values.sum()) * (2 * EXTENT / (CELLS - 1)) ** 2),
-                "divergence": rounded(float(gap.mean())),
-                "spread": rounded(float(gap.std() / math.sqrt(len(gap)))),
+                "model": shorts(values.ravel() / (2 * top), 1.0),
+                "exact": shorts(truth.ravel() / (2 * top), 1.0),
+                "mass": rounded(mass(values)),
+                "divergence": rounded(divergence),
+                "spread": rounded(error),
             }
 
         return {"job": self._start(visitor, work)}
@@ -231,10 +221,10 @@ def measured(lab: Lab, shown: Shown) -> dict[str, Any]:
     floors, stick = lab.floors(shown.label, n), lab.stick(shown.label)
     fresh, _ = draw(lab.aim(shown.label), n, np.random.default_rng(23))
     found = asdict(measure(lab.aim(shown.label), shown.frames.points[-1], fresh, stick.entropy, stick.median))
-    ranges = {name: [getattr(point.measures, name) for point in floors] for name in found}
+    explained = {name: spread(getattr(point.measures, name) for point in floors) for name in found}
     return {
         "measures": {name: rounded(value) for name, value in found.items()},
-        "chance": {name: rounded(float(np.mean(v) + 2 * np.std(v, ddof=1))) for name, v in ranges.items()},
+        "chance": {name: rounded(told.high) for name, told in explained.items() if told is not None},
     }
 
 
@@ -249,23 +239,16 @@ def _row(point: Point) -> dict[str, Any]:
 
 
 def _memory_row(trainer: Trainer) -> dict[str, Any]:
-    """What one size of the training set shows. The histograms have `BINS` bins of log10 distance from -3 to 1."""
+    """What one size of the training set shows, with the histograms of `summaries.shares`."""
     found = memorisation(trainer, Plan("heun", 24))
-    edges = np.linspace(-3, 1, BINS + 1)
-    histograms = {
-        name: (np.histogram(np.clip(np.log10(np.maximum(d, 1e-9)), -3, 1), edges)[0] / len(d))
-        .round(4)
-        .tolist()
-        for name, d in found.nearest.items()
-    }
     return {
         "n": found.n,
         "copies": {name: rounded(value) for name, value in found.copies.items()},
         "median": {name: rounded(float(np.median(d))) for name, d in found.nearest.items()},
-        "histograms": histograms,
+        "histograms": {name: shares(d)[1].round(4).tolist() for name, d in found.nearest.items()},
         "points": floats(found.points[:500]),
         "samples": floats(found.samples),
         "loss": rounded(float(np.mean(trainer.losses[-200:]))),
-        "excess": rounded(excess(trainer.learned(), trainer.target, trainer.schedule, True).relative),
-        "heart": rounded(excess(exact(trainer.source), trainer.target, trainer.schedule, True).relative),
+        "excess": rounded(found.excess),
+        "heart": rounded(found.heart),
     }
