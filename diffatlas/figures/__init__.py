@@ -19,8 +19,10 @@ from diffatlas.figures.figure import CONFIG, Figure, page
 from diffatlas.figures.growth import growth
 from diffatlas.figures.guidance_by_step import guidance_by_step
 from diffatlas.figures.histograms import histograms
+from diffatlas.figures.loss import loss
 from diffatlas.figures.map import map
 from diffatlas.figures.path import path
+from diffatlas.figures.quality import quality
 
 __all__ = [
     "CONFIG",
@@ -35,7 +37,9 @@ __all__ = [
     "growth",
     "guidance_by_step",
     "histograms",
+    "loss",
     "map",
     "page",
     "path",
+    "quality",
 ]

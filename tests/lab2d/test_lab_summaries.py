@@ -6,8 +6,8 @@ import statistics
 import numpy as np
 import pytest
 
-from diffatlas.lab2d.densities import densities, kl_divergence, mass
 from diffatlas.lab2d.denoisers import exact
+from diffatlas.lab2d.densities import densities, kl_divergence, mass
 from diffatlas.lab2d.fields import density
 from diffatlas.lab2d.likelihood import exact_divergence
 from diffatlas.lab2d.metrics import Measures
