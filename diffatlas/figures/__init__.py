@@ -12,15 +12,19 @@ from diffatlas.figures.agreement import agreement
 from diffatlas.figures.attention_curves import attention_curves
 from diffatlas.figures.attention_divergence import attention_divergence
 from diffatlas.figures.attention_words import attention_words
+from diffatlas.figures.budget import budget
 from diffatlas.figures.curves import curves
+from diffatlas.figures.density import density
 from diffatlas.figures.distances import distances
 from diffatlas.figures.drift import drift
+from diffatlas.figures.field import field
 from diffatlas.figures.figure import CONFIG, Figure, page
 from diffatlas.figures.growth import growth
 from diffatlas.figures.guidance_by_step import guidance_by_step
 from diffatlas.figures.histograms import histograms
 from diffatlas.figures.loss import loss
 from diffatlas.figures.map import map
+from diffatlas.figures.memory import memory
 from diffatlas.figures.path import path
 from diffatlas.figures.quality import quality
 
@@ -31,14 +35,18 @@ __all__ = [
     "attention_curves",
     "attention_divergence",
     "attention_words",
+    "budget",
     "curves",
+    "density",
     "distances",
     "drift",
+    "field",
     "growth",
     "guidance_by_step",
     "histograms",
     "loss",
     "map",
+    "memory",
     "page",
     "path",
     "quality",

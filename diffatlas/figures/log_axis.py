@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+#: The leads of ticks where an axis is about an octave.
+_CLOSE = (1, 1.2, 1.4, 1.6, 1.8, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9)
+
 
 def log_axis(low: float, high: float, ticks: Sequence[float] | None = None) -> dict[str, Any]:
     """Return a logarithmic axis from ``low`` to ``high``, both above 0, a little wider where they are too near.
 
-    ticks: where they are wanted; without them at 1, at 1 and 3, or at 1, 2 and 5 of each decade, as there is room.
+    ticks: where they are wanted; without them at 1, at 1 and 3, at 1, 2 and 5 of each decade, or closer.
     The range is in powers of ten, as Plotly has it.
     """
     if high / low < 1.5:
@@ -38,8 +41,9 @@ def segments(pairs: Iterable[tuple[Any, Any]]) -> list[Any]:
 
 def _decades(low: float, high: float) -> list[float]:
     span = high / low
-    leads = (
-        (1,) if span > 300 else (1, 3) if span > 20 else (1, 2, 5) if span > 4 else (1, 1.5, 2, 3, 4, 5, 7)
-    )
+    leads: tuple[float, ...] = (1,)
+    for most, closer in ((300, (1, 3)), (20, (1, 2, 5)), (4, (1, 1.5, 2, 3, 4, 5, 7)), (2.2, _CLOSE)):
+        if span <= most:
+            leads = closer
     first, last = math.floor(math.log10(low)), math.floor(math.log10(high))
     return [lead * 10.0**power for power in range(first, last + 1) for lead in leads]

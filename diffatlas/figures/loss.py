@@ -102,7 +102,9 @@ def _curve(
                 x=[first + 1, trainer.step],
                 y=[floor, floor],
                 mode="lines",
-                name="Bayes floor" if not trainer.recipe.train_points else "Floor: the points known by heart",
+                name="Bayes floor of the loss"
+                if not trainer.recipe.train_points
+                else "Points known by heart",
                 line={"color": on.gold, "width": 1.6, "dash": "dash"},
                 hovertemplate="floor %{y:.4g}<extra></extra>",
                 meta={"measure": "floor"},
@@ -121,9 +123,9 @@ def _levels(made: Figure, axes: dict[str, str], errors: dict[str, Excess], dark:
     looks = {"with class": on.burgundy, "without class": on.muted}
     drawn: list[tuple[str, np.ndarray, dict[str, Any]]] = [
         (
-            "Floor, with class",
+            "Floor of the error, with class",
             errors["with class"].floor,
-            {"mode": "lines", "line": {"color": on.gold, "width": 1.6, "dash": "dash"}},
+            {"mode": "lines", "line": {"color": on.gold, "width": 1.6, "dash": "longdashdot"}},
         )
     ]
     for place, (name, found) in enumerate(errors.items()):

@@ -75,6 +75,9 @@ def quality(
                 _draw(made, axes, name, sampler, rows, by, foot, sampler not in shown, dark)
                 shown.add(sampler)
         _axes(made, axes, name, found[name], floors[name], foot, every, by)
+    # Only where no chart lies below is there room to say what the axis is.
+    for place in range(max(len(measures) - across, 0), len(measures)):
+        made.update_layout({f"xaxis{'' if place == 0 else place + 1}": {"title_text": AXES[by]}})
     made.update_layout(hovermode="closest", showlegend=True)
     return made
 
@@ -209,13 +212,13 @@ def _axes(
     ticks = sorted(set(every))
     kept = [tick for tick in ticks if by == "steps" or tick in _powers(ticks)]
     along = log_axis(min(every) * 0.87, max(every) * 1.15, kept)
-    made.update_layout({f"xaxis{suffix}": {**along, "title_text": AXES[by]}})
+    made.update_layout({f"xaxis{suffix}": along})
     spreads = [row.spread for own in rows.values() for row in own]
     top = max(one.mean + one.sd for one in spreads)
     if floor is not None:
         top = max(top, floor.high)
     if foot is not None:
-        made.update_layout({f"yaxis{suffix}": log_axis(foot * 0.9, top * 1.1)})
+        made.update_layout({f"yaxis{suffix}": log_axis(foot * 0.8, top * 1.1)})
     elif name == RISING:
         low = min([one.mean - one.sd for one in spreads] + ([floor.low] if floor else []))
         made.update_layout({f"yaxis{suffix}": {"range": [min(0, low), max(1.03, top)]}})
