@@ -74,7 +74,16 @@ def density(
     places = lay_out(made, list(maps), 2, SIZE)
     for (name, values), axes in zip(maps.items(), places, strict=True):
         last = name == list(maps)[-1]
-        heat(made, axes, values, top, "density", {"measure": name}, bar=last)
+        heat(
+            made,
+            axes,
+            values,
+            top,
+            "density",
+            {"measure": name},
+            bar=last,
+            at=None if len(maps) > 1 else 0.47,
+        )
         if x is not None and name != "Of the target":
             cloud(made, axes, x, given, target.classes)
         square(made, axes)

@@ -34,6 +34,7 @@ ARROWS = (
     "Arrows have the direction of the field at their place, and lengths by its square root, on one scale in all "
     "charts. Under them lies the exact density at this noise."
 )
+DIFFERENCE = "The last is the length of the difference, by its square root, light where it is large."
 PAIRED = (
     "Trained with noise paired by optimal transport, the learned field is another than the exact one of unpaired "
     "noise; both lead to the target."
@@ -115,7 +116,7 @@ def field(
     title = f"{QUANTITIES[quantity]} of {target_name(target)}{class_name(target, label)} at σ = {sigma:.3g}"
     title += f", guidance w {weight:.3g}" if weight else ""
     errors = _errors(asked, maps, trainer)
-    says = " ".join([ARROWS, *errors, *_notes(asked, trainer)])
+    says = " ".join([ARROWS, *([DIFFERENCE] if trainer else []), *errors, *_notes(asked, trainer)])
     made = figure("field", title, says, " ".join([*_lengths(maps), *errors]), dark)
     apart = np.linalg.norm(maps["learned"] - maps["exact"], axis=1) if "learned" in maps else None
     titles = [FIELDS[name] for name in maps] + ([ERROR] if apart is not None else [])

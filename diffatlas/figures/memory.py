@@ -12,7 +12,7 @@ from diffatlas.figures.figure import Figure, figure
 from diffatlas.figures.lab_words import percent
 from diffatlas.figures.log_axis import log_axis
 from diffatlas.figures.panels import lay_out
-from diffatlas.figures.plane import square
+from diffatlas.figures.plane import outside, square
 from diffatlas.figures.template import ground, symbol
 from diffatlas.lab2d.studies import Memory
 from diffatlas.lab2d.summaries import LEAST, MOST, shares
@@ -38,7 +38,7 @@ def memory(found: Memory | Sequence[Memory], n: int | None = None, dark: bool = 
     training point (in the plane's units, binned by `diffatlas.lab2d.summaries.shares`) and samples are drawn; without
     it the largest. Raises `InvalidParams`, where there is none of that size::
 
-        trainer = Trainer(target, memory_recipe(Recipe(), 20, 2000))
+        trainer.run(2000)  # of Trainer(target, memory_recipe(Recipe(), 20, 2000))
         figures.memory(memorisation(trainer, Plan("heun", 24)))
     """
     rows = sorted([found] if isinstance(found, Memory) else found, key=lambda row: row.n)
@@ -52,9 +52,14 @@ def memory(found: Memory | Sequence[Memory], n: int | None = None, dark: bool = 
         sizes = ", ".join(f"{size:,}" for size in by_size)
         raise InvalidParams(f"No network was trained on {n:,} points: choose among {sizes}.", field="n")
     title = f"Memory of {len(rows)} networks" if len(rows) > 1 else "Memory of a network"
-    made = figure("memory", title, f"{ABOUT} {_told(chosen)}", " ".join(map(_told, rows)), dark)
-    of = f", of {chosen.n:,}" if len(rows) > 1 else ""
-    titles = ["Copies", f"Distance to the nearest training point{of}", f"Samples and training points{of}"]
+    made = figure(
+        "memory", title, f"{ABOUT} {_told(chosen)}{_missing(chosen)}", " ".join(map(_told, rows)), dark
+    )
+    titles = [
+        "Copies",
+        f"Distance to the nearest of {chosen.n:,} training points",
+        f"Samples and the {chosen.n:,} training points",
+    ]
     copies, nearest, plane = lay_out(made, titles, 3, ROW)
     _copies(made, copies, rows, dark)
     _nearest(made, nearest, chosen, dark)
@@ -136,6 +141,11 @@ def _plane(made: Figure, axes: dict[str, str], row: Memory, dark: bool) -> None:
             )
         )
     square(made, axes)
+
+
+def _missing(row: Memory) -> str:
+    out = outside(row.samples)
+    return f" {out:,} of {len(row.samples):,} samples lie outside of what is drawn." if out else ""
 
 
 def _told(row: Memory) -> str:

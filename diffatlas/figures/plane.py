@@ -11,7 +11,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.figures.figure import Figure, text
 from diffatlas.figures.template import RAMP_SCALE, layer_colour, symbol
 from diffatlas.lab2d.targets import EXTENT
-from diffatlas.look import PAPER
+from diffatlas.look import MONO, PAPER
 
 TICKS = [-2, -1, 0, 1, 2]
 
@@ -37,18 +37,20 @@ def heat(
     meta: dict[str, Any],
     scale: list[list[Any]] = RAMP_SCALE,
     bar: bool = True,
+    at: float | None = None,
 ) -> None:
     """Draw values (side, side), rows from the lowest y, by their square roots, so that small ones show.
 
-    top: the value at the end of the scale, for charts beside each other to share one. bar: whether the scale is drawn.
+    top: the value at the end of the scale, for charts beside each other to share one. bar: whether the scale is drawn,
+    at: where, in shares of the figure's width; without it at its right.
     """
     side = len(values)
-    at = np.linspace(-EXTENT, EXTENT, side)
+    places = np.linspace(-EXTENT, EXTENT, side)
     ticks = [share * top for share in (0, 0.04, 0.16, 0.36, 0.64, 1)]
     made.add_trace(
         go.Heatmap(
-            x=at,
-            y=at,
+            x=places,
+            y=places,
             z=np.sqrt(np.maximum(values, 0)),
             zmin=0,
             zmax=float(np.sqrt(top)) or 1.0,
@@ -56,7 +58,9 @@ def heat(
             colorscale=scale,
             showscale=bar,
             colorbar={
-                "title": {"text": text(name), "side": "right"},
+                "title": {"text": text(name), "side": "top", "font": {"size": 12}},
+                "tickfont": {"family": MONO, "size": 11},
+                "x": at,
                 "tickvals": [float(np.sqrt(tick)) for tick in ticks],
                 "ticktext": [f"{tick:.2g}" for tick in ticks],
                 "thickness": 12,

@@ -16,7 +16,7 @@ ESCAPED = '&lt;a href="https://x.example"&gt;x&lt;/a&gt;&lt;/script&gt;\u202eabc
 
 
 def trained(steps: int = 30, **recipe: object) -> Trainer:
-    trainer = Trainer(preset("moons"), Recipe(**{"width": 8, "depth": 1, "batch": 32, **recipe}))
+    trainer = Trainer(preset("three_modes"), Recipe(**{"width": 8, "depth": 1, "batch": 32, **recipe}))
     trainer.run(steps)
     return trainer
 

@@ -59,7 +59,7 @@ def test_by_evaluations_samplers_lie_where_they_cost():
 
 
 def test_a_study_of_the_lab_is_drawn_whole():
-    target = preset("moons")
+    target = preset("three_modes")
     stick = yardstick(target)
     plans = [Plan("heun", 4), Plan("ddim", 8)]
     points = [
@@ -68,7 +68,7 @@ def test_a_study_of_the_lab_is_drawn_whole():
     ]
     made = figures.quality(points, by="calls", target=target)
     assert [re.sub("<.*?>", "", panel.title) for panel in panels(made)] == list(MEASURES.values())
-    assert made.layout.meta["title"] == "Quality by evaluations of the field on Moons"
+    assert made.layout.meta["title"] == "Quality by evaluations of the field on Three modes"
     for name in MEASURES:
         own = [getattr(p.measures, name) for p in points if p.sampler == "ddim"]
         assert _line(made, "ddim", name).customdata[0][2] == pytest.approx(np.mean(own))
