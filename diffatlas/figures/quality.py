@@ -218,7 +218,7 @@ def _axes(
     if floor is not None:
         top = max(top, floor.high)
     if foot is not None:
-        made.update_layout({f"yaxis{suffix}": log_axis(foot * 0.8, top * 1.1)})
+        made.update_layout({f"yaxis{suffix}": log_axis(foot * 0.8, top * 1.25)})
     elif name == RISING:
         low = min([one.mean - one.sd for one in spreads] + ([floor.low] if floor else []))
         made.update_layout({f"yaxis{suffix}": {"range": [min(0, low), max(1.03, top)]}})
