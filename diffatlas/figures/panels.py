@@ -13,6 +13,8 @@ ROW = 190
 _BETWEEN = 0.075
 #: The name of the annotations that are titles of charts.
 TITLE = "panel"
+#: The name of the one that says why a chart is empty, before that of the chart's x axis.
+ABSENT = "absent"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def say_absent(figure: Figure, axes: dict[str, str], words: str) -> None:
         low, high = figure.layout[f"{axis[0]}axis{axis[1:]}"].domain
         places[axis[0]] = (low + high) / 2
     figure.add_annotation(
+        name=f"{ABSENT} {axes['xaxis']}",
         text=text(words),
         xref="paper",
         yref="paper",
@@ -101,7 +104,9 @@ def panels(figure: Any) -> list[Panel]:
                 figure.layout[f"xaxis{suffix}"],
                 figure.layout[f"yaxis{suffix}"],
                 tuple(one for one in figure.layout.shapes if within(one)),
-                tuple(one for one in figure.layout.annotations if within(one)),
+                tuple(
+                    one for one in figure.layout.annotations if within(one) or one.name == f"{ABSENT} {name}"
+                ),
             )
         )
     return found
