@@ -12,21 +12,13 @@ from diffatlas.export.named import plain
 from diffatlas.export.report import document
 from diffatlas.export.report_parts import tight
 from diffatlas.export.report_text import markup
-from diffatlas.export.study_charts import grid
-from diffatlas.export.study_figures import (
-    drift_charts,
-    growth_charts,
-    guidance_charts,
-    map_charts,
-    value_colours,
-)
 from diffatlas.export.study_report_parts import ACROSS, definitions_pages, numbers_table, pictures
+from diffatlas.export.vector import draw
 from diffatlas.library.study import Cell, Lane, Study
 from diffatlas.look import LANES, PAPER
 from diffatlas.studies.numbers import (
     asked,
     captions_of,
-    distances,
     lane_measures,
     method_words,
     tally,
@@ -67,7 +59,8 @@ def pdf(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
             pages.append(Paragraph(markup(measures["note"]), styles["text"]))
         if study.operation == "sweep":
             pages += _drift(study, measures, styles, width)
-        pages += _sentences("Agreement of the lanes", measures.get("agreement"), styles)
+        else:
+            pages += _sentences("Agreement of the lanes", measures.get("agreement"), styles)
         pages += numbers_table(study, measures, styles, width)
         return pages + definitions_pages(study, measures, styles)
 
@@ -158,6 +151,8 @@ def _lane(
 ) -> list[Flowable]:
     from reportlab.platypus import HRFlowable, KeepTogether, Paragraph, Spacer
 
+    from diffatlas import figures
+
     cells = study.in_lane(lane.key)
     if not cells:
         return []
@@ -192,22 +187,12 @@ def _lane(
         if words
     ]
     if study.operation == "sweep":
-        if charts := guidance_charts(study, lane, measures):
-            story += [Spacer(0, 4), grid(charts, width, SMALL + 14, 2), _legend(cells, styles)]
+        guidance = figures.guidance_by_step(study, measures, lane.key)
+        if guidance.data:
+            about = Paragraph(markup(guidance.layout.meta["says"]), styles["caption"])
+            story += [Spacer(0, 4), draw(guidance, width, SMALL + 14, 2), about]
         return story
     return story + _neighbours(study, lane, measures, styles, width)
-
-
-def _legend(cells: Sequence[Cell], styles: Mapping[str, ParagraphStyle]) -> Flowable:
-    from reportlab.platypus import Paragraph
-
-    colours = value_colours(cells)
-    labels = {cell.column: cell.label for cell in cells}
-    words = " &nbsp; ".join(
-        f'<font name="ZapfDingbats" color="{colours[column]}">n</font>&nbsp;{markup(label)}'
-        for column, label in sorted(labels.items())
-    )
-    return Paragraph(f"By step, a line per value: {words}", styles["caption"])
 
 
 def _drift(
@@ -215,45 +200,19 @@ def _drift(
 ) -> list[Flowable]:
     from reportlab.platypus import KeepTogether, Paragraph, Spacer
 
-    charts = drift_charts(study, measures)
-    if not charts:
+    from diffatlas import figures
+
+    drift = figures.drift(study, measures)
+    if not drift.data:
         return []
     heading = Paragraph("Drift from the baseline", styles["heading"])
     heading.bookmark = ("drift", "Drift from the baseline")
-    lanes = " &nbsp; ".join(
-        f'<font name="ZapfDingbats" color="{LANES[place % len(LANES)]}">n</font>&nbsp;{markup(lane.name)}'
-        for place, lane in enumerate(study.lanes)
-    )
-    about = f"By value, the mean over seeds; a line per lane: {lanes}. Upright rule: where clipping or collapse begins."
-    drawn = [
-        heading,
-        grid(charts, width, SMALL, 4 if len(charts) in (4, 7, 8) else 3),
-        Paragraph(about, styles["caption"]),
+    drawn = draw(drift, width, SMALL, 3, empty=False)
+    return [
+        KeepTogether([heading, drawn]),
+        Spacer(0, 3),
+        Paragraph(markup(drift.layout.meta["says"]), styles["text"]),
     ]
-    return [KeepTogether(drawn), Spacer(0, 5), *_lane_sentences(study, measures, styles)]
-
-
-def _lane_sentences(
-    study: Study, measures: Mapping[str, Any], styles: Mapping[str, ParagraphStyle]
-) -> list[Flowable]:
-    from reportlab.platypus import Paragraph
-
-    labels = {cell.column: cell.label for cell in study.cells}
-    names = {entry["key"]: entry["label"] for entry in distances(study, measures)}
-    story: list[Flowable] = []
-    for lane in study.lanes:
-        measured = lane_measures(measures, lane.key)
-        said = []
-        for key, change in (measured.get("largest_change") or {}).items():
-            if change:
-                between = f"{labels.get(change['from'], '?')} and {labels.get(change['to'], '?')}"
-                said.append(f"{names.get(key, key)}: {between} ({fit(change['size'], 7, 3)})")
-        sentences = [f"Largest change between neighbouring values. {'; '.join(said)}."] if said else []
-        sentences += [(measured.get(key) or {}).get("sentence") for key in ("clipping", "collapse")]
-        for words in filter(None, sentences):
-            name = f"<b>{markup(lane.name)}</b> &nbsp;" if len(study.lanes) > 1 else ""
-            story.append(Paragraph(name + markup(words), styles["text"]))
-    return story
 
 
 def _neighbours(
@@ -265,23 +224,23 @@ def _neighbours(
 ) -> list[Flowable]:
     from reportlab.platypus import KeepTogether, Paragraph, Spacer
 
+    from diffatlas import figures
+
     story: list[Flowable] = []
     measured = lane_measures(measures, lane.key)
     labels = {cell.key: cell.label for cell in study.cells}
-    if charts := growth_charts(study, lane, measures):
-        words = "Each dot is a pair. Gold: medians. Dashed: the slope at 0. Rings: jumps."
-        drawn = [
-            Spacer(0, 4),
-            grid(charts, width, SMALL * 1.5, len(charts)),
-            Paragraph(words, styles["caption"]),
-        ]
-        for key in ("growth", "growth_latent"):
-            if sentence := (measured.get(key) or {}).get("sentence"):
-                drawn += [Spacer(0, 3), Paragraph(markup(sentence), styles["text"])]
-        story.append(KeepTogether(drawn))
-    if charts := map_charts(study, lane, measures):
-        words = "Numbers are the places in the sheet; the anchor, 0, is ringed in gold. One colour a basin."
-        story.append(KeepTogether([grid(charts, width, LARGE, 2), Paragraph(words, styles["caption"])]))
+    growth = figures.growth(study, measures, lane.key)
+    if growth.data:
+        about = Paragraph(markup(growth.layout.meta["says"]), styles["text"])
+        story.append(
+            KeepTogether(
+                [Spacer(0, 4), draw(growth, width, SMALL * 1.5, 2, empty=False), Spacer(0, 3), about]
+            )
+        )
+    maps = [figures.map(study, measures, lane.key, of) for of in ("image", "latent")]
+    if maps := [one for one in maps if one.data]:
+        said = Paragraph(markup(" ".join(one.layout.meta["says"] for one in maps)), styles["caption"])
+        story.append(KeepTogether([draw(maps, width, LARGE, 2), said]))
     basins = measured.get("basins") or {}
     if basins:
         story += [Paragraph("Basins", styles["heading"])]

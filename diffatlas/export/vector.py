@@ -35,15 +35,19 @@ _DASHES = {
 _SCALE = 0.62
 
 
-def draw(figure: Any, width: float, row: float, across: int) -> Drawing:
-    """Return the charts of a figure, ``across`` in a row, each row ``row`` points tall, with its legend above them."""
+def draw(given: Any, width: float, row: float, across: int, empty: bool = True) -> Drawing:
+    """Return the charts of a figure or of several, ``across`` in a row, each row ``row`` points tall.
+
+    Above them is the legend of the first. empty: whether charts without a value are there and say why.
+    """
     from reportlab.graphics.shapes import Drawing
 
     from diffatlas.figures.panels import panels
 
-    charts = panels(figure)
+    figures = given if isinstance(given, Sequence) else [given]
+    charts = [chart for one in figures for chart in panels(one) if empty or chart.traces]
     rows = -(-len(charts) // across)
-    legend = list(_legend(figure, width))
+    legend = list(_legend(figures[0], width))
     drawing = Drawing(width, rows * row + LEGEND * len(legend))
     for number, entries in enumerate(legend):
         _draw_legend(drawing, entries, rows * row + LEGEND * (len(legend) - number - 1) + 3)
@@ -137,19 +141,25 @@ def _draw_scatter(drawing: Drawing, trace: Any, x: Axis, y: Axis) -> None:
     if "text" in mode:
         for k, point in enumerate(placed):
             if point and (said := words_of(_nth(trace.text, k) or "")):
-                _draw_words(drawing, said, point, x)
+                away = 2.5 + (_radius(trace.marker, k) if "markers" in mode else 0.0)
+                _draw_words(drawing, said, point, x, _nth(trace.textposition, k) or "", away)
 
 
 def _draw_marker(
-    drawing: Drawing, marker: Any, k: int, point: tuple[float, float], opacity: float, stroke: Ink
+    drawing: Drawing,
+    marker: Any,
+    k: int,
+    point: tuple[float, float],
+    opacity: float,
+    stroke: Ink,
+    most: float = math.inf,
 ) -> None:
     from reportlab.graphics.shapes import Circle, Line, Polygon
 
     shape = str(_nth(marker.symbol, k) or "circle")
     hollow = shape.endswith("-open")
     shape = shape.removesuffix("-open")
-    size = _nth(marker.size, k)
-    radius = (6 if size is None else size) * _SCALE / 2
+    radius = min(_radius(marker, k), most)
     if marker.opacity is not None:
         opacity *= _nth(marker.opacity, k)
     given = _nth(marker.color, k)
@@ -176,6 +186,11 @@ def _draw_marker(
         drawing.add(Polygon(flat, **style))
     else:
         drawing.add(Circle(*point, radius, **style))
+
+
+def _radius(marker: Any, k: int) -> float:
+    size = _nth(marker.size, k)
+    return (6 if size is None else size) * _SCALE / 2
 
 
 def _draw_bar(drawing: Drawing, trace: Any, x: Axis, y: Axis) -> None:
@@ -271,15 +286,19 @@ def _up(value: Any, ref: str | None, y: Axis, place: Place) -> float:
     return place.bottom + value * place.tall if "domain" in (ref or "") else y.at(*y.values([value]))
 
 
-def _draw_words(drawing: Drawing, said: str, point: tuple[float, float], x: Axis) -> None:
+def _draw_words(
+    drawing: Drawing, said: str, point: tuple[float, float], x: Axis, side: str, away: float
+) -> None:
+    """Write beside a point: on the side that the figure says, else to its right, or to its left near the right edge."""
     from reportlab.graphics.shapes import String
 
-    # To the left of a point that is near the right edge.
-    end = point[0] > x.start + (x.end - x.start) * 0.8
-    away = -4.5 if end else 4.5
-    drawing.add(
-        String(point[0] + away, point[1] - 2, said[:_LABEL], textAnchor="end" if end else "start", **_small())
-    )
+    upright, _, level = (side or "middle").partition(" ")
+    if not side:
+        level = "left" if point[0] > x.start + (x.end - x.start) * 0.8 else "right"
+    anchor = {"left": "end", "right": "start"}.get(level, "middle")
+    across = {"left": -away, "right": away}.get(level, 0.0)
+    up = {"top": away - 1, "bottom": -away - 3.5}.get(upright, -2.0)
+    drawing.add(String(point[0] + across, point[1] + up, said[:_LABEL], textAnchor=anchor, **_small()))
 
 
 _DRAWN = {"scatter": _draw_scatter, "bar": _draw_bar, "heatmap": _draw_heatmap}
@@ -316,7 +335,7 @@ def _draw_legend(drawing: Drawing, entries: Sequence[tuple[Any, str, float]], up
             style = {"strokeColor": stroke.colour, "strokeWidth": 1.2, "strokeDashArray": dash}
             drawing.add(Line(at, up + 2, at + 18, up + 2, **style))
         if "markers" in (mode or ""):
-            _draw_marker(drawing, trace.marker, 0, (at + 9, up + 2), 1.0, stroke)
+            _draw_marker(drawing, trace.marker, 0, (at + 9, up + 2), 1.0, stroke, LEGEND / 3)
         drawing.add(String(at + 22, up, said, **_small()))
 
 

@@ -43,7 +43,8 @@ class Axis:
     """An axis from ``low`` at ``start`` to ``high`` at ``end``.
 
     words: positions of values that are words, in the order in which they were met. ticks: (value, words) pairs. grid:
-    whether lines lie behind the chart at its ticks.
+    whether lines lie behind the chart at its ticks. log: whether it is logarithmic; ``low`` and ``high`` are powers of
+    ten then.
     """
 
     low: float
@@ -54,14 +55,17 @@ class Axis:
     ticks: tuple[tuple[float, str], ...] = ()
     title: str = ""
     grid: bool = True
+    log: bool = False
 
     def at(self, value: float) -> float:
         """Return where a value lies on the drawing."""
-        return self.start + (self.end - self.start) * (value - self.low) / (self.high - self.low)
+        place = math.log10(value) if self.log else value
+        return self.start + (self.end - self.start) * (place - self.low) / (self.high - self.low)
 
     def values(self, given: Iterable[Any]) -> list[float | None]:
-        """Return values as numbers; None for what is missing or not finite."""
-        return [_number(value, self.words) for value in given]
+        """Return values as numbers; None for what is missing, not finite, or has no place on the axis."""
+        found = [_number(value, self.words) for value in given]
+        return [None if self.log and value is not None and value <= 0 else value for value in found]
 
 
 def axes_of(chart: Panel, place: Place) -> tuple[Axis, Axis] | None:
@@ -81,10 +85,11 @@ def axes_of(chart: Panel, place: Place) -> tuple[Axis, Axis] | None:
                 for v in (_number(tick, words) for tick in axis.tickvals)
                 if v is not None and axis.range is None
             ]
+        log = axis.type == "log"
+        if log:
+            values = [math.log10(value) for value in values if value > 0] or [0.0]
         low, high = _range(axis, values, bool(words) or _filled(chart))
-        made = Axis(
-            low, high, start, end, words, title=axis.title.text or "", grid=axis.showgrid is not False
-        )
+        made = Axis(low, high, start, end, words, (), axis.title.text or "", axis.showgrid is not False, log)
         found.append(made)
     x, y = found
     if chart.x.scaleanchor or chart.y.scaleanchor:
@@ -105,6 +110,8 @@ def ticks(low: float, high: float, count: int = 4) -> list[float]:
 
 def _ticks(axis: Any, made: Axis, count: int) -> tuple[tuple[float, str], ...]:
     low, high = sorted((made.low, made.high))
+    if made.log:
+        low, high = 10**low, 10**high
     if axis.showticklabels is False:
         return ()
     if axis.tickvals is not None:
@@ -115,6 +122,8 @@ def _ticks(axis: Any, made: Axis, count: int) -> tuple[tuple[float, str], ...]:
         ]
     elif made.words:
         pairs = [(float(place), plain(html.unescape(word))) for word, place in made.words.items()]
+    elif made.log:
+        pairs = [(10.0**tick, _said(10.0**tick)) for tick in ticks(made.low, made.high, count)]
     else:
         pairs = [(tick, _said(tick)) for tick in ticks(low, high, count)]
     return tuple((value, words) for value, words in pairs if value is not None and low <= value <= high)

@@ -55,7 +55,9 @@ def ink(colour: Any, opacity: float = 1.0, otherwise: str = PAPER.ink) -> Ink:
     if given.startswith("rgb"):
         red, green, blue, *rest = (float(part) for part in re.findall(r"[\d.]+", given))
         return Ink(Color(red / 255, green / 255, blue / 255), opacity * (rest[0] if rest else 1.0))
-    return Ink(HexColor(given), opacity)
+    if len(given) == 9:
+        opacity *= int(given[7:], 16) / 255
+    return Ink(HexColor(given[:7]), opacity)
 
 
 def scaled(scale: Sequence[Sequence[Any]] | None, share: float) -> str:

@@ -70,7 +70,7 @@ def say_absent(figure: Figure, axes: dict[str, str], words: str) -> None:
     # Plotly knows no axes that have no trace, so the place is that on the paper.
     places = {}
     for axis in axes.values():
-        low, high = figure.layout[f"{axis[0]}axis{axis[1:]}"].domain
+        low, high = figure.layout[f"{axis[0]}axis{axis[1:]}"].domain or (0.0, 1.0)
         places[axis[0]] = (low + high) / 2
     figure.add_annotation(
         name=f"{ABSENT} {axes['xaxis']}",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+import re
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from reportlab.graphics import renderPDF
 from reportlab.graphics.shapes import Circle, Drawing, Polygon, PolyLine, Rect, String
 
 from diffatlas import look
@@ -128,6 +131,33 @@ def test_marks_lie_on_their_axes() -> None:
         if getattr(s, "strokeColor", None) == ink("#ff0000").colour
     ]
     assert rule.x1 == rule.x2 == pytest.approx((left + right) / 2)
+
+
+def test_what_is_behind_a_band_is_seen_in_the_pdf_too() -> None:
+    one = made(go.Scatter(x=[0, 1, 1], y=[0, 0, 1], fill="toself", fillcolor="#ff000040", mode="lines"))
+    data = io.BytesIO()
+    renderPDF.drawToFile(draw(one, WIDE, TALL, 1), data)
+    assert re.search(rb"/ca \.25", data.getvalue())
+
+
+def test_words_stand_on_the_side_that_the_figure_says() -> None:
+    sides = ["middle left", "middle right", "top center", "bottom center"]
+    trace = go.Scatter(x=[1] * 4, y=[1] * 4, text=list("abcd"), textposition=sides, mode="markers+text")
+    one = made(trace)
+    dot = drawn(one, Circle)[0]
+    at = {shape.text: shape for shape in drawn(one, String) if shape.text in "abcd"}
+    assert at["a"].x < dot.cx - dot.r < dot.cx + dot.r < at["b"].x
+    assert (at["a"].textAnchor, at["b"].textAnchor, at["c"].textAnchor) == ("end", "start", "middle")
+    assert at["d"].y < dot.cy - dot.r < dot.cy + dot.r < at["c"].y
+
+
+def test_a_logarithmic_axis_is_even_in_powers_of_ten() -> None:
+    one = made(go.Scatter(x=[1, 2, 3, 4], y=[0.1, 1.0, 100.0, 0.0], mode="markers"))
+    one.update_yaxes(type="log", range=[-2, 3], tickvals=[0.01, 1, 100], ticktext=["0.01", "1", "100"])
+    ups = [dot.cy for dot in drawn(one, Circle)]
+    assert len(ups) == 3, "0 has no place on it"
+    assert ups[2] - ups[1] == pytest.approx(2 * (ups[1] - ups[0]))
+    assert {"0.01", "1", "100"} <= set(strings(one))
 
 
 def test_a_legend_has_each_name_once_and_fits() -> None:
