@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diffatlas import errors
+    from diffatlas import errors, figures
     from diffatlas.backends import open_backend
     from diffatlas.backends.look_up import ModelCard, look_up
     from diffatlas.capture import Capture
@@ -40,6 +40,7 @@ __all__ = [
     "Run",
     "__version__",
     "errors",
+    "figures",
     "launch",
     "look_up",
     "observe",
@@ -71,8 +72,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "errors":
-        return import_module("diffatlas.errors")
+    if name in ("errors", "figures"):
+        return import_module(f"diffatlas.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)

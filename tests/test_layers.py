@@ -92,6 +92,7 @@ ALLOWED |= {
         "library",
         "operations",
         "export",
+        "figures",
         "ui",
     },
 }
