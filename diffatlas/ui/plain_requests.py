@@ -72,10 +72,10 @@ class PlainRequests:
         try:
             _check_route(scope, route)
             if scope["method"] == "POST" and _is_json_route(route) and not _is_form(scope, route):
-                asked = asked_of(await _body(receive))
+                asked = asked_of(await body_of(receive))
                 self._check_asked(scope, route, asked)
                 # As it was read here, which may be more than Gradio can read: half letters, bytes that are no text.
-                receive = _again(json.dumps(asked).encode(), receive)
+                receive = again(json.dumps(asked).encode(), receive)
             else:
                 self._check_listener(scope, route)
             await self._pass_on(scope, route, receive, send)
@@ -287,7 +287,8 @@ def _is_form(scope: dict[str, Any], route: str) -> bool:
     return route == "component_server" and kind.startswith(b"multipart/form-data")
 
 
-async def _body(receive: Any) -> bytes:
+async def body_of(receive: Any) -> bytes:
+    """Return the body of a request. Raises `Refused` where it is broken off or too large."""
     parts, size = [], 0
     while True:
         message = await receive()
@@ -303,7 +304,7 @@ async def _body(receive: Any) -> bytes:
             return b"".join(parts)
 
 
-def _again(body: bytes, receive: Any) -> Any:
+def again(body: bytes, receive: Any) -> Any:
     """Return a ``receive`` that gives a body that was read, and then what comes after it."""
     given = False
 

@@ -108,6 +108,19 @@ def test_what_is_typed_before_the_views_have_come_goes_along(page: Any, app_url:
     assert page.problems == []
 
 
+def test_what_a_loading_page_loses_is_asked_for_again(page: Any) -> None:
+    page.evaluate("window.kept = window.diffatlasCarry, window.diffatlasCarry = undefined")
+    type_into(page, "field-prompt", "a green heart")
+    turn(page, "sweep")
+    page.wait_for_timeout(800)
+    assert page.input_value("#sweep-prompt textarea") != "a green heart"
+    page.evaluate("window.diffatlasCarry = window.kept")
+    page.wait_for_function("document.querySelector('#sweep-prompt textarea').value === 'a green heart'")
+    for name in PREFIXES:
+        assert held(page, name)[0] == "a green heart", name
+    assert page.problems == []
+
+
 def test_a_link_leaves_what_it_does_not_name_to_the_page_in_sight(page: Any, app_url: str) -> None:
     page.goto(f"{app_url}?page=sweep&prompt=a+red+star")
     page.wait_for_function("window.diffatlasForms?.neighbourhood?.prompt === 'a red star'")

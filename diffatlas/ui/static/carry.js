@@ -14,6 +14,8 @@ const FOLLOWED = ["model", "guidance_method"]; // what the server has to say som
 const KEY = "asked";
 
 const SETTLED = 400; // ms without another letter
+const AGAIN = 1500; // ms after which a form that was not filled is asked for again: a page that is loading loses events
+const TRIES = 20;
 
 const ways = new Map(); // prefix of a form's ids -> a function that has it filled
 let schedule = null;
@@ -34,7 +36,7 @@ function begin() {
   const known = new Map(); // prefix -> what its form holds, or is about to
   const replaced = new Map(); // prefix -> what it held before it was filled: its fields change one after the other
   const due = new Set(); // prefixes of forms that are to be filled, though they may be in sight
-  const filling = new Set(); // prefixes that `submit` was called for
+  const filling = new Map(); // prefix that `submit` was called for -> the timer of the next try
   const typedHere = new Set(); // fields that were changed in the form in sight since it came into sight
 
   const inSight = () => PREFIXES[currentPage()];
@@ -71,15 +73,19 @@ function begin() {
   function spread() {
     timer = 0;
     if (!asked) return;
-    for (const [prefix, submit] of ways) {
-      if (!known.has(prefix) || (prefix === inSight() && !due.has(prefix))) continue;
-      due.delete(prefix);
-      const holds = known.get(prefix);
-      const missing = lacking(holds);
-      if (!missing.length) continue;
-      filling.add(prefix);
-      submit({ carry: missing.some((name) => FOLLOWED.includes(name)) ? only(asked, FOLLOWED) : {} });
+    for (const prefix of ways.keys()) {
+      if (known.has(prefix) && (prefix !== inSight() || due.has(prefix))) fill(prefix);
     }
+  }
+
+  function fill(prefix, tries = TRIES) {
+    due.delete(prefix);
+    clearTimeout(filling.get(prefix));
+    filling.delete(prefix);
+    const missing = lacking(known.get(prefix));
+    if (!missing.length) return;
+    filling.set(prefix, tries > 1 ? setTimeout(fill, AGAIN, prefix, tries - 1) : 0);
+    ways.get(prefix)({ carry: missing.some((name) => FOLLOWED.includes(name)) ? only(asked, FOLLOWED) : {} });
   }
 
   const lacking = (holds) => differing(asked, holds).filter((name) => asked[name] !== "" || MAY_BE_EMPTY.includes(name));
@@ -87,7 +93,9 @@ function begin() {
   /** The values that a form's fields are to take, in the order of `list`, its values; undefined leaves one alone. */
   window.diffatlasCarry = (prefix, list) => {
     const leave = list.map(() => undefined);
-    if (!filling.delete(prefix)) return leave;
+    if (!filling.has(prefix)) return leave;
+    clearTimeout(filling.get(prefix));
+    filling.delete(prefix);
     const values = of(Object.fromEntries(ASKED.map((name, at) => [name, list[at]])));
     // What was typed here this very moment, and has not been heard of.
     const typed = prefix === inSight() && !replaced.has(prefix) ? differing(values, known.get(prefix)) : [];
