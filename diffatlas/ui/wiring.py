@@ -22,6 +22,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.picture_field import follow as follow_picture
 from diffatlas.ui.guidance_values import guidance_html, kind_of
+from diffatlas.ui.once import once_a_tab
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
@@ -265,9 +266,10 @@ def wire_run(
     if shown is not None:
         gr.on([], run, form.inputs, view, **named, **limits)
         named = {"api_visibility": "private"}
-    started = gr.on(form.submits, shown or run, form.inputs, view, trigger_mode="once", **named, **limits)
+    page_run = once_a_tab(shown or run)
+    started = gr.on(form.submits, page_run, form.inputs, view, trigger_mode="multiple", **named, **limits)
     sure = form.expected.anyway.click(confirm, queue=False, **PRIVATE)
-    again = sure.then(shown or run, form.inputs, view, api_visibility="private", **limits)
+    again = sure.then(page_run, form.inputs, view, api_visibility="private", **limits)
     for ended in (started, again):
         ended.then(next_seed, None, form.seed, **PRIVATE).then(telling(True), sized, **seen)
     gr.on([field.change for field in sized], telling(False), sized, trigger_mode="always_last", **seen)
