@@ -25,9 +25,14 @@ def fresh_url(tmp_path_factory):
 def visit(chromium: Any, fresh_url: str):
     contexts = []
 
-    def visit(query: str = "", context: Any = None, before: Callable[[Any], object] | None = None) -> Any:
+    def visit(
+        query: str = "",
+        context: Any = None,
+        before: Callable[[Any], object] | None = None,
+        size: tuple[int, int] = (1280, 900),
+    ) -> Any:
         if context is None:
-            context = chromium.new_context(viewport={"width": 1280, "height": 900})
+            context = chromium.new_context(viewport={"width": size[0], "height": size[1]})
             contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
@@ -178,12 +183,9 @@ def test_a_run_that_begins_before_the_view_is_there_comes_into_it(visit: Any, na
 
 
 @pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
-def test_on_a_phone_what_begins_is_seen(chromium: Any, fresh_url: str, name: str, prefix: str) -> None:
+def test_on_a_phone_what_begins_is_seen(visit: Any, name: str, prefix: str) -> None:
     """The form lies below the results there, so the page goes up to them, and stays there as they grow."""
-    context = chromium.new_context(viewport={"width": 390, "height": 844})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(f"{fresh_url}?page={name}")
+    page = visit(f"?page={name}", size=(390, 844))
     shown = f".da-page-{name}"
     # The view is there: it says that there is nothing to stop.
     page.wait_for_selector(f"#{prefix}-stop:disabled", state="attached")
@@ -199,4 +201,4 @@ def test_on_a_phone_what_begins_is_seen(chromium: Any, fresh_url: str, name: str
     page.wait_for_function(within, arg=f"{shown} .da-main")
     page.wait_for_timeout(2500)
     assert -400 < page.evaluate(top, f"{shown} .da-main") < 844 * 0.6
-    context.close()
+    assert page.problems == []
