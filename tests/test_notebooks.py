@@ -43,7 +43,7 @@ def test_figures(away):
         "drift": "drift",
     }
     assert [line.name for line in names["curves"].data if line.showlegend] == [
-        "a red circle to the left of a blue square, guidance 3",
+        "a red circle to the left of a blue square, guidance 5",
         "a red circle to the left of a blue square, guidance 7.5",
     ]
     page = (away / "charts.html").read_text(encoding="utf-8")

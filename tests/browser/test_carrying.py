@@ -109,12 +109,12 @@ def test_what_is_typed_before_the_views_have_come_goes_along(page: Any, app_url:
 
 
 def test_what_a_loading_page_loses_is_asked_for_again(page: Any) -> None:
-    page.evaluate("window.kept = window.diffatlasCarry, window.diffatlasCarry = undefined")
+    page.evaluate("() => { window.kept = window.diffatlasCarry; window.diffatlasCarry = undefined; }")
     type_into(page, "field-prompt", "a green heart")
     turn(page, "sweep")
     page.wait_for_timeout(800)
     assert page.input_value("#sweep-prompt textarea") != "a green heart"
-    page.evaluate("window.diffatlasCarry = window.kept")
+    page.evaluate("() => { window.diffatlasCarry = window.kept; }")
     page.wait_for_function("document.querySelector('#sweep-prompt textarea').value === 'a green heart'")
     for name in PREFIXES:
         assert held(page, name)[0] == "a green heart", name

@@ -14,8 +14,8 @@ const FOLLOWED = ["model", "guidance_method"]; // what the server has to say som
 const KEY = "asked";
 
 const SETTLED = 400; // ms without another letter
-const AGAIN = 1500; // ms after which a form that was not filled is asked for again: a page that is loading loses events
-const TRIES = 20;
+const AGAIN = 5000; // ms after which a form that was not filled is asked for again: a page that is loading loses events
+const TRIES = 6;
 
 const ways = new Map(); // prefix of a form's ids -> a function that has it filled
 let schedule = null;
