@@ -148,10 +148,22 @@ def _wire_model(
         rest = [gr.skip() for _ in also]
         return [model, *(gr.skip() for _ in plain), keep or gr.skip(), name or gr.skip(), *rest]
 
-    def on_model(name: str | None, before: str) -> Generator[list[Any], None, None]:
-        if name == before:
+    looking: dict[str, str | None] = {}  # tab -> the model that is being looked up for it
+
+    def on_model(name: str | None, before: str, request: gr.Request) -> Generator[list[Any], None, None]:
+        tab = request.session_hash or ""
+        # Enter and leaving the field say it twice, and the second answer would come over what was typed since.
+        if name == before or (tab in looking and looking[tab] == name):
             yield alone(gr.skip())
             return
+        looking[tab] = name
+        try:
+            yield from look_up(name)
+        finally:
+            if looking.get(tab) == name:
+                del looking[tab]
+
+    def look_up(name: str | None) -> Generator[list[Any], None, None]:
         yield alone(said.hint("Looking it up…", elem_classes=[]))
         try:
             chosen = chosen_model.choose(name)

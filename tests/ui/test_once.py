@@ -6,6 +6,7 @@ import inspect
 import threading
 import time
 from collections.abc import Generator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,6 +14,8 @@ import gradio as gr
 import pytest
 
 from diffatlas.ui import once as module
+from diffatlas.ui.app import build_app
+from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.once import once_a_tab
 
 
@@ -106,3 +109,16 @@ def test_programs_run_as_often_as_they_ask(runs: Runs, user: str | None) -> None
     for number in range(3):
         next(run(number, request(user=user)))
     assert runs.made == [0, 1, 2]
+
+
+def test_a_model_that_is_told_twice_is_looked_up_once(tmp_path: Path) -> None:
+    app = build_app(Libraries(tmp_path))
+    choose = next(one.fn for one in app.fns.values() if getattr(one.fn, "__name__", "") == "on_model")
+    first = choose("shapes-dit", "shapes", request())
+    next(first)
+    # By Enter, and by leaving the field; another tab asks for itself.
+    ((said, *rest),) = choose("shapes-dit", "shapes", request())
+    assert [said, *rest] == [gr.skip()] * len([said, *rest])
+    assert next(choose("shapes-dit", "shapes", request("another")))[0] != gr.skip()
+    assert "shapes-dit" in list(first)[-1]
+    assert len(list(choose("shapes", "shapes-dit", request()))) == 2
