@@ -10,7 +10,27 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from diffatlas.attention.tokens import Token, unknown_token, word_spans
+from diffatlas.attention.tokens import (
+    Token,
+    find_word,
+    find_words,
+    read_table,
+    unknown_token,
+    word_spans,
+    words,
+)
+
+#: Beside the tables that are made here, what reads them.
+__all__ = [
+    "Token",
+    "find_word",
+    "find_words",
+    "read_table",
+    "token_table",
+    "unknown_token",
+    "word_spans",
+    "words",
+]
 
 #: Longest sequence that a tokenizer is believed to have; those without a limit say 1e30.
 LONGEST = 100_000

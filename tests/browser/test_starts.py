@@ -202,3 +202,28 @@ def test_on_a_phone_what_begins_is_seen(visit: Any, name: str, prefix: str) -> N
     page.wait_for_timeout(2500)
     assert -400 < page.evaluate(top, f"{shown} .da-main") < 844 * 0.6
     assert page.problems == []
+
+
+#: What lies over Run at any place to which the page can be scrolled.
+OVER = """run => {
+    const found = new Set();
+    for (let y = 0; y < document.documentElement.scrollHeight; y += 6) {
+        scrollTo(0, y);
+        const { left, top, width, height } = run.getBoundingClientRect();
+        for (const across of [0.1, 0.3, 0.5, 0.7, 0.9]) for (const down of [0.1, 0.5, 0.9]) {
+            const one = document.elementFromPoint(left + width * across, top + height * down);
+            if (one && !run.contains(one)) found.add(one.outerHTML.slice(0, 120));
+        }
+    }
+    return [...found];
+}"""
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (390, 844)])
+def test_nothing_lies_over_run_and_takes_its_clicks(visit: Any, size: tuple[int, int]) -> None:
+    page = visit(size=size)
+    for name, prefix in PREFIXES.items():
+        page.wait_for_selector(f"#{prefix}-stop:disabled", state="attached")
+        page.evaluate(f"document.querySelector('.da-nav [data-page=\"{name}\"]').click()")
+        page.wait_for_selector(f"#{prefix}-run:visible")
+        assert page.locator(f"#{prefix}-run").evaluate(OVER) == [], name
