@@ -117,7 +117,7 @@ class LiveRuns:
         who = self._turns.who(visitor_of(request, request.session_hash) or "", request.session_hash)
         visitor = visitor_of(request, request.session_hash)
         view = RunView(str(prompt or "").strip(), self._names.get(str(model), str(model)), visitor)
-        following = None
+        seeds = None
         bounds = bounds_here()
         confirmed = self.sessions.confirmed(request.session_hash) and not bounds.shared
         try:
@@ -136,6 +136,7 @@ class LiveRuns:
                 if view.status not in ("complete", "stopped"):
                     break
                 following = forms.next_seed(what.seed_mode, params.seed)
+                seeds = (what.params.seed, following)
                 if view.status == "stopped":
                     break
                 if number < count:
@@ -153,7 +154,7 @@ class LiveRuns:
             view.failed(BackendFailure("The app could not show this run; its log says why."))
             yield view, True
         finally:
-            self.sessions.end(request.session_hash, stop, following)
+            self.sessions.end(request.session_hash, stop, seeds)
 
     def _ask(self, who: str, params: GenerationParams, what: Asked, number: int) -> Ticket:
         """Ask for a turn for the run of this number. Raises `TooMuch` where too many wait."""

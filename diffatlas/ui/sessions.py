@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import threading
 
+#: The seed that was asked, None where there was none, and the one that follows it.
+Moved = tuple[int | None, int | None]
+
 #: Visitors whose next seed is remembered: of a script it is never said that it has gone.
 REMEMBERED = 2000
 
@@ -14,7 +17,7 @@ class Sessions:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._stops: dict[str, threading.Event] = {}
-        self._seeds: dict[str, int] = {}
+        self._seeds: dict[str, Moved] = {}
         self._confirmed: set[str] = set()
         self._over: set[str] = set()
 
@@ -36,26 +39,29 @@ class Sessions:
         if signal:
             signal.set()
 
-    def end(self, visitor: str, signal: threading.Event, seed: int | None) -> None:
+    def end(self, visitor: str, signal: threading.Event, seeds: Moved | None) -> None:
         """Note that runs ended, and the seed that comes next; a later run of the same visitor keeps its signal."""
         with self._lock:
             if self._stops.get(visitor) is signal:
                 del self._stops[visitor]
-                if seed is not None:
-                    self._keep(visitor, seed)
+                if seeds is not None:
+                    self._keep(visitor, seeds)
 
-    def note(self, visitor: str, seed: int) -> None:
+    def note(self, visitor: str, seeds: Moved) -> None:
         """Note the seed that comes next for a visitor."""
         with self._lock:
-            self._keep(visitor, seed)
+            self._keep(visitor, seeds)
 
-    def _keep(self, visitor: str, seed: int) -> None:
-        self._seeds[visitor] = seed
+    def _keep(self, visitor: str, seeds: Moved) -> None:
+        self._seeds[visitor] = seeds
         while len(self._seeds) > REMEMBERED:
             del self._seeds[next(iter(self._seeds))]
 
-    def next_seed(self, visitor: str) -> int | None:
-        """Return the seed that follows the visitor's last run; None where none has run to an end."""
+    def next_seed(self, visitor: str) -> Moved | None:
+        """Return the seed that the visitor's last run was asked for, and the one that follows it.
+
+        None where none has run to an end.
+        """
         with self._lock:
             return self._seeds.get(visitor)
 

@@ -29,7 +29,7 @@ def run_page(
     session = request.session_hash
     ran = yield from runner.run(visitor_of(request, session), session, asked, reuse=not again)
     if ran is not None:
-        runner.sessions.note(session, forms.next_seed(seed_mode, ran))
+        runner.sessions.note(session, (ran, forms.next_seed(seed_mode, ran)))
 
 
 def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner) -> None:

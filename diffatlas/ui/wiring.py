@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
@@ -34,6 +35,13 @@ log = logging.getLogger("diffatlas")
 #: Requests of one kind that Gradio takes in at once: more than may wait for a turn, so that all who wait are told where
 #: they stand, and whoever is refused is told so at once.
 MAX_WAITING = MOST_IN_ALL + 10
+
+#: The seed field moves on in the browser, in one go with looking at what it holds: a seed that was typed since the run
+#: was asked for stays.
+MOVE_SEED = """(seed, seeds) => {
+  const [asked, following] = JSON.parse(seeds || "null") ?? [];
+  return following !== undefined && (seed ?? null) === asked ? following : seed;
+}"""
 
 
 def wire_form(
@@ -245,10 +253,8 @@ def wire_run(
     shown: what the page calls instead, of the same inputs; then ``run`` is for programs alone.
     """
 
-    def next_seed(request: gr.Request) -> Any:
-        following = sessions.next_seed(request.session_hash)
-        # Left alone where it stays: by now the visitor may have typed another.
-        return gr.skip() if following is None else following
+    def next_seed(request: gr.Request) -> str:
+        return json.dumps(sessions.next_seed(request.session_hash))
 
     def confirm(request: gr.Request) -> None:
         sessions.confirm(request.session_hash)
@@ -282,6 +288,10 @@ def wire_run(
     started = gr.on(form.submits, page_run, form.inputs, view, trigger_mode="multiple", **named, **limits)
     sure = form.expected.anyway.click(confirm, queue=False, **PRIVATE)
     again = sure.then(page_run, form.inputs, view, api_visibility="private", **limits)
+    seeds = gr.Textbox(visible="hidden")  # [asked, following] as JSON
     for ended in (started, again):
-        ended.then(next_seed, None, form.seed, **PRIVATE).then(telling(True), sized, **seen)
+        asked = ended.then(next_seed, None, seeds, **PRIVATE)
+        asked.then(None, [form.seed, seeds], form.seed, js=MOVE_SEED, **PRIVATE).then(
+            telling(True), sized, **seen
+        )
     gr.on([field.change for field in sized], telling(False), sized, trigger_mode="always_last", **seen)

@@ -40,6 +40,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   let loading = false;
   let problem = null;
   let ticket = 0;
+  let coming = 0; // which coming into sight is the last
   let stale = true; // whether to ask again when the page comes into sight
   let saving = Promise.resolve(); // marks are saved one after another
   const unanswered = new Set(); // changes of marks that the server may not have yet
@@ -110,6 +111,14 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
       rows = rows.map((row) => (wanted.includes(row.id) ? { ...row, thumb: thumbs[row.id] ?? row.thumb, unpictured: false } : row));
       render();
     }
+  }
+
+  // New runs move the others on: until they are there, a click could fall on another run than the one that was meant.
+  async function comeBack() {
+    const mine = ++coming;
+    parts.cards.inert = true;
+    await refresh();
+    if (mine === coming) parts.cards.inert = false;
   }
 
   function refresh() {
@@ -369,7 +378,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   }
 
   function inSight() {
-    if (currentPage() === "library" && !isHidden("library") && !loading) refresh();
+    if (currentPage() === "library" && !isHidden("library")) comeBack();
     else stale = true;
     if (inTrash && currentPage() === "library") bin.refresh();
   }
