@@ -18,6 +18,7 @@ os.environ["GRADIO_NUM_WORKERS"] = "0"
 import gradio as gr
 from starlette.middleware import Middleware
 
+from diffatlas.export.html_bundle import STATIC
 from diffatlas.library import Library
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
@@ -32,6 +33,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
+from diffatlas.ui.own_files import OwnFiles
 from diffatlas.ui.own_page import OwnPageOnly
 from diffatlas.ui.pages.attention import attention_page
 from diffatlas.ui.pages.lab import lab_page
@@ -45,7 +47,7 @@ from diffatlas.ui.steady_streams import SteadyStreams
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
 from diffatlas.ui.tab_memory import empty_when_quiet, keep_small
-from diffatlas.ui.theme import EARLY, STATIC, Atlas, head
+from diffatlas.ui.theme import EARLY, Atlas, head
 from diffatlas.ui.turns import MOST_IN_ALL, MOST_WAITING, Turns
 from diffatlas.ui.uploads import Uploads
 
@@ -87,7 +89,8 @@ def served() -> dict[str, Any]:
     """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
     inner = [
-        Middleware(one) for one in (PrivateFiles, Uploads, Gone, PlainRequests, SteadyStreams, PageParameter)
+        Middleware(one)
+        for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, SteadyStreams, PageParameter)
     ]
     return {**look, "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
+from diffatlas.export.html_bundle import STATIC
 from diffatlas.look import BURGUNDIES, NIGHT, PAPER, SANS, variables
+from diffatlas.ui.own_files import base, script
 
-STATIC = Path(__file__).parent / "static"
 #: In this order; a later one may refine an earlier one.
 SHEETS = (
     "page.css",
@@ -140,9 +139,13 @@ EARLY = (STATIC / "early.js").read_text(encoding="utf-8")
 
 
 def head() -> str:
-    """Return the style sheets as one ``<style>`` element, and what keeps early clicks: there before the first paint."""
+    """Return the style sheets as one ``<style>`` element, and what keeps early clicks: there before the first paint.
+
+    The script of the views is fetched while Gradio's own are.
+    """
     sheets = [(STATIC / name).read_text(encoding="utf-8") for name in SHEETS]
-    return f"<style>\n{_serif()}{variables()}{''.join(sheets)}</style>\n<script>{EARLY}</script>"
+    style = f"<style>\n{_serif()}{variables()}{''.join(sheets)}</style>"
+    return f'{style}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">'
 
 
 def _serif() -> str:
@@ -150,7 +153,7 @@ def _serif() -> str:
     return "".join(
         '@font-face {font-family: "Lora"; font-display: swap; '
         f"font-weight: {weight}; "
-        f'src: url("gradio_api/file={(STATIC / "vendor/lora").as_posix()}/lora-latin-{weight}-normal.woff2") '
+        f'src: url("{base()}/vendor/lora/lora-latin-{weight}-normal.woff2") '
         'format("woff2");}\n'
         for weight in (400, 600)
     )

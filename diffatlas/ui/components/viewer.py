@@ -19,18 +19,17 @@ from diffatlas.registry import ModelEntry, models_folder
 from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
+from diffatlas.ui.own_files import script
 from diffatlas.ui.starts import start_of
-from diffatlas.ui.theme import STATIC
 
 # `watch` is called at once and not after the import, so that no change is missed in between.
 _LOAD = """
 let changed = () => {};
 watch("value", () => changed());
 (async () => {
-  const modules = new URL("gradio_api/file=" + props.modules + "/", document.baseURI);
-  const { mount } = await import(new URL(props.module, modules).href);
+  const { modules } = await import(new URL(props.script, document.baseURI).href);
   const onSubmit = (asked) => trigger("submit", asked);
-  changed = mount(element, () => props.value, server, props, onSubmit) ?? changed;
+  changed = modules[props.module].mount(element, () => props.value, server, props, onSubmit) ?? changed;
 })();
 """
 
@@ -45,14 +44,13 @@ class Island(gr.HTML):
     """
 
     def __init__(self, module: str, value: Any, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
-        gr.set_static_paths([STATIC])
         super().__init__(
             value=value,
             html_template='<div class="da-mount"><p class="da-mounting">Loading the view…</p></div>',
             js_on_load=_LOAD,
             apply_default_css=False,
             server_functions=functions,
-            modules=STATIC.as_posix(),
+            script=script(),
             module=module,
             kinds=[
                 {"key": kind.key, "label": kind.label, "about": kind.about, "most": kind.most}
