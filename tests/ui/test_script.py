@@ -12,7 +12,7 @@ from diffatlas.ui.script import one_script
 
 MODULES = {
     "a.js": 'import { one } from "./b.js";\nimport {\n  two as second,\n  Three,\n} from "./c.js";\n'
-    "/** Mount. */\nexport async function mount() {\n  const { later } = await import(\"./d.js\");\n"
+    '/** Mount. */\nexport async function mount() {\n  const { later } = await import("./d.js");\n'
     "  return [one, second, new Three(), later];\n}\n",
     "b.js": 'import { two } from "./c.js";\nexport const one = two - 1;\n',
     "c.js": "export const two = 2;\nexport class Three {}\nconst hidden = 4;\n",
