@@ -43,7 +43,6 @@ from diffatlas.ui.pages.sweep import sweep_page
 from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
-from diffatlas.ui.steady_streams import SteadyStreams
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
 from diffatlas.ui.tab_memory import empty_when_quiet, keep_small
@@ -88,10 +87,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
 def served() -> dict[str, Any]:
     """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
-    inner = [
-        Middleware(one)
-        for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, SteadyStreams, PageParameter)
-    ]
+    inner = [Middleware(one) for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
     return {**look, "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
 
 

@@ -71,7 +71,7 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
             for name, update in zip(names, by_model, strict=False):
                 if isinstance(update, dict):
                     updates[name] = {key: value for key, value in update.items() if key != "value"}
-            updates["model"] |= {"choices": fields.model_choices(models), "elem_classes": []}
+            updates["model"] |= {"choices": fields.model_choices(models)}
         except DiffAtlasError as error:
             updates["model"] = said.hint(error.message, elem_classes=["da-wrong"])
         last = query["model"]

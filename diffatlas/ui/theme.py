@@ -135,7 +135,7 @@ class Atlas(gr.themes.Base):
 
 
 #: The script that stands in the page.
-EARLY = (STATIC / "early.js").read_text(encoding="utf-8")
+EARLY = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("early.js", "stream.js"))
 
 
 def head() -> str:

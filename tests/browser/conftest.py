@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,26 @@ import pytest
 from tests.browser.firefox import find_firefox
 from tests.browser.visiting import PATIENCE
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
+
+
+#: Letters of a page that the report of a failed test shows.
+SHOWN = 1500
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: Any) -> Generator[None, Any, Any]:
+    """Show in the report of a failed test what was on its pages, and the end of the app's log."""
+    report = yield
+    browser = getattr(item, "funcargs", {}).get("chromium")
+    if report.failed and browser is not None:
+        for context in browser.contexts:
+            for page in context.pages:
+                with suppress(Exception):
+                    report.sections.append((page.url, page.inner_text("body")[:SHOWN]))
+        folder = item.funcargs.get("app_folder")
+        if folder is not None and (folder / "log.txt").is_file():
+            report.sections.append(("log of the app", (folder / "log.txt").read_text()[-SHOWN:]))
+    return report
 
 
 @pytest.fixture(scope="session")

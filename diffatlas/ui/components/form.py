@@ -278,7 +278,7 @@ def on_model(entry: ModelEntry, info: ModelInfo | None, line: str = "") -> list[
     line: what is said of it; its notes where that is empty.
     """
     return [
-        said.hint(line or entry.notes or "From models/local.md."),
+        said.hint(line or entry.notes or "From models/local.md.", elem_classes=[]),
         entry.steps or 30,
         5.0 if entry.guidance is None else entry.guidance,
         gr.update(**fields.size_choices(info, entry)),
