@@ -14,7 +14,6 @@ from tests.browser.firefox import find_firefox
 from tests.browser.visiting import PATIENCE
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
-
 #: Letters of a page that the report of a failed test shows.
 SHOWN = 1500
 
