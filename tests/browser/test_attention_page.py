@@ -105,11 +105,11 @@ def test_several_words_are_chosen_together(looked):
 def test_the_browser_enlarges_and_colours_maps_as_python_does(looked):
     page, _ = looked
     small = np.random.default_rng(0).random((5, 7), np.float32)
-    module = next(address for address in page.requested if "attention_picture.js" in address)
+    module = next(address for address in page.requested if address.endswith("/views.js"))
     found = page.evaluate(
         """async ([module, text]) => {
-            const { resample } = await import(module);
-            const { colourOf } = await import(module.replace("attention_picture", "ramp"));
+            const { resample } = await import(module.replace("views", "attention_picture"));
+            const { colourOf } = await import(module.replace("views", "ramp"));
             const values = new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
             const steps = Array.from({ length: 1001 }, (_, k) => colourOf(k / 1000));
             return [Array.from(resample(values, 5, 7, 40, 56)), steps];

@@ -86,18 +86,15 @@ def test_of_one_field_the_last_letters_count(page: Any) -> None:
 
 
 def test_what_is_typed_before_the_views_have_come_goes_along(page: Any, app_url: str) -> None:
-    """Pages can be changed by then: the Library's view, which carries nothing, is there."""
     waiting: list[Any] = []
-    page.route("**/carry.js", lambda route: waiting.append(route))
+    page.route("**/views.js", lambda route: waiting.append(route))
     page.goto(app_url)
     page.wait_for_function("window.diffatlasForms?.field && window.diffatlasForms?.neighbourhood")
-    page.wait_for_selector(".da-library", state="attached")
     type_into(page, "field-prompt", "a green heart")
     type_into(page, "field-seed", "41")
     page.keyboard.press("Tab")
     page.wait_for_function("window.diffatlasForms.field.seed == 41")
-    turn(page, "neighbourhood")
-    page.wait_for_selector("#neighbourhood-prompt textarea")
+    page.click(".da-nav [data-page=neighbourhood]")
     assert waiting
     for route in waiting:
         route.continue_()

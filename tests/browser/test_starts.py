@@ -82,12 +82,25 @@ def test_the_other_pages_have_examples_of_their_own(visit: Any, name: str) -> No
     assert page.problems == []
 
 
-def test_a_click_on_the_navigation_is_kept_until_the_page_is_ready(visit: Any) -> None:
-    page = visit("?page=trajectory")
-    page.wait_for_selector('.da-nav [data-page="sweep"]', state="attached")
-    page.evaluate("document.querySelector('.da-nav [data-page=\"sweep\"]').click()")
-    page.wait_for_function("document.body.dataset.page === 'sweep'")
+def test_a_click_on_the_navigation_turns_the_page_before_the_views_have_come(visit: Any) -> None:
+    held: list[Any] = []
+    page = visit(
+        "?page=attention",
+        before=lambda page: page.route("**/views.js", lambda route: held.append(route)),
+    )
+    page.wait_for_selector("#attention-prompt textarea")
+    page.click('.da-nav [data-page="sweep"]')
+    page.wait_for_selector("#sweep-prompt textarea")
+    assert not page.is_visible("#attention-prompt textarea")
+    for route in held:
+        route.continue_()
     page.wait_for_selector(".da-page-sweep .da-study")
+    assert page.evaluate(
+        "[document.body.dataset.page, new URLSearchParams(location.search).get('page')]"
+    ) == [
+        "sweep",
+        "sweep",
+    ]
 
 
 def test_what_is_typed_goes_along_and_over_a_reload(visit: Any) -> None:
@@ -150,16 +163,15 @@ def test_the_tour_has_five_stops_and_ends(visit: Any) -> None:
 
 
 PREFIXES = {"trajectory": "field"} | {page: page for page in ("sweep", "neighbourhood", "attention")}
-MODULES = {"trajectory": "viewer", "sweep": "study", "neighbourhood": "study", "attention": "attention"}
 
 
 @pytest.mark.parametrize(("name", "prefix"), PREFIXES.items())
 def test_a_run_that_begins_before_the_view_is_there_comes_into_it(visit: Any, name: str, prefix: str) -> None:
-    """The form answers before the modules have come."""
+    """The form answers before the views have come."""
     held: list[Any] = []
     page = visit(
         f"?page={name}",
-        before=lambda page: page.route(f"**/{MODULES[name]}.js", lambda route: held.append(route)),
+        before=lambda page: page.route("**/views.js", lambda route: held.append(route)),
     )
     page.fill(f"#{prefix}-prompt textarea", "a red circle")
     page.fill(f"#{prefix}-num_inference_steps input", "3")

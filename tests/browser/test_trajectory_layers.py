@@ -374,7 +374,7 @@ def test_a_locked_run_that_is_asked_for_again_stays_the_layer_it_is(open_page):
     # Where a picture stands beside its point: above a path that lies, beside one that stands, off other pictures.
     stands = """async (asked) => {
         const loaded = performance.getEntriesByType("resource").map((one) => one.name);
-        const beside = loaded.find((name) => name.endsWith("/viewer.js"));
+        const beside = loaded.find((name) => name.endsWith("/views.js"));
         const { bestPlace } = await import(new URL("billboards.js", beside));
         return bestPlace({ x: 0, y: 0, side: 60 }, asked.dots, asked.pictures, 0).middle;
     }"""

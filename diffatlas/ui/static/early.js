@@ -14,11 +14,21 @@
   document.cookie = `${NAME}=${secret}; Path=/; Max-Age=${YEAR}; ${reach}`;
 })();
 
-// A click on the navigation is kept for pages.js.
-addEventListener("click", (event) => {
-  const button = event.target instanceof Element && event.target.closest(".da-nav button[data-page]");
-  if (!button || window.diffatlasEarly === null) return;
-  window.diffatlasEarly = button.dataset.page;
-  const all = document.querySelectorAll(".da-nav button[data-page]");
-  for (const each of all) each.toggleAttribute("aria-current", each === button);
-}, true);
+// The page of the address is in sight at once, and that of a click on the navigation, which is kept for pages.js.
+(() => {
+  const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
+
+  function show(name) {
+    if (PAGES.includes(name) && document.body) document.body.dataset.page = name;
+  }
+
+  show(new URLSearchParams(location.search).get("page"));
+  addEventListener("click", (event) => {
+    const button = event.target instanceof Element && event.target.closest(".da-nav button[data-page]");
+    if (!button || window.diffatlasEarly === null) return;
+    window.diffatlasEarly = button.dataset.page;
+    const all = document.querySelectorAll(".da-nav button[data-page]");
+    for (const each of all) each.toggleAttribute("aria-current", each === button);
+    show(button.dataset.page);
+  }, true);
+})();
