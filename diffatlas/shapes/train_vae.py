@@ -18,6 +18,8 @@ from diffatlas.shapes.latents import is_learned, read
 LOG_VARIANCE = -9.0
 #: Of a learned space: weights of the divergence from N(0, 1) and of the image at half its size.
 KL_WEIGHT, SMOOTH_WEIGHT = 1e-3, 0.25
+#: Scenes over which it is given zero mean and unit variance.
+STANDARD_SCENES = 1024
 
 
 def train_vae(
@@ -62,7 +64,7 @@ def train_vae(
             )
     vae.eval().to("cpu")
     if learned:
-        standardise(vae, SceneStream(seed + 1).batch(1024).images)
+        standardise(vae, SceneStream(seed + 1).batch(STANDARD_SCENES).images)
     return vae
 
 

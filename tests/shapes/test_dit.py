@@ -18,6 +18,7 @@ from diffatlas.shapes.predict import (
 )
 from diffatlas.shapes.train_denoiser import DenoiserTrainer
 from diffatlas.shapes.validate import validate
+from tests.shapes.narrow import narrow, share_of_loss_after
 
 CAPTIONS = ["a red circle to the left of a blue square", "", "three green stars"]
 
@@ -51,7 +52,7 @@ def test_one_counted_token_acts_as_all_that_are_equal(parts):
 
 def test_a_shortened_pipeline_draws_the_same():
     folder = models_folder() / "shapes-dit"
-    asked = {"num_inference_steps": 6, "guidance_scale": 3.0, "output_type": "np"}
+    asked = {"num_inference_steps": 3, "guidance_scale": 3.0, "output_type": "np"}
     images = []
     for change in (lambda pipe: None, shorten):
         pipe = build_pipeline(load_parts(folder))
@@ -85,17 +86,25 @@ def test_what_is_predicted_is_what_the_scheduler_takes(parts):
     torch.testing.assert_close(stepped, latents, atol=1e-5, rtol=1e-5)
 
 
+def parameters_of(parts):
+    return sum(
+        p.numel() for part in parts.values() if isinstance(part, torch.nn.Module) for p in part.parameters()
+    )
+
+
 def test_it_trains_and_its_folder_is_a_stock_pipeline(parts, tmp_path):
     from diffusers import StableDiffusion3Pipeline
 
-    trainer = DenoiserTrainer(parts, seed=1, device="cpu", rate=2e-3)
-    losses = [trainer.step(8, 0.0)[0] for _ in range(25)]
-    assert np.mean(losses[-4:]) < 0.9 * np.mean(losses[:3])
+    # In half precision, beside which its files hold little.
+    assert 2 * parameters_of(parts) < 14.5e6
+    parts = narrow(parts)
+    trainer = DenoiserTrainer(parts, seed=1, device="cpu", rate=4e-2)
+    assert share_of_loss_after(trainer, 10) < 0.9
     averaged = trainer.averaged_parts()
     assert not any(block._forward_hooks for block in averaged["transformer"].transformer_blocks)
     save_pipeline(averaged, tmp_path / "dit")
     weights = sum(path.stat().st_size for path in (tmp_path / "dit").rglob("*.safetensors"))
-    assert weights < 15e6
+    assert weights < 2 * parameters_of(averaged) + 0.5e6
     plain = StableDiffusion3Pipeline.from_pretrained(tmp_path / "dit")
     asked = {"num_inference_steps": 2, "guidance_scale": 3.0, "output_type": "np"}
     image = plain("a red circle", generator=torch.Generator().manual_seed(0), **asked).images[0]
