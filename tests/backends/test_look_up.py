@@ -123,21 +123,23 @@ from pathlib import Path
 from diffatlas.backends import loading
 from diffatlas.backends.look_up import look_up
 from diffatlas.backends.model_info import find_source
-asked = json.loads(sys.argv[1])
-before = look_up("some/Model-1", **asked)
-folder = loading.fetch(find_source("some/Model-1", **asked))
-cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
-fetched = sum(p.stat().st_size for p in cache.rglob("blobs/*"))
-after = look_up("some/Model-1", **asked)
-print(json.dumps([before.download_bytes, fetched, after.on_disk, after.download_bytes, folder.as_posix()]))
+for name, asked in json.loads(sys.argv[1]).items():
+    before = look_up(name, **asked)
+    folder = loading.fetch(find_source(name, **asked))
+    cache = Path(huggingface_hub.constants.HF_HUB_CACHE, "models--" + name.replace("/", "--"))
+    fetched = sum(p.stat().st_size for p in cache.rglob("blobs/*"))
+    after = look_up(name, **asked)
+    print(json.dumps([before.download_bytes, fetched, after.on_disk, after.download_bytes, folder.as_posix()]))
 """
 
 
-@pytest.mark.parametrize("asked", [{}, {"subfolder": "a"}])
-def test_what_it_says_is_to_be_downloaded_is_what_is_downloaded(hub, sd_folder, tmp_path, asked):
+def test_what_it_says_is_to_be_downloaded_is_what_is_downloaded(hub, sd_folder, tmp_path):
     """In a process of its own: the Hub's client reads its address once."""
-    files = hub.add(NAME, sd_folder, under=f"{asked['subfolder']}/" if asked else "")
-    hub.repos[NAME] |= {"unet/diffusion_pytorch_model.bin": b"x" * 1000, "picture.png": b"x" * 1000}
+    asked, sizes = {NAME: {}, "some/Model-2": {"subfolder": "a"}}, []
+    for name, how in asked.items():
+        files = hub.add(name, sd_folder, under=f"{how['subfolder']}/" if how else "")
+        hub.repos[name] |= {"unet/diffusion_pytorch_model.bin": b"x" * 1000, "picture.png": b"x" * 1000}
+        sizes.append(sum(map(len, files.values())))
     environment = {
         **os.environ, "HF_ENDPOINT": hub.address, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0",
         "HF_HUB_DISABLE_XET": "1",
@@ -146,11 +148,12 @@ def test_what_it_says_is_to_be_downloaded_is_what_is_downloaded(hub, sd_folder, 
         [sys.executable, "-c", SHOW, json.dumps(asked)], env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    said, fetched, on_disk, left, folder = json.loads(done.stdout.splitlines()[-1])
-    assert said == pytest.approx(fetched, abs=20_000)
-    assert fetched > 0.9 * sum(map(len, files.values()))
-    assert (on_disk, left) == (True, 0)
-    assert COMMIT in folder
+    for size, line in zip(sizes, done.stdout.splitlines()[-2:], strict=True):
+        said, fetched, on_disk, left, folder = json.loads(line)
+        assert said == pytest.approx(fetched, abs=20_000)
+        assert fetched > 0.9 * size
+        assert (on_disk, left) == (True, 0)
+        assert COMMIT in folder
 
 
 def test_a_licence_to_accept(hub, sd_folder):
