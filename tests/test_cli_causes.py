@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from diffatlas import cli
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
 from diffatlas.settings import check_hub_token
@@ -17,19 +16,21 @@ from diffatlas.settings import check_hub_token
 MODEL = Path(__file__).parents[1] / "models" / "shapes"
 
 
-def told(*words: str, **environment: str) -> str:
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command that must fail; return its one line on stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "diffatlas", *words],
-        env={**os.environ, "TRANSFORMERS_VERBOSITY": "error", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1
-    return done.stderr
+
+    def told(*words: str, **environment: str) -> str:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        capfd.readouterr()
+        assert cli.run(list(words)) == 2
+        said = capfd.readouterr().err
+        assert said.startswith("error: ")
+        assert said.count("\n") == 1
+        return said
+
+    return told
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,7 @@ def told(*words: str, **environment: str) -> str:
         ("below a file", "a part of its path is no folder"),
     ],
 )
-def test_a_library_that_can_be_none(kind: str, reason: str, tmp_path: Path) -> None:
+def test_a_library_that_can_be_none(kind: str, reason: str, tmp_path: Path, told: Callable[..., str]) -> None:
     path = tmp_path / "library"
     if kind in ("file", "below a file"):
         path.write_text("x")
@@ -71,13 +72,13 @@ def test_a_token_that_is_none(token: str, monkeypatch: pytest.MonkeyPatch) -> No
     check_hub_token()
 
 
-def test_the_shell_says_that_a_token_is_none(tmp_path: Path) -> None:
+def test_the_shell_says_that_a_token_is_none(tmp_path: Path, told: Callable[..., str]) -> None:
     told_of = {"DIFFATLAS_LIBRARY": str(tmp_path), "HF_TOKEN": "hf_ключ"}
     assert "HF_TOKEN is no token" in told("trace", "a cat", "--model", "nobody/nothing", **told_of)
 
 
 @pytest.mark.parametrize("kind", ["tokenizer", "empty", "cut"])
-def test_a_model_that_lacks_a_part(kind: str, tmp_path: Path) -> None:
+def test_a_model_that_lacks_a_part(kind: str, tmp_path: Path, told: Callable[..., str]) -> None:
     model = tmp_path / "model"
     shutil.copytree(MODEL, model)
     weights = next((model / "unet").glob("*.safetensors"))
