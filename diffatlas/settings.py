@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,7 +25,7 @@ def _bytes(value: Any) -> Any:
 class Settings(BaseSettings):
     """What an installation decides once. Every field can be set as ``DIFFATLAS_<FIELD>``."""
 
-    model_config = SettingsConfigDict(env_prefix="DIFFATLAS_")
+    model_config = SettingsConfigDict(env_prefix="DIFFATLAS_", frozen=True)
 
     #: Where runs are kept.
     library: Path = Field(default_factory=lambda: user_data_path("diffatlas", appauthor=False) / "runs")
@@ -63,11 +64,17 @@ class Settings(BaseSettings):
 def settings() -> Settings:
     """Read the environment. Raises `InvalidParams` naming the variable that is wrong."""
     try:
-        return Settings()
+        return _read(tuple(os.environ.items()))
     except ValidationError as error:
         first = error.errors()[0]
         name = "DIFFATLAS_" + "_".join(str(part) for part in first["loc"]).upper()
         raise InvalidParams(f"The environment variable {name} is not usable: {first['msg']}.") from error
+
+
+@lru_cache(maxsize=8)
+def _read(environment: tuple[tuple[str, str], ...]) -> Settings:
+    """Read the environment, once as long as no variable changes: it takes 2 ms, and the app asks a thousand times."""
+    return Settings()
 
 
 def check_hub_token() -> None:
