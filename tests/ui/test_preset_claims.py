@@ -32,10 +32,16 @@ def shapes_backend() -> Any:
     return open_backend("local", device="cpu")
 
 
+@pytest.fixture(scope="module")
+def colours(shapes_backend: Any) -> tuple[Run, np.ndarray]:
+    """The run of "Colours" with the image of every step, and its image."""
+    return ran("Colours", shapes_backend, previews="every", preview_decoder="vae")
+
+
 def ran(name: str, backend: Any, page: str = "trajectory", **capture: Any) -> tuple[Run, np.ndarray]:
     """The run of a preset, and its image."""
-    capture = Capture(previews="every", preview_decoder="vae", **capture)
-    run = trace(params_of(page, name), capture, backend).raise_for_error()
+    asked = Capture(**{"previews": "off", **capture})
+    run = trace(params_of(page, name), asked, backend).raise_for_error()
     return run, np.asarray(run.images[0])
 
 
@@ -79,8 +85,8 @@ def around(name: str, backend: Any, folder: Path) -> tuple[LaneNeighbourhood, li
 # Trajectory
 
 
-def test_colours(shapes_backend):
-    run, image = ran("Colours", shapes_backend)
+def test_colours(colours):
+    run, image = colours
     early, final = np.asarray(run.steps[5].preview)[0].astype(int), image.astype(int)
     assert looks(image) == {("orange", "ring"), ("blue", "star")}
     assert not {"ring", "star"} & set(shapes(early.astype(np.uint8))), "neither shape can be told"
@@ -104,9 +110,9 @@ def test_a_miscount(shapes_backend):
     assert [(found.color, found.shape) for found in detect(image)] == [("green", "square")]
 
 
-def test_fresh_noise(shapes_backend):
+def test_fresh_noise(shapes_backend, colours):
     _, image = ran("Fresh noise", shapes_backend)
-    _, without = ran("Colours", shapes_backend)
+    _, without = colours
     for picture, right in ((image, True), (without, False)):
         found = shapes(picture)
         assert looks(picture) == {("orange", "ring"), ("blue", "star")}
