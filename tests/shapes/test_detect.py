@@ -18,7 +18,7 @@ def pictures(scenes: list[Scene], seed: int | None = None) -> np.ndarray:
 
 def test_detector_agrees_with_the_renderer_on_held_out_scenes():
     rng = random.Random(8675309)
-    scenes = [sample_scene(rng) for _ in range(2000)]
+    scenes = [sample_scene(rng) for _ in range(1000)]
     right = 0
     for scene, image in zip(scenes, pictures(scenes, seed=8675309), strict=True):
         found = detect(image)
