@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 @pytest.fixture(autouse=True)
 def library(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+    # Without any bound no model is tried out before a run; a test of the bounds sets its own.
+    monkeypatch.setenv("DIFFATLAS_MOST_MEMORY", "0")
     return tmp_path / "library"
 
 
@@ -332,6 +334,7 @@ def test_what_is_above_the_bound_is_refused_unless_it_is_asked_for_anyway(
     model, tmp_path, library, monkeypatch, capsys
 ):
     monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", "0.0001")
+    monkeypatch.delenv("DIFFATLAS_MOST_MEMORY")
     assert trace(model) == 2
     errors = capsys.readouterr().err.strip().splitlines()
     assert len(errors) == 1
@@ -345,6 +348,17 @@ def test_what_is_above_the_bound_is_refused_unless_it_is_asked_for_anyway(
     assert cli.run(sweep) == 2
     assert not Library().studies.list(None)
     assert cli.run([*sweep, "--anyway"]) == 0
+
+
+def test_without_any_bound_no_model_is_tried_out(model, monkeypatch):
+    def refuse(*_, **__):
+        raise AssertionError("The model was tried out.")
+
+    monkeypatch.setattr("diffatlas.backends.local.LocalBackend.measure", refuse)
+    assert trace(model, "--previews", "off") == 0
+    monkeypatch.delenv("DIFFATLAS_MOST_MEMORY")
+    with pytest.raises(AssertionError, match="tried out"):
+        trace(model, "--previews", "off", "--again")
 
 
 def test_the_version_is_that_of_the_package(capsys):

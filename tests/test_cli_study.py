@@ -28,6 +28,8 @@ PROMPT = "a red circle to the left of a blue square"
 @pytest.fixture(autouse=True)
 def library(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+    # Without any bound no model is tried out before a run; a test of the bounds sets its own.
+    monkeypatch.setenv("DIFFATLAS_MOST_MEMORY", "0")
     return tmp_path / "library"
 
 

@@ -42,6 +42,11 @@ class Bounds:
     layer: float = math.inf
     shared: bool = False
 
+    @property
+    def any(self) -> bool:
+        """Whether there is a bound at all."""
+        return min(self.seconds, self.memory, self.layer) < math.inf
+
     def check(self, estimate: Estimate | None, hint: str = "", field: str = "width") -> None:
         """Raise `OverBound` where an estimate is above a bound. None is not: nothing is known.
 
