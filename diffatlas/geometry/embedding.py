@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import threading
 
 import numpy as np
@@ -25,7 +27,8 @@ def umap(distances: np.ndarray, dimensions: int = 3, seed: int = 42, neighbours:
     Returns (N, dimensions) float64. The same arguments give bit-equal results on one machine. The layout
     starts from classical scaling of the distances (the principal components), not from a spectral layout: it
     keeps the large-scale arrangement (Kobak and Linderman 2021, doi 10.1038/s41587-020-00809-z) and exists for
-    any N. Takes seconds, and many more the first time: keep it off the request thread. One fit runs at a time.
+    any N. Takes seconds, and many more the first time on a machine: keep it off the request thread. One fit runs at
+    a time.
 
     Raises `InvalidParams` (a ValueError) for fewer points than `FEWEST` or a matrix that is not square.
     """
@@ -39,6 +42,7 @@ def umap(distances: np.ndarray, dimensions: int = 3, seed: int = 42, neighbours:
     from umap import UMAP
 
     with _one_fit:
+        _keep_compiled()
         model = UMAP(
             n_components=dimensions,
             n_neighbors=min(neighbours, n - 1),
@@ -48,6 +52,22 @@ def umap(distances: np.ndarray, dimensions: int = 3, seed: int = 42, neighbours:
             n_jobs=1,
         )
         return model.fit_transform(distances).astype(np.float64)
+
+
+@functools.cache
+def _keep_compiled() -> None:
+    """Let numba keep on disk what it compiles for a fit, so that only a machine's first fit waits for it."""
+    import umap.layouts
+    import umap.umap_
+    import umap.utils
+    from numba.core.dispatcher import Dispatcher
+
+    for module in (umap.utils, umap.umap_, umap.layouts):
+        for function in vars(module).values():
+            if isinstance(function, Dispatcher) and function.py_func.__module__ == module.__name__:
+                # Where no folder can be written, it compiles each time.
+                with contextlib.suppress(RuntimeError):
+                    function.enable_caching()
 
 
 def _start(distances: np.ndarray, dimensions: int, seed: int) -> np.ndarray:

@@ -72,7 +72,7 @@ class Projections:
         self._prepared: Future | None = None
 
     def prepare(self) -> None:
-        """Let UMAP be compiled in the background, once; without it the first embedding takes half a minute more."""
+        """Let UMAP be imported and compiled in the background, once; without it the first embedding waits for that."""
         with self._lock:
             if self._prepared is None:
                 points = np.random.default_rng(0).normal(size=(4 * LEAST_STATES, 3))
@@ -81,7 +81,7 @@ class Projections:
 
     @property
     def preparing(self) -> bool:
-        """Whether UMAP is being compiled."""
+        """Whether UMAP is being imported or compiled."""
         return self._prepared is not None and not self._prepared.done()
 
     def pca(self, library: Library, ids: Sequence[str], fit: str | None = None) -> CommonBasis:

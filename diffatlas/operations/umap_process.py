@@ -1,4 +1,4 @@
-"""UMAP in a process of its own: compiling it holds the interpreter's lock, and takes half a minute.
+"""UMAP in a process of its own: importing and compiling it hold the interpreter's lock, for seconds or half a minute.
 
 The process runs this module and nothing of the program that starts it: `multiprocessing` would run a script without
 ``if __name__ == "__main__"`` a second time, with all that it begins. Arrays go through its standard input and output,

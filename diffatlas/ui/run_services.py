@@ -89,7 +89,9 @@ class LibraryRuns:
 def umap_words(projections: Projections) -> str:
     """Say what an embedding that was asked for waits for."""
     if projections.preparing:
-        return "UMAP is being compiled, once after each start of the app: that takes about half a minute."
+        return (
+            "UMAP is getting ready: that takes some seconds, and half a minute the first time on a machine."
+        )
     return "UMAP is being computed."
 
 
