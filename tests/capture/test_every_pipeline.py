@@ -9,6 +9,8 @@ import functools
 import inspect
 import random
 import re
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,30 @@ def _left(pipe: Any) -> dict[str, Any]:
     return state
 
 
+@dataclass
+class Observed:
+    """One observed call: what it gave, what was recorded, what happened, and what it left."""
+
+    result: np.ndarray
+    trace: Any
+    truth: Truth
+    random_state: list[Any]
+    left_before: dict[str, Any]
+    left_after: dict[str, Any]
+
+
+@functools.cache
+def _observed(name: str, guided: bool) -> Observed:
+    """Return the call with seed 7, observed; several tests look at it."""
+    entry, pipe = next(e for e in ENTRIES if e.name == name), _built(name)
+    _plain(name, guided)  # sets what a first call sets
+    with pytest.MonkeyPatch.context() as patch, Truth(pipe, patch) as truth:
+        before = _left(pipe)
+        with observe(pipe) as trace:
+            result = _run(entry, guided)
+        return Observed(result, trace, truth, _random_state(), before, _left(pipe))
+
+
 class Truth:
     """What the scheduler's steps were given and returned, and the outputs of the denoiser before each."""
 
@@ -128,17 +154,14 @@ def _array(value: torch.Tensor) -> np.ndarray:
 
 @each_guided
 def test_the_image_is_the_same_and_the_pipeline_is_left_as_it_was(entry: Entry, guided: bool) -> None:
-    pipe = _built(entry.name)
     plain, state = _plain(entry.name, guided)
-    before = _left(pipe)
-    with observe(pipe) as trace:
-        observed = _run(entry, guided)
+    observed = _observed(entry.name, guided)
     assert np.isfinite(plain).all()
     assert plain.std() > 0.001
-    np.testing.assert_array_equal(observed, plain)
-    assert _random_state() == state
-    assert _left(pipe) == before
-    assert len(trace.steps) == entry.steps
+    np.testing.assert_array_equal(observed.result, plain)
+    assert observed.random_state == state
+    assert observed.left_after == observed.left_before
+    assert len(observed.trace.steps) == entry.steps
 
 
 @pytest.mark.parametrize("entry", [e for e in ENTRIES if e.guidance], ids=lambda e: e.name)
@@ -154,11 +177,16 @@ def _smaller(pipe: Any, index: int, timestep: Any, values: dict[str, Any]) -> di
 @each
 def test_recorded_states_are_true(entry: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = _built(entry.name)
-    callback = _smaller if takes_callback(pipe) else None
-    plain = _run(entry, True, callback=callback)
-    with Truth(pipe, monkeypatch) as truth, observe(pipe) as trace:
-        observed = _run(entry, True, callback=callback)
-    np.testing.assert_array_equal(observed, plain)
+    if takes_callback(pipe):
+        plain = _run(entry, True, callback=_smaller)
+        with Truth(pipe, monkeypatch) as truth, observe(pipe) as trace:
+            observed = _run(entry, True, callback=_smaller)
+        np.testing.assert_array_equal(observed, plain)
+    else:
+        truth, trace = (
+            _observed(entry.name, entry.guidance).truth,
+            _observed(entry.name, entry.guidance).trace,
+        )
     assert len(trace.steps) == len(truth.results) == entry.steps
     state = trace.initial_latents
     for step, sample, after in zip(trace.steps, truth.samples, truth.results, strict=True):
@@ -170,12 +198,11 @@ def test_recorded_states_are_true(entry: Entry, monkeypatch: pytest.MonkeyPatch)
 
 @each
 def test_of_two_calls_the_trace_is_that_of_the_second(entry: Entry) -> None:
-    pipe = _built(entry.name)
-    with observe(pipe) as alone:
+    """The first is guided, so that what it leaves would be one prediction too many."""
+    alone = _observed(entry.name, False).trace
+    with observe(_built(entry.name)) as trace:
         _run(entry, True, seed=8)
-    with observe(pipe) as trace:
-        _run(entry, True, seed=7)
-        _run(entry, True, seed=8)
+        _run(entry, False, seed=7)
     np.testing.assert_array_equal(trace.initial_latents, alone.initial_latents)
     assert len(trace.steps) == len(alone.steps)
     for one, other in zip(trace.steps, alone.steps, strict=True):
@@ -187,23 +214,26 @@ def test_of_two_calls_the_trace_is_that_of_the_second(entry: Entry) -> None:
 
 @each
 def test_previews_and_attention_never_end_a_call(entry: Entry) -> None:
+    """Both at once, so that either would end it; nothing is raised inside the call, nor at the context's end."""
     pipe = _built(entry.name)
-    plain, totals = _plain(entry.name, True)[0], []
-    with observe(pipe, Capture(previews="every"), on_start=lambda t: totals.append(t.total_steps)) as trace:
-        observed = _run(entry, True)
+    plain, totals = _plain(entry.name, entry.guidance)[0], []
+    for capture in (Capture(previews="every", attention="all"), Capture(previews="every")):
+        with ExitStack() as stack:
+            try:
+                looking = observe(pipe, capture, on_start=lambda t: totals.append(t.total_steps))
+                trace = stack.enter_context(looking)
+            except CapabilityError:  # before the call: it has no attention layers
+                assert capture.attention == "all"
+                continue
+            observed = _run(entry, entry.guidance)
+            break
     np.testing.assert_array_equal(observed, plain)
     assert len(totals) == 1
     assert trace.total_steps == len(trace.steps)
     assert entry.views or totals == [len(trace.steps)]
     assert trace.steps[-1].preview is not None or trace.missing["previews"].endswith(".")
-    looking = observe(pipe, Capture(attention="all"))
-    try:
-        trace = looking.__enter__()
-    except CapabilityError:  # before the call: it has no attention layers
+    if capture.attention == "off":
         return
-    # Nothing is raised inside the call, nor at the end of the context.
-    np.testing.assert_array_equal(_run(entry, True), plain)
-    looking.__exit__(None, None, None)
     if any(step.attention for step in trace.steps):
         assert trace.attention.layers
     else:
@@ -217,11 +247,10 @@ ROLES = [(e, g) for e, g in GUIDED if (e.roles if g else e.unguided_roles) is no
 @pytest.mark.parametrize(
     ("entry", "guided"), ROLES, ids=[f"{e.name}-{'guided' if g else 'plain'}" for e, g in ROLES]
 )
-def test_roles_are_those_of_the_code(entry: Entry, guided: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    pipe = _built(entry.name)
+def test_roles_are_those_of_the_code(entry: Entry, guided: bool) -> None:
     roles = entry.roles if guided else entry.unguided_roles
-    with Truth(pipe, monkeypatch) as truth, observe(pipe) as trace:
-        _run(entry, guided)
+    observed = _observed(entry.name, guided)
+    trace, truth = observed.trace, observed.truth
     for step, sample, passes in zip(trace.steps, truth.samples, truth.passes, strict=True):
         rows = [row for output in passes for row in np.split(output, len(output) // len(sample))]
         assert len(rows) == len(roles)
@@ -255,15 +284,15 @@ def test_a_pipeline_without_a_denoiser_is_refused() -> None:
 @each
 def test_a_call_is_a_run_that_is_kept_and_can_be_made_again(entry: Entry, tmp_path: Path) -> None:
     pipe, library = _built(entry.name), Library(tmp_path)
-    plain = _plain(entry.name, True)[0]
+    plain = _plain(entry.name, entry.guidance)[0]
     with recording(pipe, record=library) as trace:
-        _run(entry, True)
+        _run(entry, entry.guidance)
     run = library.load(trace.run.id)
     assert (run.status, len(run.steps)) == ("complete", entry.steps)
     assert entry.views or run.total_steps == entry.steps
     assert len(run.provenance["revision"]["digest"]) == 64
     if run.images:
-        told = "height" in entry.call(pipe, guided=True, seed=7, callback=None) or run.params.inputs
+        told = "height" in entry.call(pipe, guided=entry.guidance, seed=7, callback=None) or run.params.inputs
         assert told or run.images[0].shape[:2] == (run.params.height, run.params.width)
         if plain.dtype == np.uint8:
             np.testing.assert_array_equal(run.images, plain)
