@@ -189,16 +189,13 @@ def test_scores_of_a_layer_are_read(sd_pipe: Any, processor: str) -> None:
     from diffusers.models.attention_processor import AttnProcessor, SlicedAttnProcessor
 
     pipe = copy.deepcopy(sd_pipe)
-    call = {"prompts": ("a red circle", "two stars")}
-    native = run(pipe, **call)
+    call = {"prompts": ("a red circle", "two stars"), "width": 48, "height": 32}
     sliced = processor.startswith("sliced")
-    pipe.unet.set_attn_processor(SlicedAttnProcessor(int(processor[-1])) if sliced else AttnProcessor())
-    assert_same_maps(run(pipe, **call), native)
-    heads = replace(ALL, attention_heads="each")
-    pipe.unet.set_default_attn_processor()
-    native = run(pipe, heads, **call)
-    pipe.unet.set_attn_processor(SlicedAttnProcessor(int(processor[-1])) if sliced else AttnProcessor())
-    assert_same_maps(run(pipe, heads, **call), native)
+    for capture in (ALL, replace(ALL, attention_heads="each")):
+        pipe.unet.set_default_attn_processor()
+        native = run(pipe, capture, **call)
+        pipe.unet.set_attn_processor(SlicedAttnProcessor(int(processor[-1])) if sliced else AttnProcessor())
+        assert_same_maps(run(pipe, capture, **call), native)
 
 
 @pytest.mark.parametrize("text", [7, 96])
