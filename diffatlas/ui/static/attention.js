@@ -28,6 +28,7 @@ import { offerPython, pythonButton } from "./python_lines.js";
 import { createRunNotes } from "./run_notes.js";
 import { createStart } from "./start.js";
 import { BUSY, sentence } from "./state.js";
+import { letStop } from "./stop_button.js";
 import { createTabs } from "./tabs.js";
 import { initTips, labelFields } from "./tips.js";
 import { toast } from "./toast.js";
@@ -185,8 +186,7 @@ export function mount(element, read, server, props, onSubmit) {
     if (another) began = performance.now();
     store.receive(value);
     showFieldError(value.error, "attention");
-    const stop = document.getElementById("attention-stop");
-    if (stop) stop.disabled = !BUSY.includes(value.status);
+    letStop("attention-stop", BUSY.includes(value.status));
     if (another && !first && !value.error) comeIntoView(parts.root);
   }
 

@@ -30,3 +30,16 @@ export function setInput(input, value) {
   Object.getOwnPropertyDescriptor(prototype, "value").set.call(input, value);
   input.dispatchEvent(new Event("input", { bubbles: true }));
 }
+
+/** Call `act(element)` as soon as there is one: the forms can come after the views. */
+export function whenThere(selector, act) {
+  const found = document.querySelector(selector);
+  if (found) return act(found);
+  const watch = new MutationObserver(() => {
+    const node = document.querySelector(selector);
+    if (!node) return;
+    watch.disconnect();
+    act(node);
+  });
+  return watch.observe(document.body, { childList: true, subtree: true });
+}

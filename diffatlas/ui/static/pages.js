@@ -2,7 +2,7 @@
 //
 // Only what is named here goes into an address: never a key, never the rest of the form.
 
-import { el } from "./dom.js";
+import { el, whenThere } from "./dom.js";
 
 export const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
 // A field of the forms of all pages.
@@ -230,18 +230,6 @@ function workshop(header, query) {
       prompts.length ? el("ul", { class: "da-workshop-prompts" }, ...buttons) : null,
     ),
   );
-}
-
-function whenThere(selector, act) {
-  const found = document.querySelector(selector);
-  if (found) return act(found);
-  const watch = new MutationObserver(() => {
-    const node = document.querySelector(selector);
-    if (!node) return;
-    watch.disconnect();
-    act(node);
-  });
-  return watch.observe(document.body, { childList: true, subtree: true });
 }
 
 /** Copy text to the clipboard; whether that was done. `near` keeps the focus. */

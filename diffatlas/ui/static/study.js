@@ -18,6 +18,7 @@ import { createPath } from "./path3d.js";
 import { createRunNotes } from "./run_notes.js";
 import { remember, remembered } from "./remember.js";
 import { SPACES } from "./state.js";
+import { letStop } from "./stop_button.js";
 import { createAgreement } from "./study_agreement.js";
 import { createBasins } from "./study_basins.js";
 import { createCellDialog, createChosen } from "./study_cell.js";
@@ -204,8 +205,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     if (another && !first && value.status !== "idle" && !value.error) comeIntoView(parts.root);
     if (another || ended) shelf.refresh();
     showFieldError(value.error, operation);
-    const stop = document.getElementById(`${operation}-stop`);
-    if (stop) stop.disabled = !isBusy(value.status);
+    letStop(`${operation}-stop`, isBusy(value.status));
   }
 
   async function open(id) {

@@ -65,7 +65,6 @@ export function labelFields(map) {
   };
   attach();
   let asked = false;
-  const forms = document.querySelectorAll(".da-form");
   const observer = new MutationObserver(() => {
     if (asked) return;
     asked = true;
@@ -74,7 +73,7 @@ export function labelFields(map) {
       attach();
     }, 300);
   });
-  for (const form of forms.length ? forms : [document.body]) observer.observe(form, { childList: true, subtree: true });
+  observer.observe(document.body, { childList: true, subtree: true });
 }
 
 const termAt = (node) => (node instanceof Element ? node.closest("[data-term]") : null);

@@ -24,6 +24,7 @@ import { createPath } from "./path3d.js";
 import { createRunNotes } from "./run_notes.js";
 import { BUSY, SPACES, sentence } from "./state.js";
 import { createStart } from "./start.js";
+import { letStop } from "./stop_button.js";
 import { createStore } from "./store.js";
 import { createTabs } from "./tabs.js";
 import { initTaughtWords } from "./taught_words.js";
@@ -188,8 +189,7 @@ export function mount(element, read, server, props, onSubmit) {
 
 // The Stop button is of use only while something runs.
 function mark(status) {
-  const stop = document.getElementById("field-stop");
-  if (stop) stop.disabled = !BUSY.includes(status);
+  letStop("field-stop", BUSY.includes(status));
 }
 
 function write(node, text) {
