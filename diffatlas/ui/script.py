@@ -24,9 +24,11 @@ def one_script(entries: Sequence[str], read: Callable[[str], str]) -> str:
 
     read: returns the source of a module by its file name.
 
-    Raises ValueError for an import or export that is written in another way, and for modules that import each other.
+    Raises ValueError for an import or export that is written in another way, for a name that a module does not export,
+    and for modules that import each other.
     """
     done: dict[str, str] = {}
+    exported: dict[str, set[str]] = {}
     under_way: list[str] = []
 
     def add(file: str) -> None:
@@ -38,7 +40,11 @@ def one_script(entries: Sequence[str], read: Callable[[str], str]) -> str:
         source = read(file)
         for found in [*_IMPORT.finditer(source), *_LATER.finditer(source)]:
             add(found["file"])
+        for found in _IMPORT.finditer(source):
+            if missing := set(_names(found["names"])) - exported[found["file"]]:
+                raise ValueError(f"{file}: {found['file']} does not export {', '.join(sorted(missing))}.")
         under_way.pop()
+        exported[file] = {found["name"] for found in _EXPORT.finditer(source)}
         done[file] = _as_function(file, source)
 
     for file in entries:
@@ -55,6 +61,11 @@ def _as_function(file: str, source: str) -> str:
     if unread := _UNREAD.search(text):
         raise ValueError(f"{file}: {unread[0]!r} is an import or export of another kind.")
     return f"const {_variable(file)} = (() => {{\n{text}\nreturn {{ {', '.join(exported)} }};\n}})();\n"
+
+
+def _names(names: str) -> list[str]:
+    """Return the names in the braces of an import, as the module that they come from calls them."""
+    return [name.split(" as ")[0].strip() for name in names.split(",") if name.strip()]
 
 
 def _taken(found: re.Match[str]) -> str:

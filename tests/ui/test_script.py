@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from diffatlas.export.html_bundle import STATIC
+from diffatlas.export.html_bundle import STATIC, VIEWER
 from diffatlas.ui.own_files import VIEWS
 from diffatlas.ui.script import one_script
+
+ROOT = Path(__file__).parents[2]
+#: Beside the Python that runs the tests, where pip puts it.
+OXLINT = shutil.which("oxlint", path=Path(sys.executable).parent)
 
 MODULES = {
     "a.js": 'import { one } from "./b.js";\nimport {\n  two as second,\n  Three,\n} from "./c.js";\n'
@@ -45,6 +53,12 @@ def test_what_it_does_not_read_is_refused_by_name(line):
         one_script(["a.js"], {"a.js": line + "\n", "b.js": "export const one = 1;\n"}.__getitem__)
 
 
+def test_a_name_that_is_not_exported_is_refused():
+    wrong = {"a.js": 'import { one as two, three } from "./b.js";\n', "b.js": "export const one = 1;\n"}
+    with pytest.raises(ValueError, match=r"a\.js: b\.js does not export three\."):
+        one_script(["a.js"], wrong.__getitem__)
+
+
 def test_modules_that_import_each_other_are_refused():
     around = {"a.js": 'import { b } from "./b.js";\n', "b.js": 'import { a } from "./a.js";\n'}
     with pytest.raises(ValueError, match=r"a\.js -> b\.js -> a\.js"):
@@ -56,3 +70,43 @@ def test_every_module_of_the_app_is_in_it():
     held = set(re.findall(r"^const \$(\w+) = \(", app_script, re.MULTILINE))
     # Two stand in the page itself.
     assert {path.stem for path in STATIC.glob("*.js")} - {"early", "stream"} == held
+
+
+def sources():
+    return {path.name: path.read_text(encoding="utf-8") for path in STATIC.glob("*.js")}
+
+
+def imported(source):
+    """What a module imports: the name as it is exported, the name that it has here, and the file."""
+    found = re.findall(r'^import \{([^}]*)\} from "\./([\w.-]+)";$', source, re.MULTILINE)
+    names = [(name.strip(), file) for many, file in found for name in many.split(",") if name.strip()]
+    return [(name.split(" as ")[0], name.split(" as ")[-1], file) for name, file in names]
+
+
+@pytest.mark.parametrize("folder", [STATIC, VIEWER], ids=lambda folder: folder.name)
+def test_the_linter_has_nothing_to_say(folder):
+    """Names that nothing defines or exports, that nobody uses, circles of imports, and what is surely a mistake."""
+    found = subprocess.run(
+        [OXLINT, folder.relative_to(ROOT)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert found.returncode == 0, found.stdout
+    assert re.search(r"on [1-9]\d* files", found.stdout), found.stdout
+
+
+#: Exports that tests alone import, in a browser.
+OF_TESTS = {("attention_picture.js", "resample"), ("billboards.js", "bestPlace")}
+
+
+def test_every_export_is_used_somewhere():
+    texts = [*sources().values(), *(path.read_text(encoding="utf-8") for path in VIEWER.glob("*.js"))]
+    taken = {(file, name) for text in texts for name, _, file in imported(text)}
+    later = {file for text in texts for file in re.findall(r'import\("\./([\w.-]+)"\)', text)}
+    exported = {
+        (file, name)
+        for file, source in sources().items()
+        for name in re.findall(
+            r"^export (?:async )?(?:function\*?|class|const) ([\w$]+)", source, re.MULTILINE
+        )
+        if file not in (*VIEWS, *later)
+    }
+    assert exported - taken == OF_TESTS

@@ -117,6 +117,6 @@ function byWord({ tokens, values, steps }, words) {
 }
 
 /** What a run is called in a list. */
-export function nameOf(run) {
+function nameOf(run) {
   return `${run.title} · ${seedWords(run.seed)} · ${run.steps} steps`;
 }

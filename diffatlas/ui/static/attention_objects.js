@@ -76,7 +76,7 @@ export function createObjects({ store, onGo, onOpen }) {
     );
   }
 
-  function drawPlots(state, { words, binding }, chosen) {
+  function drawPlots(state, { binding }, chosen) {
     const { data, at } = state;
     const wanted = {};
     const even = data.steps.map(() => chosen.uniform);

@@ -37,7 +37,7 @@ function cellsAlong(cells, pixels) {
 }
 
 /** Draw values on a canvas of rows x columns cells: `low` has the ramp's first colour and `high` its last. */
-export function paint(canvas, { map, rows, columns, low, high, side = SIDE }) {
+function paint(canvas, { map, rows, columns, low, high, side = SIDE }) {
   const scale = side / Math.max(rows, columns);
   const [height, width] = [Math.max(1, Math.round(rows * scale)), Math.max(1, Math.round(columns * scale))];
   if (canvas.width !== width) canvas.width = width;

@@ -4,7 +4,7 @@ import { el } from "./dom.js";
 import { createPlot } from "./plot.js";
 
 /** The axis of steps of a run, for `plot.js`. */
-export function stepAxis(steps) {
+function stepAxis(steps) {
   const low = steps[0].index + 1;
   const high = Math.max(low + 1, steps.at(-1).index + 1);
   const ticks = [...new Set([low, Math.round((low + high) / 2), high])];
@@ -12,7 +12,7 @@ export function stepAxis(steps) {
 }
 
 /** The steps' numbers, as they are written. */
-export const along = (steps) => steps.map((step) => step.index + 1);
+const along = (steps) => steps.map((step) => step.index + 1);
 
 /**
  * Create plots in `root`. `onGo(position)` is called for a step. `update(plots, steps, at)` draws {name: {metric, rows}},

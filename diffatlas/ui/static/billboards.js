@@ -89,7 +89,7 @@ export function createBillboards(THREE, scene, ready) {
  * Choose the thumbnails: of each layer the first, the last (once its run has ended) and one every `every` steps,
  * without those that would cover one chosen before. Returns {kept: [{layer, step}], side}.
  */
-export function chooseThumbnails(layers, points, every, radius) {
+function chooseThumbnails(layers, points, every, radius) {
   if (!every) return { kept: [], side: SIDE };
   const ends = [];
   const rows = layers.map((layer) => {

@@ -53,7 +53,7 @@ function come(name) {
 const asked = () => window.diffatlasForms?.[FORMS[currentPage()] ?? currentPage()] ?? {};
 
 /** What it thinks of what one is doing: of the form's values first, then of the page, then of anything. */
-export function remarks(page, values) {
+function remarks(page, values) {
   const found = [];
   const [guidance, steps] = [Number(values.guidance), Number(values.steps)];
   if (/\bclippy\b|paperclip/i.test(values.prompt ?? "")) found.push("You prompted for me. I am flattered, and out of distribution.");

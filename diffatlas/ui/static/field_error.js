@@ -51,7 +51,7 @@ export function showFieldError(error, page = "field") {
 }
 
 /** The first sentence of a message: a field has room for one, and the view beside it says all of them. */
-export const oneSentence = (message) => /^.*?[.!?](?=\s+[A-Z“"]|\s*$)/s.exec(message)?.[0] ?? message;
+const oneSentence = (message) => /^.*?[.!?](?=\s+[A-Z“"]|\s*$)/s.exec(message)?.[0] ?? message;
 
 // A field in a folded section is of no help: unfold it.
 function openAround(block) {

@@ -23,7 +23,7 @@ const FIELDS = {
 };
 
 /** Where a form's values differ from what a run was asked, as words. `schedulers`: the models' own, by id. */
-export function differences(query, values, schedulers) {
+function differences(query, values, schedulers) {
   const found = [];
   for (const [name, [label, read, short]] of Object.entries(FIELDS)) {
     const own = name === "scheduler" && !values.scheduler;

@@ -62,7 +62,7 @@ export function createTrash(root, { server, onChange, onClose }) {
   }
 
   function pickAll(on) {
-    for (const item of items) on ? picked.add(keyOf(item)) : picked.delete(keyOf(item));
+    for (const item of items) picked[on ? "add" : "delete"](keyOf(item));
     draw();
   }
 

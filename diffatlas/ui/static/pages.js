@@ -4,11 +4,11 @@
 
 import { el, whenThere } from "./dom.js";
 
-export const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
+const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
 // A field of the forms of all pages.
 const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
-export const HIDEABLE = {
+const HIDEABLE = {
   library: '.da-nav [data-page="library"], .da-page-library',
   sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
   neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
@@ -123,7 +123,7 @@ export function openAttention([id, other = null]) {
  *
  * `run` has id and query: what a link asks for, by name, as the server says it.
  */
-export function linkTo(run) {
+function linkTo(run) {
   return addressOf([["page", "trajectory"], ["run", run.id], ...Object.entries(run.query ?? {})]);
 }
 
@@ -163,7 +163,7 @@ export function copyLinkButton(getRun, className = "da-plain", address = linkTo)
 }
 
 /** Type text into a field of the form, as a visitor would. */
-export function fillField(id, text) {
+function fillField(id, text) {
   const field = document.querySelector(`#field-${id} :is(textarea, input)`);
   if (!field) return;
   const kind = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;

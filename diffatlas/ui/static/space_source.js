@@ -48,7 +48,7 @@ export function chooseSource(state, before) {
 }
 
 // UMAP looks at the 15 nearest of each point: of fewer than that, every point is near every other.
-export const FEW = 15;
+const FEW = 15;
 
 /** What to say of so few points in UMAP's view, or "". */
 export function caution(view, count) {

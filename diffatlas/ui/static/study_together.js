@@ -12,7 +12,7 @@ export function createTogether() {
   const node = el("section", { class: "da-together", hidden: "" }, el("h3", {}, "Beside each other"), note, place);
   let drawn = null;
 
-  function update({ study, kept, measures, lane }, way) {
+  function update({ study, kept, measures }, way) {
     const { own, others, missing } = kept;
     node.hidden = !others.length && !missing;
     if (node.hidden) return;

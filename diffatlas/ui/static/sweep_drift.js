@@ -179,7 +179,7 @@ export function createDrift(root, { server, onSelect }) {
 
   // What begins where: [{x, text, colour}], and the baseline.
   function marksOf(metric, lanes, places) {
-    const { study, measures } = state;
+    const { measures } = state;
     const x = (column) => places[axis.findIndex((each) => each.column === column)];
     const marks = [];
     if (metric.distance || metric.name === "parting") marks.push({ x: x(measures.baseline), text: "baseline", quiet: true });
