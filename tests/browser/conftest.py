@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.browser.firefox import find_firefox
-from tests.browser.visiting import PATIENCE
+from tests.browser.windows import Windows
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
 #: Letters of a page that the report of a failed test shows.
@@ -70,25 +70,15 @@ def firefox() -> str:
     return needed(find_firefox(), "Firefox: install Debian's firefox-esr, or name one in FIREFOX.")
 
 
+@pytest.fixture(scope="session")
+def windows(chromium: Any, app_url: str) -> Iterator[Windows]:
+    windows = Windows(chromium, app_url)
+    yield windows
+    windows.close()
+
+
 @pytest.fixture
-def open_page(chromium: Any, app_url: str) -> Iterator[Any]:
-    """A function that opens the app in a visitor's own window; ``page.requested`` lists the addresses fetched."""
-    contexts = []
-
-    def open_page(width: int = 1280, query: str = "") -> Any:
-        context = chromium.new_context(viewport={"width": width, "height": 900})
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.requested = []
-        page.problems = []
-        page.on("request", lambda request: page.requested.append(request.url))
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
-        page.goto(app_url + query)
-        # Those of the other pages may be there before.
-        page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
+def open_page(windows: Windows) -> Iterator[Any]:
+    """A function that opens the app in a visitor's own window: `Windows.open`."""
+    yield windows.open
+    windows.leave()

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.browser.visiting import PATIENCE, fill
 from tests.serving import ROOT, served_app
@@ -102,7 +103,7 @@ def test_in_the_frame_of_a_notebook_the_runs_are_found_again(window, tmp_path):
             frame.locator(".da-layer.da-temporary .da-lock:not([disabled])").wait_for()
             image = frame.locator(".da-picture img")
             assert image.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 64
-            assert frame.locator(FRAMES).count() == 3
+            expect(frame.locator(FRAMES)).to_have_count(3, timeout=PATIENCE)
             assert not window.problems
         finally:
             server.shutdown()
