@@ -43,6 +43,7 @@ def main(rounds: int = 3, short: Short = False) -> None:
     from playwright.sync_api import sync_playwright
 
     rounds = 1 if short else rounds
+    watched = 300 if short else 3500  # ms of each thing that goes on by itself
     with (
         tempfile.TemporaryDirectory() as folder,
         served_app(Path(folder)) as url,
@@ -55,13 +56,13 @@ def main(rounds: int = 3, short: Short = False) -> None:
         page.wait_for_selector(".da-lab-measures:not([hidden])")
         lab = page.locator(".da-lab")
         told(page, "opening the page")
-        page.wait_for_timeout(3500)
+        page.wait_for_timeout(watched)
         told(page, "playing 1,000 points")
         for name in ("Path", "Mesh", "Exact density", "Density of the points"):
             lab.get_by_role("checkbox", name=name, exact=True).check()
-        page.wait_for_timeout(1500)
+        page.wait_for_timeout(watched)
         lab.get_by_role("button", name="Play").click()
-        page.wait_for_timeout(3500)
+        page.wait_for_timeout(watched)
         told(page, "playing with all layers on")
         box = page.locator(".da-lab-stage canvas").first.bounding_box()
         page.mouse.move(box["x"] + 100, box["y"] + 100)
@@ -79,7 +80,7 @@ def main(rounds: int = 3, short: Short = False) -> None:
             page.evaluate("() => (window.drawn = 0)")
             page.wait_for_function("() => window.drawn > 0")
             first.append(time.perf_counter() - began)
-            page.wait_for_timeout(3000)
+            page.wait_for_timeout(watched)
             lab.get_by_role("button", name="Stop").first.click()
             page.wait_for_function(
                 "() => /trained/.test(document.querySelector('.da-lab .da-status').textContent)"

@@ -34,7 +34,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _in_browser(nodeid: str) -> bool:
-    return nodeid.startswith("tests/browser/")
+    # A benchmark has a browser and an app of its own, and waits for nothing that could come too late.
+    return nodeid.startswith("tests/browser/") and "_benchmarks.py" not in nodeid
 
 
 @pytest.fixture(scope="session", autouse=True)

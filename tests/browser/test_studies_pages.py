@@ -244,6 +244,24 @@ def test_a_wrong_value_is_told_at_its_field(open_page, operation, field, value, 
     assert "recorded" in page.inner_text(f".da-page-{operation} .da-start").lower()
 
 
+def test_the_example_comes_though_what_was_asked_before_it_is_refused(open_page):
+    held = []
+
+    def hold(route):
+        asked = route.request.post_data_json or {}
+        route.continue_() if held or asked.get("fn_name") != "study" else held.append(route)
+
+    page = open_page()
+    page.route("**/component_server/**", hold)
+    page.click(".da-nav [data-page=neighbourhood]")
+    begin(page, "neighbourhood", radius="1.5")
+    page.wait_for_selector("#error-neighbourhood-radius")
+    assert held
+    held[0].continue_()
+    page.wait_for_selector(".da-page-neighbourhood .da-start:not([hidden])")
+    assert page.is_visible("#error-neighbourhood-radius")
+
+
 def test_a_lane_that_cannot_run_fails_alone_and_says_why(open_page):
     page = open_page(query="?page=sweep")
     page.wait_for_selector(study("sweep"))

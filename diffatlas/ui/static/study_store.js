@@ -55,11 +55,13 @@ export function createStudyStore({ server, operation, views, onChange, start = n
     if (another) opened = opening = problem = null;
     const had = example;
     if (another) example = false;
-    // What could not begin takes nothing away.
-    if (live.status === "failed" && !live.study && latest && !opened) {
-      opened = latest;
-      example = had;
+    // What could not begin takes nothing away, not even the example that was about to come.
+    if (refused() && !opened) {
       problem = live.error?.message ?? null;
+      if (latest) {
+        opened = latest;
+        example = had;
+      } else begin();
     }
     if (shown()?.study?.id !== before) forget();
     changed();
@@ -115,12 +117,18 @@ export function createStudyStore({ server, operation, views, onChange, start = n
     }, FOLLOW);
   }
 
+  // Nothing came of what was asked for last.
+  const refused = () => live?.status === "failed" && !live.study;
+
   /** Open the recorded example, where nothing is in sight yet. */
   async function begin() {
-    if (!start || opening || shown()?.study || live?.request) return;
-    const { id } = start;
-    start = null;
-    example = await open(id, true);
+    if (!start || opening || shown()?.study || (live?.request && !refused())) return;
+    const said = problem;
+    example = await open(start.id, true);
+    if (example) {
+      start = null;
+      problem = said;
+    }
     changed();
   }
 
