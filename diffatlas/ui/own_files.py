@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import mimetypes
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 
 from diffatlas.export.html_bundle import STATIC
@@ -19,6 +19,13 @@ PREFIX = "atlas"
 #: The modules of the pages' views, and the script in which they are answered with all that they import.
 VIEWS = ("viewer.js", "study.js", "attention.js", "lab.js", "library.js")
 SCRIPT = "views.js"
+#: Said here, because what a machine calls a kind differs, and a browser runs no script that is called a text.
+_KINDS = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".woff2": "font/woff2",
+}
 #: What compressing makes no smaller.
 _PACKED = (".woff2", ".png", ".jpg")
 _YEAR = 365 * 86400
@@ -77,7 +84,7 @@ def _files() -> dict[str, bytes]:
 @cache
 def _answer(name: str, packed: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     body = _files()[name]
-    kind = mimetypes.guess_type(name)[0] or "application/octet-stream"
+    kind = _KINDS.get(PurePosixPath(name).suffix, "application/octet-stream")
     headers = [(b"content-type", kind.encode()), (b"cache-control", _FOREVER), (b"vary", b"accept-encoding")]
     if packed and not name.endswith(_PACKED):
         body = gzip.compress(body, mtime=0)
