@@ -316,7 +316,7 @@ def test_a_lesson_asks_and_then_shows(open_page):
 def trained_lab(page: Any) -> None:
     """A network of one's own, known by its seed."""
     lab(page).get_by_text("More settings").click()
-    lab(page).get_by_label("Seed").first.fill("41")
+    lab(page).locator("input").and_(lab(page).get_by_label("Seed")).first.fill("41")
     train_briefly(page, 200)
 
 
