@@ -147,7 +147,7 @@ def _by_model(model: str, known: Callable[[str], Any]) -> dict[str, Any]:
         chosen = choose(model)
         entry, info, line = chosen.entry, chosen.info, chosen.line
     updates = forms.on_model(entry, info)
-    updates[0] = said.hint(line, value=model)
+    updates[0] = said.hint(line, value=model, elem_classes=[])
     return dict(zip(("model", "steps", "guidance", "size", "scheduler"), updates, strict=False))
 
 

@@ -311,6 +311,29 @@ def test_of_three_runs_a_page_shows_the_two_that_are_chosen(open_page, tmp_path)
     assert not pair.is_visible()
 
 
+def test_no_card_takes_a_click_while_new_runs_may_still_move_it(open_page):
+    page = open_page()
+    run(page, prompt="a magenta star that stays", seed=631, num_inference_steps=2)
+    library(page, "star that stays", 1)
+    page.click(".da-nav button[data-page=trajectory]")
+    run(page, prompt="a grey star that stays", seed=632, num_inference_steps=2)
+    held = []
+
+    def hold(route):
+        asked = route.request.post_data_json or {}
+        route.continue_() if held or asked.get("fn_name") != "find" else held.append(route)
+
+    page.route("**/component_server/**", hold)
+    page.click(".da-nav button[data-page=library]")
+    page.wait_for_selector(".da-library-cards[inert]", state="attached")
+    assert page.locator(".da-run-open").all_inner_texts() == ["a magenta star that stays"]
+    held[0].continue_()
+    page.locator(".da-run-open", has_text="magenta").click()
+    page.wait_for_selector("dialog[open] >> text=a magenta star that stays")
+    wait_for_runs(page, 2)
+    assert page.problems == []
+
+
 def test_two_unlike_runs_are_compared_in_words(open_page, app_folder):
     kept = Library(app_folder / "runs")
     unlike = [

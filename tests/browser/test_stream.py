@@ -127,6 +127,32 @@ def test_a_message_may_come_in_pieces_and_only_the_end_is_kept_back(page):
     assert heard
 
 
+def test_after_an_error_that_ends_all_events_no_other_stream_is_asked_for(page):
+    heard, streams = played(
+        page,
+        """await join("a1"); await open_stream();
+        sent[0].say('data: {"msg":"unexpected_error","event_id":null,"message":"404"}\\n\\n'); sent[0].end();
+        await later();
+        return [heard, sent.length];""",
+    )
+    assert '"unexpected_error"' in heard
+    assert streams == 1
+
+
+def test_a_server_that_ends_its_streams_at_once_is_not_asked_without_a_pause(page):
+    soon, late = played(
+        page,
+        """await join("a1"); await open_stream();
+        const ending = setInterval(() => sent.at(-1).end(), 5);
+        await later();
+        const soon = sent.length;
+        await new Promise((resolve) => setTimeout(resolve, 1500));
+        clearInterval(ending);
+        return [soon, sent.length];""",
+    )
+    assert (soon, late) == (1, 2)
+
+
 def test_a_stream_that_breaks_off_breaks_off_for_gradio(page):
     broken, streams, again = played(
         page,
@@ -137,7 +163,7 @@ def test_a_stream_that_breaks_off_breaks_off_for_gradio(page):
         await open_stream();
         await join("b2");
         refuse = true;
-        sent[1].end();
+        sent[1].say('data: {"msg":"heartbeat","event_id":null}\\n\\n'); sent[1].end();
         await later();
         return [first, sent.length, broken];""",
     )

@@ -57,6 +57,13 @@ def test_another_model_brings_its_own_first_values_unless_the_link_has_some():
     assert value(filled["size"]) != "64x64"
 
 
+def test_a_model_that_a_link_brings_takes_the_mark_of_a_wrong_one_back():
+    other = list_models("local")[1]
+    updates, problem = links.fill({"model": other.id}, lambda model: None, list_models("local")[0].id)
+    assert problem is None
+    assert updates[0]["elem_classes"] == form.on_model(other, None)[0]["elem_classes"] == []
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -91,6 +92,14 @@ def test_the_linter_has_nothing_to_say(folder):
     )
     assert found.returncode == 0, found.stdout
     assert re.search(r"on [1-9]\d* files", found.stdout), found.stdout
+
+
+def test_the_pages_that_are_shown_early_are_those_of_the_app():
+    early, pages = (
+        re.search(r"const PAGES = (\[.*?\]);", sources()[name], re.DOTALL)[1]
+        for name in ("early.js", "pages.js")
+    )
+    assert json.loads(early) == json.loads(pages)
 
 
 #: Exports that tests alone import, in a browser.

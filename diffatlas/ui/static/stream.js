@@ -6,6 +6,7 @@
 // event. So Gradio reads a stream that does not end, and the server's are read here: one at a time, from the first event
 // that is under way to the end of the last.
 (() => {
+  const AGAIN = 1000; // ms after which a stream that said nothing is asked for again
   const fetched = window.fetch;
   const under = new Set(); // events that were answered and have not ended
   const early = new Set(); // events that have ended, and were not answered yet
@@ -60,11 +61,13 @@
   async function read(mine, answer) {
     const encoder = new TextEncoder();
     let rest = "";
+    let silent = true;
     try {
       mine.reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
       for (;;) {
         const { done, value } = await mine.reader.read();
         if (done) break;
+        silent = false;
         const parts = (rest + value).split("\n\n");
         rest = parts.pop();
         const told = parts.filter(heard);
@@ -74,6 +77,7 @@
       fail(mine, error);
       return;
     }
+    if (silent) await new Promise((resolve) => setTimeout(resolve, AGAIN));
     mine.reading = false;
     if (under.size && line === mine) again(mine);
   }
@@ -83,6 +87,8 @@
     // A value can be large, and these two come first.
     const [, message, event] = part.match(/^data: \{"msg":"(\w+)"(?:,"event_id":"(\w+)")?/) ?? [];
     if (message === "process_completed" && event && !under.delete(event)) early.add(event);
+    // Gradio ends all events with it.
+    if (message === "unexpected_error") under.clear();
     return message !== "close_stream";
   }
 
