@@ -2,7 +2,7 @@
 //
 // Only what is named here goes into an address: never a key, never the rest of the form.
 
-import { el, whenThere } from "./dom.js";
+import { el, setInput, whenThere } from "./dom.js";
 
 const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
 // A field of the forms of all pages.
@@ -165,10 +165,7 @@ export function copyLinkButton(getRun, className = "da-plain", address = linkTo)
 /** Type text into a field of the form, as a visitor would. */
 function fillField(id, text) {
   const field = document.querySelector(`#field-${id} :is(textarea, input)`);
-  if (!field) return;
-  const kind = field instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, text);
-  field.dispatchEvent(new Event("input", { bubbles: true }));
+  if (field) setInput(field, text);
 }
 
 function turnTo(next) {
