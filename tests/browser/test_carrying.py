@@ -76,6 +76,8 @@ def test_of_one_field_the_last_letters_count(page: Any) -> None:
     turn(page, "neighbourhood")
     type_into(page, "neighbourhood-prompt", "a pink ring")
     turn(page, "attention")
+    # One types on in what one reads there.
+    page.wait_for_function("document.querySelector('#attention-prompt textarea').value == 'a pink ring'")
     page.click("#attention-prompt textarea")
     page.keyboard.press("End")
     page.keyboard.type(" on a navy background", delay=15)

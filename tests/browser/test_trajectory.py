@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.visiting import STATUS, fill
+from tests.browser.visiting import NUMBERS, STATUS, fill, numbers
 from tests.browser.visiting import press_run as run
 
 pytestmark = pytest.mark.browser
@@ -19,11 +19,6 @@ POINTS = "document.querySelectorAll('.da-label').length"
 def wait_for_end(page, status):
     page.wait_for_function(f"['complete', 'stopped', 'failed'].includes({STATUS})")
     assert page.evaluate(STATUS) == status
-
-
-def numbers(page):
-    names = page.locator(".da-section-image dt").all_inner_texts()
-    return dict(zip(names, page.locator(".da-section-image dd").all_inner_texts(), strict=True))
 
 
 def test_run_grows_and_ends_with_its_own_numbers(open_page):
@@ -57,7 +52,7 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
     fill(page, "seed", 999)
     fill(page, "prompt", "something else")
     page.wait_for_timeout(200)
-    assert numbers(page)["seed"] == "11"
+    page.wait_for_function(f"Object.fromEntries({NUMBERS}).seed == '11'")
     assert numbers(page)["steps"] == "30"
     assert page.inner_text(".da-headline") == "a red circle"
     assert page.problems == []
@@ -129,12 +124,12 @@ def test_seed_modes(open_page):
     page.locator(".da-page-trajectory").get_by_label("+1", exact=True).check()
     run(page, seed=41, num_inference_steps=1)
     wait_for_end(page, "complete")
-    assert numbers(page)["seed"] == "41"
+    page.wait_for_function(f"Object.fromEntries({NUMBERS}).seed == '41'")
     page.wait_for_function("document.querySelector('#field-seed input').value == '42'")
     page.locator(".da-page-trajectory").get_by_label("Shuffle", exact=True).check()
     page.click("#field-run")
     page.wait_for_function("document.querySelector('#field-seed input').value != '42'")
-    assert numbers(page)["seed"] == "42"
+    page.wait_for_function(f"Object.fromEntries({NUMBERS}).seed == '42'")
     drawn = seed.input_value()
     page.click("#field-dice")
     page.wait_for_function(f"document.querySelector('#field-seed input').value != '{drawn}'")

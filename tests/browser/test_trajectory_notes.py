@@ -8,6 +8,7 @@ import pytest
 from diffatlas.events import Finished, Image, Started, Step
 from diffatlas.library import Library
 from diffatlas.params import GenerationParams
+from tests.browser.visiting import numbers
 
 pytestmark = pytest.mark.browser
 
@@ -53,10 +54,8 @@ def test_what_is_missing_and_what_was_changed_is_said_beneath_the_run(changed, o
         "Not recorded: the estimates x0. It <b>cannot</b> be told.",
         "The latents were changed between steps, before step 3: lengths are of the true states.",
     ]
-    names = page.locator(".da-section-image dt").all_inner_texts()
-    values = page.locator(".da-section-image dd").all_inner_texts()
-    assert dict(zip(names, values, strict=True))["steps"] == "5"
-    assert "sigma" not in names
+    assert numbers(page)["steps"] == "5"
+    assert "sigma" not in numbers(page)
     assert "5 steps" in page.inner_text(".da-layers")
     page.locator(".da-frame[data-step]").nth(2).click()
     page.wait_for_function(

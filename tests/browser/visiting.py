@@ -6,6 +6,14 @@ from typing import Any
 
 PATIENCE = 120_000  # ms; generous, because the machine may be busy
 STATUS = "document.querySelector('.da-viewer').dataset.status"
+#: The numbers of the run in sight, by their names.
+NUMBERS = """[...document.querySelectorAll('.da-section-image dt')]
+    .map((name) => [name.innerText, name.nextElementSibling.innerText])"""
+
+
+def numbers(page: Any) -> dict[str, str]:
+    """Return the numbers of the run in sight by their names, read in one go: they are drawn anew now and then."""
+    return dict(page.evaluate(NUMBERS))
 
 
 def fill(page: Any, field: str, value: object) -> None:

@@ -77,14 +77,15 @@ export function createStudyStore({ server, operation, views, onChange, start = n
     unread.clear();
   }
 
-  /** Fetch a stored study and show it. Returns whether it came. `quiet`: nothing is said of one that is gone. */
+  /** Fetch a stored study and show it. Returns whether it came. `quiet`: nothing is said of one that is gone, and what
+   * is said of something else stays. */
   async function open(id, quiet = false) {
     if (live?.study?.id === id) {
       back();
       return true;
     }
     opening = id;
-    problem = null;
+    if (!quiet) problem = null;
     example = false;
     changed();
     try {
@@ -102,7 +103,7 @@ export function createStudyStore({ server, operation, views, onChange, start = n
     }
     opening = null;
     changed();
-    return problem === null;
+    return true;
   }
 
   // A study that runs on another page: asked after until it has ended, or is no longer looked at.
@@ -123,12 +124,10 @@ export function createStudyStore({ server, operation, views, onChange, start = n
   /** Open the recorded example, where nothing is in sight yet. */
   async function begin() {
     if (!start || opening || shown()?.study || (live?.request && !refused())) return;
-    const said = problem;
-    example = await open(start.id, true);
-    if (example) {
-      start = null;
-      problem = said;
-    }
+    // It may be asked for twice; the answer that comes first brings it, and the other one takes nothing away.
+    if (!(await open(start.id, true))) return;
+    example = true;
+    start = null;
     changed();
   }
 
