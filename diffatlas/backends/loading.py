@@ -19,6 +19,8 @@ from diffatlas.backends.parts import (
     PipeParts,
     check_plain,
     class_of_diffusers,
+    import_classes,
+    importing,
     names_in,
     read_config,
     read_index,
@@ -226,6 +228,7 @@ def load(
         raise ModelLoadError(
             f"{info.name} is a {info.pipeline}, which diffusers cannot read from one file.", field="model"
         )
+    import_classes(read_index(folder))
     try:
         options = {"dtype": getattr(torch, DTYPES[dtype]), "local_files_only": True, **without}
         if source.file:
@@ -271,7 +274,8 @@ def _check_parts(name: str, folder: Path) -> None:
         if not is_part(entry) or None in entry or part == LEFT_OUT[0]:
             continue
         library = entry[0]
-        known = library in LIBRARIES or (library.isidentifier() and hasattr(pipelines, library))
+        with importing():
+            known = library in LIBRARIES or (library.isidentifier() and hasattr(pipelines, library))
         if not known or (folder / part / f"{library}.py").exists():
             raise ModelLoadError(
                 f"{name} has a {part} of {library[:60]!r}, which is no part of diffusers or transformers: code that "
@@ -333,7 +337,8 @@ def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
     library = part.library
     if library not in ("diffusers", "transformers") and hasattr(diffusers.pipelines, library):
         library = f"diffusers.pipelines.{library}"
-    cls = getattr(importlib.import_module(library), part.cls)
+    with importing():
+        cls = getattr(importlib.import_module(library), part.cls)
     return cls.from_pretrained(
         folder / part.component,
         dtype=getattr(torch, DTYPES[dtype]),

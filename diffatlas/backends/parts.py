@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +21,7 @@ from diffatlas.errors import ModelLoadError, Unreadable
 
 #: How long a class is waited for that another thread is importing.
 IMPORT_SECONDS = 60
+_importing = threading.RLock()
 #: Components whose config is in a file of another name.
 _FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
 
@@ -92,15 +96,39 @@ class PipeParts:
         return {**plain(config), "_class_name": type(part).__name__}
 
 
+@contextmanager
+def importing() -> Iterator[None]:
+    """Be the only thread that imports classes of diffusers, transformers and peft.
+
+    They import each other's modules when a class is first asked for. Two threads that meet there would wait for each
+    other, which Python ends by giving one of them a module that is not finished: "cannot import name".
+    """
+    with _importing:
+        yield
+
+
 def whole_diffusers() -> Any:
     """Import diffusers and return it.
 
     Its module puts another in its place when it has been imported. A thread that waits for another's import of it is
     given the one of before by the ``import`` statement, which has none of its classes.
     """
-    import diffusers  # noqa: F401
+    with importing():
+        import diffusers  # noqa: F401
 
     return sys.modules["diffusers"]
+
+
+def import_classes(index: Mapping[str, Any]) -> None:
+    """Import the classes of a pipeline's components, so that who loads them imports nothing beside another thread.
+
+    What cannot be imported is left for the loading to say.
+    """
+    for entry in index.values():
+        if not (configs.is_part(entry) and entry[0] in ("diffusers", "transformers") and entry[1]):
+            continue
+        with importing(), suppress(Exception):
+            getattr(importlib.import_module(entry[0]), entry[1], None)
 
 
 def class_of_diffusers(name: str) -> type | None:
@@ -111,11 +139,16 @@ def class_of_diffusers(name: str) -> type | None:
     """
     diffusers = whole_diffusers()
     until = time.monotonic() + IMPORT_SECONDS
-    while (found := getattr(diffusers, name, None)) is None:
+    while (found := _asked(diffusers, name)) is None:
         if name not in dir(diffusers) or time.monotonic() > until:
             return None
         time.sleep(0.05)
     return found
+
+
+def _asked(module: Any, name: str) -> Any:
+    with importing():
+        return getattr(module, name, None)
 
 
 def read_index(folder: Path) -> dict[str, Any]:

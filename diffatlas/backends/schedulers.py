@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from diffatlas.backends.parts import whole_diffusers
+from diffatlas.backends.parts import class_of_diffusers
 from diffatlas.errors import SchedulerMismatch
 
 DIFFUSION = frozenset({"epsilon", "v_prediction"})
@@ -158,13 +158,12 @@ def build(own: Any, name: str) -> Any:
     """Return a fresh scheduler for one run; ``own`` (the pipeline's) is read, never changed."""
     import inspect
 
-    diffusers = whole_diffusers()
     config = {**own.config, "_class_name": type(own).__name__}
     if name == own_name(config):
         # With what somebody has changed of it by hand.
         return copy.deepcopy(own)
     choice = SCHEDULERS[name]
-    cls = getattr(diffusers, choice.cls)
+    cls = class_of_diffusers(choice.cls)
     accepted = inspect.signature(cls.__init__).parameters
     values = {key: config[key] for key in _CARRIED if key in config}
     # Latents are not bounded by 1, and some classes clip unless told otherwise.

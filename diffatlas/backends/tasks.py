@@ -18,7 +18,7 @@ from typing import Any
 
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
-from diffatlas.backends.parts import Parts, whole_diffusers
+from diffatlas.backends.parts import Parts, class_of_diffusers, importing
 from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.inputs import ImageInput
@@ -202,7 +202,7 @@ def on(loaded: Loaded, params: GenerationParams) -> Loaded:
         return loaded
     # The constructors of some pipelines change the scheduler that they are given.
     scheduler = copy.deepcopy(loaded.pipe.scheduler)
-    pipe = getattr(whole_diffusers(), TASKS[names][1]).from_pipe(loaded.pipe, scheduler=scheduler)
+    pipe = class_of_diffusers(TASKS[names][1]).from_pipe(loaded.pipe, scheduler=scheduler)
     pipe.set_progress_bar_config(**getattr(loaded.pipe, "_progress_bar_config", {}))
     return replace(loaded, pipe=pipe)
 
@@ -229,7 +229,7 @@ def _class_for(pipeline: type | None, names: frozenset[str]) -> type | None:
     """Return diffusers' pipeline class for pictures of these names on the components of ``pipeline``."""
     if pipeline is None or names not in TASKS:
         return None
-    with _quiet():
+    with _quiet(), importing():
         from diffusers.pipelines import auto_pipeline
 
     to: Mapping[str, Any] = getattr(auto_pipeline, TASKS[names][2])

@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from diffatlas.backends.parts import importing
 from diffatlas.errors import DiffAtlasError, OutOfMemory
 from diffatlas.shapes import EMBEDDED
 from diffatlas.stopping import look
@@ -77,7 +78,8 @@ def encoder_for_study(backend: Backend | None, study: Study) -> Encoder | None:
 
 @functools.lru_cache(maxsize=1)
 def _loaded_clip(folder: str) -> Any:
-    from transformers import CLIPVisionModelWithProjection
+    with importing():
+        from transformers import CLIPVisionModelWithProjection
 
     return CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
 

@@ -70,3 +70,37 @@ print(found)
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
     )
     assert done.stdout.strip() == str([("StableDiffusionPipeline", "image-to-image")] * 3), done.stderr
+
+
+def test_threads_that_import_many_pipelines_at_once_do_not_meet_half_way():
+    """In a process of its own. Without turns each try ends with "cannot import name" or a deadlock of imports."""
+    script = """
+import threading, time
+from diffatlas.backends import loading, parts, tasks
+from diffatlas.backends.model_info import find_source
+from diffatlas.backends.parts import class_of_diffusers, read_index
+wrong = []
+def on(moment, act):
+    def work():
+        time.sleep(moment)
+        try:
+            assert act() is not None
+        except BaseException as error:
+            wrong.append(f"{moment}: {error}")
+    return threading.Thread(target=work)
+names = ["StableDiffusion3Pipeline", "FluxPipeline", "PixArtAlphaPipeline", "StableDiffusionXLPipeline", "SanaPipeline"]
+index = read_index(find_source("shapes").folder)
+plain = class_of_diffusers("StableDiffusionPipeline")
+threads = [
+    on(0, lambda: tasks._class_for(plain, frozenset({"image"}))),
+    on(0.1, lambda: parts.import_classes(index) or True),
+    *(on(0.3 * k, lambda name=name: class_of_diffusers(name)) for k, name in enumerate(names)),
+]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(wrong)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr[-2000:]
