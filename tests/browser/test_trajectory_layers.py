@@ -330,6 +330,7 @@ def test_other_layers_come_back_when_the_live_run_ends(open_page):
     lock(page)
     view(page, "pca")
     fill(page, "num_inference_steps", 900)
+    fill(page, "seed", 32)  # a run that nobody has made: Stop is to find it at work
     page.click("#field-run")
     page.wait_for_function("document.querySelector('.da-path').innerText.includes('come back')")
     page.click("#field-stop")
