@@ -57,7 +57,7 @@ ALLOWED |= {
     "bench": _BELOW,
     "figures": _BELOW - {"backends", "capture", "operations", "settings", "steering"},
     "export": (_BELOW - {"backends", "operations"}) | {"figures"},
-    "ui": _BELOW | {"bench", "export"},
+    "ui": _BELOW | {"bench", "export", "figures"},
     "cli_output": {"errors", "events", "export"},
     "cli_attention": _BELOW | {"cli_output"},
     "cli_export": _BELOW | {"export", "ui", "cli_output"},

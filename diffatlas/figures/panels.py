@@ -8,8 +8,9 @@ from typing import Any
 
 from diffatlas.figures.figure import Figure, text
 
-#: Pixels of one row, and what lies between two, as a share of the figure.
+#: Pixels of one row, of a line of text in it, and what lies between two charts of a row, as a share of the figure.
 ROW = 190
+READING = 19
 _BETWEEN = 0.075
 #: The name of the annotations that are titles of charts.
 TITLE = "panel"
@@ -29,18 +30,29 @@ class Panel:
     notes: tuple[Any, ...] = field(default=())
 
 
-def lay_out(figure: Figure, titles: Sequence[str], across: int, row: int = ROW) -> list[dict[str, str]]:
+def panel_axes(count: int) -> list[dict[str, str]]:
+    """Return the axes of each chart of a grid, as traces name them."""
+    suffixes = ["" if k == 0 else str(k + 1) for k in range(count)]
+    return [{"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"} for suffix in suffixes]
+
+
+def lay_out(
+    figure: Figure, titles: Sequence[str], across: int, row: int = ROW, readings: int = 0
+) -> list[dict[str, str]]:
     """Give the figure a grid of charts, ``across`` in a row; return the axes of each, as traces name them.
 
-    The axes are made; a title, which may hold any text, stands above each.
+    The axes are made; a title, which may hold any text, stands above each. readings: lines of text for which room is
+    left beneath each title.
     """
     rows = -(-len(titles) // across)
     wide = (1 - _BETWEEN * (across - 1)) / across
-    head, foot = figure.layout.margin.t or 74, 60
+    beneath = readings * READING
+    row += beneath
+    head, foot = (figure.layout.margin.t or 74) + beneath, 60
     height = head + foot + rows * row
-    gap = 58 / (rows * row)
+    gap = (58 + beneath) / (rows * row)
     tall = (1 - gap * (rows - 1)) / rows
-    axes = []
+    axes = panel_axes(len(titles))
     for number, title in enumerate(titles):
         at, column = divmod(number, across)
         left, top = column * (wide + _BETWEEN), 1 - at * (tall + gap)
@@ -56,11 +68,10 @@ def lay_out(figure: Figure, titles: Sequence[str], across: int, row: int = ROW) 
             y=top,
             xanchor="left",
             yanchor="bottom",
-            yshift=3,
+            yshift=3 + beneath,
             font={"size": 13},
         )
-        axes.append({"xaxis": f"x{suffix}", "yaxis": f"y{suffix}"})
-    figure.update_layout(height=height, margin_b=foot)
+    figure.update_layout(height=height, margin_b=foot, margin_t=head)
     figure.update_layout(legend_y=-36 / (rows * row))
     return axes
 
@@ -88,7 +99,7 @@ def say_absent(figure: Figure, axes: dict[str, str], words: str) -> None:
 def panels(figure: Any) -> list[Panel]:
     """Return the charts of a figure in their order; one without a grid is one chart, called as the figure is."""
     titles = [note.text for note in figure.layout.annotations if note.name == TITLE]
-    names = [f"x{'' if k == 0 else k + 1}" for k in range(max(len(titles), 1))]
+    names = [axes["xaxis"] for axes in panel_axes(max(len(titles), 1))]
     found = []
     for k, name in enumerate(names):
         suffix = name[1:]

@@ -36,25 +36,41 @@ def read_run(folder: Path) -> Run:
     """Read a whole run, arrays bit-exact. Raises `DamagedRun` saying what cannot be read."""
     manifest = read_manifest(folder)
     with reading(folder):
-        lines = parsed_lines(folder, manifest)
-        steps = tuple(
-            replace(read_step(folder, line), attention=read_attention(folder, line) or None) for line in lines
-        )
-        return Run(
-            id=manifest["id"],
-            params=read_params(folder, manifest),
-            status=status_of(manifest),
-            created=manifest["created"],
-            initial_latents=read_tensors(folder / layout.INITIAL).get("initial_latents"),
-            initial_sigma=maybe_number(manifest.get("initial_sigma")),
-            total_steps=manifest.get("total_steps"),
-            steps=with_cosine_to_end(steps, cosines_to_end(manifest)),
-            images=read_images(folder),
-            seconds=maybe_number(manifest.get("seconds")),
-            provenance=manifest.get("provenance", {}),
-            capture=manifest.get("capture", {}),
-            error=manifest.get("error"),
-        )
+        steps = [
+            replace(read_step(folder, line), attention=read_attention(folder, line) or None)
+            for line in parsed_lines(folder, manifest)
+        ]
+        return _run(folder, manifest, steps, read_images(folder))
+
+
+def read_measured(folder: Path) -> Run:
+    """Read of a run what its states are measured by (`diffatlas.measured.states`), and nothing else of its arrays.
+
+    That is its path, and the two predictions of a step whose guidance was not measured: no pictures, no attention.
+    Raises `DamagedRun` saying what cannot be read.
+    """
+    manifest = read_manifest(folder)
+    with reading(folder):
+        steps = [_measured_step(folder, line) for line in parsed_lines(folder, manifest)]
+        return _run(folder, manifest, steps, ())
+
+
+def _run(folder: Path, manifest: Mapping[str, Any], steps: list[Step], images: tuple[np.ndarray, ...]) -> Run:
+    return Run(
+        id=manifest["id"],
+        params=read_params(folder, manifest),
+        status=status_of(manifest),
+        created=manifest["created"],
+        initial_latents=read_tensors(folder / layout.INITIAL).get("initial_latents"),
+        initial_sigma=maybe_number(manifest.get("initial_sigma")),
+        total_steps=manifest.get("total_steps"),
+        steps=with_cosine_to_end(tuple(steps), cosines_to_end(manifest)),
+        images=images,
+        seconds=maybe_number(manifest.get("seconds")),
+        provenance=manifest.get("provenance", {}),
+        capture=manifest.get("capture", {}),
+        error=manifest.get("error"),
+    )
 
 
 def read_params(folder: Path, manifest: Mapping[str, Any]) -> GenerationParams:
@@ -325,6 +341,21 @@ def read_step(folder: Path, line: Mapping[str, Any]) -> Step:
         metrics=line["metrics"],
         preview=read_preview(folder, line),
         x0_gain=line["x0_gain"],
+        **layout.fields_of(arrays),
+    )
+
+
+def _measured_step(folder: Path, line: Mapping[str, Any]) -> Step:
+    wanted = {"latents", "start_latents"}
+    if any(line["metrics"].get(name) is None for name in ("guidance_norm", "guidance_angle")):
+        wanted |= {"cond_pred", "uncond_pred"}
+    file = layout.step_file(folder, line["index"])
+    arrays = {name: read_tensor(file, name) for name in line["arrays"] if name in wanted}
+    return Step(
+        index=line["index"],
+        timestep=line["timestep"],
+        sigma=line["sigma"],
+        metrics=line["metrics"],
         **layout.fields_of(arrays),
     )
 

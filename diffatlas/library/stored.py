@@ -15,6 +15,7 @@ from diffatlas.library import format as layout
 from diffatlas.library import reader
 from diffatlas.library.format import RunInfo
 from diffatlas.params import GenerationParams
+from diffatlas.run import Run
 from diffatlas.showing import show_html
 from diffatlas.stopping import look
 
@@ -157,6 +158,10 @@ class StoredRun:
                     f"The latents of the run {self.id} change their shape on the way, so they are no one path."
                 )
             return np.stack(states)
+
+    def measured(self) -> Run:
+        """Return the run so far with the arrays alone that its states are measured by (`reader.read_measured`)."""
+        return reader.read_measured(self.folder)
 
     def starts(self) -> list[np.ndarray | None]:
         """Return the state that each step so far started from, (B, ...), where that is not what the step before left.

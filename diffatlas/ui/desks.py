@@ -40,7 +40,18 @@ LONG_CALLS = frozenset(
 )
 #: What takes a moment, or longer where the model is large.
 QUICK_CALLS = frozenset(
-    {"run_data", "project", "step", "deep", "compare", "difference", "details", "study", "image_detail"}
+    {
+        "run_data",
+        "curves",
+        "project",
+        "step",
+        "deep",
+        "compare",
+        "difference",
+        "details",
+        "study",
+        "image_detail",
+    }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"lab_paths", "lab_density", "lab_field"}
 )

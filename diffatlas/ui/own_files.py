@@ -1,4 +1,4 @@
-"""The app's own modules, styles and fonts: answered from memory, at addresses that a browser may keep for good.
+"""The app's own modules, styles and fonts, and plotly.js: answered from memory, at addresses that a browser may keep.
 
 The address has a digest of all of them in it, so that another version of the app has other addresses.
 """
@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from diffatlas.export.html_bundle import STATIC
+from diffatlas.figures.plotly_script import plotly_script, plotly_version
 from diffatlas.ui.script import one_script
 
 #: What is before the digest in an address, relative to the page.
@@ -19,6 +20,8 @@ PREFIX = "atlas"
 #: The modules of the pages' views, and the script in which they are answered with all that they import.
 VIEWS = ("viewer.js", "study.js", "attention.js", "lab.js", "library.js")
 SCRIPT = "views.js"
+#: What draws the figures: that of the installed plotly, so that both are of one version.
+PLOTLY = "plotly.min.js"
 #: Said here, because what a machine calls a kind differs, and a browser runs no script that is called a text.
 _KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -39,6 +42,7 @@ def base() -> str:
     for name, data in sorted(_files().items()):
         digest.update(f"{name}\0{len(data)}\0".encode())
         digest.update(data)
+    digest.update(plotly_version().encode())
     return f"{PREFIX}/{digest.hexdigest()[:16]}"
 
 
@@ -70,7 +74,7 @@ def _asked(scope: dict[str, Any]) -> str | None:
     if scope["type"] != "http" or scope["method"] not in ("GET", "HEAD"):
         return None
     _, found, name = scope["path"].partition(f"/{base()}/")
-    return name if found and name in _files() else None
+    return name if found and (name in _files() or name == PLOTLY) else None
 
 
 @cache
@@ -83,7 +87,7 @@ def _files() -> dict[str, bytes]:
 
 @cache
 def _answer(name: str, packed: bool) -> tuple[bytes, list[tuple[bytes, bytes]]]:
-    body = _files()[name]
+    body = plotly_script() if name == PLOTLY else _files()[name]
     kind = _KINDS.get(PurePosixPath(name).suffix, "application/octet-stream")
     headers = [(b"content-type", kind.encode()), (b"cache-control", _FOREVER), (b"vary", b"accept-encoding")]
     if packed and not name.endswith(_PACKED):

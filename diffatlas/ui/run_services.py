@@ -36,6 +36,7 @@ from diffatlas.ui.components.run_data import stored_fields
 from diffatlas.ui.layers import Layer
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
+from diffatlas.ui.run_figures import RunFigures
 
 #: Runs whose data is kept as JSON, in bytes.
 KEPT_BYTES = 64 << 20
@@ -105,6 +106,7 @@ class RunServices:
         self._backend = backend
         self._names = model_names
         self._projections = projections or Projections()
+        self.figures = RunFigures(reach)
         self._kept: OrderedDict[tuple[str, str], tuple[float, bytes]] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -113,6 +115,7 @@ class RunServices:
         """What the browser may call, by name."""
         return {
             "run_data": self.run_data,
+            "curves": self.figures.curves,
             "project": self.project,
             "step": self.step,
             "deep": self.deep,
@@ -130,6 +133,7 @@ class RunServices:
         with self._lock:
             self._kept.clear()
         self._projections.empty()
+        self.figures.empty()
 
     def run_data(self, visitor: str, asked: dict[str, Any]) -> Response:
         """Return a stored run as the live view would show it."""

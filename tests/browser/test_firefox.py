@@ -36,7 +36,7 @@ def test_a_run_a_sweep_and_the_lab(app_url: str, firefox: str, tmp_path: Path) -
         assert page.evaluate("document.querySelectorAll('.da-frame[data-step]').length") == 4
         assert page.evaluate("document.querySelector('.da-headline').innerText") == "a green star"
         page.click(".da-tab[data-view=curves]")
-        page.wait_for("document.querySelector('.da-panel-curves svg path')")
+        page.wait_for("document.querySelector('.da-panel-curves .js-line')")
 
         turn(page, "sweep")
         page.wait_for("document.querySelector('#sweep-prompt textarea').value === 'a green star'")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.visiting import STATUS, lock, press_run, run, view
+from tests.browser.visiting import CURVES, STATUS, lock, press_run, run, view
 
 pytestmark = pytest.mark.browser
 
@@ -49,7 +49,7 @@ def test_a_view_that_is_closed_is_not_drawn_and_every_step_is_sent_once(open_pag
     )
     run(page, prompt="a red circle", seed=4, num_inference_steps=40)
     assert page.evaluate("drawn") == 0
-    assert page.locator(".da-curve").count() == 8
+    page.wait_for_function(f"{CURVES} == 8")
     grown = [one for one in answers if '"grown"' in (one.request.post_data or "")]
     sent = [step["index"] for answer in grown for step in answer.json()["steps"]]
     assert sent == list(range(40))

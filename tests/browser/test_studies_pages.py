@@ -122,7 +122,7 @@ def test_the_paths_of_the_cells_are_drawn_by_the_views_of_the_trajectory_page(sw
     view(page, "sweep", "pca")
     page.wait_for_selector(f"{study('sweep')} .da-label-end")
     view(page, "sweep", "curves")
-    page.wait_for_selector(f"{study('sweep')} .da-panel-curves svg")
+    page.wait_for_selector(f"{study('sweep')} .da-figure .js-line")
     view(page, "sweep", "drift")
     page.wait_for_selector(f"{study('sweep')} .da-panel-drift svg")
     words = page.inner_text(f"{study('sweep')} .da-panel-drift")

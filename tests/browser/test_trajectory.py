@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.browser.visiting import NUMBERS, STATUS, fill, numbers
+from tests.browser.visiting import CURVES, NUMBERS, STATUS, fill, numbers
 from tests.browser.visiting import press_run as run
 
 pytestmark = pytest.mark.browser
@@ -43,7 +43,7 @@ def test_run_grows_and_ends_with_its_own_numbers(open_page):
     assert shares == sorted(shares, reverse=True)
     assert 0 < sum(shares) <= 101
     page.click(".da-tab[data-view=curves]")
-    page.wait_for_function("document.querySelectorAll('.da-curve').length == 8")
+    page.wait_for_function(f"{CURVES} == 8")
 
     image = page.locator(".da-picture img")
     assert image.evaluate("async image => { await image.decode(); return image.naturalWidth; }") == 64
@@ -137,9 +137,12 @@ def test_seed_modes(open_page):
 
 def test_two_visitors_take_turns_and_see_their_own_run(open_page):
     first, second = open_page(), open_page()
-    run(first, prompt="a red circle", num_inference_steps=900)
+    # Everything is typed before the first begins: 900 steps take some seconds only.
+    for field, text in (("prompt", "a blue star"), ("num_inference_steps", 2)):
+        fill(second, field, text)
+    run(first, prompt="a red circle", seed=31, num_inference_steps=900)
     first.wait_for_function(f"{FRAMES} >= 2")
-    run(second, prompt="a blue star", num_inference_steps=2)
+    run(second)
     second.wait_for_function(f"{STATUS} == 'waiting'")
     assert "1 ahead" in second.inner_text(".da-status")
     first.context.close()  # a closed tab frees the model
@@ -170,10 +173,12 @@ def test_no_sideways_scroll(open_page, theme, width):
     assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
     for view in ("film", "pca", "curves"):
         page.click(f".da-tab[data-view={view}]")
+        if view == "curves":
+            page.wait_for_function(f"{CURVES} == 16")
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), view
     # Text against what lies behind it: at least WCAG AA.
-    for selector in (".da-caption", ".da-status", ".da-plot-title", ".da-readout", ".da-numbers dt", ".da-layer-what",
+    for selector in (".da-caption", ".da-status", ".da-figure-head", ".da-readout", ".da-numbers dt", ".da-layer-what",
                      ".da-deep td", ".da-tab"):  # fmt: skip
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
     page.click(".da-tab[data-view=film]")

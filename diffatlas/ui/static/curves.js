@@ -1,175 +1,169 @@
-// The curves: small multiples, a line for each visible layer, with one mark and one readout for all.
+// The curves of the visible layers: the server's figure (diffatlas/figures/curves.py), continued by a run as it goes on.
 
+import { ask } from "./ask.js";
 import { el } from "./dom.js";
+import { createFigure } from "./figure.js";
 import { swatch } from "./labels3d.js";
-import { createPlot } from "./plot.js";
 import { BUSY, series } from "./state.js";
 
-const METRICS = [
-  { name: "distance_to_end", label: "Distance to end" },
-  { name: "step_length", label: "Step length" },
-  { name: "guidance_norm", label: "Guidance norm" },
-  { name: "guidance_angle", label: "Guidance angle", unit: "°" },
-  { name: "norm", label: "Norm" },
-  { name: "std", label: "Standard deviation" },
-  { name: "cosine_to_start", label: "Cosine to start" },
-  { name: "cosine_to_end", label: "Cosine to end" },
-];
-const READ = 6; // with more layers than this, only the nearest is read out
+const NAMED = 6; // with more layers than this, only the one that is pointed at or chosen is named
+const BREATH = 4; // a run that goes on is drawn at most every so many times as long as drawing takes
+const AGAIN = 1000; // ms until a figure of a run that goes on is asked for again, where it could not be had
 
-/** Create the curves in `root`. `onSelect(id, index)` is called when a step of a layer is clicked. */
-export function createCurves(root, { onSelect }) {
-  let axis = "step";
+/** Create the curves in `root`. `onSelect(id, index)` is called when a step of a layer is chosen. */
+export function createCurves(root, { server, onSelect }) {
+  let along = "step";
   const at = el("span", { class: "da-curves-at" });
   const legend = el("span", { class: "da-legend" });
-  const head = el("div", { class: "da-curves-head" }, axisSwitch(), at, legend);
-  const grid = el("div", { class: "da-plots" });
-  root.append(head, grid);
+  const files = el("span", { class: "da-figure-files" }, ...["svg", "png"].map((format) => el("button", { type: "button", class: "da-plain", title: `Keep these curves as a ${format.toUpperCase()} file`, onclick: () => save(format) }, format.toUpperCase())));
+  const head = el("div", { class: "da-curves-head" }, axisSwitch(), at, legend, files);
+  const message = el("p", { class: "da-curves-message", role: "status" });
+  root.append(head, message);
+  const chart = createFigure(root, { onChoose: (run, state) => onSelect(run, Math.max(0, state - 1)), onPoint: pointAt });
 
-  let plots = null;
   let state = null;
-  let hovered = null; // {x, near: number of a layer}
-  let drawn = ""; // what the lines were drawn from
-  const versions = new WeakMap(); // data -> a number, so that the same data is recognised
-  let version = 0;
+  let wanted = ""; // what the figure that is needed is of
+  let asking = "";
+  let had = null; // {key, figure, layers: by id}: the last one that came
+  let drawn = ""; // what is on screen, with the steps of the runs that go on
+  let notBefore = 0;
+  let busyUntil = 0;
+  let later = 0;
 
   function axisSwitch() {
-    const choice = (value, text) => {
-      const checked = value === axis ? "" : null;
-      return el("label", {}, el("input", { type: "radio", name: "da-curves-axis", value, checked }), text);
-    };
-    const onchange = (event) => {
-      axis = event.target.value;
-      hovered = null;
-      draw();
-    };
+    switches += 1; // each page has one of its own
+    const name = `da-curves-axis-${switches}`;
+    const choice = (value, text) => el("label", {}, el("input", { type: "radio", name, value, checked: value === along ? "" : null }), text);
     const choices = [choice("step", "by step"), choice("progress", "by progress")];
+    const onchange = (event) => {
+      along = event.target.value;
+      update(state);
+    };
     return el("fieldset", { class: "da-switch", "aria-label": "Horizontal axis", onchange }, ...choices);
   }
 
   function update(next) {
     state = next;
-    draw();
-  }
-
-  // The titles read the glossary, so the plots are made with the first state.
-  function create() {
-    plots = METRICS.map((own) => {
-      const told = (state.metrics ?? []).find((metric) => metric.name === own.name) ?? {};
-      const words = { unit: "", absent: "Not measured in this run.", about: "", ...own, ...told };
-      return createPlot({ ...words, label: told.label ?? own.label }, { hover, leave: () => hover(), click });
-    });
-    grid.replaceChildren(...plots.map((plot) => plot.node));
-  }
-
-  function draw() {
     if (!state || !root.clientWidth) return; // hidden: drawn when it is shown
-    if (!plots) create();
     const { layers } = state;
-    const several = layers.length > 1;
-    const facts = layers.flatMap(({ id, name, colour, locked, data }) => [id, name, colour, locked, known(data)]);
-    const key = [axis, grid.clientWidth, ...facts].join();
-    if (key !== drawn) {
-      drawn = key;
-      if (hovered && hovered.near >= layers.length) hovered = null;
-      head.hidden = !layers.length;
-      grid.classList.toggle("da-many", several);
-      const range = axis === "step" ? bySteps(layers) : byProgress();
-      for (const plot of plots) plot.draw(layers.map((layer) => row(layer, plot.node.dataset.metric, several)), range);
-      explain(layers, several);
+    head.hidden = chart.node.hidden = !layers.length;
+    if (!layers.length) {
+      wanted = "";
+      return say("Run a prompt, or show a layer: its curves are drawn here.");
     }
-    mark();
+    const dark = document.body.classList.contains("dark");
+    const asked = { layers: layers.map(({ id, name, colour }) => ({ id, name, colour: colour?.startsWith("var(") ? null : colour })), along, dark };
+    // What has ended is asked for anew: only then all of it is known.
+    wanted = JSON.stringify([asked, layers.map(({ data }) => (BUSY.includes(data.status) ? "" : data.steps.length))]);
+    if (had?.key !== wanted && asking !== wanted && performance.now() >= notBefore) fetchFigure(wanted, asked);
+    return show();
   }
 
-  // A live run's data may grow in place.
-  function known(data) {
-    if (!versions.has(data)) versions.set(data, ++version);
-    return `${versions.get(data)}:${data.steps.length}:${data.status}:${data.final ? 1 : 0}`;
+  async function fetchFigure(key, asked) {
+    asking = key;
+    if (!had) say("Drawing the curves…");
+    try {
+      const figure = await ask(server, "curves", asked);
+      if (key === wanted) had = { key, figure };
+    } catch (error) {
+      if (key === wanted) failed(error);
+    }
+    if (asking === key) asking = "";
+    if (had?.key === wanted) update(state);
   }
 
-  function row(layer, name, several) {
-    const { data } = layer;
-    return {
-      values: series(data, name).slice(0, data.steps.length),
-      along: data.steps.map((_, index) => place(layer, index)),
-      colour: several ? layer.colour : null,
-      loose: several && !layer.locked,
-      running: BUSY.includes(data.status),
-    };
+  // It is asked for anew with the next look; but a run that has only begun may not be there yet, and is looked at often.
+  function failed(error) {
+    say(error.message);
+    if (!state.layers.some(({ data }) => BUSY.includes(data.status))) return;
+    notBefore = performance.now() + AGAIN;
+    setTimeout(() => update(state), AGAIN);
   }
 
-  // Where a step lies on the x axis: its number, or how much of the run is done after it.
-  function place({ data }, index) {
-    return axis === "step" ? index + 1 : (100 * (index + 1)) / total(data);
+  // Draw what has come, where that is not on screen yet.
+  async function show() {
+    explain();
+    if (had?.key !== wanted) return;
+    const key = `${had.key} ${state.layers.map(({ data }) => data.steps.length)}`;
+    if (key !== drawn) {
+      const wait = had.key === drawn.slice(0, had.key.length) ? busyUntil - performance.now() : 0;
+      clearTimeout(later);
+      if (wait > 0) {
+        later = setTimeout(() => update(state), wait);
+        return;
+      }
+      drawn = key;
+      const began = performance.now();
+      try {
+        await chart.draw(continued(had.figure, state.layers, along));
+        say("");
+      } catch (error) {
+        drawn = "";
+        say(error.message);
+        return;
+      }
+      busyUntil = performance.now() + BREATH * (performance.now() - began);
+    }
+    const { selected } = state;
+    chart.choose(selected && state.layers.some(({ id }) => id === selected.id) ? { run: selected.id, at: selected.index + 1 } : null);
   }
 
-  function mark() {
-    if (!plots || !state) return;
+  function say(words) {
+    if (message.textContent !== words) message.textContent = words;
+    message.hidden = !words;
+  }
+
+  function pointAt(x, run) {
+    const text = x === null || state.layers.length < 2 ? "" : along === "step" ? `Step ${Math.round(x)}` : `${Math.round(x)}% of the run`;
+    if (at.textContent !== text) at.textContent = text;
+    explain(run);
+  }
+
+  let explained = "";
+  function explain(pointed = null) {
     const { layers, selected } = state;
-    const several = layers.length > 1;
-    const chosen = layers.findIndex((layer) => layer.id === selected?.id);
-    let rule = null;
-    let near = null;
-    if (hovered) ({ x: rule, near } = hovered);
-    else if (chosen >= 0) [rule, near] = [place(layers[chosen], selected.index), chosen];
-    // Without a mark, every line is read at its end.
-    const picked = layers.map((layer) => (rule === null ? layer.data.steps.length - 1 : indexAt(layer, rule)));
-    const order = layers.map((_, k) => k);
-    const read = layers.length <= READ ? order : near === null ? [] : [near];
-    const to = rule !== null && near !== null ? place(layers[near], picked[near]) : rule;
-    for (const plot of plots) plot.mark({ picked, rule: to, near, read, several });
-    const said = axis === "step" ? `Step ${Math.round(to)}` : `${Math.round(to)}% of the run`;
-    at.textContent = several && rule !== null ? said : "";
-    if (layers.length > READ) explain(layers, several, near);
+    const near = pointed ?? selected?.id ?? null;
+    const named = layers.length < 2 ? [] : layers.length <= NAMED ? layers : layers.filter(({ id }) => id === near);
+    const key = JSON.stringify([layers.length, named.map(({ id, name, colour, locked }) => [id, name, colour, locked])]);
+    if (key === explained) return;
+    explained = key;
+    const names = named.map(({ name, colour, locked }) => el("span", { class: locked ? null : "da-loose" }, swatch(colour, !locked), name));
+    legend.replaceChildren(...(names.length || layers.length < 2 ? names : [`${layers.length} layers. Point at a line to read it.`]));
   }
 
-  function explain(layers, several, near = null) {
-    if (!several) return legend.replaceChildren();
-    const named = layers.length <= READ ? layers : near === null ? [] : [layers[near]];
-    const names = named.map(({ name, colour, locked }) =>
-      el("span", { class: locked ? null : "da-loose" }, swatch(colour, !locked), name),
-    );
-    return legend.replaceChildren(...(names.length ? names : [`${layers.length} layers. Point at a line to read it.`]));
+  async function save(format) {
+    try {
+      await chart.save(format);
+    } catch (error) {
+      console.warn("curves", error);
+      say("This browser could not write the file.");
+    }
   }
 
-  function hover(plot, x, y) {
-    hovered = plot ? aim(plot, x, y) : null;
-    mark();
-  }
-
-  function click(plot, x, y) {
-    const { near } = aim(plot, x, y);
-    if (near === null) return;
-    const layer = state.layers[near];
-    onSelect(layer.id, indexAt(layer, x));
-  }
-
-  function aim(plot, x, y) {
-    return { x, near: plot.nearest(state.layers.map((layer) => indexAt(layer, x)), y) };
-  }
-
-  // The step of a layer nearest to x. Past the end of one of several runs there is none (NaN).
-  function indexAt({ data }, x) {
-    const last = data.steps.length - 1;
-    const index = Math.max(0, Math.round(axis === "step" ? x : (x / 100) * total(data)) - 1);
-    if (index <= last) return index;
-    return state.layers.length > 1 ? NaN : last;
-  }
-
-  new ResizeObserver(draw).observe(root);
+  new ResizeObserver(() => {
+    if (root.clientWidth && drawn) chart.resize();
+    if (state) update(state);
+  }).observe(root);
   return { update };
 }
 
-function total(data) {
-  return Math.max(data.steps.length, data.run?.total_steps ?? 0, 1);
-}
+let switches = 0;
 
-function bySteps(layers) {
-  const last = Math.max(2, ...layers.map(({ data }) => total(data)));
-  const ticks = [...new Set([1, Math.round((1 + last) / 2), last])];
-  return { low: 1, high: last, ticks: ticks.map((tick) => [tick, String(tick)]), label: "step" };
-}
-
-function byProgress() {
-  return { low: 0, high: 100, ticks: [[0, "0"], [50, "50"], [100, "100%"]], label: "share of the run" };
+// The figure with the values of the steps that runs which go on have made since it was asked for.
+function continued(figure, layers, along) {
+  const running = new Map(layers.filter(({ data }) => BUSY.includes(data.status)).map((layer) => [layer.id, layer.data]));
+  if (!running.size) return figure;
+  const data = figure.data.map((trace) => {
+    const run = running.get(trace.meta?.run);
+    if (!run) return trace;
+    const first = trace.mode === "lines" ? trace : figure.data.find(({ meta, mode }) => mode === "lines" && meta.run === trace.meta.run && meta.metric === trace.meta.metric);
+    const total = Math.max(run.steps.length, run.run?.total_steps ?? 0, 1);
+    const values = [first.y[0] ?? null, ...series(run, trace.meta.metric).slice(0, run.steps.length)];
+    const places = values.map((_, step) => (along === "step" ? step : (100 * step) / total));
+    if (trace.mode === "lines") return { ...trace, x: places, y: values };
+    const known = values.flatMap((value, k) => (value === null ? [] : [k]));
+    const ends = known.length ? [known[0], known.at(-1)] : [];
+    return { ...trace, x: ends.map((k) => places[k]), y: ends.map((k) => values[k]) };
+  });
+  return { ...figure, data };
 }

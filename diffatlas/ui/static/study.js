@@ -99,7 +99,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const dialog = createCellDialog({ server });
   const film = createFilm(parts.film, { onSelect: openStep, onHistogram: (id, index) => openStep(id, index, { histogram: true }) });
   const path = createPath(parts.path, { onSelect: openStep });
-  const curves = createCurves(parts.curves, { onSelect: (id, index) => store.select(id, index) });
+  const curves = createCurves(parts.curves, { server, onSelect: (id, index) => store.select(id, index) });
   const retry = (keys) => keys.length && onSubmit({ retry: keys, id: state.study.id });
   const grid = createGrid(parts.grid, { onOpen: openCell, onRetry: retry });
   const lanes = createLanes(parts.lanes, { onStop: stopLane, onRetry: retry });

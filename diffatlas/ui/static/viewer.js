@@ -93,7 +93,7 @@ export function mount(element, read, server, props, onSubmit) {
   const inspector = createInspector({ server, getState: () => state, onSelect: select });
   const film = createFilm(parts.film, { onSelect: open, onHistogram: (id, index) => open(id, index, { histogram: true }) });
   const path = createPath(parts.path, { onSelect: open });
-  const curves = createCurves(parts.curves, { onSelect: select });
+  const curves = createCurves(parts.curves, { server, onSelect: select });
   const numbers = createNumbers(parts);
   const layers = createLayersPanel(parts.layers, { onActivate: store.activate, onEdit: store.edit });
   const compare = createCompare(parts.compare, { server });
