@@ -135,3 +135,22 @@ def test_it_says_what_it_shows(run: Run) -> None:
     assert "step 0 is the initial noise" in meta["says"]
     lengths = {k: state.metrics["step_length"] for k, state in enumerate(measured.states(run)) if k}
     assert f"at step {max(lengths, key=lengths.get)}." in meta["spoken"]
+
+
+def test_by_progress_runs_of_different_lengths_lie_over_each_other(run: Run) -> None:
+    longer = replace(run, id="longer", total_steps=2 * len(run.steps))
+    figure = figures.curves([run, longer], along="progress")
+    whole, half = traces(figure, "norm")
+    count = len(run.steps)
+    np.testing.assert_allclose(whole.x, [100 * k / count for k in range(count + 1)])
+    np.testing.assert_allclose(half.x, [50 * k / count for k in range(count + 1)])
+    assert list(whole.y) == list(half.y)
+    assert figure.layout.xaxis.ticksuffix == "%"
+    assert figure.layout.meta["says"].startswith("By share of the run")
+    with pytest.raises(InvalidParams, match="step, progress"):
+        figures.curves(run, along="time")
+
+
+def test_all_charts_end_where_the_longest_run_does(run: Run) -> None:
+    figure = figures.curves([run, replace(run, id="longer", total_steps=40)])
+    assert {tuple(panel.x.range) for panel in panels(figure)} == {(-1.2, 41.2)}

@@ -4,6 +4,7 @@ import { ask } from "./ask.js";
 import { el } from "./dom.js";
 import { createFigure } from "./figure.js";
 import { swatch } from "./labels3d.js";
+import { plotly } from "./plotly_script.js";
 import { BUSY, series } from "./state.js";
 
 const NAMED = 6; // with more layers than this, only the one that is pointed at or chosen is named
@@ -62,6 +63,7 @@ export function createCurves(root, { server, onSelect }) {
   async function fetchFigure(key, asked) {
     asking = key;
     if (!had) say("Drawing the curves…");
+    plotly().catch(() => {}); // both at once; what is wrong with it is said where it is used
     try {
       const figure = await ask(server, "curves", asked);
       if (key === wanted) had = { key, figure };
