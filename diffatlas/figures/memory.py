@@ -11,7 +11,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.figures.figure import Figure, figure
 from diffatlas.figures.lab_words import percent
 from diffatlas.figures.log_axis import log_axis
-from diffatlas.figures.panels import lay_out
+from diffatlas.figures.panels import AXIS_TITLE, lay_out
 from diffatlas.figures.plane import outside, square
 from diffatlas.figures.template import ground, symbol
 from diffatlas.lab2d.studies import Memory
@@ -23,7 +23,7 @@ LINES = (
     ("empirical", "the sampler that knows the training points and nothing else", "gold", "dash"),
     ("fresh", "fresh points of the target", "muted", "dot"),
 )
-ROW = 330
+ACROSS, ROW = 3, 330
 ABOUT = (
     "The share of samples that are copies: the nearest training point is less than a third as far away as the second "
     "nearest. The sampler that knows the training points and nothing else ends on them; who has learned the target "
@@ -31,12 +31,14 @@ ABOUT = (
 )
 
 
-def memory(found: Memory | Sequence[Memory], n: int | None = None, dark: bool = False) -> Figure:
+def memory(
+    found: Memory | Sequence[Memory], n: int | None = None, dark: bool = False, across: int = ACROSS
+) -> Figure:
     """Return the copies by the size of the training set, and of one size the distances and the samples themselves.
 
     found: of `diffatlas.lab2d.studies.memorisation`, one or several sizes. n: the size whose distances to the nearest
     training point (in the plane's units, binned by `diffatlas.lab2d.summaries.shares`) and samples are drawn; without
-    it the largest. Raises `InvalidParams`, where there is none of that size::
+    it the largest. across: charts in a row. Raises `InvalidParams`, where there is none of that size::
 
         trainer.run(2000)  # of Trainer(target, memory_recipe(Recipe(), 20, 2000))
         figures.memory(memorisation(trainer, Plan("heun", 24)))
@@ -57,10 +59,10 @@ def memory(found: Memory | Sequence[Memory], n: int | None = None, dark: bool = 
     )
     titles = [
         "Copies",
-        f"Distance to the nearest of {chosen.n:,} training points",
-        f"Samples and the {chosen.n:,} training points",
+        f"Nearest of {chosen.n:,} training points",
+        f"Samples, {chosen.n:,} training points",
     ]
-    copies, nearest, plane = lay_out(made, titles, 3, ROW)
+    copies, nearest, plane = lay_out(made, titles, across, ROW, foot=AXIS_TITLE)
     _copies(made, copies, rows, dark)
     _nearest(made, nearest, chosen, dark)
     _plane(made, plane, chosen, dark)

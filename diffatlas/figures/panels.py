@@ -11,6 +11,8 @@ from diffatlas.figures.figure import Figure, text
 #: Pixels of one row, of a line of text in it, and what lies between two charts of a row, as a share of the figure.
 ROW = 190
 READING = 19
+#: Pixels of the title of an axis beneath a chart that has another chart below.
+AXIS_TITLE = 24
 _BETWEEN = 0.075
 #: The name of the annotations that are titles of charts.
 TITLE = "panel"
@@ -37,20 +39,20 @@ def panel_axes(count: int) -> list[dict[str, str]]:
 
 
 def lay_out(
-    figure: Figure, titles: Sequence[str], across: int, row: int = ROW, readings: int = 0
+    figure: Figure, titles: Sequence[str], across: int, row: int = ROW, readings: int = 0, foot: int = 0
 ) -> list[dict[str, str]]:
     """Give the figure a grid of charts, ``across`` in a row; return the axes of each, as traces name them.
 
     The axes are made; a title, which may hold any text, stands above each. readings: lines of text for which room is
-    left beneath each title.
+    left beneath each title. foot: pixels that are left beneath each chart but those of the last row.
     """
     rows = -(-len(titles) // across)
     wide = (1 - _BETWEEN * (across - 1)) / across
     beneath = readings * READING
-    row += beneath
-    head, foot = (figure.layout.margin.t or 74) + beneath, 60
-    height = head + foot + rows * row
-    gap = (58 + beneath) / (rows * row)
+    row += beneath + (foot if rows > 1 else 0)
+    head, end = (figure.layout.margin.t or 74) + beneath, 60
+    height = head + end + rows * row
+    gap = (58 + beneath + foot) / (rows * row)
     tall = (1 - gap * (rows - 1)) / rows
     axes = panel_axes(len(titles))
     for number, title in enumerate(titles):
@@ -71,7 +73,7 @@ def lay_out(
             yshift=3 + beneath,
             font={"size": 13},
         )
-    figure.update_layout(height=height, margin_b=foot, margin_t=head)
+    figure.update_layout(height=height, margin_b=end, margin_t=head)
     figure.update_layout(legend_y=-36 / (rows * row))
     return axes
 

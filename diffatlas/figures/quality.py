@@ -10,7 +10,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.figures.figure import Figure, figure, text
 from diffatlas.figures.lab_words import MEASURES, sampler_look, sampler_name, target_name
 from diffatlas.figures.log_axis import log_axis, number, segments
-from diffatlas.figures.panels import lay_out, say_absent
+from diffatlas.figures.panels import ROW, lay_out, say_absent
 from diffatlas.figures.template import ground
 from diffatlas.lab2d.mixtures import Target
 from diffatlas.lab2d.studies import Point
@@ -31,12 +31,14 @@ def quality(
     target: Target | None = None,
     dark: bool = False,
     across: int = ACROSS,
+    row: int = ROW,
 ) -> Figure:
     """Return a chart for each measure: a line for each sampler, and a band for what chance alone gives.
 
     points: of `diffatlas.lab2d.studies.quality`, with those of `noise_floor` for the band. by: "steps", or "calls"
     for evaluations of the field. measures: of `MEASURES`, in the order in which they are drawn. scale: "log" or
     "linear" for the values; the share of covered modes is always linear. target: named in the title, where given.
+    across: charts in a row. row: its height in pixels.
     Marks are means over the repeats, bars one standard deviation. Raises `InvalidParams` for other names, and where no
     sampler was measured::
 
@@ -62,7 +64,7 @@ def quality(
     titles = [MEASURES[name] for name in measures]
     every = [_at(row, by) for rows in found.values() for own in rows.values() for row in own]
     shown: set[str] = set()
-    for name, axes in zip(measures, lay_out(made, titles, across), strict=True):
+    for name, axes in zip(measures, lay_out(made, titles, across, row), strict=True):
         if not found[name]:
             say_absent(made, axes, "No finite values.")
             continue

@@ -53,6 +53,7 @@ _KINDS: tuple[tuple[str, _Check, tuple[str, ...]], ...] = (
                 "title",
             ),
             *("name", "note", "half", "request", "sampler", "quantity", "field", "fill", "open"),
+            *("axis", "measure", "scale", "along"),
         ),
     ),
     ("a whole number", _whole, ("index", "image", "offset", "limit", "count", "changes")),

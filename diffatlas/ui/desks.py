@@ -53,7 +53,14 @@ QUICK_CALLS = frozenset(
         "image_detail",
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
-    | {"lab_paths", "lab_density", "lab_field"}
+    | {
+        "lab_paths",
+        "lab_density",
+        "lab_field",
+        "lab_quality_figure",
+        "lab_budget_figure",
+        "lab_memory_figure",
+    }
 )
 
 _lock = threading.Lock()

@@ -42,10 +42,14 @@ class Stop(threading.Event):
 
 @dataclass
 class Job:
-    """One piece of work and how far it has come. What looks at ``stop`` ends soon after its page is gone."""
+    """One piece of work and how far it has come. What looks at ``stop`` ends soon after its page is gone.
+
+    ``kept``: what further questions about it are answered from; it is not sent.
+    """
 
     state: dict[str, Any] = field(default_factory=lambda: dict(IDLE))
     stop: Stop = field(default_factory=Stop)
+    kept: Any = None
 
 
 IDLE: dict[str, Any] = {"done": False, "progress": None, "message": "", "result": None, "error": None}

@@ -2,38 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diffatlas.errors import CapabilityError, InvalidParams
-from diffatlas.export.wire import floats, rounded, shorts
+from diffatlas.export.wire import rounded, shorts
+from diffatlas.figures import budget as budget_figure
+from diffatlas.figures import memory as memory_figure
+from diffatlas.figures import quality as quality_figure
+from diffatlas.figures.lab_words import MEASURES
 from diffatlas.lab2d.densities import CELLS, kl_divergence, mass, model_density
 from diffatlas.lab2d.fields import density
 from diffatlas.lab2d.floors import excess
 from diffatlas.lab2d.likelihood import LOW
 from diffatlas.lab2d.metrics import measure
-from diffatlas.lab2d.mixtures import draw
+from diffatlas.lab2d.mixtures import Target, draw
 from diffatlas.lab2d.samplers import SAMPLERS, Plan
 from diffatlas.lab2d.studies import (
     STEP_COUNTS,
+    Memory,
     Point,
     error_budget,
     memorisation,
     memory_recipe,
     quality,
 )
-from diffatlas.lab2d.summaries import shares, spread
+from diffatlas.lab2d.summaries import by_steps, shares, spread
 from diffatlas.lab2d.training import Trainer
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
 from diffatlas.ui.lab_bounds import stoppable, stoppable_of
 from diffatlas.ui.lab_sessions import Lab, Labs, Shown, give_way
+from diffatlas.ui.page_figure import page_figure
 from diffatlas.ui.turns import Place
 
 MEMORY_SIZES = (5, 20, 100, 500, 2000, 5000)
+#: Pixels of the chart of one measure.
+QUALITY_ROW = 260
+
+
+@dataclass
+class Memories:
+    """What a job of memory has measured so far."""
+
+    rows: tuple[Memory, ...] = ()
+
+
+@dataclass(frozen=True)
+class Qualities:
+    """What a job of quality has measured, the target against itself among it."""
+
+    points: tuple[Point, ...]
+    target: Target
 
 
 class LabStudies:
@@ -48,8 +71,11 @@ class LabStudies:
         """The functions, under the names by which the browser calls them."""
         return {
             "lab_quality": self.quality,
+            "lab_quality_figure": self.quality_figure,
             "lab_budget": self.budget,
+            "lab_budget_figure": self.budget_figure,
             "lab_memory": self.memory,
+            "lab_memory_figure": self.memory_figure,
             "lab_excess": self.excess,
             "lab_model_density": self.model_density,
             "lab_job": self.job,
@@ -100,21 +126,42 @@ class LabStudies:
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             stick = lab.stick(what.label)
-            floors = [_row(point) for point in lab.floors(what.label, n)]
-            rows: list[dict[str, Any]] = []
+            floors = lab.floors(what.label, n)
+            points: list[Point] = []
             total = len(plans) * repeats
-            progress(progress=0.0, partial={"floor": floors, "rows": rows})
+            progress(progress=0.0, partial=_quality_fields(floors, points))
             found = quality(
                 bind(lab, what), lab.target, lab.trainer.schedule, plans, n, repeats, stick, what.label
             )
             for point in found:
-                rows = [*rows, _row(point)]
-                progress(progress=len(rows) / total, partial={"floor": floors, "rows": rows})
+                points = [*points, point]
+                job.kept = Qualities((*floors, *points), lab.target)
+                progress(progress=len(points) / total, partial=_quality_fields(floors, points))
                 if job.stop.is_set():
                     break
-            return {"floor": floors, "rows": rows, "n": n}
+            return {**_quality_fields(floors, points), "n": n}
 
         return {"job": self._start(visitor, work)}
+
+    def quality_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the figure of one measure of a job of `quality`, as far as that has come.
+
+        asked: ``job``; ``measure``, ``axis`` and ``scale`` as `diffatlas.figures.quality` takes them; ``dark``.
+        """
+        found = self._jobs.find(visitor, asked.get("job")).kept
+        if not isinstance(found, Qualities):
+            raise InvalidParams("Nothing was measured yet: press Measure.", field="job")
+        drawn = quality_figure(
+            found.points,
+            by=asked.get("axis", "steps"),
+            measures=(asked.get("measure", "mmd2"),),
+            scale=asked.get("scale", "log"),
+            target=found.target,
+            dark=asked.get("dark") is True,
+            across=1,
+            row=QUALITY_ROW,
+        )
+        return page_figure({1: drawn})
 
     def budget(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start splitting a sampler's error into that of its steps and that of its field."""
@@ -137,9 +184,17 @@ class LabStudies:
                 for name, values in asdict(found).items()
                 if name != "model"
             }
+            job.kept = {plan.sampler: found}
             return {**lists, "model": rounded(found.model), "sampler": plan.sampler, "n": n}
 
         return {"job": self._start(visitor, work)}
+
+    def budget_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the figure of a job of `budget`. asked: ``job``; ``dark``."""
+        found = self._jobs.find(visitor, asked.get("job")).kept
+        if not isinstance(found, dict):
+            raise InvalidParams("Nothing was measured yet: press Split the error.", field="job")
+        return page_figure({1: budget_figure(found, dark=asked.get("dark") is True)})
 
     def memory(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start training networks on 5 to 5,000 points each, and counting the copies that they make."""
@@ -152,6 +207,7 @@ class LabStudies:
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             rows: list[dict[str, Any]] = []
+            job.kept = found = Memories()
             for number, size in enumerate(sizes):
                 trainer = Trainer(lab.target, memory_recipe(lab.trainer.recipe, size, steps))
                 while trainer.step < steps and not job.stop.is_set():
@@ -160,11 +216,25 @@ class LabStudies:
                     progress(progress=share, message=f"Training on {size:,} points…", partial={"rows": rows})
                 if job.stop.is_set():
                     break
-                rows = [*rows, _memory_row(trainer)]
+                found.rows = (*found.rows, memorisation(trainer, Plan("heun", 24)))
+                rows = [*rows, _memory_row(found.rows[-1])]
                 progress(progress=(number + 1) / len(sizes), partial={"rows": rows})
             return {"rows": rows, "train_steps": steps}
 
         return {"job": self._start(visitor, work)}
+
+    def memory_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+        """Return the figure of a job of `memory`, as far as that has come, in the widths of a page.
+
+        asked: ``job``; ``count``: the size of the training set whose distances and samples are drawn; ``dark``.
+        """
+        found = self._jobs.find(visitor, asked.get("job")).kept
+        if not isinstance(found, Memories) or not found.rows:
+            raise InvalidParams("Nothing was measured yet: train first.", field="job")
+        rows, dark = found.rows, asked.get("dark") is True
+        return page_figure(
+            {across: memory_figure(rows, asked.get("count"), dark, across) for across in (1, 2, 3)}
+        )
 
     def excess(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Return the loss's floor and what lies above it by noise level, with the class and without."""
@@ -228,6 +298,23 @@ def measured(lab: Lab, shown: Shown) -> dict[str, Any]:
     }
 
 
+def _quality_fields(floors: Sequence[Point], points: Sequence[Point]) -> dict[str, Any]:
+    """What was measured point by point, and what that comes to: [steps, calls, mean, deviation] by measure, sampler."""
+    return {
+        "floor": [_row(point) for point in floors],
+        "rows": [_row(point) for point in points],
+        "summary": {
+            name: {
+                sampler: [
+                    [row.steps, row.calls, rounded(row.spread.mean), rounded(row.spread.sd)] for row in rows
+                ]
+                for sampler, rows in by_steps(points, name).items()
+            }
+            for name in MEASURES
+        },
+    }
+
+
 def _row(point: Point) -> dict[str, Any]:
     return {
         "sampler": point.sampler,
@@ -238,17 +325,16 @@ def _row(point: Point) -> dict[str, Any]:
     }
 
 
-def _memory_row(trainer: Trainer) -> dict[str, Any]:
+def _memory_row(found: Memory) -> dict[str, Any]:
     """What one size of the training set shows, with the histograms of `summaries.shares`."""
-    found = memorisation(trainer, Plan("heun", 24))
     return {
         "n": found.n,
         "copies": {name: rounded(value) for name, value in found.copies.items()},
         "median": {name: rounded(float(np.median(d))) for name, d in found.nearest.items()},
-        "histograms": {name: shares(d)[1].round(4).tolist() for name, d in found.nearest.items()},
-        "points": floats(found.points[:500]),
-        "samples": floats(found.samples),
-        "loss": rounded(float(np.mean(trainer.losses[-200:]))),
+        "histograms": {
+            "middles": [rounded(float(v)) for v in shares(found.nearest["learned"])[0]],
+            **{name: shares(d)[1].round(4).tolist() for name, d in found.nearest.items()},
+        },
         "excess": rounded(found.excess),
         "heart": rounded(found.heart),
     }

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import Response
 
 from diffatlas.errors import InvalidParams
-from diffatlas.figures import CONFIG, Figure
 from diffatlas.figures.curves import Line, frame, traces
 from diffatlas.figures.template import ground
 from diffatlas.stopping import look
+from diffatlas.ui.page_figure import page_figure
 
 if TYPE_CHECKING:
     from diffatlas.ui.run_services import Reach
@@ -69,10 +69,11 @@ class RunFigures:
             line = self._line(visitor, layer.id)
             lines.append(replace(line, name=layer.name, colour=layer.colour or plain))
         readings = -(-min(len(lines), READ_OUT) // IN_A_LINE) if len(lines) > 1 else 0
-        return on_page(
+        told = page_figure(
             {across: frame(lines, dark, across, along, readings) for across in ACROSS},
             [trace.to_plotly_json() for trace in traces(lines, dark, along)],
         )
+        return Response(json.dumps(told, allow_nan=False), media_type="application/json")
 
     def _line(self, visitor: str, run_id: str) -> Line:
         run_id = self._reach.find(visitor, run_id).id
@@ -87,13 +88,6 @@ class RunFigures:
                 while len(self._kept) > KEPT:
                     self._kept.popitem(last=False)
         return line
-
-
-def on_page(frames: Mapping[int, Figure], data: list[dict[str, Any]]) -> Response:
-    """Return a figure as ``static/figure.js`` draws it. frames: its layouts by the number of charts in a row."""
-    layouts = {str(across): json.loads(made.to_json())["layout"] for across, made in frames.items()}
-    told = {"data": data, "layouts": layouts, "config": CONFIG}
-    return Response(json.dumps(told, allow_nan=False), media_type="application/json")
 
 
 def _layers(asked: Any) -> list[_Asked]:

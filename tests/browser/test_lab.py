@@ -231,10 +231,13 @@ def test_quality_is_measured_and_drawn_against_steps_or_evaluations(open_page):
     cells = page.locator("#da-lab-panel-quality tbody td").all_inner_texts()
     assert len(cells) == 12
     assert "–" not in cells
-    chart = page.locator("#da-lab-panel-quality canvas")
-    by_steps = chart.evaluate("(canvas) => canvas.toDataURL()")
+    places = """Math.max(...document.querySelector("#da-lab-panel-quality .da-figure-stage").data
+        .filter(({ mode }) => mode === "lines+markers").flatMap(({ x }) => x))"""
+    page.wait_for_function(f"{places} === 128")
     lab(page).get_by_label("Against", exact=True).select_option("calls")
-    assert chart.evaluate("(canvas) => canvas.toDataURL()") != by_steps
+    page.wait_for_function(f"{places} === 255")
+    says = page.locator("#da-lab-panel-quality .da-figure > .da-caption").inner_text()
+    assert "one standard deviation" in says
     rows = list(
         csv.DictReader(
             saved(
@@ -243,8 +246,66 @@ def test_quality_is_measured_and_drawn_against_steps_or_evaluations(open_page):
         )
     )
     assert sum(row["sampler"] == "heun" for row in rows) == 12
+    drawn = page.evaluate(
+        """() => Object.fromEntries(document.querySelector("#da-lab-panel-quality .da-figure-stage").data
+            .filter(({ mode }) => mode === "lines+markers").map(({ name, y }) => [name, y]))"""
+    )
+    told = [float(row["mmd2"]) for row in rows if (row["sampler"], row["steps"]) == ("heun", "4")]
+    assert drawn["Heun"][0] == pytest.approx(sum(told) / 2, rel=1e-4)
     png = saved(page, lambda: page.locator("#da-lab-panel-quality").get_by_role("button", name="PNG").click())
     assert png.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_an_error_budget_is_the_servers_figure_by_day_and_by_night(open_page):
+    page = open_lab(open_page)
+    page.click("#da-lab-tab-budget")
+    panel = page.locator("#da-lab-panel-budget")
+    panel.get_by_role("button", name="Split the error").click()
+    page.wait_for_function("document.querySelectorAll('#da-lab-panel-budget .js-line').length === 4")
+    assert "the field’s own error is" in panel.inner_text()
+    assert "more steps no longer help" in panel.locator(".da-figure > .da-caption").inner_text()
+    entries = panel.locator(".da-figure-entry")
+    assert entries.count() == 4
+    entries.first.click()
+    page.wait_for_function("document.querySelectorAll('#da-lab-panel-budget .js-line').length === 3")
+    entries.first.click()
+    page.wait_for_function("document.querySelectorAll('#da-lab-panel-budget .js-line').length === 4")
+    drawn = page.evaluate(
+        """() => {
+            const lines = document.querySelector("#da-lab-panel-budget .da-figure-stage").data;
+            return Object.fromEntries(lines.map(({ meta, y }) => [meta.measure, y]));
+        }"""
+    )
+    rows = list(csv.DictReader(saved(page, panel.get_by_role("button", name="CSV").click).open()))
+    assert [float(row["total"]) for row in rows] == pytest.approx(drawn["total"], rel=1e-5)
+    svg = saved(page, panel.get_by_role("button", name="SVG").click).read_text()
+    assert "Error budget of" in svg
+    paper = """document.querySelector("#da-lab-panel-budget .main-svg").style.background"""
+    before = page.evaluate(paper)
+    page.click(".da-ink-switch")
+    page.wait_for_function(f"before => {paper} !== before", arg=before)
+    assert page.problems == []
+
+
+def test_memory_is_drawn_for_the_size_that_is_chosen(open_page):
+    page = open_lab(open_page)
+    page.click("#da-lab-tab-memory")
+    panel = page.locator("#da-lab-panel-memory")
+    panel.get_by_label("Steps for each").fill("100")
+    panel.get_by_role("button", name="Train on 5 to 5,000 points").click()
+    page.wait_for_selector("text=6 networks, 100 steps each.")
+    panel.get_by_role("button", name="20", exact=True).click()
+    heads = panel.locator(".da-figure-head")
+    heads.filter(has_text="Samples, 20 training points").wait_for()
+    marks = page.evaluate(
+        """() => document.querySelector("#da-lab-panel-memory .da-figure-stage").data
+            .find(({ meta }) => meta.measure === "copies" && meta.of === "learned").y"""
+    )
+    table = saved(page, panel.get_by_role("button", name="CSV of copies").click)
+    rows = list(csv.DictReader(table.open()))
+    assert [float(row["copies_learned"]) for row in rows] == pytest.approx(marks, rel=1e-4)
+    assert len(rows) == 6
+    assert page.problems == []
 
 
 def test_a_saved_lab_opens_for_somebody_else_as_it_was(open_page, tmp_path):

@@ -18,6 +18,7 @@ from diffatlas.lab2d.cost import sampling_cost
 from diffatlas.lab2d.mixtures import nearest_modes
 from diffatlas.lab2d.samplers import Plan
 from diffatlas.lab2d.targets import PRESETS, preset
+from diffatlas.look import NIGHT, PAPER
 from diffatlas.ui import lab_sessions, private_files
 from diffatlas.ui.lab_asked import bind, field_of
 from diffatlas.ui.lab_services import FAR, LabServices
@@ -244,23 +245,49 @@ def test_quality_grows_point_by_point_and_can_be_stopped(services, moons):
         "ddim": 64,
         "heun": 127,
     }
+    values = [row["w2"] for row in result["rows"] if (row["sampler"], row["steps"]) == ("ddim", 8)]
+    assert result["summary"]["w2"]["ddim"][1] == [8, 8, values[0], 0.0]
+    asked = {"job": started["job"], "measure": "w2", "axis": "calls", "scale": "linear", "dark": True}
+    drawn = services._studies.quality_figure(ME, asked)
+    (line,) = [one for one in drawn["data"] if one["mode"] == "lines+markers" and "127" in str(one["x"])]
+    np.testing.assert_allclose(line["y"], [row[2] for row in result["summary"]["w2"]["heun"]], rtol=1e-5)
+    assert drawn["layouts"]["1"]["template"]["layout"]["paper_bgcolor"] == NIGHT.paper
+    for wrong in ({"measure": "w3"}, {"axis": "time"}, {"scale": "root"}, {"job": "another"}):
+        with pytest.raises(InvalidParams):
+            services._studies.quality_figure(ME, asked | wrong)
+    with pytest.raises(InvalidParams):
+        services._studies.quality_figure("somebody else", asked)
     started = services._studies.quality(ME, {"lab": moons, "samplers": ["ddim"], "n": 2000, "repeats": 10})
     services._studies.stop_job(ME, started)
     assert len(finished(services, started)["result"]["rows"]) < 60
 
 
 def test_budget_excess_density_and_memory(services, moons):
-    budget = finished(services, services._studies.budget(ME, {"lab": moons, "n": 50}))["result"]
+    job = services._studies.budget(ME, {"lab": moons, "n": 50})
+    budget = finished(services, job)["result"]
     assert budget["total"][0] > 10 * budget["model"] > 0
+    for dark, ground in ((False, PAPER), (True, NIGHT)):
+        figure = services._studies.budget_figure(ME, {**job, "dark": dark})
+        lines = {line["meta"]["measure"]: line["y"] for line in figure["data"]}
+        for name in ("total", "integration", "exact_integration"):
+            np.testing.assert_allclose(lines[name], budget[name], rtol=1e-5)
+        assert figure["layouts"]["1"]["template"]["layout"]["paper_bgcolor"] == ground.paper
     excess = services._studies.excess(ME, {"lab": moons})
     assert excess["class"]["relative"] < 0.01
     density = finished(services, services._studies.model_density(ME, {"lab": moons, "classes": 0}))["result"]
     assert abs(density["mass"] - 1) < 0.1
     assert abs(density["divergence"]) < 0.1
-    memory = finished(
-        services, services._studies.memory(ME, {"lab": moons, "sizes": [5], "train_steps": 300})
-    )["result"]
-    assert memory["rows"][0]["copies"]["empirical"] > 0.9
+    job = services._studies.memory(ME, {"lab": moons, "sizes": [5, 9], "train_steps": 300})
+    few, more = finished(services, job)["result"]["rows"]
+    assert few["copies"]["empirical"] > 0.9
+    drawn = services._studies.memory_figure(ME, {**job, "count": 5})
+    assert sorted(drawn["layouts"]) == ["1", "2", "3"]
+    lines = {(one["meta"]["measure"], one["meta"].get("of")): one for one in drawn["data"]}
+    learned = [few["copies"]["learned"], more["copies"]["learned"]]
+    np.testing.assert_allclose(lines["copies", "learned"]["y"], learned, rtol=1e-5)
+    assert "5 training points" in drawn["layouts"]["1"]["annotations"][1]["text"]
+    with pytest.raises(InvalidParams, match="choose among 5, 9"):
+        services._studies.memory_figure(ME, {**job, "count": 6})
 
 
 def test_paired_noise_is_refused_where_it_has_no_answer(services):

@@ -1,7 +1,7 @@
 // The curves of the visible layers: the server's figure (diffatlas/figures/curves.py), continued by a run as it goes on.
 
 import { ask } from "./ask.js";
-import { el } from "./dom.js";
+import { el, isDark, onTheme } from "./dom.js";
 import { createFigure } from "./figure.js";
 import { swatch } from "./labels3d.js";
 import { plotly } from "./plotly_script.js";
@@ -52,7 +52,7 @@ export function createCurves(root, { server, onSelect }) {
       wanted = "";
       return say("Run a prompt, or show a layer: its curves are drawn here.");
     }
-    const dark = document.body.classList.contains("dark");
+    const dark = isDark();
     const asked = { layers: layers.map(({ id, name, colour }) => ({ id, name, colour: colour?.startsWith("var(") ? null : colour })), along, dark };
     // What has ended is asked for anew: only then all of it is known.
     wanted = JSON.stringify([asked, layers.map(({ data }) => (BUSY.includes(data.status) ? "" : data.steps.length))]);
@@ -143,9 +143,9 @@ export function createCurves(root, { server, onSelect }) {
   }
 
   new ResizeObserver(() => {
-    if (root.clientWidth && drawn) chart.resize();
     if (state) update(state);
   }).observe(root);
+  onTheme(() => state && update(state));
   return { update };
 }
 

@@ -1,4 +1,4 @@
-// Building elements. Text goes in as text nodes only: prompts are untrusted.
+// Building elements, and what the page looks like. Text goes in as text nodes only: prompts are untrusted.
 
 /** Create an element with attributes and children; strings become text nodes, null is left out. */
 export function el(tag, attributes = {}, ...children) {
@@ -22,6 +22,16 @@ function fill(node, attributes, children) {
 /** Whether the visitor asked for less motion. */
 export function reducedMotion() {
   return window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+}
+
+/** Whether the page is dark. */
+export function isDark() {
+  return document.body.classList.contains("dark");
+}
+
+/** Call `act()` whenever the page has become dark or light. */
+export function onTheme(act) {
+  new MutationObserver(() => act()).observe(document.body, { attributeFilter: ["class"] });
 }
 
 /** Put a value into a field, as if it had been typed. */

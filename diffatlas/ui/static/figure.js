@@ -5,6 +5,7 @@
 // the `run` and the `metric`. Its titles are written as elements, so that they explain themselves.
 
 import { el, svg } from "./dom.js";
+import { createLegend } from "./figure_legend.js";
 import { significant } from "./format.js";
 import { swatch } from "./labels3d.js";
 import { plotly } from "./plotly_script.js";
@@ -12,8 +13,8 @@ import { term } from "./tips.js";
 
 const TITLE = "panel"; // the name of the annotations that are titles
 const HEAD = 26; // px above the first row of charts, which a title stands in
-const FOOT = 30; // px beneath the last one, for its ticks
-const WIDE = 235; // px that a chart needs
+const FOOT = { ticks: 30, titles: 50 }; // px beneath the last one, for its ticks, and the title of its axis
+const WIDE = 235; // px that a chart needs, unless told otherwise
 const STILL = 5; // px that a click may move by
 const READ = 6; // as diffatlas/ui/run_figures.py has it: with more lines than this in a chart, only the nearest is read out
 
@@ -21,16 +22,17 @@ let made = 0;
 
 /**
  * Create a figure in `root`. `onChoose(run, at)` is called where a state of a run is chosen, by a click or by an arrow
- * key; `onPoint(x, run)` with the place on the horizontal axis and the run that the pointer is at, or null.
+ * key; `wide` is the pixels that a chart needs at least; `onPoint(x, run)` with the place on the horizontal axis and the run that the pointer is at, or null.
  */
-export function createFigure(root, { onChoose, onPoint = () => {} }) {
+export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wide = WIDE } = {}) {
   const stage = el("div", { class: "da-figure-stage" });
   const marks = svg("svg", { class: "da-figure-marks", "aria-hidden": "true" });
   const heads = el("div", { class: "da-figure-heads" });
+  const legend = createLegend({ onToggle: (numbers, shown) => library.restyle(stage, { visible: shown }, numbers) });
   const says = el("p", { class: "da-caption" });
   const spoken = el("p", { class: "da-unseen" });
   const said = el("p", { class: "da-unseen", role: "status" });
-  const node = el("div", { class: "da-figure", role: "group", tabindex: 0, onkeydown: key }, stage, marks, heads, says, spoken, said);
+  const node = el("div", { class: "da-figure", role: "group", onkeydown: key }, stage, marks, heads, legend.node, says, spoken, said);
   root.append(node);
 
   let figure = null; // as the server tells it
@@ -41,6 +43,7 @@ export function createFigure(root, { onChoose, onPoint = () => {} }) {
   let pointed = null; // {x, run}
   let pressed = null;
   let across = 0;
+  let pending = false; // whether the figure waits for room
   let placing = false; // whether plotly.js tells when it has drawn
   const clips = `da-clip-${++made}`;
 
@@ -55,36 +58,42 @@ export function createFigure(root, { onChoose, onPoint = () => {} }) {
     if (found?.at !== undefined) onChoose(found.run, found.at);
   });
 
-  /** Draw a figure; it resolves once that is on screen, and rejects with an Error to be shown. */
+  /** Draw a figure, at once or as soon as there is room; it rejects with an Error to be shown. */
   async function draw(next) {
     library ??= await plotly();
     figure = next;
+    pending = !root.clientWidth;
+    if (pending) return;
     across = fitting();
     const layout = onPage(figure.layouts[across]);
     // What stays on the page: plotly.js may change what it is given.
-    await library.react(stage, figure.data.map((trace) => ({ ...trace })), layout, { ...figure.config, displayModeBar: false, responsive: false });
+    const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}) }));
+    await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false });
     if (!placing) stage.on("plotly_afterplot", place);
     placing = true;
     read(figure.layouts[across]);
     place();
   }
 
-  const fitting = () => Object.keys(figure.layouts).map(Number).filter((count) => count === 1 || root.clientWidth >= count * WIDE).at(-1);
+  const fitting = () => Object.keys(figure.layouts).map(Number).filter((count) => count === 1 || root.clientWidth >= count * wide).at(-1);
 
-  // The layout without its titles, which are elements here, and without what the page says elsewhere.
+  // The layout without its titles and its legend, which are elements here. Where steps are followed the page names the
+  // runs and reads the values; of any other figure plotly.js says what a point is.
   function onPage(layout) {
+    const follows = Boolean(layout.meta.panels);
     const top = HEAD + (layout.meta.reading ?? 0);
+    const foot = follows ? FOOT.ticks : FOOT.titles;
     return {
       ...layout,
       title: undefined,
       showlegend: false,
-      hovermode: false,
+      ...(follows ? { hovermode: false } : {}),
       // A finger that moves scrolls the page.
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       autosize: false,
       width: root.clientWidth,
-      height: layout.height - layout.margin.t - layout.margin.b + top + FOOT,
-      margin: { ...layout.margin, t: top, b: FOOT },
+      height: layout.height - layout.margin.t - layout.margin.b + top + foot,
+      margin: { ...layout.margin, t: top, b: foot },
       annotations: layout.annotations?.filter(({ name }) => name !== TITLE),
       uirevision: [layout.meta.figure, layout.meta.along].join(), // what was zoomed stays so while values come
     };
@@ -93,6 +102,9 @@ export function createFigure(root, { onChoose, onPoint = () => {} }) {
   function read({ meta, annotations = [] }) {
     node.setAttribute("aria-label", meta.title);
     node.dataset.figure = meta.figure;
+    if (meta.panels) node.tabIndex = 0;
+    legend.node.hidden = Boolean(meta.panels);
+    if (!meta.panels) legend.update(figure.data, plain);
     says.textContent = meta.says;
     spoken.textContent = meta.spoken;
     const titles = annotations.filter(({ name }) => name === TITLE);
@@ -238,14 +250,15 @@ export function createFigure(root, { onChoose, onPoint = () => {} }) {
     await library.downloadImage({ data: figure.data, layout, config: figure.config }, { format, width, height: layout.height, filename: layout.meta.figure, scale: format === "png" ? 2 : 1 });
   }
 
-  /** Fit the room that there is now. */
+  // Fit the room that there is now.
   function resize() {
     if (!figure || !library || !root.clientWidth) return;
-    if (fitting() !== across) draw(figure);
+    if (pending || fitting() !== across) draw(figure);
     else if (stage._fullLayout?.width !== root.clientWidth) library.relayout(stage, { width: root.clientWidth });
   }
 
-  return { node, draw, choose, resize, save };
+  new ResizeObserver(resize).observe(root);
+  return { node, draw, choose, save };
 }
 
 const isNone = (value) => value === null || value === undefined;

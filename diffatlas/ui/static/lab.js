@@ -69,7 +69,7 @@ export function mount(element, read, server, props) {
   const views = {
     field: createFieldView({ store, sampling: sampling.asked }),
     training: createTrainingView({ store }),
-    quality: createQualityView({ store, palette, sampling: sampling.asked }),
+    quality: createQualityView({ store, sampling: sampling.asked }),
     budget: createBudgetView({ store, sampling: sampling.asked }),
     memory: createMemoryView({ store }),
     density: createDensityView({ store }),

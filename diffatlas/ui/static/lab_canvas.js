@@ -1,9 +1,9 @@
 // Drawing surfaces of the 2D Lab: sharp on any screen, drawn again when their size or the page's colours change.
 
-import { el } from "./dom.js";
+import { el, onTheme } from "./dom.js";
 
 const watched = new Set();
-new MutationObserver(() => watched.forEach((again) => again())).observe(document.body, { attributeFilter: ["class"] });
+onTheme(() => watched.forEach((again) => again()));
 
 /** The page's colours, by name. */
 export function inks() {

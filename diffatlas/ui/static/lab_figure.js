@@ -6,7 +6,8 @@ import { withTerms } from "./tips.js";
 
 /**
  * Frame `body` as a figure. `png()` returns the canvases to be saved side by side, `csv()` rows of values with the
- * heading first, `more` are further buttons [label, run]. Each may be left out.
+ * heading first, `more` are further buttons [label, run]. Each may be left out. Returns its `node`, and `csv(rows, of)`,
+ * which saves rows under another name.
  */
 export function figure({ title = "", about = "", name, body, png = null, csv = null, more = [] }) {
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
@@ -30,7 +31,7 @@ export function figure({ title = "", about = "", name, body, png = null, csv = n
 
   const head = el("div", { class: "da-lab-figure-head" }, title ? el("h3", {}, title) : null, el("span", { class: "da-lab-saves" }, ...buttons));
   const node = el("figure", { class: "da-lab-figure" }, title || buttons.some(Boolean) ? head : null, body, problem, caption);
-  return { node };
+  return { node, csv: (rows, of) => saveCsv(rows, `lab-${of}.csv`) };
 }
 
 function savePng(canvases, name) {

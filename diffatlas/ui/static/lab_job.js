@@ -6,7 +6,7 @@ import { el } from "./dom.js";
  * Create the row of a job: `label` on its button, which calls `onRun`. Put `nodes` where it belongs.
  *
  * `run(name, asked, onState)` starts the server's job and follows it; it returns the result, or null where it failed
- * (which is said) or was another lab's. `lab()` is the lab of the last run.
+ * (which is said) or was another lab's. `lab()` is the lab of the last run, `last()` the name of its job.
  */
 export function createJob({ store, label, onRun, stoppable = false }) {
   const go = el("button", { type: "button", class: "da-button", onclick: () => onRun() }, label);
@@ -17,6 +17,7 @@ export function createJob({ store, label, onRun, stoppable = false }) {
   let id = null;
   let busy = false;
   let of = null;
+  let last = null;
 
   async function run(name, asked, onState = () => {}) {
     const { lab } = store.get();
@@ -30,7 +31,7 @@ export function createJob({ store, label, onRun, stoppable = false }) {
         if (store.get().lab !== lab) return;
         if (state.message && !state.done) say(state.message);
         onState(state);
-      }, (started) => (id = started));
+      }, (started) => (id = last = started));
     } catch (error) {
       say("");
       problem.textContent = error.message;
@@ -52,5 +53,5 @@ export function createJob({ store, label, onRun, stoppable = false }) {
     problem.hidden = true;
   }
 
-  return { nodes, run, say, forget, lab: () => of, enable: (on) => (go.disabled = busy || !on) };
+  return { nodes, run, say, forget, lab: () => of, last: () => last, enable: (on) => (go.disabled = busy || !on) };
 }

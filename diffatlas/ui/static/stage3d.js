@@ -1,5 +1,7 @@
 // The stage of the 3D view: renderer, camera, controls, theme and size; it does not know what is drawn on it.
 
+import { onTheme } from "./dom.js";
+
 /** Create the stage in `root`. Throws where the browser has no WebGL. */
 export function createStage(THREE, root) {
   const renderer = new THREE.WebGLRenderer({ antialias: true, alpha: true, powerPreference: "low-power" });
@@ -83,7 +85,7 @@ export function createStage(THREE, root) {
       stage.palette = readPalette(root);
       stage.onTheme();
     };
-    new MutationObserver(retheme).observe(document.body, { attributeFilter: ["class"] });
+    onTheme(retheme);
     retheme();
     resize();
     let down = null;

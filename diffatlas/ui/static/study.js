@@ -4,7 +4,7 @@
 import { ask } from "./ask.js";
 import { initCarry } from "./carry.js";
 import { comeIntoView } from "./come_into_view.js";
-import { el, reducedMotion } from "./dom.js";
+import { el, onTheme, reducedMotion } from "./dom.js";
 import { showFieldError } from "./field_error.js";
 import { createCurves } from "./curves.js";
 import { createFilm } from "./film.js";
@@ -257,7 +257,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   parts.back.addEventListener("click", () => store.back());
   setInterval(() => state?.busy && say(), 500);
   // The colours of the columns are those of the paper they lie on.
-  new MutationObserver(() => state && store.repaint()).observe(document.body, { attributeFilter: ["class"] });
+  onTheme(() => state && store.repaint());
   parts.root.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented || event.target.closest("input, textarea, select, dialog")) return;
     if (state?.cell) store.choose(null);

@@ -2,6 +2,7 @@
 // opened), the data of its runs, what was measured of it, and what is chosen.
 
 import { ask } from "./ask.js";
+import { isDark } from "./dom.js";
 import { createProjector } from "./projector.js";
 import { remember, remembered } from "./remember.js";
 import { SPACES } from "./state.js";
@@ -218,7 +219,7 @@ export function createStudyStore({ server, operation, views, onChange, start = n
 
   function layerOf(study, { id, cell: of, names }) {
     const at = study.columns.findIndex(({ column }) => column === of.column);
-    const colour = columnColour(Math.max(0, at), study.columns.length, document.body.classList.contains("dark"));
+    const colour = columnColour(Math.max(0, at), study.columns.length, isDark());
     // The first lane's lines are whole, those of the others dashed.
     return { id, name: names.join(", "), locked: of.lane === study.lanes[0].key, colour, data: runs.get(id) };
   }

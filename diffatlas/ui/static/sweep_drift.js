@@ -2,7 +2,7 @@
 // and beside them the lines of the sweeps that are layers; guidance by step, a line for each value; and all of it in
 // sentences.
 
-import { el, svg } from "./dom.js";
+import { el, isDark, svg } from "./dom.js";
 import { short, shortened, significant } from "./format.js";
 import { swatch } from "./labels3d.js";
 import { createPlot } from "./plot.js";
@@ -71,7 +71,7 @@ export function createDrift(root, { server, onSelect }) {
       return;
     }
     const lanes = shownLanes();
-    const dark = document.body.classList.contains("dark");
+    const dark = isDark();
     const { own, others } = state.kept;
     const drawnTogether = others.map(({ id, name, colour }) => [id, name, colour].join());
     const key = [state.study.id, lanes.map(({ key }) => key), state.row, root.clientWidth, dark, versionOf(measures), own.name, own.colour, ...drawnTogether].join();
