@@ -27,7 +27,7 @@ class Windows:
         self._open: list[Any] = []
 
     def open(self, width: int = 1280, query: str = "") -> Any:
-        """Return the page of a visitor whom the app does not know, once its view is there."""
+        """Return the page of a visitor whom the app does not know, once its view and its form are there."""
         page, self._spare = self._spare or self._new(), None
         self._open.append(page)
         page.set_viewport_size({"width": width, "height": 900})
@@ -35,6 +35,8 @@ class Windows:
         page.goto(self._url + query)
         # Those of the other pages may be there before.
         page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
+        # The forms can come after the views.
+        page.wait_for_selector("#field-run", state="attached")
         return page
 
     def leave(self) -> None:
