@@ -26,7 +26,9 @@ def page(chromium: Any, app_url: str) -> Any:
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.goto(app_url)
     page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
-    page.wait_for_function("['field', 'sweep', 'neighbourhood', 'attention'].every(f => window.diffatlasForms?.[f])")
+    page.wait_for_function(
+        "['field', 'sweep', 'neighbourhood', 'attention'].every(f => window.diffatlasForms?.[f])"
+    )
     page.wait_for_timeout(1000)
 
     def late(route: Any) -> None:
