@@ -50,6 +50,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
   stage.addEventListener("pointermove", (event) => point(aim(event)));
   stage.addEventListener("pointerleave", () => point(null));
   stage.addEventListener("pointerdown", (event) => (pressed = event.button ? null : event));
+  window.addEventListener("pointercancel", () => (pressed = null)); // a finger that scrolls
   window.addEventListener("pointerup", (event) => {
     const from = pressed;
     pressed = null;
