@@ -1,7 +1,7 @@
 """How soon are the curves of ten runs on the page, and how soon is a step of them chosen?
 
-The real app and a real Chromium on the same machine; ten locked runs of fifty steps. In each round another visitor's
-window opens the view for the first time (plotly.js is in the browser's cache, as after the first time), leaves it and
+The real app and a real Chromium on the same machine; ten locked runs of fifty steps. In each round a new page opens
+the view for the first time (plotly.js is in the browser's cache, as after the first time), leaves it and
 comes back, asks for the other axis (a figure of the server's, drawn from nothing), and chooses steps by the arrow key.
 Drawing the same figure once more is timed beside that: choosing is told as a share of it too. Each round is checked:
 all lines are there, the step that was asked for is the one that is marked, and choosing has drawn nothing. Run from the

@@ -16,6 +16,7 @@ ALLOWED = {
     "errors": set(),
     "showing": set(),
     "stopping": set(),
+    "importing": set(),
     "files": {"errors"},
     "described": set(),
     "guidance": {"errors"},
@@ -37,13 +38,15 @@ ALLOWED = {
     "lab2d": {"errors", *READING},
     "library": BASE | {"attention", "geometry", "settings", *READING},
     "studies": BASE | {"library", "measured"},
-    "steering": BASE | {"geometry", "capture"},
-    "backends": BASE | {"geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
+    "steering": BASE | {"geometry", "capture", "importing"},
+    "backends": BASE
+    | {"importing", "geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
     "operations": BASE
     | {
         "attention",
         "files",
         "geometry",
+        "importing",
         "settings",
         "registry",
         "capture",

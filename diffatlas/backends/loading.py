@@ -20,7 +20,6 @@ from diffatlas.backends.parts import (
     check_plain,
     class_of_diffusers,
     import_classes,
-    importing,
     names_in,
     read_config,
     read_index,
@@ -30,6 +29,7 @@ from diffatlas.backends.weights import LEFT_OUT, Weights, find_weights, variant_
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import environment, in_memory
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
+from diffatlas.importing import importing
 from diffatlas.registry import did_you_mean
 from diffatlas.settings import check_hub_token
 

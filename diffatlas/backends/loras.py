@@ -20,6 +20,7 @@ from diffatlas import files
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.parts import names_in
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, Unreadable
+from diffatlas.importing import importing
 from diffatlas.params import Lora
 
 #: What diffusers calls the file of a LoRA.
@@ -140,6 +141,8 @@ def _adapter(number: int) -> str:
 def _put_on(pipe: Any, name: str, file: Path, adapter: str) -> tuple[int, int]:
     """Put a LoRA on; return how many layers it changes, and how many of the file's are not in the model."""
     pairs = sum(key.endswith(_FIRST) for key in _keys(file))
+    with importing():
+        import peft  # noqa: F401  What follows asks for it
     try:
         pipe.load_lora_weights(
             str(file.parent),

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,10 +17,10 @@ from diffatlas.backends import configs
 from diffatlas.capture.ran_on import plain
 from diffatlas.described import Wrong
 from diffatlas.errors import ModelLoadError, Unreadable
+from diffatlas.importing import importing
 
 #: How long a class is waited for that another thread is importing.
 IMPORT_SECONDS = 60
-_importing = threading.RLock()
 #: Components whose config is in a file of another name.
 _FILES = {"scheduler": "scheduler_config.json", "tokenizer": "tokenizer_config.json"}
 
@@ -94,17 +93,6 @@ class PipeParts:
         config = config.to_dict() if hasattr(config, "to_dict") else dict(config)
         # As it would be read from a file.
         return {**plain(config), "_class_name": type(part).__name__}
-
-
-@contextmanager
-def importing() -> Iterator[None]:
-    """Be the only thread that imports classes of diffusers, transformers and peft.
-
-    They import each other's modules when a class is first asked for. Two threads that meet there would wait for each
-    other, which Python ends by giving one of them a module that is not finished: "cannot import name".
-    """
-    with _importing:
-        yield
 
 
 def whole_diffusers() -> Any:

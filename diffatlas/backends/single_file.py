@@ -17,6 +17,7 @@ from typing import Any
 
 from diffatlas import files
 from diffatlas.errors import ModelLoadError, Unreadable
+from diffatlas.importing import importing
 
 ENDING = ".safetensors"
 #: Never read: loading one runs what it says.
@@ -42,7 +43,9 @@ def usual_config(file: Path) -> str:
 @lru_cache(maxsize=16)
 def _usual_config(file: Path, size: int, changed: int) -> str:
     import torch
-    from diffusers.loaders.single_file_utils import fetch_diffusers_config
+
+    with importing():
+        from diffusers.loaders.single_file_utils import fetch_diffusers_config
 
     told = header(file)
     try:

@@ -18,9 +18,10 @@ from typing import Any
 
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
-from diffatlas.backends.parts import Parts, class_of_diffusers, importing
+from diffatlas.backends.parts import Parts, class_of_diffusers
 from diffatlas.capture.calls import call_parameters
 from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.importing import importing
 from diffatlas.inputs import ImageInput
 from diffatlas.params import GenerationParams
 

@@ -13,8 +13,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from diffatlas.backends.parts import importing
 from diffatlas.errors import DiffAtlasError, OutOfMemory
+from diffatlas.importing import importing
 from diffatlas.shapes import EMBEDDED
 from diffatlas.stopping import look
 

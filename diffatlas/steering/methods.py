@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.guidance import METHODS, all_options
+from diffatlas.importing import importing
 from diffatlas.params import GenerationParams
 
 if TYPE_CHECKING:
@@ -96,7 +97,9 @@ class Guide:
 
 def _guider(method: str, scale: float, options: Mapping[str, float]) -> Any:
     """Return a fresh guider of diffusers."""
-    from diffusers import guiders
+    with importing():
+        from diffusers import guiders
+        from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer
 
     with _quiet():
         if method == "rescale":
@@ -106,8 +109,6 @@ def _guider(method: str, scale: float, options: Mapping[str, float]) -> Any:
         if method == "tangential":
             return guiders.TangentialClassifierFreeGuidance(scale)
         if method == "apg":
-            from diffusers.guiders.adaptive_projected_guidance import MomentumBuffer
-
             guider = guiders.AdaptiveProjectedGuidance(
                 scale, adaptive_projected_guidance_rescale=options["norm"], eta=options["eta"]
             )

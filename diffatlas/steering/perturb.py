@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from diffatlas.errors import CapabilityError
+from diffatlas.importing import importing
 
 #: The lists of blocks of a transformer, in the order in which they are looked for.
 STACKS = ("transformer_blocks", "blocks", "layers", "single_transformer_blocks")
@@ -127,7 +128,8 @@ def _mismatch(block: Any) -> Any:
 
 def _text_comes_first(block: Any) -> bool:
     """Whether a block of two streams returns that of the text first, as diffusers has it on its own list."""
-    from diffusers.hooks._helpers import TransformerBlockRegistry
+    with importing():
+        from diffusers.hooks._helpers import TransformerBlockRegistry
 
     try:
         return TransformerBlockRegistry.get(type(block)).return_encoder_hidden_states_index == 0

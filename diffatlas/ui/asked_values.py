@@ -56,7 +56,7 @@ _KINDS: tuple[tuple[str, _Check, tuple[str, ...]], ...] = (
             *("axis", "measure", "scale", "along"),
         ),
     ),
-    ("a whole number", _whole, ("index", "image", "offset", "limit", "count", "changes")),
+    ("a whole number", _whole, ("index", "image", "offset", "limit", "count", "changes", "readings")),
     (
         "text or a number",
         _single,

@@ -27,8 +27,8 @@ ACROSS = (1, 2, 3, 4)
 MOST_RUNS = 60
 #: Ended runs whose lines are kept.
 KEPT = 200
-#: Layers whose values a page writes beneath each title, and how many of them in a line.
-READ_OUT, IN_A_LINE = 6, 3
+#: Lines of values that a page writes beneath each title, at most.
+MOST_READINGS = 4
 _COLOUR = re.compile(r"#[0-9a-fA-F]{6}|rgb\(\d{1,3}, \d{1,3}, \d{1,3}\)")
 
 
@@ -56,19 +56,22 @@ class RunFigures:
         """Return the curves of runs: ``{"data", "layouts": {charts in a row: layout}, "config"}``.
 
         asked: ``layers``, each ``{"id", "name", "colour"}``; without a colour a layer is drawn in ink, or in the accent
-        where it is alone. ``along``: see `diffatlas.figures.curves`. ``dark``: whether on a dark ground.
+        where it is alone. ``along``: see `diffatlas.figures.curves`. ``dark``: whether on a dark ground. ``readings``:
+        the lines of values that the page writes beneath each title.
 
         Raises `RunNotFound`, `DamagedRun` and `InvalidParams`.
         """
         dark, along = asked.get("dark") is True, asked.get("along", "step")
         layers = _layers(asked.get("layers"))
+        readings = asked.get("readings", 0)
+        if readings not in range(MOST_READINGS + 1):
+            raise InvalidParams(f"There is room for 0 to {MOST_READINGS} lines of values.", field="readings")
         plain = ground(dark).ink if len(layers) > 1 else ground(dark).burgundy
         lines = []
         for layer in layers:
             look()
             line = self._line(visitor, layer.id)
             lines.append(replace(line, name=layer.name, colour=layer.colour or plain))
-        readings = -(-min(len(lines), READ_OUT) // IN_A_LINE) if len(lines) > 1 else 0
         told = page_figure(
             {across: frame(lines, dark, across, along, readings) for across in ACROSS},
             [trace.to_plotly_json() for trace in traces(lines, dark, along)],

@@ -29,6 +29,11 @@ CREATE = """async (folder) => {
     window.chosen = [];
     window.chart = createFigure(root, { onChoose: (run, at) => (chosen.push([run, at]), chart.choose({ run, at })) });
 }"""
+#: Where the first rule is, and where state 2 lies.
+RULE = "Number(document.querySelector('.da-rule').getAttribute('x1'))"
+PLACE = (
+    "(({ xaxis }) => xaxis._offset + xaxis.d2p(2))(document.querySelector('.da-figure-stage')._fullLayout)"
+)
 LINES = "document.querySelectorAll('.js-line').length"
 
 
@@ -70,14 +75,7 @@ def test_a_state_is_marked_in_every_chart_and_a_run_that_has_ended_before_has_no
     assert told[0] == "–"
     norms = [float(np.linalg.norm(s.latents)) for s in run_of("long", 6).steps]
     assert float(told[1]) == pytest.approx(norms[4], rel=1e-3)
-    place = two.evaluate(
-        """() => {
-            const stage = document.querySelector(".da-figure-stage");
-            const { xaxis } = stage._fullLayout;
-            return [Number(document.querySelector(".da-rule").getAttribute("x1")), xaxis._offset + xaxis.d2p(5)];
-        }"""
-    )
-    assert place[0] == pytest.approx(place[1])
+    assert two.evaluate(RULE) == pytest.approx(two.evaluate(PLACE.replace("d2p(2)", "d2p(5)")))
     two.evaluate("chart.choose(null)")
     assert two.locator(".da-rule").count() == 0
     assert all(float(value) > 0 for value in readings(two, "norm"))  # each at its end
@@ -115,6 +113,29 @@ def test_a_click_chooses_the_nearest_line_and_a_drag_none(two: Any) -> None:
     two.mouse.move(at[0] + 40, at[1], steps=4)
     two.mouse.up()
     assert two.evaluate("chosen") == [["short", 2]]
+    # It has zoomed; what was out of sight comes back by a button, or by a double click.
+    ranges = "document.querySelector('.da-figure-stage')._fullLayout.xaxis.range"
+    before = [-0.18, 6.18]
+    button = "document.querySelector('.da-figure-whole').click()"
+    for back in (lambda: two.evaluate(button), lambda: two.mouse.dblclick(at[0] + 60, at[1])):
+        two.wait_for_selector(".da-figure-whole")
+        assert two.evaluate(ranges) != pytest.approx(before)
+        # What lies over the charts goes along.
+        two.evaluate("chart.choose({ run: 'short', at: 2 })")
+        assert two.evaluate(RULE) == pytest.approx(two.evaluate(PLACE))
+        back()
+        two.wait_for_selector(".da-figure-whole", state="hidden")
+        assert two.evaluate(ranges) == pytest.approx(before)
+        two.mouse.move(*at)
+        two.mouse.down()
+        two.mouse.move(at[0] + 40, at[1], steps=4)
+        two.mouse.up()
+
+
+def test_nothing_is_kept_of_what_is_not_drawn(page: Any) -> None:
+    assert (
+        page.evaluate("chart.save('svg').catch((error) => error.message)") == "There is nothing to keep yet."
+    )
 
 
 def test_what_the_legend_hides_stays_hidden_and_titles_are_text(page: Any) -> None:

@@ -51,7 +51,8 @@ def answer(layers: Layers, question: dict[str, Any]) -> dict[str, Any]:
 def test_it_is_the_figure_of_a_notebook_in_every_width(layers: Layers, runs: list[str]) -> None:
     names, colours = ["one <b>", "two"], ["#112233", "rgb(1, 2, 3)"]
     told = [{"id": r, "name": n, "colour": c} for r, n, c in zip(runs, names, colours, strict=True)]
-    found = answer(layers, {"layers": told, "along": "progress", "dark": True})
+    found = answer(layers, {"layers": told, "along": "progress", "dark": True, "readings": 1})
+    assert found["layouts"]["4"]["meta"]["reading"] > 0
     stored = [layers.library(ME).load(run_id) for run_id in runs]
     wanted = json.loads(figures.curves(stored, names, colours, True, 4, "progress").to_json())
     assert found["data"] == wanted["data"]
@@ -132,6 +133,7 @@ def test_runs_of_another_visitor_are_not_there(layers: Layers, runs: list[str]) 
         {"layers": [{"id": "x", "name": "x"}] * 2},
         {"layers": [{"id": str(k), "name": "x"} for k in range(MOST_RUNS + 1)]},
         {"layers": [{"id": "RUN", "name": "x"}], "along": "time"},
+        {"layers": [{"id": "RUN", "name": "x"}], "readings": 5},
     ],
 )
 def test_a_wrong_question_is_answered_in_a_sentence(
@@ -140,4 +142,4 @@ def test_a_wrong_question_is_answered_in_a_sentence(
     text = json.dumps(question).replace("RUN", runs[0])
     with pytest.raises(InvalidParams) as refused:
         RunFigures(layers).curves(ME, json.loads(text))
-    assert refused.value.field in ("layers", "along")
+    assert refused.value.field in ("layers", "along", "readings")

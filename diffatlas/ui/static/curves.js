@@ -2,12 +2,11 @@
 
 import { ask } from "./ask.js";
 import { el, isDark, onTheme } from "./dom.js";
-import { createFigure } from "./figure.js";
+import { createFigure, linesFor, READ } from "./figure.js";
 import { swatch } from "./labels3d.js";
 import { plotly } from "./plotly_script.js";
 import { BUSY, series } from "./state.js";
 
-const NAMED = 6; // with more layers than this, only the one that is pointed at or chosen is named
 const BREATH = 4; // a run that goes on is drawn at most every so many times as long as drawing takes
 const AGAIN = 1000; // ms until a figure of a run that goes on is asked for again, where it could not be had
 
@@ -25,7 +24,7 @@ export function createCurves(root, { server, onSelect }) {
   let state = null;
   let wanted = ""; // what the figure that is needed is of
   let asking = "";
-  let had = null; // {key, figure, layers: by id}: the last one that came
+  let had = null; // {key, figure}: the last one that came
   let drawn = ""; // what is on screen, with the steps of the runs that go on
   let notBefore = 0;
   let busyUntil = 0;
@@ -47,13 +46,14 @@ export function createCurves(root, { server, onSelect }) {
     state = next;
     if (!state || !root.clientWidth) return; // hidden: drawn when it is shown
     const { layers } = state;
-    head.hidden = chart.node.hidden = !layers.length;
+    head.hidden = !layers.length;
     if (!layers.length) {
-      wanted = "";
+      chart.node.hidden = true;
+      wanted = drawn = "";
       return say("Run a prompt, or show a layer: its curves are drawn here.");
     }
     const dark = isDark();
-    const asked = { layers: layers.map(({ id, name, colour }) => ({ id, name, colour: colour?.startsWith("var(") ? null : colour })), along, dark };
+    const asked = { layers: layers.map(({ id, name, colour }) => ({ id, name, colour: colour?.startsWith("var(") ? null : colour })), along, dark, readings: linesFor(layers.length) };
     // What has ended is asked for anew: only then all of it is known.
     wanted = JSON.stringify([asked, layers.map(({ data }) => (BUSY.includes(data.status) ? "" : data.steps.length))]);
     if (had?.key !== wanted && asking !== wanted && performance.now() >= notBefore) fetchFigure(wanted, asked);
@@ -76,6 +76,8 @@ export function createCurves(root, { server, onSelect }) {
 
   // It is asked for anew with the next look; but a run that has only begun may not be there yet, and is looked at often.
   function failed(error) {
+    chart.node.hidden = true; // what is there is of other layers
+    drawn = "";
     say(error.message);
     if (!state.layers.some(({ data }) => BUSY.includes(data.status))) return;
     notBefore = performance.now() + AGAIN;
@@ -95,6 +97,7 @@ export function createCurves(root, { server, onSelect }) {
         return;
       }
       drawn = key;
+      chart.node.hidden = false;
       const began = performance.now();
       try {
         await chart.draw(continued(had.figure, state.layers, along));
@@ -125,7 +128,7 @@ export function createCurves(root, { server, onSelect }) {
   function explain(pointed = null) {
     const { layers, selected } = state;
     const near = pointed ?? selected?.id ?? null;
-    const named = layers.length < 2 ? [] : layers.length <= NAMED ? layers : layers.filter(({ id }) => id === near);
+    const named = layers.length < 2 ? [] : layers.length <= READ ? layers : layers.filter(({ id }) => id === near);
     const key = JSON.stringify([layers.length, named.map(({ id, name, colour, locked }) => [id, name, colour, locked])]);
     if (key === explained) return;
     explained = key;
@@ -137,8 +140,7 @@ export function createCurves(root, { server, onSelect }) {
     try {
       await chart.save(format);
     } catch (error) {
-      console.warn("curves", error);
-      say("This browser could not write the file.");
+      say(error.message);
     }
   }
 

@@ -1,8 +1,8 @@
 // One drawing for every figure that the server defines (diffatlas/figures): plotly.js draws its JSON, and what follows
 // the pointer or the chosen step lies over it, so that nothing is drawn anew for that.
 //
-// A figure of small multiples has in its layout's `meta.panels` the term and the unit of each chart; each of its lines has in `meta`
-// the `run` and the `metric`. Its titles are written as elements, so that they explain themselves.
+// A figure of small multiples has in its layout's `meta.panels` the term and the unit of each chart; each of its lines
+// has in `meta` the `run` and the `metric`. Its titles are written as elements, so that they explain themselves.
 
 import { el, svg } from "./dom.js";
 import { createLegend } from "./figure_legend.js";
@@ -16,23 +16,31 @@ const HEAD = 26; // px above the first row of charts, which a title stands in
 const FOOT = { ticks: 30, titles: 50 }; // px beneath the last one, for its ticks, and the title of its axis
 const WIDE = 235; // px that a chart needs, unless told otherwise
 const STILL = 5; // px that a click may move by
-const READ = 6; // as diffatlas/ui/run_figures.py has it: with more lines than this in a chart, only the nearest is read out
+
+/** With more lines than this in a chart, only the nearest is read out. */
+export const READ = 6;
+const IN_A_LINE = 3; // values beside each other, as space.css has them
+
+/** The lines of text that the values of so many runs take beneath a title, for which the server leaves room. */
+export const linesFor = (runs) => (runs > 1 ? Math.ceil(Math.min(runs, READ) / IN_A_LINE) : 0);
 
 let made = 0;
 
 /**
  * Create a figure in `root`. `onChoose(run, at)` is called where a state of a run is chosen, by a click or by an arrow
- * key; `wide` is the pixels that a chart needs at least; `onPoint(x, run)` with the place on the horizontal axis and the run that the pointer is at, or null.
+ * key, and `onPoint(x, run)` with the place on the horizontal axis and the run that the pointer is at, or null. `wide`
+ * is the pixels that a chart needs at least.
  */
 export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wide = WIDE } = {}) {
   const stage = el("div", { class: "da-figure-stage" });
   const marks = svg("svg", { class: "da-figure-marks", "aria-hidden": "true" });
   const heads = el("div", { class: "da-figure-heads" });
   const legend = createLegend({ onToggle: (numbers, shown) => library.restyle(stage, { visible: shown }, numbers) });
+  const whole = el("button", { type: "button", class: "da-plain da-figure-whole", hidden: "", onclick: unzoom }, "Show all of it again");
   const says = el("p", { class: "da-caption" });
   const spoken = el("p", { class: "da-unseen" });
   const said = el("p", { class: "da-unseen", role: "status" });
-  const node = el("div", { class: "da-figure", role: "group", onkeydown: key }, stage, marks, heads, legend.node, says, spoken, said);
+  const node = el("div", { class: "da-figure", role: "group", onkeydown: key }, stage, marks, heads, whole, legend.node, says, spoken, said);
   root.append(node);
 
   let figure = null; // as the server tells it
@@ -66,11 +74,11 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     pending = !root.clientWidth;
     if (pending) return;
     across = fitting();
-    const layout = onPage(figure.layouts[across]);
-    // What stays on the page: plotly.js may change what it is given.
+    // plotly.js changes what it is given, as one zooms.
+    const layout = onPage(structuredClone(figure.layouts[across]));
     const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}) }));
     await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false });
-    if (!placing) stage.on("plotly_afterplot", place);
+    if (!placing) for (const event of ["plotly_afterplot", "plotly_relayout"]) stage.on(event, place);
     placing = true;
     read(figure.layouts[across]);
     place();
@@ -128,6 +136,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     const { width, height, _size: room } = full;
     for (const [name, size] of Object.entries({ width, height })) marks.setAttribute(name, size);
     heads.style.height = `${height}px`;
+    whole.hidden = !isZoomed(full);
     for (const panel of panels) {
       const [[west, east], [south, north]] = panel.axes.map((name) => figure.layouts[across][name].domain ?? [0, 1]);
       const area = { left: room.l + west * room.w, right: room.l + east * room.w, top: room.t + (1 - north) * room.h, bottom: room.t + (1 - south) * room.h };
@@ -142,6 +151,23 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
       panel.back = (pixel) => x.p2d(pixel - x._offset);
     }
     mark();
+  }
+
+  const axesOf = (full) => Object.keys(full).filter((name) => /^[xy]axis\d*$/.test(name));
+
+  // Whether another part of an axis is in sight than the figure says.
+  function isZoomed(full) {
+    return axesOf(full).some((name) => {
+      const { range } = figure.layouts[across][name] ?? {};
+      return range ? range.some((end, k) => Math.abs(end - full[name].range[k]) > 1e-6 * Math.abs(range[1] - range[0])) : full[name].autorange === false;
+    });
+  }
+
+  // As a double click on a chart does.
+  function unzoom() {
+    const layout = figure.layouts[across];
+    const back = (name) => (layout[name]?.range ? [`${name}.range`, [...layout[name].range]] : [`${name}.autorange`, true]);
+    return library.relayout(stage, Object.fromEntries(axesOf(stage._fullLayout).map(back)));
   }
 
   // What the pointer is at: the place on the axis, and the line that is nearest, with the number of its state.
@@ -243,12 +269,17 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
 
   const countOf = (run) => lines.find((line) => line.run === run).x.length;
 
-  /** Write the whole figure, with its title and legend, into a file that the browser keeps. */
+  /** Write the whole figure, with its title and legend, into a file; it rejects with an Error to be shown. */
   async function save(format) {
-    library ??= await plotly();
-    const layout = figure.layouts[across];
+    if (!across) throw new Error("There is nothing to keep yet.");
+    const layout = structuredClone(figure.layouts[across]);
     const width = Math.max(root.clientWidth, 900);
-    await library.downloadImage({ data: figure.data, layout, config: figure.config }, { format, width, height: layout.height, filename: layout.meta.figure, scale: format === "png" ? 2 : 1 });
+    try {
+      await library.downloadImage({ data: figure.data, layout, config: figure.config }, { format, width, height: layout.height, filename: layout.meta.figure, scale: format === "png" ? 2 : 1 });
+    } catch (error) {
+      console.warn("figure", error);
+      throw new Error("This browser could not write the file.");
+    }
   }
 
   // Fit the room that there is now.

@@ -1,4 +1,4 @@
-// A chart on a canvas: lines with error bars, bands, and steps, on axes that may be logarithmic.
+// A chart on a canvas: lines, on a vertical axis that may be logarithmic.
 
 import { niceTicks, short } from "./format.js";
 import { createCanvas } from "./lab_canvas.js";
@@ -7,8 +7,8 @@ const MARGIN = { top: 12, right: 14, bottom: 36, left: 54 };
 
 /**
  * Create a chart {label, height}. `update(plot)` draws
- * {x: {label, log, low, high, ticks}, y: {label, log, low, high}, lines, bands, empty}:
- * lines are {name, points: [[x, y, spread]], colour, dashed, bars, marks}, bands {low, high, name}.
+ * {x: {label, low, high, ticks}, y: {label, log, low, high}, lines, empty}; lines are {name, points: [[x, y]], colour,
+ * dashed, marks}.
  */
 export function createChart({ label, height = 230 }) {
   const surface = createCanvas({ label, height });
@@ -24,8 +24,7 @@ export function createChart({ label, height = 230 }) {
 
 function paint(context, width, height, inks, plot) {
   context.font = `12px ${inks.mono}`;
-  const values = plot.lines.flatMap(({ points }) => points.flatMap(([, y, spread = 0]) => [y - spread, y + spread])).filter(Number.isFinite);
-  for (const band of plot.bands ?? []) values.push(band.low, band.high);
+  const values = plot.lines.flatMap(({ points }) => points.map(([, y]) => y)).filter(Number.isFinite);
   const along = plot.lines.flatMap(({ points }) => points.map(([x]) => x));
   if (!values.length || !along.length) {
     context.fillStyle = inks.muted;
@@ -35,13 +34,6 @@ function paint(context, width, height, inks, plot) {
   }
   const x = scale(plot.x, along, MARGIN.left, width - MARGIN.right);
   const y = scale(plot.y, values, height - MARGIN.bottom, MARGIN.top);
-  for (const band of plot.bands ?? []) {
-    context.fillStyle = inks.gold;
-    context.globalAlpha = 0.22;
-    const [a, b] = [y.at(band.high), y.at(Math.max(band.low, plot.y.log ? y.low : -Infinity))];
-    context.fillRect(MARGIN.left, a, width - MARGIN.left - MARGIN.right, Math.max(b - a, 1.5));
-    context.globalAlpha = 1;
-  }
   context.lineWidth = 1;
   context.strokeStyle = inks.rule;
   context.fillStyle = inks.muted;
@@ -56,17 +48,14 @@ function paint(context, width, height, inks, plot) {
   for (const tick of x.ticks) context.fillText(tickText(tick), x.at(tick), height - MARGIN.bottom + 5);
   context.fillText(plot.x.label, (MARGIN.left + width - MARGIN.right) / 2, height - 14);
   context.textAlign = "left";
-  for (const { points, colour, dashed, bars, marks } of plot.lines) {
+  for (const { points, colour, dashed, marks } of plot.lines) {
     context.strokeStyle = context.fillStyle = colour;
     context.lineWidth = 1.7;
     context.setLineDash(dashed ? [5, 4] : []);
     const seen = points.filter(([, value]) => Number.isFinite(value) && (!plot.y.log || value > 0));
     line(context, seen.map(([a, b]) => [x.at(a), y.at(b)]));
     context.setLineDash([]);
-    for (const [a, b, spread = 0] of seen) {
-      if (marks) dot(context, x.at(a), y.at(b));
-      if (bars && spread) line(context, [[x.at(a), y.at(Math.max(b - spread, plot.y.log ? y.low : -Infinity))], [x.at(a), y.at(b + spread)]]);
-    }
+    if (marks) for (const [a, b] of seen) dot(context, x.at(a), y.at(b));
   }
 }
 
