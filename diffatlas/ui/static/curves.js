@@ -132,7 +132,8 @@ export function createCurves(root, { server, onSelect }) {
     const key = JSON.stringify([layers.length, named.map(({ id, name, colour, locked }) => [id, name, colour, locked])]);
     if (key === explained) return;
     explained = key;
-    const names = named.map(({ name, colour, locked }) => el("span", { class: locked ? null : "da-loose" }, swatch(colour, !locked), name));
+    // As the figure draws them: only the first line is whole.
+    const names = named.map((layer) => el("span", { class: layer.locked ? null : "da-loose" }, swatch(layer.colour, layer !== layers[0]), layer.name));
     legend.replaceChildren(...(names.length || layers.length < 2 ? names : [`${layers.length} layers. Point at a line to read it.`]));
   }
 
