@@ -75,7 +75,7 @@ def test_a_run_above_the_bound_is_refused_until_it_is_confirmed(live, backend, l
 
 def test_several_runs_count_together(live, backend, monkeypatch):
     backend.measure(params(backend))
-    one = backend.estimate(params(backend)).seconds
+    one = backend.estimate(params(backend)).work
     monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", str(one * 2))
     shown = run(live, params(backend, seed=20), count=45)
     assert shown["error"]["field"] == "runs"
