@@ -84,7 +84,7 @@ def imported(browser: Any, url: str, names: Any, least: int) -> float:
     context = browser.new_context()
     page = context.new_page()
     # A page of the app's own with nothing in it.
-    page.goto(f"{url}{base()}/page.css")
+    page.goto(f"{url}{base()}/core/page.css")
     took, files = page.evaluate(IMPORT, [f"{url}{base()}/{name}" for name in names])
     context.close()
     if files < least or (least == 1 and files != 1):

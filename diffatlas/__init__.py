@@ -13,12 +13,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from diffatlas import moved
+
 if TYPE_CHECKING:
     from diffatlas import errors, figures
     from diffatlas.backends import open_backend
     from diffatlas.backends.look_up import ModelCard, look_up
     from diffatlas.capture import Capture
-    from diffatlas.export.files import write
+    from diffatlas.formats.files import write
     from diffatlas.inputs import ImageInput
     from diffatlas.library import Library
     from diffatlas.library.opening import open_run
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from diffatlas.params import GenerationParams, Lora
     from diffatlas.run import Run
     from diffatlas.ui.launch import launch, show
+
+moved.install()
 
 __version__ = "0.1.0"
 
@@ -67,7 +71,7 @@ _HOMES = {
     "open_run": "diffatlas.library.opening",
     "show": "diffatlas.ui.launch",
     "trace": "diffatlas.operations.trace",
-    "write": "diffatlas.export.files",
+    "write": "diffatlas.formats.files",
 }
 
 

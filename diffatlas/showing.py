@@ -8,9 +8,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = "diffatlas.export.shown"
+_HOME = "diffatlas.formats.shown"
 
 
 def show_html(thing: Any, by: str) -> str:
-    """Return what a notebook shows of a thing: what the function ``by`` of `diffatlas.export.shown` makes of it."""
+    """Return what a notebook shows of a thing: what the function ``by`` of `diffatlas.formats.shown` makes of it."""
     return getattr(import_module(_HOME), by)(thing)

@@ -17,10 +17,10 @@ from pathlib import Path
 from diffatlas import Capture, GenerationParams, Library
 from diffatlas.library.shipped import EXAMPLES
 from diffatlas.library.study import Study
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
-from diffatlas.operations.study import run_study
 from diffatlas.operations.trace import shared_local_backend, trace
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
+from diffatlas.studies.run import run_study
 from diffatlas.ui.starts import IDS_FILE, NEIGHBOURS, RADIUS, SCALES, STARTS
 
 README = """# Examples

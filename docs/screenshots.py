@@ -19,8 +19,8 @@ from playwright.sync_api import Page, sync_playwright
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
-from diffatlas.export.kinds import export
-from diffatlas.export.named import Named
+from diffatlas.formats.kinds import export
+from diffatlas.formats.named import Named
 from tests.browser.visiting import lock, run
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 

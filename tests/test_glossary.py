@@ -36,7 +36,7 @@ def test_terms_are_short_and_of_one_kind():
 
 
 def test_what_a_run_measures_is_explained():
-    from diffatlas.export.report_parts import STATISTICS
+    from diffatlas.formats.report.parts import STATISTICS
     from diffatlas.measured import METRICS, TOTALS
 
     for key in (*METRICS, *TOTALS, *STATISTICS):

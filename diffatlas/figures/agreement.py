@@ -43,7 +43,7 @@ _NAME = 34
 def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False) -> Figure:
     """Return, for every two lanes, the maps of their images beside each other and the numbers of their agreement.
 
-    measures: what `diffatlas.operations.measure_neighbourhood` found, as plain JSON types. The maps are those by MDS
+    measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. The maps are those by MDS
     over the cells that both lanes have, laid over each other as the Procrustes disparity has it
     (`diffatlas.geometry.agreement.superpose`): the disparity is the sum of the squares of the thin lines.
 

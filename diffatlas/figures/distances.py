@@ -40,7 +40,7 @@ def distances(
 ) -> Figure:
     """Return the matrix of distances of a lane's cells, ordered by basin where there are several, else as asked for.
 
-    measures: what `diffatlas.operations.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
+    measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
     unless told. by: "start", "latent", "image", "hash" or "feature". A distance that is not known leaves a gap.
 
     Raises `InvalidParams` for a study that is no neighbourhood, and for an unknown lane or distance.

@@ -19,7 +19,7 @@ from diffatlas.library.study import Lane, Study
 from diffatlas.measured import NO_GUIDANCE
 from diffatlas.studies.curves import Curve, lane_curves
 from diffatlas.studies.numbers import asked, base_column, distances, lane_measures
-from diffatlas.studies.words import agreement_sentences, lane_sentences
+from diffatlas.studies.words_sweep import agreement_sentences, lane_sentences
 
 ACROSS = 3
 #: Pixels of a row of marks, and of what lies between two rows of charts.
@@ -54,7 +54,7 @@ CHARTS = (
 def drift(study: Study, measures: Any, dark: bool = False, across: int = ACROSS) -> Figure:
     """Return the charts of a sweep by value: each distance from the baseline, then `CHARTS`; a line for each lane.
 
-    measures: what `diffatlas.operations.measure_sweep.measure_sweep` found, or it as plain JSON types. A point is the
+    measures: what `diffatlas.studies.measure_sweep.measure_sweep` found, or it as plain JSON types. A point is the
     mean over the seeds of a lane; where nothing is known the line is broken. Marked are the baseline (upright rule),
     the largest change of each distance (band), and where clipping and mode collapse begin (upright rules). What is not
     measured has a chart that says so.

@@ -46,7 +46,7 @@ _MISSING = {
 def growth(study: Study, measures: Mapping[str, Any], lane: str | None = None, dark: bool = False) -> Figure:
     """Return image distance by start distance and by final latent distance: a dot for each pair of a lane's cells.
 
-    measures: what `diffatlas.operations.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
+    measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
     unless told. Both axes begin at 0, where a cell is held against itself. All pairs are drawn.
 
     The line is the slope at 0 and the band its interval, out to twice the lower quartile of the near distances: as far

@@ -17,7 +17,7 @@ from diffatlas.library.study import Cell, Lane, Study
 from diffatlas.measured import finite
 from diffatlas.studies.curves import columns_of
 from diffatlas.studies.numbers import asked
-from diffatlas.studies.words import listed
+from diffatlas.studies.words_sweep import listed
 
 #: The numbers by step, with their titles and units.
 CHARTS = (("guidance_norm", "Guidance norm", ""), ("guidance_angle", "Guidance angle, degrees", "°"))
@@ -29,7 +29,7 @@ POINTS = 60
 def guidance_by_step(study: Study, measures: Any, lane: str | None = None, dark: bool = False) -> Figure:
     """Return norm and angle (degrees) of the guidance vector at each step, a line for each value of a sweep.
 
-    measures: what `diffatlas.operations.measure_sweep.measure_sweep` found, or it as plain JSON types. lane: its key;
+    measures: what `diffatlas.studies.measure_sweep.measure_sweep` found, or it as plain JSON types. lane: its key;
     else the first. Of the lane's seeds the first. Values go from gold to burgundy in their order.
 
     Raises `InvalidParams` for a study that is no sweep, for a lane that it does not have, and for what are no measures.

@@ -47,7 +47,7 @@ def map(
 ) -> Figure:
     """Return a map of a lane's cells, a dot for each: one unit of distance is as long across as it is up.
 
-    measures: what `diffatlas.operations.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
+    measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
     unless told. of: "image" or "latent". kind: "mds" or "pca" (or "umap", where the measures hold one); without it the
     first of these that there is. Colours and symbols are basins, those of the whole lane.
 

@@ -12,7 +12,7 @@ from diffatlas.library.study import Study
 from diffatlas.measured import finite
 from diffatlas.studies.curves import columns_of
 from diffatlas.studies.numbers import FIELD_WORDS
-from diffatlas.studies.words import labels_of
+from diffatlas.studies.words_sweep import labels_of
 
 #: Letters of a tick at most, and the width of one as a share of a figure's.
 _LETTERS, _LETTER = 12, 0.0075

@@ -377,14 +377,14 @@ class Library:
         return Studies(self.folder)
 
     def export_dataset(self, folder: str | Path, run_ids: Sequence[str], **options: Any) -> Path:
-        """Write runs as a Hugging Face dataset; see `diffatlas.library.dataset.export_dataset`."""
-        from diffatlas.library.dataset import export_dataset
+        """Write runs as a Hugging Face dataset; see `diffatlas.formats.dataset.write.export_dataset`."""
+        from diffatlas.formats.dataset.write import export_dataset
 
         return export_dataset(self, Path(folder), run_ids, **options)
 
     def import_dataset(self, source: str | Path, **options: Any) -> Sequence[str]:
-        """Read runs from a dataset; see `diffatlas.library.dataset_import.import_dataset`."""
-        from diffatlas.library.dataset_import import import_dataset
+        """Read runs from a dataset; see `diffatlas.formats.dataset.read.import_dataset`."""
+        from diffatlas.formats.dataset.read import import_dataset
 
         return import_dataset(self, source, **options)
 

@@ -1,1 +1,1 @@
-"""Studies, said once for every page and file: their words and their numbers."""
+"""Studies: planned in lanes and cells (`plan_*`), run (`run*`), measured (`measure_*`), put into words (`words_*`)."""

@@ -1,6 +1,6 @@
 """What a study says of itself in every file: its words, and the numbers of each cell.
 
-``measures`` is what `diffatlas.operations.measure_sweep` or `measure_neighbourhood` found, as plain JSON types; any of
+``measures`` is what `diffatlas.studies.measure_sweep` or `measure_neighbourhood` found, as plain JSON types; any of
 it may be missing, as for a study that was stopped or whose runs were deleted.
 """
 

@@ -18,7 +18,7 @@ os.environ["GRADIO_NUM_WORKERS"] = "0"
 import gradio as gr
 from starlette.middleware import Middleware
 
-from diffatlas.export.html_bundle import STATIC
+from diffatlas.formats.html.bundle import STATIC
 from diffatlas.library import Library
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export import told
-from diffatlas.export.told import loras_text, noise_words
-from diffatlas.operations.plan_lanes import method_name
+from diffatlas.formats import told
+from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.params import GenerationParams, Noise
 from diffatlas.registry import list_models
 from diffatlas.spelled import number
+from diffatlas.studies.plan_lanes import method_name
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.

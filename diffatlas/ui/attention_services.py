@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
-from diffatlas.export import told
-from diffatlas.export.attention_json import described
-from diffatlas.export.code import run_code
-from diffatlas.export.wire import floats, rounded
+from diffatlas.formats import told
+from diffatlas.formats.code import run_code
+from diffatlas.formats.tables.attention import described
+from diffatlas.formats.wire import floats, rounded
 from diffatlas.library import Library, RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap

@@ -1,4 +1,4 @@
-"""What a visitor has typed goes along from page to page and over a reload (``static/carry.js``)."""
+"""What a visitor has typed goes along from page to page and over a reload (``static/form/carry.js``)."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def guidance_values(kind: GuidanceKind | None, own: float | None) -> tuple[Guida
 
 
 def guidance_html(page: str, entry: ModelEntry, kind: GuidanceKind | None) -> str:
-    """Return the values of a model as buttons, for `static/guidance_values.js`; ``page`` is the prefix of the form."""
+    """Return the values of a model as buttons, for ``guidance_values.js``; ``page`` is the prefix of the form."""
     values = guidance_values(kind, entry.guidance)
     if not values:
         return f'<p class="da-guide-about">{html.escape(WITHOUT)}</p>'

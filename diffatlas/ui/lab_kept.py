@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export.wire import shorts
+from diffatlas.formats.wire import shorts
 from diffatlas.lab2d.mixtures import Target
 from diffatlas.lab2d.shelf import Kept, Shelf
 from diffatlas.lab2d.targets import TITLES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffatlas.export.lab_code import LabLines, lab_code
+from diffatlas.formats.lab_code import LabLines, lab_code
 from diffatlas.lab2d.samplers import Plan
 from diffatlas.ui.lab_asked import WIDENED, Field
 from diffatlas.ui.lab_sessions import Lab

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export.plane_movie import plane_gif
-from diffatlas.export.wire import floats, rounded, shorts
+from diffatlas.formats.movie.plane import plane_gif
+from diffatlas.formats.wire import floats, rounded, shorts
 from diffatlas.lab2d import states
 from diffatlas.lab2d.denoisers import exact
 from diffatlas.lab2d.fields import SIDE, Error, density, error, field, grid, on_distribution

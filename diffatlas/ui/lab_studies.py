@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, InvalidParams
-from diffatlas.export.wire import rounded, shorts
 from diffatlas.figures import budget as budget_figure
 from diffatlas.figures import memory as memory_figure
 from diffatlas.figures import quality as quality_figure
 from diffatlas.figures.lab_words import MEASURES
+from diffatlas.formats.wire import rounded, shorts
 from diffatlas.lab2d.densities import CELLS, kl_divergence, mass, model_density
 from diffatlas.lab2d.fields import density
 from diffatlas.lab2d.floors import excess

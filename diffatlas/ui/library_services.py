@@ -14,21 +14,21 @@ from typing import Any
 from diffatlas.backends.bounds import BoundedBackend, bounds_here
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams, RunNotFound
-from diffatlas.export import compared, told
-from diffatlas.export.broken import broken_stored
-from diffatlas.export.bundle import zip_folder
-from diffatlas.export.kinds import KINDS, export, file_name
-from diffatlas.export.named import Named, slug
-from diffatlas.export.wire import rounded
+from diffatlas.formats import compared, told
+from diffatlas.formats.broken import broken_stored
+from diffatlas.formats.bundle import zip_folder
+from diffatlas.formats.kinds import KINDS, export, file_name
+from diffatlas.formats.named import Named, slug
+from diffatlas.formats.wire import rounded
 from diffatlas.library import Library, RunInfo, StoredRun
 from diffatlas.library.difference import difference, records
 from diffatlas.library.shipped import SHIPPED, shipped
 from diffatlas.operations.expected import expected
-from diffatlas.operations.plan_neighbourhood import other_anchor
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.settings import settings
 from diffatlas.spelled import leaves, name_of, spelled
 from diffatlas.stopping import look
+from diffatlas.studies.plan_neighbourhood import other_anchor
 from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
@@ -338,7 +338,7 @@ class LibraryServices:
 
     def push(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start to push a dataset of the asked runs to the Hub. The token is used and kept nowhere."""
-        from diffatlas.library.hub import push
+        from diffatlas.formats.dataset.hub import push
 
         library, ids, options = self._libraries.of(visitor), _several(asked), _dataset_options(asked)
         token, repository = asked.get("token"), str(asked.get("repo") or "").strip()
@@ -359,8 +359,8 @@ class LibraryServices:
 
     def import_(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
         """Start to import a dataset: the name of one on the Hub, or, on a personal machine, a folder."""
-        from diffatlas.library.dataset_import import import_dataset
-        from diffatlas.library.hub import hub_id
+        from diffatlas.formats.dataset.hub import hub_id
+        from diffatlas.formats.dataset.read import import_dataset
 
         self._libraries.check_room(visitor)
         library, source = self._libraries.of(visitor), str(asked.get("source") or "").strip()
@@ -441,7 +441,7 @@ def _dataset(
     library: Library, ids: Sequence[str], options: dict[str, Any], progress: Progress
 ) -> Iterator[Path]:
     """A dataset of the runs, in a folder that is gone afterwards."""
-    from diffatlas.library.dataset import export_dataset
+    from diffatlas.formats.dataset.write import export_dataset
 
     progress(message="Writing the dataset…")
     with tempfile.TemporaryDirectory(prefix="diffatlas-dataset-") as room:

@@ -11,14 +11,20 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
 
-from diffatlas.export.html_bundle import STATIC
 from diffatlas.figures.plotly_script import plotly_script, plotly_version
+from diffatlas.formats.html.bundle import STATIC
 from diffatlas.ui.script import one_script
 
 #: What is before the digest in an address, relative to the page.
 PREFIX = "atlas"
 #: The modules of the pages' views, and the script in which they are answered with all that they import.
-VIEWS = ("viewer.js", "study.js", "attention.js", "lab.js", "library.js")
+VIEWS = (
+    "trajectory/viewer.js",
+    "study/study.js",
+    "attention/attention.js",
+    "lab/lab.js",
+    "library/library.js",
+)
 SCRIPT = "views.js"
 #: What draws the figures: that of the installed plotly, so that both are of one version.
 PLOTLY = "plotly.min.js"

@@ -1,4 +1,4 @@
-"""A figure as ``static/figure.js`` draws it: its traces, its layouts by the number of charts in a row, its settings."""
+"""A figure as ``figure.js`` draws it: its traces, its layouts by the number of charts in a row, its settings."""
 
 from __future__ import annotations
 

@@ -17,9 +17,9 @@ from typing import Any, Protocol
 from fastapi import Response
 
 from diffatlas.errors import InvalidParams
-from diffatlas.export.kinds import KINDS, export, file_name
-from diffatlas.export.named import Named
-from diffatlas.export.wire import floats, rounded
+from diffatlas.formats.kinds import KINDS, export, file_name
+from diffatlas.formats.named import Named
+from diffatlas.formats.wire import floats, rounded
 from diffatlas.geometry import compare as comparison
 from diffatlas.library import Library, StoredRun
 from diffatlas.look import PAPER

@@ -6,12 +6,16 @@ other. The modules keep to what `_IMPORT` and `_EXPORT` read, so that this is al
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Sequence
 
-_IMPORT = re.compile(r'^import \{(?P<names>[^}]*)\} from "\./(?P<file>[\w.-]+\.js)";$', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{(?P<names>[^}]*)\} from "(?P<file>\.\.?/[\w./-]+\.js)";$', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?P<what>(?:async )?function\*? |class |const )(?P<name>[\w$]+)", re.MULTILINE)
-_LATER = re.compile(r'\bimport\("\./(?P<file>[\w.-]+\.js)"\)')
+_LATER = re.compile(r'\bimport\("(?P<file>\.\.?/[\w./-]+\.js)"\)')
+#: Where libraries lie, which are not read.
+_LIBRARIES = "vendor/"
+_ADDRESS = "import.meta.url"
 #: What is left where a module has another kind of import or export.
 _UNREAD = re.compile(r"^(?:import|export)\b.*$", re.MULTILINE)
 
@@ -19,8 +23,9 @@ _UNREAD = re.compile(r"^(?:import|export)\b.*$", re.MULTILINE)
 def one_script(entries: Sequence[str], read: Callable[[str], str]) -> str:
     """Return the source of a module that exports ``modules``: what each of ``entries`` exports, by file name.
 
-    What is imported later (``import("./x.js")``) is there from the beginning. Libraries in folders of their own are not
-    read: they are imported by their addresses, beside that of the script.
+    Files are named by their paths below the folder of the script. What is imported later (``import("./x.js")``) is
+    there from the beginning. Libraries (``vendor/``) are not read: they are imported by their addresses, below that of
+    the script. A module's own address is what it would be without the script.
 
     read: returns the source of a module by its file name.
 
@@ -39,10 +44,12 @@ def one_script(entries: Sequence[str], read: Callable[[str], str]) -> str:
         under_way.append(file)
         source = read(file)
         for found in [*_IMPORT.finditer(source), *_LATER.finditer(source)]:
-            add(found["file"])
+            if not (name := _named(file, found["file"])).startswith(_LIBRARIES):
+                add(name)
         for found in _IMPORT.finditer(source):
-            if missing := set(_names(found["names"])) - exported[found["file"]]:
-                raise ValueError(f"{file}: {found['file']} does not export {', '.join(sorted(missing))}.")
+            name = _named(file, found["file"])
+            if missing := set(_names(found["names"])) - exported[name]:
+                raise ValueError(f"{file}: {name} does not export {', '.join(sorted(missing))}.")
         under_way.pop()
         exported[file] = {found["name"] for found in _EXPORT.finditer(source)}
         done[file] = _as_function(file, source)
@@ -55,9 +62,10 @@ def one_script(entries: Sequence[str], read: Callable[[str], str]) -> str:
 
 def _as_function(file: str, source: str) -> str:
     exported = [found["name"] for found in _EXPORT.finditer(source)]
-    text = _IMPORT.sub(_taken, source)
+    text = _IMPORT.sub(lambda found: _taken(file, found), source)
     text = _EXPORT.sub(lambda found: f"{found['what']}{found['name']}", text)
-    text = _LATER.sub(lambda found: f"Promise.resolve({_variable(found['file'])})", text)
+    text = _LATER.sub(lambda found: _taken_later(_named(file, found["file"])), text)
+    text = text.replace(_ADDRESS, f'new URL("{file}", {_ADDRESS}).href')
     if unread := _UNREAD.search(text):
         raise ValueError(f"{file}: {unread[0]!r} is an import or export of another kind.")
     return f"const {_variable(file)} = (() => {{\n{text}\nreturn {{ {', '.join(exported)} }};\n}})();\n"
@@ -68,9 +76,18 @@ def _names(names: str) -> list[str]:
     return [name.split(" as ")[0].strip() for name in names.split(",") if name.strip()]
 
 
-def _taken(found: re.Match[str]) -> str:
+def _named(file: str, asked: str) -> str:
+    """Return the path below the folder of the script of what ``file`` imports as ``asked``."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(file), asked))
+
+
+def _taken(file: str, found: re.Match[str]) -> str:
     names = found["names"].replace(" as ", ": ")
-    return f"const {{{names}}} = {_variable(found['file'])};"
+    return f"const {{{names}}} = {_variable(_named(file, found['file']))};"
+
+
+def _taken_later(name: str) -> str:
+    return f'import("./{name}")' if name.startswith(_LIBRARIES) else f"Promise.resolve({_variable(name)})"
 
 
 def _variable(file: str) -> str:

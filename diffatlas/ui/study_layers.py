@@ -9,7 +9,7 @@ from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library import Library
 from diffatlas.library.study import OPERATIONS, Study
 from diffatlas.names import told_apart
-from diffatlas.operations.measure import mean
+from diffatlas.studies.measure_cells import mean
 from diffatlas.ui import study_names
 from diffatlas.ui.layers import Layer, Layers, StudyLayers
 

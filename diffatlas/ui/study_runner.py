@@ -15,9 +15,9 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
 from diffatlas.library.study import Study
 from diffatlas.operations.expected import expected_of_study
-from diffatlas.operations.study import CellEnded, CellStep, Stops, StudyEvent, run_study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
+from diffatlas.studies.run import CellEnded, CellStep, Stops, StudyEvent, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_view import StudyView, stored_value

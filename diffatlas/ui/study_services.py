@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
-from diffatlas.export.study_kinds import STUDY_KINDS, export_study, study_file_name
+from diffatlas.formats.study_kinds import STUDY_KINDS, export_study, study_file_name
 from diffatlas.library import Library
 from diffatlas.library.studies import Studies
 from diffatlas.library.study import Cell, Study
 from diffatlas.operations.features import encoder_for_study, names_for
-from diffatlas.operations.measure_neighbourhood import measure_neighbourhood
-from diffatlas.operations.measure_sweep import measure_sweep
 from diffatlas.operations.projections import Projections
+from diffatlas.studies.measure_neighbourhood import measure_neighbourhood
+from diffatlas.studies.measure_sweep import measure_sweep
 from diffatlas.ui import desks
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.pictures import image_url, preview_uri

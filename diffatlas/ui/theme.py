@@ -5,29 +5,29 @@ from __future__ import annotations
 import gradio as gr
 from gradio.themes.utils.fonts import LocalFont
 
-from diffatlas.export.html_bundle import STATIC
+from diffatlas.formats.html.bundle import STATIC
 from diffatlas.look import BURGUNDIES, NIGHT, PAPER, SANS, variables
 from diffatlas.ui.own_files import base, script
 
 #: In this order; a later one may refine an earlier one.
 SHEETS = (
-    "page.css",
-    "estimate.css",
-    "viewer.css",
-    "start.css",
-    "film.css",
-    "inspector.css",
-    "space.css",
-    "layers.css",
-    "deep.css",
-    "study.css",
-    "study_views.css",
-    "attention.css",
-    "lab.css",
-    "library.css",
-    "trash.css",
-    "roll.css",
-    "companions.css",
+    "core/page.css",
+    "form/estimate.css",
+    "runs/viewer.css",
+    "form/start.css",
+    "runs/film.css",
+    "runs/inspector.css",
+    "runs/space.css",
+    "runs/layers.css",
+    "trajectory/deep.css",
+    "study/study.css",
+    "study/study_views.css",
+    "attention/attention.css",
+    "lab/lab.css",
+    "library/library.css",
+    "library/trash.css",
+    "library/roll.css",
+    "core/companions.css",
 )
 
 
@@ -135,7 +135,7 @@ class Atlas(gr.themes.Base):
 
 
 #: The script that stands in the page.
-EARLY = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("early.js", "stream.js"))
+EARLY = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("core/early.js", "core/stream.js"))
 
 
 def head() -> str:

@@ -18,10 +18,10 @@ from diffatlas.backends import local
 from diffatlas.capture.digest import digest_of
 from diffatlas.capture.ran_on import revision_of
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams, SchedulerMismatch
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
-from diffatlas.operations.study import run_study
 from diffatlas.operations.trace import stream_batch
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
+from diffatlas.studies.run import run_study
 from tests.pipelines import build_flux, build_pixart, build_sd, build_sd3, build_sdxl
 
 BUILDERS = {"sd": build_sd, "sdxl": build_sdxl, "sd3": build_sd3, "flux": build_flux, "pixart": build_pixart}

@@ -1,4 +1,4 @@
-"""What draws the server's figures (``static/figure.js``), in a page that has nothing else."""
+"""What draws the server's figures (``static/figures/figure.js``), in a page that has nothing else."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 #: Makes a figure in ``window.root``; what is chosen is in ``window.chosen``.
 CREATE = """async (folder) => {
-    const { createFigure } = await import(folder + "/figure.js");
+    const { createFigure } = await import(folder + "/figures/figure.js");
     document.body.innerHTML = "";
     window.root = document.createElement("div");
     root.style.cssText = "position: relative; width: 900px";
@@ -42,7 +42,7 @@ def page(chromium: Any, app_url: str) -> Any:
     context = chromium.new_context(viewport={"width": 1000, "height": 900})
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
-    page.goto(f"{app_url}{base()}/page.css")  # of the app's own, and without a script
+    page.goto(f"{app_url}{base()}/core/page.css")  # of the app's own, and without a script
     page.evaluate(CREATE, f"{app_url}{base()}")
     yield page
     context.close()

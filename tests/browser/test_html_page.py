@@ -13,8 +13,8 @@ import diffatlas
 from diffatlas import Capture, GenerationParams
 from diffatlas.attention.compare import js
 from diffatlas.attention.trace import AttentionTrace
-from diffatlas.export.kinds import export
-from diffatlas.export.named import Named
+from diffatlas.formats.kinds import export
+from diffatlas.formats.named import Named
 from diffatlas.run import Run
 from tests.browser.firefox import firefox_page
 

@@ -1,10 +1,10 @@
-"""The page's one stream of events (``static/stream.js``), over answers of a server that the test plays."""
+"""The page's one stream of events (``static/core/stream.js``), over answers of a server that the test plays."""
 
 from __future__ import annotations
 
 import pytest
 
-from diffatlas.export.html_bundle import STATIC
+from diffatlas.formats.html.bundle import STATIC
 
 pytestmark = pytest.mark.browser
 
@@ -57,7 +57,7 @@ def page(chromium):
     context = chromium.new_context()
     page = context.new_page()
     page.evaluate(SERVER)
-    page.add_script_tag(content=(STATIC / "stream.js").read_text(encoding="utf-8"))
+    page.add_script_tag(content=(STATIC / "core/stream.js").read_text(encoding="utf-8"))
     yield page
     context.close()
 

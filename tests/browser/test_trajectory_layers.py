@@ -376,7 +376,7 @@ def test_a_locked_run_that_is_asked_for_again_stays_the_layer_it_is(open_page):
     stands = """async (asked) => {
         const loaded = performance.getEntriesByType("resource").map((one) => one.name);
         const beside = loaded.find((name) => name.endsWith("/views.js"));
-        const { bestPlace } = await import(new URL("billboards.js", beside));
+        const { bestPlace } = await import(new URL("runs/billboards.js", beside));
         return bestPlace({ x: 0, y: 0, side: 60 }, asked.dots, asked.pictures, 0).middle;
     }"""
     ways = range(-200, 201, 10)

@@ -13,8 +13,8 @@ import numpy as np
 from diffatlas.geometry.noise import perturb
 from diffatlas.library import Library
 from diffatlas.library.study import Study
-from diffatlas.operations.measure_neighbourhood import measure_neighbourhood
-from tests.operations.made_studies import Making
+from diffatlas.studies.measure_neighbourhood import measure_neighbourhood
+from tests.studies.made_studies import Making
 
 SHAPE = (4, 6, 6)
 HOSTILE = '<a href="x">\u05d0\u202e </script>'

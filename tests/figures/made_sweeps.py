@@ -13,8 +13,8 @@ import numpy as np
 
 from diffatlas.library import Library
 from diffatlas.library.study import Study
-from diffatlas.operations.measure_sweep import SweepMeasures, measure_sweep
-from tests.operations.made_studies import Making, picture
+from diffatlas.studies.measure_sweep import SweepMeasures, measure_sweep
+from tests.studies.made_studies import Making, picture
 
 SCALES = (1.0, 3.0, 7.5, 15.0)
 BASELINE = 2

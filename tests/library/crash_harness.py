@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas.events import Finished, Image, Started
-from diffatlas.export.kinds import export
-from diffatlas.export.named import Named
+from diffatlas.formats.kinds import export
+from diffatlas.formats.named import Named
 from diffatlas.library import Library
 from diffatlas.library.format import write_atomically
 from diffatlas.library.store import record_into

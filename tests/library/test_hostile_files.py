@@ -19,16 +19,16 @@ from hypothesis import strategies as st
 
 from diffatlas import files
 from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, Unreadable
-from diffatlas.export.kinds import export
-from diffatlas.export.named import Named
+from diffatlas.formats.kinds import export
+from diffatlas.formats.named import Named
+from diffatlas.formats.static.check import check_folder
+from diffatlas.formats.static.read import import_static
 from diffatlas.lab2d import states
 from diffatlas.lab2d.shelf import Shelf
 from diffatlas.lab2d.targets import preset
 from diffatlas.lab2d.training import Recipe, Trainer
 from diffatlas.library import Library, shipped
 from diffatlas.library.difference import difference
-from diffatlas.library.static_check import check_folder
-from diffatlas.library.static_import import import_static
 from diffatlas.operations.attention import attention_of
 from tests.attended_runs import run_of
 from tests.hostile import HOSTILE, bounded, damaged, with_another_part
@@ -296,7 +296,7 @@ def test_the_shell_says_it_on_one_line(room: Path) -> None:
 def test_a_static_folder_that_is_damaged_is_refused_or_has_gaps(
     good: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
-    from diffatlas.export import static_folder
+    from diffatlas.formats.static import write as static_folder
 
     folder = good / "static"
     if not folder.exists():

@@ -25,16 +25,16 @@ def stop(*_, **__):
     print("midway", flush=True)
     time.sleep(600)
 if kind == "dataset":
-    from diffatlas.library import dataset_card
+    from diffatlas.formats.dataset import card as dataset_card
     dataset_card.write_card = stop
     Library(folder).export_dataset(to, ["one"])
 elif kind == "static":
-    from diffatlas.export import static_folder
+    from diffatlas.formats.static import write as static_folder
     static_folder._install = stop
     static_folder.write(static_folder.plan(Library(folder).load("one"), static_folder.Options()), Path(to))
 else:
     import os
-    from diffatlas.export.files import write
+    from diffatlas.formats.files import write
     os.replace = stop
     write(Library(folder).load("one"), to + ".json")
 """

@@ -12,7 +12,7 @@ from diffatlas import look
 from diffatlas.look import FILM, GROUPS, LANES, LAYERS, NIGHT, PAPER, RAMP
 
 STATIC = Path(look.__file__).parents[1] / "ui/static"
-VIEWER = STATIC.parents[1] / "export/viewer"
+VIEWER = STATIC.parents[1] / "formats/html/viewer"
 
 #: What is seen of linear RGB with no working cones of one kind (Machado, Oliveira and Fernandes 2009, severity 1).
 VISION = {

@@ -11,7 +11,7 @@ from scipy.stats import entropy as scipy_entropy
 
 from diffatlas.attention.info import mean_there
 from diffatlas.errors import CapabilityError, InvalidParams
-from diffatlas.export.attention_json import described
+from diffatlas.formats.tables.attention import described
 from diffatlas.geometry import attention as maths
 from diffatlas.library import Library
 from diffatlas.operations.attention import AttentionTrace, attention_of, js
@@ -259,7 +259,7 @@ def test_the_command_says_what_its_means_rest_on(tmp_path, monkeypatch, capsys, 
 
 
 def test_a_static_folder_has_what_there_is(tmp_path):
-    from diffatlas.export import static_folder
+    from diffatlas.formats.static import write as static_folder
 
     run = run_of(cached()[0])
     rng = np.random.default_rng(0)

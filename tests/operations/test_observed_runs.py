@@ -20,8 +20,8 @@ from diffatlas import Capture, Library, observe, open_backend, open_run
 from diffatlas.capture.asked import asked_of
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.events import from_bytes, to_bytes
-from diffatlas.export.kinds import KINDS, export
-from diffatlas.export.named import Named
+from diffatlas.formats.kinds import KINDS, export
+from diffatlas.formats.named import Named
 from diffatlas.operations.replay import replay
 from diffatlas.run import Run
 from tests.pipelines import arguments, build_sd

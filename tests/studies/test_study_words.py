@@ -9,7 +9,7 @@ import pytest
 from diffatlas.library.study import Cell, Lane, Study
 from diffatlas.params import GenerationParams
 from diffatlas.studies.curves import lane_curves
-from diffatlas.studies.words import (
+from diffatlas.studies.words_sweep import (
     APART,
     agreement_sentences,
     lane_sentences,

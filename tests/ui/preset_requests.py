@@ -7,11 +7,11 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.library.study import Study
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.attention_form import build_attention_form
 from diffatlas.ui.components.study_form import build_neighbourhood_form, build_sweep_form, to_lanes

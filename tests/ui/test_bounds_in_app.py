@@ -12,8 +12,8 @@ from diffatlas.backends import open_backend
 from diffatlas.backends.bounds import bounds_here
 from diffatlas.capture.spec import Capture
 from diffatlas.library import Library
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.params import GenerationParams
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import expectations, live_runs, study_runner
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from diffatlas.errors import TooMuch
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.params import GenerationParams
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import lab_sessions, libraries, private_files
 from diffatlas.ui.budgets import ByVisitor
 from diffatlas.ui.growing_runs import EACH as VIEWS

@@ -12,10 +12,10 @@ import pytest
 import diffatlas
 from diffatlas import GenerationParams, Library, observe
 from diffatlas.errors import CapabilityError, InvalidParams, RunNotFound
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.registry import list_models
 from diffatlas.run import collect
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import launch as launching
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.visitors import visitor_of

@@ -10,10 +10,10 @@ import pytest
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.library import Library, shipped
 from diffatlas.look import LAYERS
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, timestamp
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui.layers import MAX_NAME, Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.palette import next_colour

@@ -14,11 +14,11 @@ from PIL import Image
 
 from diffatlas import Capture, GenerationParams, observe
 from diffatlas.errors import InvalidParams
-from diffatlas.export import told
-from diffatlas.export.html_data import Detail, page_data
-from diffatlas.export.kinds import KINDS, export
-from diffatlas.export.named import Named
-from diffatlas.export.report_parts import facts
+from diffatlas.formats import told
+from diffatlas.formats.html.data import Detail, page_data
+from diffatlas.formats.kinds import KINDS, export
+from diffatlas.formats.named import Named
+from diffatlas.formats.report.parts import facts
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import seed_words
 from diffatlas.ui import links

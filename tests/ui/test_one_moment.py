@@ -16,19 +16,24 @@ import pytest
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
-from diffatlas.cli_output import follow
+from diffatlas.cli.output import follow
 from diffatlas.events import sigmas_before
-from diffatlas.export import html_data, movie, report, sheet, static_folder, tables
-from diffatlas.export.lettering import fit
-from diffatlas.export.named import Named
+from diffatlas.formats.html import data as html_data
+from diffatlas.formats.lettering import fit
+from diffatlas.formats.movie import run as movie
+from diffatlas.formats.named import Named
+from diffatlas.formats.report import run as report
+from diffatlas.formats.sheet import shapes as sheet
+from diffatlas.formats.static import write as static_folder
+from diffatlas.formats.static.check import check_folder
+from diffatlas.formats.tables import runs as tables
 from diffatlas.library import Library
-from diffatlas.library.static_check import check_folder
 from diffatlas.operations.cache import replayed
 from diffatlas.run import Run
 from diffatlas.ui.components.run_data import stored_fields
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.components.step_data import step_detail
-from tests.export.test_export_report import text
+from tests.formats.test_export_report import text
 
 #: A divisor of 1000: DDIM steps by 1000 // STEPS timesteps, whatever its list says.
 STEPS = 5
@@ -95,8 +100,8 @@ def test_the_page_prints_it_in_film_table_and_inspector(case: Case) -> None:
 
 def test_no_script_of_the_page_prints_the_level_after_beside_t() -> None:
     root = Path(diffatlas.__file__).parent
-    scripts = [root / "ui/static" / name for name in ("film_cell.js", "attention_player.js")]
-    for script in (*scripts, root / "export/viewer/scroller.js"):
+    scripts = [root / "ui/static" / name for name in ("runs/film_cell.js", "attention/attention_player.js")]
+    for script in (*scripts, root / "formats/html/viewer/scroller.js"):
         printed = re.findall(r"step\.(sigma\w*)", script.read_text())
         assert set(printed) == {"sigma_before"}, script.name
 

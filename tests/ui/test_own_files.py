@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from diffatlas.export.html_bundle import STATIC
+from diffatlas.formats.html.bundle import STATIC
 from diffatlas.library import Library
 from diffatlas.ui.app import build_app, served
 from diffatlas.ui.libraries import Libraries
@@ -26,7 +26,7 @@ def client(tmp_path_factory):
     return TestClient(gr.mount_gradio_app(FastAPI(), app, path="/below", **served()))
 
 
-@pytest.mark.parametrize("name", ["dom.js", "page.css", FONT])
+@pytest.mark.parametrize("name", ["core/dom.js", "core/page.css", FONT])
 def test_a_file_comes_whole_and_may_be_kept_for_good(client, name):
     answer = client.get(f"/below/{base()}/{name}")
     assert answer.status_code == 200

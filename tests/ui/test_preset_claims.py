@@ -14,13 +14,13 @@ from diffatlas.backends import open_backend
 from diffatlas.capture.spec import Capture
 from diffatlas.operations.attention_boxes import binding, word_overlap
 from diffatlas.operations.features import encoder_for_study, names_for
-from diffatlas.operations.measure import CellData, load_cells
-from diffatlas.operations.measure_neighbourhood import LaneNeighbourhood, measure_neighbourhood
-from diffatlas.operations.measure_sweep import SweepMeasures, measure_sweep
-from diffatlas.operations.study import run_study
 from diffatlas.operations.trace import trace
 from diffatlas.run import Run
 from diffatlas.shapes.detect import Detection, background, detect
+from diffatlas.studies.measure_cells import CellData, load_cells
+from diffatlas.studies.measure_neighbourhood import LaneNeighbourhood, measure_neighbourhood
+from diffatlas.studies.measure_sweep import SweepMeasures, measure_sweep
+from diffatlas.studies.run import run_study
 from tests.ui.preset_requests import EVERY, params_of, study_of
 
 #: Rather much for a machine that does other things besides.

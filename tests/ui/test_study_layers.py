@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from diffatlas.capture.spec import Capture
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui.components.study_form import to_lanes
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries

@@ -10,13 +10,13 @@ import pytest
 
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
-from diffatlas.operations.measure_sweep import measure_sweep
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
-from diffatlas.operations.plan_sweep import plan_sweep
 from diffatlas.operations.projections import Projections
-from diffatlas.operations.study import StudyChanged
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
+from diffatlas.studies.measure_sweep import measure_sweep
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.studies.plan_sweep import plan_sweep
+from diffatlas.studies.run import StudyChanged
 from diffatlas.ui.components.study_form import FIRST_VALUES, own_value, to_lanes
 from diffatlas.ui.components.study_view import StudyView
 from diffatlas.ui.layers import Layers

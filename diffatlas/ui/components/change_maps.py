@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.export.wire import floats
+from diffatlas.formats.wire import floats
 from diffatlas.geometry.change import as_grid, channel_change, spatial_change
 
 if TYPE_CHECKING:

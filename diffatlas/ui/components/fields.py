@@ -65,7 +65,7 @@ def prompt_field(page: str) -> gr.Textbox:
         max_length=2000,
         elem_id=f"{page}-prompt",
     )
-    # The words of the model that is chosen (``static/taught_words.js``).
+    # The words of the model that is chosen (``static/form/taught_words.js``).
     gr.HTML(f'<div class="da-form-words" data-page="{page}"></div>', elem_classes="da-form-taught")
     return prompt
 

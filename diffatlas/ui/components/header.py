@@ -7,7 +7,7 @@ import html
 import gradio as gr
 
 import diffatlas
-from diffatlas.export.code import run_code
+from diffatlas.formats.code import run_code
 from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
 from diffatlas.ui.starts import STARTS

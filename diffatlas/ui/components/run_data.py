@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.events import Started, Step
-from diffatlas.export import told
-from diffatlas.export.broken import broken
-from diffatlas.export.code import run_code
-from diffatlas.export.wire import rounded
+from diffatlas.formats import told
+from diffatlas.formats.broken import broken
+from diffatlas.formats.code import run_code
+from diffatlas.formats.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.image_stats import histogram

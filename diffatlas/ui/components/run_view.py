@@ -36,9 +36,9 @@ import numpy as np
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.events import Event, Failed, Finished, Image, SigmasBefore, Started, Step
-from diffatlas.export import told
-from diffatlas.export.broken import broken
-from diffatlas.export.wire import floats, rounded
+from diffatlas.formats import told
+from diffatlas.formats.broken import broken
+from diffatlas.formats.wire import floats, rounded
 from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.projection import LiveFrame
 from diffatlas.measured import SHOWN

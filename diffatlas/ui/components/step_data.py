@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
-from diffatlas.export.wire import rounded
+from diffatlas.formats.wire import rounded
 from diffatlas.geometry.image_stats import histogram, statistics
 from diffatlas.geometry.path import norm
 from diffatlas.glossary import term

@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
-from diffatlas.export import told
-from diffatlas.export.code import study_code
-from diffatlas.export.wire import rounded
+from diffatlas.formats import told
+from diffatlas.formats.code import study_code
+from diffatlas.formats.wire import rounded
 from diffatlas.library.study import Cell, Study
-from diffatlas.operations.study import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
 from diffatlas.params import GenerationParams
+from diffatlas.studies.run import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_view import FORM_FIELDS

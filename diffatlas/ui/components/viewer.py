@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.capture.taught import words_of
-from diffatlas.export.kinds import KINDS
-from diffatlas.export.study_kinds import STUDY_KINDS
+from diffatlas.formats.kinds import KINDS
+from diffatlas.formats.study_kinds import STUDY_KINDS
 from diffatlas.glossary import TERMS
 from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
@@ -84,7 +84,7 @@ class Viewer(Island):
     ) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
         super().__init__(
-            "viewer.js",
+            "trajectory/viewer.js",
             IDLE,
             functions,
             glossary=glossary,
@@ -108,7 +108,7 @@ class AttentionIsland(Island):
     ) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
         super().__init__(
-            "attention.js",
+            "attention/attention.js",
             IDLE,
             functions,
             glossary=glossary,
@@ -124,14 +124,14 @@ class LabIsland(Island):
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
-        super().__init__("lab.js", {}, functions, glossary=glossary, palette=list(LAYERS), **kwargs)
+        super().__init__("lab/lab.js", {}, functions, glossary=glossary, palette=list(LAYERS), **kwargs)
 
 
 class LibraryView(Island):
     """Shows the runs of a library."""
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
-        super().__init__("library.js", {}, functions, **kwargs)
+        super().__init__("library/library.js", {}, functions, **kwargs)
 
 
 class StudyIsland(Island):
@@ -147,7 +147,7 @@ class StudyIsland(Island):
             {"key": kind.key, "label": kind.label, "about": kind.about} for kind in STUDY_KINDS.values()
         ]
         super().__init__(
-            "study.js",
+            "study/study.js",
             STUDY_IDLE,
             functions,
             operation=operation,

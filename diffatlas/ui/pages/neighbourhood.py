@@ -7,8 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from diffatlas.operations.plan_neighbourhood import plan_neighbourhood
 from diffatlas.registry import list_models
+from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.study_form import StudyForm, build_neighbourhood_form, to_lanes
 from diffatlas.ui.components.viewer import StudyIsland

@@ -1,0 +1,353 @@
+"""The commands that deal with the library: runs, mark, trash, restore, compare, replay, dataset."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffatlas.cli.output import follow, interrupt_sets, print_table, quieten, showing_progress, text
+from diffatlas.errors import InvalidParams, RunNotFound
+
+if TYPE_CHECKING:
+    from diffatlas.events import Event
+    from diffatlas.library import Library
+    from diffatlas.library.difference import ImageDifference, PathDifference
+    from diffatlas.operations.replay import ReplayReport
+
+commands = typer.Typer()
+datasets = typer.Typer(help="Share runs as a Hugging Face dataset.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="An id of `diffatlas runs`.")]
+RunIds = Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of `diffatlas runs`.")]
+
+#: Sorted from the smallest; the others from the newest or largest.
+_ASCENDING = ("name", "prompt", "model", "seed")
+
+
+@commands.command()
+def runs(
+    looked_for: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Words of the prompt, name, note, tags, model or id.")
+    ] = "",
+    model: Annotated[str | None, typer.Option(help="Runs of this model only.")] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="Runs with this tag only; may be repeated.")] = None,
+    attention: Annotated[
+        str | None,
+        typer.Option(help="any, cross, self or all: runs with this attention only; none: those without."),
+    ] = None,
+    sort: Annotated[
+        str, typer.Option(help="created, name, prompt, model, seed, steps, bytes or used.")
+    ] = "created",
+    limit: Annotated[int | None, typer.Option(help="How many at most. Default: all.")] = None,
+    trashed: Annotated[bool, typer.Option("--trashed", help="List the trash instead.")] = False,
+) -> None:
+    """List the runs of the library, newest first, or those that fit."""
+    from diffatlas.library.store import Library
+
+    library = Library()
+    if trashed:
+        found = library.trashed()
+    else:
+        found = library.search(
+            looked_for,
+            model=model,
+            tags=tag or (),
+            attention=_attention(attention),
+            sort=sort,
+            descending=sort not in _ASCENDING,
+            limit=limit,
+        ).runs
+    rows = [
+        (
+            info.id,
+            info.status,
+            f"{info.steps}/{text(info.total_steps)}",
+            info.model,
+            text(info.seed),
+            info.prompt or (info.error or "" if info.status == "damaged" else ""),
+            info.name,
+            ", ".join(info.tags),
+            "locked" if info.locked else "",
+            info.attention,
+        )
+        for info in found
+    ]
+    print_table(
+        ("Run", "Status", "Steps", "Model", "Seed", "Prompt", "Name", "Tags", "Kept", "Attention"), rows
+    )
+
+
+@commands.command()
+def mark(
+    run: RunId,
+    name: Annotated[str | None, typer.Option(help="What to call it; '' for no name.")] = None,
+    tag: Annotated[
+        list[str] | None, typer.Option(help="Tags instead of those it has; may be repeated, '' for none.")
+    ] = None,
+    note: Annotated[str | None, typer.Option(help="A note; '' for none.")] = None,
+    lock: Annotated[
+        bool | None, typer.Option("--lock/--unlock", help="Whether it stays when room is made.")
+    ] = None,
+) -> None:
+    """Name, tag, note or lock a run."""
+    from diffatlas.library.store import Library
+
+    if name is tag is note is lock is None:
+        raise InvalidParams("Say what to mark: --name, --tag, --note, --lock or --unlock.")
+    print(Library().mark(run, name=name, tags=tag, note=note, locked=lock).id)
+
+
+@commands.command()
+def trash(
+    ids: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="ID...", help="Ids of `diffatlas runs` or `diffatlas studies`."),
+    ] = None,
+    shown: Annotated[
+        bool, typer.Option("--list", help="List what is in the trash, and when it goes.")
+    ] = False,
+    for_good: Annotated[
+        bool, typer.Option("--for-good", help="Delete these for good: they must be in the trash.")
+    ] = False,
+    empty: Annotated[bool, typer.Option("--empty", help="Delete what is in the trash, for good.")] = False,
+) -> None:
+    """Move runs and studies to the trash, from which `restore` brings them back."""
+    from diffatlas.library.store import Library
+
+    if [bool(ids), shown, empty].count(True) != 1 or (for_good and not ids):
+        raise InvalidParams(
+            "Name what to move to the trash, or give --list or --empty alone; --for-good deletes what you name."
+        )
+    library = Library()
+    if shown:
+        return _list_trash(library)
+    if not empty:
+        for one in dict.fromkeys(ids):
+            _put_away(library, one, for_good)
+            print(one)
+        return None
+    held = library.in_trash()
+    gone = library.empty_trash()
+    for one in gone:
+        print(one)
+    freed = sum(each.bytes for each in held if each.id in gone)
+    print(f"{len(gone)} deleted for good, {freed / 1e6:.1f} MB are free.", file=sys.stderr)
+    return None
+
+
+def _list_trash(library: Library) -> None:
+    rows = [
+        (one.id, one.kind, one.deleted[:16].replace("T", " "), f"{one.bytes / 1e6:.1f}", _title(one.info))
+        for one in library.in_trash()
+    ]
+    print_table(("Id", "Kind", "Deleted (UTC)", "MB", "Prompt or title"), rows)
+    seconds = library.trash_seconds
+    kept = "until it is deleted" if seconds is None else f"for {seconds // 86_400} days"
+    print(f"What is deleted is kept {kept}: `diffatlas restore ID` brings it back.", file=sys.stderr)
+
+
+def _title(info: Any) -> str:
+    return getattr(info, "title", "") or getattr(info, "name", "") or getattr(info, "prompt", "")
+
+
+def _put_away(library: Library, one: str, for_good: bool) -> None:
+    """Trash a run or study, or delete one in the trash."""
+    runs, studies = (
+        (library.delete_trashed, library.studies.deleted.delete)
+        if for_good
+        else (library.trash, library.studies.trash)
+    )
+    try:
+        runs(one)
+    except RunNotFound as absent:
+        _or_study(studies, one, absent)
+
+
+def _or_study(act: Callable[[str], None], one: str, absent: RunNotFound) -> None:
+    try:
+        act(one)
+    except RunNotFound:
+        # Of two answers, the one on runs says where to look.
+        raise absent from None
+
+
+@commands.command()
+def restore(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of `diffatlas trash --list`.")],
+) -> None:
+    """Bring runs and studies back from the trash (`diffatlas trash --list`)."""
+    from diffatlas.library.store import Library
+
+    library = Library()
+    for one in dict.fromkeys(ids):
+        try:
+            library.restore(one)
+        except RunNotFound as absent:
+            _or_study(library.studies.restore, one, absent)
+        print(one)
+
+
+@commands.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="RUN", help="An id of `diffatlas runs`.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
+) -> None:
+    """Show what differs between two runs: settings, machine, images and path."""
+    from diffatlas.formats import compared
+    from diffatlas.library.difference import difference
+    from diffatlas.library.store import Library
+    from diffatlas.registry import list_models
+
+    library = Library()
+    a, b = library.open(first), library.open(second)
+    found = difference(a, b)
+    machine = compared.machine(found.environment, first, second)
+    names = {entry.id: entry.name for entry in list_models("local")}
+    both = [*compared.settings(a.params, b.params, names), *machine.rows]
+    rows = [(row.name, row.a, row.b) for row in both]
+    for number, image in enumerate(found.images):
+        name = "image" if len(found.images) == 1 else f"image {number + 1}"
+        rows.append((name, _image_words(image), ""))
+    rows.append(("path", _path_words(found.path), ""))
+    print_table(("What", first, second), rows)
+    for sentence in machine.sentences:
+        print(sentence)
+
+
+@commands.command()
+def replay(
+    run: RunId,
+    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="auto, fp32, fp16 or bf16.")] = None,
+) -> None:
+    """Run a stored run again, and say whether the same comes out.
+
+    Nothing is recorded. The exit code is 1 where the result is different.
+    """
+    from diffatlas.backends import open_backend
+    from diffatlas.formats.compared import machine
+    from diffatlas.library.store import Library
+    from diffatlas.operations.replay import ReplayReport
+    from diffatlas.operations.replay import replay as replayed
+
+    reports: list[ReplayReport] = []
+
+    def events_of(both: Generator[Event | ReplayReport, None, None]) -> Generator[Event, None, None]:
+        try:
+            for event in both:
+                if isinstance(event, ReplayReport):
+                    reports.append(event)
+                else:
+                    yield event
+        finally:
+            both.close()
+
+    with interrupt_sets() as stop:
+        backend = open_backend("local", device=device, dtype=dtype)
+        again = replayed(Library(), run, backend, stop)
+        quieten()
+        follow(events_of(again))
+    (report,) = reports
+    print(report.sentence)
+    changed = machine(report.environment, "the stored run", "the replay")
+    for sentence in changed.sentences:
+        print(sentence)
+    if changed.rows:
+        print_table(("Environment", "Then", "Now"), [(row.name, row.a, row.b) for row in changed.rows])
+    if report.verdict == "stopped":
+        raise KeyboardInterrupt
+    if report.verdict == "different":
+        raise typer.Exit(1)
+
+
+@datasets.command("export")
+def export_dataset(
+    run_ids: RunIds,
+    to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
+    per: Annotated[str, typer.Option(help="run for a row per run, step for a row per state.")] = "run",
+    licence: Annotated[
+        str, typer.Option("--licence", "--license", help="For the card: cc-by-4.0, cc0-1.0, mit, ...")
+    ] = "cc-by-4.0",
+    title: Annotated[str, typer.Option(help="The name that the card shows.")] = "",
+) -> None:
+    """Write runs as a dataset, which `datasets.load_dataset` reads and `import` makes runs of again."""
+    from diffatlas.library.store import Library
+
+    with showing_progress() as progress:
+        folder = Library().export_dataset(
+            to, run_ids, per=per, licence=licence, title=title, progress=progress
+        )
+    print(folder)
+
+
+@datasets.command("import")
+def import_dataset(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE", help="A folder, user/name on the Hub, or (in a checkout) how-it-learned."
+        ),
+    ],
+) -> None:
+    """Make runs of a dataset; those that are in the library already stay as they are."""
+    from diffatlas.library.store import Library
+
+    with showing_progress() as progress:
+        new = Library().import_dataset(source, progress=progress)
+    for run_id in new:
+        print(run_id)
+    if not new:
+        print("All of its runs are in the library already.", file=sys.stderr)
+
+
+@datasets.command("push")
+def push_dataset(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `dataset export` wrote.")],
+    to: Annotated[str, typer.Option(metavar="USER/NAME", help="Where it goes on the Hub.")],
+    public: Annotated[bool, typer.Option("--public", help="Let everybody see it.")] = False,
+) -> None:
+    """Put a dataset on the Hugging Face Hub, private by default.
+
+    The token is that of HF_TOKEN, or of `hf auth login`. A second call goes on where one broke off.
+    """
+    from diffatlas.formats.dataset.hub import push
+
+    # No token here: a command line is seen by others, and kept in a history.
+    with showing_progress() as progress:
+        address = push(folder, to, token=None, private=not public, progress=progress)
+    print(address)
+
+
+def _attention(asked: str | None) -> bool | str | None:
+    """Return what a search asks of attention."""
+    from diffatlas.library.format import ATTENTION
+
+    if asked is not None and asked not in (*ATTENTION, "any", "none"):
+        raise InvalidParams(
+            f"Runs cannot be looked for by attention {asked!r}: give any, {', '.join(ATTENTION)} or none.",
+            field="attention",
+        )
+    return {"any": True, "none": False}.get(asked, asked)
+
+
+def _image_words(image: ImageDifference) -> str:
+    if image.identical:
+        return "identical"
+    if math.isinf(image.maximum):
+        return "cannot be compared: another size, or only one run has it"
+    return f"differs by {image.mean_absolute:.3g} of 255 levels on average, {image.maximum:g} at most"
+
+
+def _path_words(path: PathDifference | None) -> str:
+    if path is None:
+        return "cannot be compared step by step"
+    if path.identical:
+        return "identical"
+    if path.first_step is None:
+        return f"identical as far as both go, {len(path.distances) - 1} steps"
+    return f"apart from state {path.first_step}, by {path.relative:.3g} of the state's norm at most"

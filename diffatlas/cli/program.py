@@ -1,0 +1,230 @@
+"""The shell: ``diffatlas trace``, ``app``, and what `models`, `export`, `library`, `attention` and
+`study` add.
+
+Exit codes: 0 done; 1 a replay that came out different, or a folder that is not valid; 2 an error, one line on stderr
+(steps that had arrived are kept); 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffatlas.cli import attention, export, lab, library, models, study
+from diffatlas.cli import request as ask
+from diffatlas.cli.output import follow, interrupt_sets, quieten
+from diffatlas.errors import DiffAtlasError, InvalidParams
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+)
+# Commands beside those of this module; `models`, `dataset` and `lab` are groups of their own.
+app.add_typer(export.commands)
+app.add_typer(library.commands)
+app.add_typer(attention.commands)
+app.add_typer(study.commands)
+app.add_typer(models.commands, name="models")
+app.add_typer(library.datasets, name="dataset")
+app.add_typer(lab.commands, name="lab")
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from diffatlas import __version__
+
+        typer.echo(f"Diffusion Atlas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def begin(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and end."),
+    ] = False,
+) -> None:
+    """See how a diffusion model makes an image."""
+
+
+@app.command()
+def trace(
+    prompt: ask.Prompt,
+    model: ask.Model = "shapes",
+    negative_prompt: ask.NegativePrompt = "",
+    seed: ask.Seed = 0,
+    steps: ask.Steps = None,
+    guidance: ask.Guidance = None,
+    width: ask.Side = None,
+    height: ask.Side = None,
+    scheduler: ask.Scheduler = None,
+    guidance_method: ask.GuidanceMethod = None,
+    guidance_option: ask.GuidanceOptions = None,
+    variant: ask.Variant = None,
+    revision: ask.Revision = None,
+    subfolder: ask.Subfolder = None,
+    lora: ask.Loras = None,
+    image: ask.StartImage = None,
+    mask: ask.Mask = None,
+    strength: ask.Strength = None,
+    images: Annotated[
+        int, typer.Option("--images", "--num-images-per-prompt", help="Images in one batch.")
+    ] = 1,
+    previews: ask.Previews = "every",
+    preview_decoder: Annotated[
+        str, typer.Option(help="linear (nearly free) or vae (the real decoder).")
+    ] = "linear",
+    preview_size: Annotated[int | None, typer.Option(help="Longest side of a preview in pixels.")] = None,
+    attention: ask.Attention = "off",
+    attention_layers: ask.AttentionLayers = None,
+    attention_max_layers: ask.AttentionMaxLayers = None,
+    attention_every: ask.AttentionEvery = None,
+    attention_heads: ask.AttentionHeads = None,
+    attention_halves: ask.AttentionHalves = None,
+    attention_resolution: ask.AttentionResolution = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write the run to. Default: a new run in the library.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace the run that --out holds.")] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Run even where the library has this run already.")
+    ] = False,
+    anyway: ask.Anyway = False,
+    device: ask.Device = None,
+    dtype: ask.Dtype = None,
+    ignore_memory: ask.IgnoreMemory = False,
+) -> None:
+    """Generate an image and record the path that leads to it.
+
+    Ctrl-C stops the denoiser and keeps the steps so far. A run that the library has already is not run again,
+    unless --again or --out is given.
+    """
+    params = ask.request(
+        prompt,
+        model,
+        negative_prompt,
+        seed,
+        steps,
+        guidance,
+        width,
+        height,
+        scheduler,
+        guidance_method,
+        guidance_option,
+        variant,
+        revision,
+        subfolder,
+        lora,
+    )
+    params = params.replace(num_images_per_prompt=images)
+    params = ask.pictures(params, image, mask, strength).validate()
+    watched = ask.attention(
+        attention,
+        attention_layers,
+        attention_max_layers,
+        attention_every,
+        attention_heads,
+        attention_halves,
+        attention_resolution,
+    )
+    capture = replace(
+        ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size, **watched
+    )
+
+    from diffatlas.backends import open_backend
+    from diffatlas.library.store import Library, record_into
+    from diffatlas.operations.trace import stream
+
+    with interrupt_sets() as stop:
+        backend = open_backend("local", device=device, dtype=dtype, ignore_memory=ignore_memory or None)
+        params = backend.resolve(params)
+        library = Library()
+        quieten()
+        if not anyway:
+            served_by = library if out is None and not again else None
+            ask.within_bounds(backend, params, capture, served_by, stop)
+        if out is not None:
+            _clear(out, overwrite)
+        if sys.stderr.isatty():
+            print("Loading...", end="\r", file=sys.stderr, flush=True)
+        if out is not None:
+            events = record_into(out, stream(params, capture, backend, None, stop))
+        else:
+            events = stream(params, capture, backend, library, stop, reuse=not again)
+        run_id = follow(events)
+    folder = out if out is not None else library.folder / run_id if run_id else None
+    if folder is not None and run_id:
+        print(folder)
+    if stop.is_set():
+        print("Stopped." if run_id else "Stopped before the first step.", file=sys.stderr)
+        raise KeyboardInterrupt
+
+
+@app.command(name="app")
+def launch_app(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int | None, typer.Option(help="Port. Default: the first free one from 7860.")] = None,
+    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+) -> None:
+    """Start the app."""
+    from diffatlas.ui.app import launch
+
+    try:
+        launch(server_name=host, server_port=port, inbrowser=browser)
+    except OSError as error:
+        raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
+
+
+def main() -> None:
+    """Run the shell and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command line; return its exit code."""
+    try:
+        code = app(arguments, prog_name="diffatlas", standalone_mode=False)
+        return code if isinstance(code, int) else 0
+    except (KeyboardInterrupt, typer.Abort):
+        return 130
+    except DiffAtlasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # The reader of a pipe (head) has had enough; stdout must not be flushed again on the way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # What the command-line parser raises knows how to put itself; its class moved between versions.
+        if not hasattr(error, "format_message"):
+            raise
+        message = " ".join(str(error.format_message()).split())
+        if message:
+            print(f"error: {message}", file=sys.stderr)
+        return 2
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    """Make way for a run. Raises `InvalidParams` rather than delete anything that is not a run."""
+    from diffatlas.library.format import MANIFEST
+
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if not (folder / MANIFEST).is_file():
+        raise InvalidParams(f"{folder} exists and is not a run: choose another folder.", field="out")
+    if not overwrite:
+        raise InvalidParams(
+            f"{folder} holds a run already: choose another folder, or add --overwrite.", field="out"
+        )
+    shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""What differs between two runs, in words: rows of a table, and a sentence for what would fill many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from diffatlas.formats.told import loras_text, noise_words
+from diffatlas.guidance import label_of
+from diffatlas.params import GenerationParams
+from diffatlas.spelled import name_of, number, spelled, words
+
+#: So many settings that two schedulers share are told of; the rest are counted.
+MOST = 3
+#: More records than these that only one run has are told in one sentence.
+MOST_ONE_SIDED = 2
+UNKNOWN = "not recorded"
+_MODEL = ("model", "pipeline", "source", "variant", "subfolder", "digest")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One thing in which two runs differ, and what it is in each."""
+
+    name: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """What differs: in rows, and in sentences for what belongs together."""
+
+    rows: list[Row] = field(default_factory=list)
+    sentences: list[str] = field(default_factory=list)
+
+
+def settings(a: GenerationParams, b: GenerationParams, models: Mapping[str, str]) -> list[Row]:
+    """Return the settings in which two requests differ. ``models``: names of models by id."""
+    first, second = _settings(a, models), _settings(b, models)
+    names = [*first, *(name for name in second if name not in first)]
+    absent = "not given"
+    pairs = ((name, first.get(name, absent), second.get(name, absent)) for name in names)
+    return [Row(name, x, y) for name, x, y in pairs if x != y]
+
+
+def machine(environment: Mapping[str, tuple[Any, Any]], a: str = "run A", b: str = "run B") -> Told:
+    """Return what differs in what two runs ran on (`diffatlas.library.difference.environment_difference`).
+
+    a, b: what the runs are called in a sentence.
+    """
+    left = dict(environment)
+    known = [name for name in left if name in ("device", "dtype", "pipeline") or name.startswith("versions.")]
+    for side, who in ((0, a), (1, b)):
+        if len(known) > 1 and all(left[name][side] is None for name in known):
+            return Told(sentences=[f"What {who} ran on is not recorded."])
+    sentences = [*_models(left), *_schedulers(left), *_attention(left, a, b)]
+    # A record of the key alone, which only runs of one kind have, follows from the settings.
+    left = {name: pair for name, pair in left.items() if not (name.startswith("identity.") and None in pair)}
+    for side, who in ((1, a), (0, b)):
+        alone = [name for name, pair in left.items() if pair[side] is None]
+        if len(alone) > MOST_ONE_SIDED:
+            sentences.append(f"Recorded of {who} only: {', '.join(name_of(name) for name in alone)}.")
+            left = {name: pair for name, pair in left.items() if name not in alone}
+    rows = [Row(name_of(name), _value(x), _value(y)) for name, (x, y) in left.items()]
+    return Told([row for row in rows if row.a != row.b], sentences)
+
+
+def _settings(params: GenerationParams, models: Mapping[str, str]) -> dict[str, str]:
+    width, height = params.width, params.height
+    method, options = params.guidance_method, params.guidance_options or {}
+    told = {
+        "prompt": params.prompt or "no prompt",
+        "negative prompt": params.negative_prompt or "none",
+        "model": models.get(params.model, params.model),
+        "seed": "not known" if params.seed is None else str(params.seed),
+        "steps": str(params.num_inference_steps),
+        "guidance": number(params.guidance_scale),
+        "guidance method": "plain" if method is None else label_of(method),
+        **{f"guidance: {words(name)}": spelled(value) for name, value in options.items()},
+        "noise": noise_words(params.noise) if params.noise else "that of its seed alone",
+        "size": f"{width} × {height}" if width and height else "the model’s own",
+        "scheduler": params.scheduler or "the model’s own",
+        "images": str(params.num_images_per_prompt),
+        "LoRA": loras_text(params.loras) or "none",
+        "variant": params.variant or "plain weights",
+        "revision": params.revision or "the newest",
+        "subfolder": params.subfolder or "none",
+    }
+    for name, value in _flat(params.extra or {}):
+        told[words(name)] = spelled(value)
+    for one in params.inputs:
+        told[f"picture {one.name}"] = f"{one.width} × {one.height}, {one.sha256[:8]}"
+    return told
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    found = []
+    for name, part in value.items():
+        dotted = f"{prefix}{name}"
+        found += _flat(part, f"{dotted}.") if isinstance(part, Mapping) and part else [(dotted, part)]
+    return found
+
+
+def _models(left: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Take out what follows from another model, and return the sentence that stands for it."""
+    if None in left.get("model", (None,)):
+        return []
+    taken = {
+        name: left.pop(name)
+        for name in [*left]
+        if name in _MODEL or name.startswith(("revision.", "identity."))
+    }
+    told = "Each model has its own files"
+    pipelines = taken.get("pipeline", (None, None))
+    if None not in pipelines:
+        told = f"{told} and its own pipeline, {pipelines[0]} and {pipelines[1]}"
+    return [f"{told}."]
+
+
+def _schedulers(left: dict[str, tuple[Any, Any]]) -> list[str]:
+    """Take out what follows from another kind of scheduler, and return the sentence that stands for it."""
+    if None in left.get("scheduler.class", (None,)):
+        return []
+    taken = {
+        name: left.pop(name) for name in [*left] if name.startswith(("scheduler.", "identity.scheduler."))
+    }
+    one, other = taken["scheduler.class"]
+    both = [
+        f"{words(name.removeprefix('scheduler.config.'))} is {spelled(x)} and {spelled(y)}"
+        for name, (x, y) in taken.items()
+        if name.startswith("scheduler.config.")
+        and not name.startswith("scheduler.config._")
+        and None not in (x, y)
+    ]
+    if len(both) > MOST:
+        both = [*both[:MOST], f"{len(both) - MOST} more differ"]
+    shared = f"; of those that both have, {', '.join(both)}" if both else ""
+    return [f"The schedulers, {one} and {other}, have settings of their own{shared}."]
+
+
+def _attention(left: dict[str, tuple[Any, Any]], a: str, b: str) -> list[str]:
+    """Take out the records of attention, and return the sentence that stands for them."""
+    taken = {name: left.pop(name) for name in [*left] if name.startswith("attention.")}
+    if not taken:
+        return []
+    layers = taken.get("attention.layers")
+    if layers is None:
+        return ["Attention was captured of other words in each."]
+    if None in layers:
+        return [f"Attention was captured of {a if layers[1] is None else b} only."]
+    return [f"Attention was captured in other layers: {len(layers[0])} and {len(layers[1])}."]
+
+
+def _value(value: Any) -> str:
+    text = spelled(value, UNKNOWN)
+    # Of a hash, what tells it from another.
+    is_hash = isinstance(value, str) and len(value) in (40, 64) and not set(value) - set("0123456789abcdef")
+    return text[:12] if is_hash else text

@@ -1,0 +1,331 @@
+"""Making runs of a dataset again: a folder or a Hub id whose content is trusted in nothing.
+
+Only Parquet files are read, by a process of its own (`dataset_rows`); every part is checked (`dataset_checks`);
+file names are made here and never taken from the dataset; all runs are built aside and moved in once all are good.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
+from diffatlas.formats.dataset import checks
+from diffatlas.formats.dataset.hub import download, hub_id
+from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, data_files, rows
+from diffatlas.formats.dataset.schema import STATES, Progress
+from diffatlas.formats.staging import staged
+from diffatlas.library import format as layout
+from diffatlas.library.marks import write_marks
+from diffatlas.library.reader import read_manifest
+from diffatlas.library.shipped import shipped
+
+if TYPE_CHECKING:
+    from diffatlas.library.store import Library
+
+LIMIT_BYTES = 4_000_000_000
+#: Fields of a manifest that say where a run lies, not what it is.
+_PLACE = ("id", "imported")
+
+
+def import_dataset(
+    library: Library,
+    source: str | Path,
+    *,
+    token: str | bool | None = None,
+    limit_bytes: int = LIMIT_BYTES,
+    local: bool = True,
+    progress: Progress | None = None,
+    endpoint: str | None = None,
+) -> list[str]:
+    """Make runs of a dataset that `export_dataset` wrote; return the ids of those that are new in the library.
+
+    A run that is there already is left as it is. One whose id another run has gets an id of its own, the same each
+    time. All runs come in, or none. The marks come along; the cache key does not: what a stranger's file says a
+    model made is no answer to a query here.
+
+    Args:
+        library: where the runs go.
+        source: a folder, a dataset on the Hub ("user/name" or its address), or the name of one that is `shipped`.
+        token: for the Hub; None takes that of the machine's own login, False none.
+        limit_bytes: the most that the files, and what they decompress to, may take.
+        local: whether ``source`` may be a folder; False where the asker is not the owner of the machine.
+        progress: called with the share done (0 to 1) and what is being done.
+        endpoint: of the Hub, where it is not the public one.
+
+    Raises `RefusedDataset` with the reason, `InvalidParams` where there is no such source, `HubError`, and
+    `BackendFailure` where the disk refuses.
+    """
+    say = progress or (lambda share, message: None)
+    try:
+        with staged(library.folder, "import") as building:
+            folder = _folder_of(source) if local else None
+            if folder is None:
+                folder = shipped().get(str(source))
+            if folder is None:
+                repo_id = hub_id(str(source))
+                if repo_id is None:
+                    where = "a folder, or a dataset on the Hub" if local else "a dataset on the Hub"
+                    raise InvalidParams(
+                        f"{str(source)[:200]!r} is not there to import: give {where} as user/name.",
+                        field="source",
+                    )
+                folder = building / "download"
+                download(
+                    repo_id, folder, token=token, limit_bytes=limit_bytes, progress=say, endpoint=endpoint
+                )
+            ready = building / "runs"
+            ready.mkdir()
+            built = _build(folder, ready, limit_bytes, say)
+            say(1.0, "Moving the runs into the library")
+            added = _install_all(library.folder, built)
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        raise BackendFailure(
+            f"The dataset cannot be imported ({error.strerror or error})"
+            + (": free some space on the library's disk." if full else ".")
+        ) from error
+    return [run_id for run_id in added if run_id is not None]
+
+
+def _folder_of(source: str | Path) -> Path | None:
+    """Return the folder of this name; None where there is none, or no disk could have such a name."""
+    try:
+        folder = Path(source).expanduser()
+        return folder if folder.is_dir() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+@dataclass
+class _Parts:
+    """A run as it is put together from the rows of a dataset."""
+
+    id: Any
+    manifest: Any
+    marks: Any
+    texts: list[str] = field(default_factory=list)
+    images: list[Any] = field(default_factory=list)
+    #: Previews in the order of the steps; in a dataset of states, those of each.
+    previews: list[Any] = field(default_factory=list)
+    tensors: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
+
+    @property
+    def bytes(self) -> int:
+        """What it takes in memory."""
+        pictures = sum(len(p) for p in (*self.images, *self.previews) if isinstance(p, bytes))
+        return pictures + sum(array.nbytes for array in self.tensors.values()) + sum(map(len, self.texts))
+
+
+class _Budget:
+    """What all the pictures of a dataset may come to when they are decoded."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.left = 4 * limit_bytes
+
+    def spend(self, run_id: str, width: int, height: int) -> None:
+        self.left -= 3 * width * height
+        if self.left < 0:
+            raise checks.refused(run_id, "the pictures come to too many pixels")
+
+
+def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> list[Path]:
+    budget = _Budget(limit_bytes)
+    files = data_files(folder, limit_bytes)
+    built: list[Path] = []
+    for parts in _runs(_all_rows(files, limit_bytes, say)):
+        about = checks.manifest(parts.id, parts.manifest)
+        target = ready / parts.id
+        if target.exists():
+            raise checks.refused(parts.id, "the id is that of two runs")
+        _write(target, parts, about, budget)
+        built.append(target)
+    return built
+
+
+def _all_rows(files: list[Path], limit_bytes: int, say: Progress) -> Iterator[dict[str, Any]]:
+    for number, file in enumerate(files):
+        say(number / len(files), f"Reading file {number + 1} of {len(files)}")
+        # Each file may decompress to no more than what the whole may.
+        yield from rows(file, limit_bytes)
+
+
+def _runs(all_rows: Iterable[dict[str, Any]]) -> Iterator[_Parts]:
+    """Put the rows together into runs; a dataset of states has several rows a run."""
+    current: _Parts | None = None
+    step = 0
+    for row in all_rows:
+        run_id = row["run_id"]
+        if "step" not in row:
+            yield _parts(row, (row["steps_jsonl"] or "").split("\n")[:-1], row["previews"])
+            continue
+        if row["step"] == 0:
+            if current is not None:
+                yield current
+            current, step = _parts(row, [], []), 0
+        elif current is None or run_id != current.id or row["step"] != step + 1:
+            raise checks.refused(run_id, "the states are not in order")
+        elif step == checks.MAX_LINES:
+            raise checks.refused(run_id, f"there are more than {checks.MAX_LINES} steps")
+        else:
+            step = row["step"]
+            line = row["steps_jsonl"] or ""
+            current.texts.append(line.removesuffix("\n"))
+            current.images += _batch(row["image"], row["more_images"])
+            current.previews += _batch(row["preview"], row["more_previews"])
+            for blob in (row["latents"], row["predictions"]):
+                current.tensors |= _at(run_id, step, checks.tensors(run_id, blob))
+            if step % 16 == 0 and current.bytes > MAX_RUN_BYTES:
+                raise checks.refused(run_id, "the states come to too many bytes")
+    if current is not None:
+        yield current
+
+
+def _parts(row: dict[str, Any], texts: list[str], previews: list[Any]) -> _Parts:
+    run_id = row["run_id"]
+    tensors = checks.tensors(run_id, row["latents"])
+    for place, array in checks.tensors(run_id, row["predictions"]).items():
+        if place in tensors:
+            raise checks.refused(run_id, "an array is there twice")
+        tensors[place] = array
+    images = _batch(row["image"], row["more_images"])
+    return _Parts(run_id, row["manifest"], row["marks"], texts, images, previews, tensors)
+
+
+def _batch(first: Any, more: list[Any]) -> list[Any]:
+    return [] if first is None and not more else [first, *more]
+
+
+def _at(run_id: str, step: int, arrays: dict[tuple[str, int], np.ndarray]) -> dict[Any, np.ndarray]:
+    if any(number != step for _, number in arrays):
+        raise checks.refused(run_id, f"the tensors of state {step} are of another")
+    return arrays
+
+
+def _write(folder: Path, parts: _Parts, about: dict[str, Any], budget: _Budget) -> None:
+    """Check what is left to check, and write the run's folder."""
+    from safetensors.numpy import save
+
+    run_id = parts.id
+    lines = checks.lines(run_id, parts.texts, about)
+    marks = checks.marks(run_id, parts.marks)
+    _check_places(parts, lines)
+    for name in ("steps", "previews", "images"):
+        (folder / name).mkdir(parents=True)
+    initial = parts.tensors.get(("latents", 0))
+    if initial is not None:
+        (folder / layout.INITIAL).write_bytes(save({"initial_latents": np.ascontiguousarray(initial)}))
+    previews = iter(parts.previews)
+    for line in lines:
+        index = line["index"]
+        arrays = {n: np.ascontiguousarray(parts.tensors[n, index + 1]) for n in line["arrays"]}
+        if arrays:
+            layout.step_file(folder, index).write_bytes(save(arrays))
+        sizes = set()
+        for image in range(line["previews"]):
+            data = next(previews)
+            sizes.add(_picture(layout.preview_file(folder, index, image), run_id, data, budget))
+        if len(sizes) > 1:
+            raise checks.refused(run_id, f"the previews of step {index + 1} are of several sizes")
+    for image, data in enumerate(parts.images):
+        _picture(layout.image_file(folder, image), run_id, data, budget)
+    (folder / layout.STEPS).write_text("".join(f"{text}\n" for text in parts.texts), encoding="utf-8")
+    if marks is not None:
+        write_marks(folder, marks)
+    _write_manifest(folder, _trusted(about))
+
+
+def _trusted(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a manifest without what would have the cache take the run for one that was made here."""
+    kept = {name: value for name, value in manifest.items() if name not in ("key", "writer")}
+    provenance = {name: value for name, value in manifest.get("provenance", {}).items() if name != "key"}
+    return {**kept, "provenance": provenance, "imported": True}
+
+
+def _check_places(parts: _Parts, lines: list[dict[str, Any]]) -> None:
+    """Check that the arrays and pictures are those that the steps list, no more and no fewer."""
+    listed = {(name, line["index"] + 1) for line in lines for name in line["arrays"]}
+    if set(parts.tensors) - {("latents", 0)} != listed:
+        raise checks.refused(parts.id, "the tensors are not those of its steps")
+    if len({array.shape for (name, _), array in parts.tensors.items() if name in STATES}) > 1:
+        raise checks.refused(parts.id, "the latents are of several shapes")
+    if len(parts.previews) != sum(line["previews"] for line in lines):
+        raise checks.refused(parts.id, "the previews are not those of its steps")
+    if len(parts.images) > checks.MAX_IMAGES:
+        raise checks.refused(parts.id, "there are too many images")
+
+
+def _picture(path: Path, run_id: str, data: Any, budget: _Budget) -> tuple[int, int]:
+    size = checks.declared_size(run_id, data)
+    # Before anything is decoded.
+    budget.spend(run_id, *size)
+    checks.check_picture(run_id, data)
+    path.write_bytes(data)
+    return size
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    (folder / layout.MANIFEST).write_text(layout.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def _install_all(library: Path, built: list[Path]) -> list[str | None]:
+    """Move the runs into the library; where one cannot be moved, those that were are taken out again."""
+    added: list[str | None] = []
+    try:
+        for run in built:
+            added.append(_install(library, run))
+    except BaseException:
+        for run_id in filter(None, added):
+            shutil.rmtree(library / run_id, ignore_errors=True)
+        raise
+    return added
+
+
+def _install(library: Path, built: Path) -> str | None:
+    """Move a run into the library and return its id; None where it is there already."""
+    run_id = built.name
+    while True:
+        target = library / run_id
+        if not os.path.lexists(target):
+            try:
+                built.rename(target)
+                return run_id
+            except OSError:
+                if not os.path.lexists(target):
+                    raise
+        digest = _digest(built)
+        if _digest(target) == digest:
+            return None
+        if run_id != built.name:
+            raise BackendFailure(
+                f"The run {run_id} is in the library and is damaged: delete it, then import again."
+            )
+        # Made of its content: the same the next time.
+        run_id = f"{built.name[:119]}-{digest[:8]}"
+        manifest = read_manifest(built)
+        _write_manifest(built, {**manifest, "id": run_id})
+
+
+def _digest(folder: Path) -> str | None:
+    """Return a hash of what a run is, wherever it lies and whatever is noted about it; None of a damaged one."""
+    digest = hashlib.sha256()
+    try:
+        manifest = read_manifest(folder)
+        about = {name: value for name, value in _trusted(manifest).items() if name not in _PLACE}
+        digest.update(json.dumps(about, sort_keys=True).encode())
+        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+            name = path.relative_to(folder).as_posix()
+            if name not in (layout.MANIFEST, layout.MARKS) and not path.name.startswith("."):
+                digest.update(f"\n{name} {path.stat().st_size}\n".encode() + path.read_bytes())
+    except (OSError, DiffAtlasError):
+        return None
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The page of one run or two that needs no server."""

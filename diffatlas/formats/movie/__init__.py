@@ -1,0 +1,1 @@
+"""Moving pictures: a run as its previews, a sampling in the plane as its points."""

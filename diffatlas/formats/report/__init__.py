@@ -1,0 +1,1 @@
+"""PDF reports of runs and of studies, and figures drawn as vectors for them."""

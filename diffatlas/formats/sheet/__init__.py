@@ -1,0 +1,1 @@
+"""Contact sheets in the manner of film: of runs, and of studies."""

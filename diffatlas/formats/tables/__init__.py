@@ -1,0 +1,1 @@
+"""Numbers of runs and studies for other programs: CSV, JSON and arrays."""

@@ -1,0 +1,163 @@
+"""Tables of layers: CSV for a spreadsheet, JSON for a program. No latents; `arrays` has those."""
+
+from __future__ import annotations
+
+import csv as csv_writer
+import io
+import json as json_writer
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from diffatlas import measured
+from diffatlas.formats.named import Named, plain
+from diffatlas.library import format as layout
+from diffatlas.measured import METRICS, finite
+from diffatlas.params import GenerationParams
+from diffatlas.stopping import look
+
+#: What was asked of a run: each field of `GenerationParams`, the noise in four.
+ASKED = (
+    "model",
+    "prompt",
+    "negative_prompt",
+    "seed",
+    "num_inference_steps",
+    "guidance_scale",
+    "guidance_method",
+    "guidance_options",
+    "scheduler",
+    "width",
+    "height",
+    "noise_kind",
+    "noise_seed",
+    "noise_amount",
+    "noise_step",
+    "num_images_per_prompt",
+    "variant",
+    "revision",
+    "subfolder",
+    "loras",
+    "extra",
+    "inputs",
+)
+COLUMNS = ("layer", "run", "step", "timestep", "sigma_before", "sigma", *METRICS, *ASKED)
+FORMAT = "diffusion-atlas/layers"
+VERSION = 1
+#: A cell that begins so is read as a formula by some spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
+
+
+def csv(runs: Sequence[Named]) -> bytes:
+    """Return a UTF-8 CSV (RFC 4180) grouped by layer: a row per state, step 0 the noise x_T, with what was asked.
+
+    ``timestep`` and ``sigma_before`` are those at which the model was asked on the way to the state, ``sigma`` the
+    noise level of the state itself. Numbers are written in full, as Python's shortest spelling that reads back to the
+    same float64; a value that is unknown is an empty cell. A name that a spreadsheet would read as a formula gets an
+    apostrophe before it.
+    """
+    text = io.StringIO()
+    writer = csv_writer.writer(text)
+    writer.writerow(COLUMNS)
+    for entry in runs:
+        look()
+        name, run_id = text_cell(entry.name), text_cell(entry.run.id)
+        asked = [written(value) for value in asked_of(entry.run.params).values()]
+        for state in measured.states(entry.run):
+            values = (
+                state.timestep,
+                state.sigma_before,
+                state.sigma,
+                *(state.metrics[metric] for metric in METRICS),
+            )
+            writer.writerow(
+                (name, run_id, state.step, *("" if v is None else repr(float(v)) for v in values), *asked)
+            )
+    return text.getvalue().encode()
+
+
+def json(runs: Sequence[Named]) -> bytes:
+    """Return strict JSON: per layer what was asked, what it ran on, totals, and the states with their numbers.
+
+    Numbers are numbers, null where a value is unknown or not finite. In `provenance`, whose numbers may be
+    settings, non-finite ones are the strings "NaN", "Infinity" and "-Infinity", as in a stored run.
+    """
+    document = {"format": FORMAT, "version": VERSION, "layers": [_layer(entry) for entry in runs]}
+    # A lone surrogate becomes the escape by which JSON spells it.
+    return (layout.dumps(document, indent=1) + "\n").encode("utf-8", "backslashreplace")
+
+
+def described(run: Any) -> dict[str, Any]:
+    """Return what a run is, without its steps: plain JSON types."""
+    return {
+        "id": run.id,
+        "status": run.status,
+        "created": run.created,
+        "seconds": finite(run.seconds),
+        "error": run.error,
+        "params": run.params.to_dict(),
+        "initial_sigma": finite(run.initial_sigma),
+        "total_steps": run.total_steps,
+        "latent_shape": None if run.initial_latents is None else list(np.shape(run.initial_latents)[1:]),
+        "capture": run.capture,
+        "provenance": run.provenance,
+    }
+
+
+def _layer(entry: Named) -> dict[str, Any]:
+    path = measured.first_path(entry.run)
+    return {
+        "name": entry.name,
+        "colour": entry.colour,
+        "run": described(entry.run),
+        "totals": {name: finite(value) for name, value in measured.totals(entry.run, path).items()},
+        "steps": [
+            {
+                "step": state.step,
+                "timestep": finite(state.timestep),
+                "sigma_before": finite(state.sigma_before),
+                "sigma": finite(state.sigma),
+                **{name: finite(value) for name, value in state.metrics.items()},
+            }
+            for state in measured.states(entry.run, path)
+        ],
+    }
+
+
+def asked_of(params: GenerationParams) -> dict[str, Any]:
+    """Return what was asked of a run by the names of `ASKED`; None where it was not asked for.
+
+    Options are "eta=0.5 norm=10.0", further arguments JSON; of pictures there is the name and the SHA-256.
+    """
+    noise = params.noise
+    return {
+        **{name: getattr(params, name, None) for name in ASKED},
+        "guidance_options": " ".join(f"{k}={v!r}" for k, v in (params.guidance_options or {}).items())
+        or None,
+        "noise_kind": noise and noise.kind,
+        "noise_seed": noise and noise.seed,
+        "noise_amount": noise and noise.amount,
+        "noise_step": noise and noise.step,
+        "loras": "; ".join(f"{lora.path} at {lora.weight!r}" for lora in params.loras) or None,
+        "extra": json_writer.dumps(dict(params.extra), ensure_ascii=False) if params.extra else None,
+        "inputs": "; ".join(f"{one.name} {one.sha256}" for one in params.inputs) or None,
+    }
+
+
+def written(value: Any) -> str:
+    """Return a value as a cell: numbers in full, what is unknown empty, and no text that could be a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float):
+        return repr(value) if math.isfinite(value) else ""
+    return str(value) if isinstance(value, int) else text_cell(str(value))
+
+
+def text_cell(text: str) -> str:
+    """Return text as a cell that no spreadsheet takes for a formula."""
+    text = plain(text)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -1,0 +1,69 @@
+// What the form asks beside the run in view: where they differ, and what of the run no form can ask.
+
+import { el } from "../core/dom.js";
+
+const MOST = 3; // differences that are named
+const number = (text) => Number(text);
+const spaceless = (text) => String(text ?? "").replaceAll(" ", "");
+const trimmed = (text) => String(text ?? "").trim();
+// name in a link -> [what it is called, how its values are compared, whether they are short enough to be said]
+const FIELDS = {
+  model: ["model", trimmed, false],
+  prompt: ["prompt", trimmed, false],
+  negative_prompt: ["negative prompt", trimmed, false],
+  seed: ["seed", number, true],
+  steps: ["steps", number, true],
+  guidance: ["guidance", number, true],
+  size: ["size", (text) => spaceless(text).toLowerCase().replace("×", "x").replace("★", ""), true],
+  scheduler: ["scheduler", trimmed, true],
+  guidance_method: ["guidance method", trimmed, false],
+  guidance_options: ["options of the method", spaceless, false],
+  noise: ["noise", spaceless, false],
+  images: ["number of images", (text) => Number(text ?? 1) || 1, true],
+};
+
+/** Where a form's values differ from what a run was asked, as words. `schedulers`: the models' own, by id. */
+function differences(query, values, schedulers) {
+  const found = [];
+  for (const [name, [label, read, short]] of Object.entries(FIELDS)) {
+    const own = name === "scheduler" && !values.scheduler;
+    if (own && !schedulers[values.model]) continue;
+    const asked = own ? schedulers[values.model] : values[name];
+    if (name === "size" && !query.size) continue;
+    if (read(asked) === read(query[name])) continue;
+    found.push(short && query[name] !== undefined ? `${label} ${trimmed(asked) || "none"}, not ${query[name]}` : `another ${label}`);
+  }
+  return found;
+}
+
+/** Create the line. `form` is the prefix of the form's ids; `onFill(id)` puts a run's settings into it. */
+export function createFormNote(form, { schedulers = {}, onFill }) {
+  const text = el("span", {});
+  const button = el("button", { type: "button", class: "da-plain", onclick: () => run && onFill(run.id) }, "Use this run’s settings");
+  const node = el("p", { class: "da-form-note", hidden: "" }, text, " ", button);
+  let run = null;
+
+  function draw() {
+    const values = window.diffatlasForms?.[form];
+    const other = run && values ? differences(run.query ?? {}, values, schedulers) : [];
+    const beyond = run?.beyond ?? [];
+    const named = other.slice(0, MOST).join("; ");
+    const more = other.length > MOST ? `; and ${other.length - MOST} more` : "";
+    const parts = [];
+    if (other.length) parts.push(`The form asks for another run than this one: ${named}${more}.`);
+    if (beyond.length) parts.push(`This run has what the form cannot ask: ${beyond.join("; ")}. Run would make another one.`);
+    node.hidden = !parts.length;
+    button.hidden = !other.length;
+    if (text.textContent !== parts.join(" ")) text.textContent = parts.join(" ");
+  }
+
+  window.addEventListener("diffatlas-form", (event) => event.detail === form && draw());
+  return {
+    node,
+    /** next: the run in view, {id, query, beyond}, or null. */
+    update(next) {
+      run = next;
+      draw();
+    },
+  };
+}

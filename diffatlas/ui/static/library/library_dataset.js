@@ -1,0 +1,195 @@
+// Runs as a Hugging Face dataset: written as a folder, pushed to the Hub, or taken in again.
+
+import { ask } from "../core/ask.js";
+import { createDialog } from "../core/dialog.js";
+import { el } from "../core/dom.js";
+import { download } from "../form/exports.js";
+import { followJob } from "../core/jobs.js";
+import { plural } from "../runs/library_text.js";
+
+const LICENCES = [
+  ["cc-by-4.0", "CC BY 4.0: free with attribution"],
+  ["cc0-1.0", "CC0: no rights reserved"],
+  ["cc-by-sa-4.0", "CC BY-SA 4.0: shared alike"],
+  ["cc-by-nc-4.0", "CC BY-NC 4.0: not for commerce"],
+  ["mit", "MIT"],
+  ["apache-2.0", "Apache 2.0"],
+  ["other", "Another licence"],
+];
+const REPO = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
+
+/** Create the dialog. `onImported()` is called when runs have come in. */
+export function createDataset({ server, onImported }) {
+  const view = createDialog("da-dataset");
+  const whose = el("p", { class: "da-caption" });
+  const title = input("text", { maxlength: 120, placeholder: "Runs of Diffusion Atlas", class: "da-input da-dataset-title" });
+  const licence = el("select", { class: "da-select da-dataset-licence" }, ...LICENCES.map(([value, label]) => el("option", { value }, label)));
+  const per = ["run", "step"].map((value) => el("input", { type: "radio", name: "da-dataset-per", value, ...(value === "run" ? { checked: "" } : {}) }));
+  const make = createTask("Write the dataset", "da-dataset-make", writeFolder);
+  const repo = input("text", { placeholder: "user/name", class: "da-input da-dataset-repo", maxlength: 96 });
+  const closed = el("input", { type: "checkbox", class: "da-check", checked: "" });
+  // Not a password of this site: a browser is not to keep it.
+  const token = input("password", { class: "da-input da-dataset-token", autocomplete: "new-password", placeholder: "hf_…" });
+  const push = createTask("Push to the Hub", "da-dataset-push", pushIt);
+  const source = input("text", { placeholder: "folder, or user/name on the Hub", class: "da-input da-dataset-source", maxlength: 400 });
+  const take = createTask("Import", "da-dataset-import", importIt);
+
+  const publish = el(
+    "div",
+    { class: "da-dataset-publish" },
+    whose,
+    part(
+      "The dataset",
+      "A folder with a dataset card and Parquet files, which datasets.load_dataset reads.",
+      labelled("Title", title),
+      el("fieldset", { class: "da-choices" }, el("legend", {}, "A row for each"), ...per.map((radio) => el("label", {}, radio, radio.value))),
+      labelled("Licence", licence),
+      make.root,
+    ),
+    part(
+      "To the Hub",
+      "The token is sent once, used for this upload, and kept nowhere. It needs the right to write.",
+      labelled("Repository", repo),
+      labelled("Token", token),
+      el("label", { class: "da-field da-private" }, closed, el("span", {}, "Private: only you see it")),
+      push.root,
+    ),
+  );
+  const shelf = el("div", { class: "da-dataset-shelf" });
+  const incoming = part(
+    "Import",
+    "Runs of such a dataset come in again, bit for bit. Nothing of it is executed.",
+    shelf,
+    labelled("From", source),
+    take.root,
+  );
+  view.body.append(publish, incoming);
+  for (const [field, task] of [[title, make], [repo, push], [token, push], [source, take]]) {
+    field.addEventListener("keydown", (event) => event.key === "Enter" && task.start());
+  }
+
+  let ids = [];
+  let written = null; // {job, asked}: the dataset that has been written, and of what
+  const asked = () => ({ ids, per: per.find((radio) => radio.checked).value, licence: licence.value, title: title.value.trim() });
+
+  async function writeFolder(tell) {
+    const wish = asked();
+    const { job } = await ask(server, "dataset", wish);
+    tell({ stop: () => ask(server, "job_stop", { job }) });
+    const state = await followJob(server, job, tell);
+    written = { job, asked: JSON.stringify(wish) };
+    return state.result;
+  }
+
+  async function pushIt(tell) {
+    const secret = token.value.trim();
+    token.value = "";
+    const name = repo.value.trim();
+    if (!REPO.test(name)) throw new Error("Give the repository as user/name, of letters, digits, dots, hyphens and underscores.");
+    const wish = asked();
+    const dataset = written?.asked === JSON.stringify(wish) ? written.job : null;
+    const { job } = await ask(server, "push", { ...wish, dataset, repo: name, private: closed.checked, token: secret });
+    tell({ stop: () => ask(server, "job_stop", { job }) });
+    return (await followJob(server, job, tell)).result;
+  }
+
+  async function importIt(tell) {
+    const from = source.value.trim();
+    if (!from) throw new Error("Say where from: a folder, or user/name on the Hub.");
+    const { job } = await ask(server, "import", { source: from });
+    tell({ stop: () => ask(server, "job_stop", { job }) });
+    const { result } = await followJob(server, job, tell);
+    onImported(result);
+    return result;
+  }
+
+  // A dataset that comes with the project, {name, title}, as a button that takes it in.
+  function offered({ name, title: words }) {
+    const choose = () => {
+      source.value = name;
+      take.start();
+    };
+    return el("button", { type: "button", class: "da-plain", "data-name": name, onclick: choose }, words);
+  }
+
+  /** Publish runs, or with none, import. `shared`: files of the server are out of reach; `shipped`: what it has. */
+  function open(runIds, { shared = false, toHub = false, shipped = [] } = {}) {
+    ids = runIds;
+    publish.hidden = !ids.length;
+    incoming.hidden = ids.length > 0;
+    view.title.textContent = ids.length ? `${plural(ids.length, "run")} as a dataset` : "Import a dataset";
+    shelf.replaceChildren(...shipped.map(offered));
+    shelf.hidden = !shipped.length;
+    whose.textContent = "Prompts, names, notes and tags go with the runs. So do pictures and latents.";
+    source.placeholder = shared ? "user/name on the Hub" : "folder, or user/name on the Hub";
+    for (const task of [make, push, take]) task.rest();
+    view.open();
+    if (toHub) repo.focus();
+    else (ids.length ? title : source).focus();
+  }
+
+  view.dialog.addEventListener("close", () => (token.value = ""));
+  return { open };
+}
+
+// A button, how far its work has come, and what came of it.
+function createTask(label, className, work) {
+  const button = el("button", { type: "button", class: `da-button ${className}`, onclick: start }, label);
+  const bar = el("progress", { class: "da-progress", max: 1, "aria-label": label, hidden: "" });
+  let end = null; // stops the work, once it has begun
+  const halt = el("button", { type: "button", class: "da-plain", hidden: "", onclick: () => end?.().catch((error) => console.warn("job_stop", error)) }, "Stop");
+  const said = el("p", { class: "da-task-said", role: "status" });
+  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
+  const root = el("div", { class: "da-task" }, el("div", { class: "da-replay-row" }, button, bar, halt), said, problem);
+
+  async function start() {
+    if (button.disabled) return;
+    const focused = document.activeElement === button;
+    button.disabled = true;
+    problem.hidden = true;
+    bar.hidden = false;
+    bar.removeAttribute("value");
+    said.replaceChildren("Getting ready…");
+    try {
+      const result = await work(({ progress, message, stop }) => {
+        if (stop) end = stop;
+        halt.hidden = !end;
+        if (Number.isFinite(progress)) bar.value = progress;
+        if (message && said.textContent !== message) said.textContent = message;
+      });
+      said.replaceChildren(...outcome(result));
+    } catch (error) {
+      said.replaceChildren();
+      problem.textContent = error.message;
+      problem.hidden = false;
+    }
+    bar.hidden = halt.hidden = true;
+    end = null;
+    button.disabled = false;
+    if (focused && document.activeElement === document.body) button.focus();
+  }
+
+  function rest() {
+    if (button.disabled) return;
+    said.replaceChildren();
+    problem.hidden = true;
+  }
+
+  return { root, start, rest };
+}
+
+// The result of a job: a file to save, an address on the Hub, a folder of this machine, or runs that came in.
+function outcome(result) {
+  const parts = [];
+  const { url, name, address, path, ids } = result ?? {};
+  if (url) parts.push(el("button", { type: "button", class: "da-plain", onclick: () => download(url, name ?? "dataset.zip") }, `Download ${name ?? "the dataset"}`));
+  if (/^https?:\/\//.test(address ?? "")) parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
+  if (path) parts.push(el("span", {}, "Written to ", el("code", {}, path)));
+  if (Array.isArray(ids)) parts.push(ids.length ? `${plural(ids.length, "run")} imported.` : "All of its runs are here already.");
+  if (!parts.length) parts.push("Done.");
+  return parts.flatMap((part, at) => (at ? [el("br"), part] : [part]));
+}
+
+const input = (type, attributes) => el("input", { type, spellcheck: "false", autocomplete: "off", ...attributes });
+const labelled = (text, control) => el("label", { class: "da-field" }, el("span", {}, text), control);
+const part = (title, about, ...children) => el("section", { class: "da-details-part" }, el("h3", {}, title), el("p", { class: "da-caption" }, about), ...children);
