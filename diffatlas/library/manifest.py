@@ -21,7 +21,8 @@ from diffatlas.described import (
     whole,
 )
 from diffatlas.library import format as layout
-from diffatlas.params import MAX_IMAGES, MAX_STEPS, GenerationParams
+from diffatlas.params import GenerationParams
+from diffatlas.request import MAX_IMAGES, MAX_STEPS
 
 STATUSES = ("complete", "stopped", "failed", "running", "partial")
 #: Bytes of a manifest, of a line of steps.jsonl and of all of them.

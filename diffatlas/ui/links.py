@@ -13,8 +13,8 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
 from diffatlas.guidance import check_method
-from diffatlas.params import MAX_IMAGES, MAX_STEPS
 from diffatlas.registry import find_model
+from diffatlas.request import MAX_IMAGES, MAX_STEPS
 from diffatlas.studies.plan_lanes import method_name
 from diffatlas.ui import said
 from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise

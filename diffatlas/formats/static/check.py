@@ -13,7 +13,7 @@ from diffatlas import files
 from diffatlas.described import MOST_NUMBER
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.formats.static import contract
-from diffatlas.params import MAX_SIDE, MAX_STEPS
+from diffatlas.request import MAX_SIDE, MAX_STEPS
 
 #: Bytes of an ``.npz`` when it is unpacked, at most.
 MAX_NPZ = 1_000_000_000
