@@ -190,7 +190,7 @@ FIELDS: tuple[Field, ...] = (
         flags=("--guidance-method",),
         help="rescale, interval, apg, cfg_zero_star, tangential, pag or slg. Default: the plain one.",
         unset="plain",
-        phrase="{} guidance", phrase_unset="plain guidance",
+        phrase="{}", phrase_unset="plain guidance",
     ),
     Field(
         "guidance_options", OPTIONS,
