@@ -164,7 +164,9 @@ def test_the_form_says_what_a_size_will_take(backend, monkeypatch):
     here, model = bounds_here(False), backend.own_model
 
     def told(size, bounds=here, refused=False):
-        line, button = expectations.told(backend, bounds, refused, model, 30, 5, size, "", "")
+        line, button = expectations.told(
+            backend, bounds, refused, {"model": model, "steps": 30, "guidance": 5, "size": size}
+        )
         return line["visible"], line["value"], button["visible"]
 
     assert told("64x64") == (False, "", False)
