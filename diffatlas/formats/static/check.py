@@ -130,7 +130,7 @@ def read_maps(folder: Path, entry: dict[str, Any]) -> np.ndarray:
     )
     if not proper:
         raise ValueError(f"its shape is {shape!r:.60}")
-    if dtype not in contract.DTYPES:
+    if not isinstance(dtype, str) or dtype not in contract.DTYPES:
         raise ValueError(f"its dtype is {dtype!r:.30}, not one of {', '.join(contract.DTYPES)}")
     path = inside(folder, entry.get("path"))
     if path is None:
