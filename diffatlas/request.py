@@ -96,6 +96,11 @@ class Field:
             object.__setattr__(self, name, value)
 
     @property
+    def noun(self) -> str:
+        """What it is called in the middle of a sentence: "number of steps"."""
+        return self.subject.removeprefix("The ")
+
+    @property
     def in_forms(self) -> bool:
         """Whether the pages' forms have it."""
         return bool(self.label)

@@ -19,8 +19,8 @@ from diffatlas.ui.components.form import (
     METHOD,
     SAMPLED,
     Form,
+    arranged,
     begin_form,
-    in_order,
     shown_of,
     to_capture,
     whole,
@@ -67,7 +67,7 @@ class AttentionForm(Form):
         watched = {"kind": self.attention, **self.watching.fields}
         shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
         first = (*SAMPLED, *METHOD, *shown, *watched, "noise", "images", "picture", "amount")
-        return in_order(first, {**self.asked, **shown_of(self), **watched})
+        return arranged(first, {**self.asked, **shown_of(self), **watched})
 
 
 def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:

@@ -83,7 +83,7 @@ class Form:
         """What a run is made of, by the names of the endpoint's arguments, in their order."""
         shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
         first = (*SAMPLED, *shown, *METHOD, "attention", "noise", "images", "picture", "amount")
-        return in_order(first, {**self.asked, **shown_of(self), "attention": self.attention})
+        return arranged(first, {**self.asked, **shown_of(self), "attention": self.attention})
 
     @property
     def submits(self) -> list[Any]:
@@ -131,7 +131,7 @@ def shown_of(form: Any) -> dict[str, gr.components.Component]:
     }
 
 
-def in_order(
+def arranged(
     first: Sequence[str], components: Mapping[str, gr.components.Component]
 ) -> dict[str, gr.components.Component]:
     """Return components by name: those of the names ``first``, then the others."""

@@ -12,20 +12,15 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.registry import ModelEntry
+from diffatlas.studies.plan_sweep import FIELD_NAMES
 from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
-from diffatlas.ui.components.form import METHOD, SAMPLED, SEED_MODES, asked_of, in_order, reset_of, submits_of
+from diffatlas.ui.components.form import METHOD, SAMPLED, SEED_MODES, arranged, asked_of, reset_of, submits_of
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import NEIGHBOURS, RADIUS, SCALES
 
-SWEPT = (
-    ("Guidance scale", "guidance_scale"),
-    ("Guidance method", "guidance_method"),
-    ("Steps", "num_inference_steps"),
-    ("Scheduler", "scheduler"),
-    ("Seed", "seed"),
-)
+SWEPT = tuple((label, name) for name, label in FIELD_NAMES.items())
 #: What a field is swept over at first.
 FIRST_VALUES = {
     "guidance_scale": SCALES,
@@ -82,7 +77,7 @@ class StudyForm:
             "seed_mode": self.seed_mode,
             **self.own,
         }
-        return in_order((*SAMPLED, *METHOD, *shown), {**self.asked, **shown})
+        return arranged((*SAMPLED, *METHOD, *shown), {**self.asked, **shown})
 
     @property
     def resets(self) -> list[gr.components.Component]:
