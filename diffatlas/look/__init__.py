@@ -17,6 +17,7 @@ from diffatlas.look.colours import (
     Ground,
 )
 from diffatlas.look.css import MONO, SANS, SERIF, variables
+from diffatlas.look.scale import SPACE, TYPE
 
 __all__ = [
     "BURGUNDIES",
@@ -31,6 +32,8 @@ __all__ = [
     "RAMP",
     "SANS",
     "SERIF",
+    "SPACE",
+    "TYPE",
     "Film",
     "Ground",
     "variables",
