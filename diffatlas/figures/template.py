@@ -6,25 +6,10 @@ from functools import lru_cache
 
 import plotly.graph_objects as go
 
-from diffatlas.look import LANES, LAYERS, MONO, NIGHT, PAPER, RAMP, SANS, SERIF, TYPE, Ground
+from diffatlas.look import DASHES, LANES, LAYERS, MONO, NIGHT, PAPER, RAMP, SANS, SERIF, SYMBOLS, TYPE, Ground
 
 #: A map from its least to its most, as Plotly wants it.
 RAMP_SCALE = [[k / (len(RAMP) - 1), colour] for k, colour in enumerate(RAMP)]
-#: Lines beside each other are told apart without colour too: lanes and layers in their order.
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-#: The same for points.
-SYMBOLS = (
-    "circle",
-    "square",
-    "diamond",
-    "triangle-up",
-    "x",
-    "cross",
-    "triangle-down",
-    "star",
-    "pentagon",
-    "hexagon",
-)
 
 
 def ground(dark: bool) -> Ground:

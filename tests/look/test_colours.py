@@ -2,14 +2,16 @@
 
 import itertools
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from diffatlas import look
+from diffatlas import figures, look
+from diffatlas.formats.report.vector_ink import strokes
 from diffatlas.look import FILM, GROUPS, LANES, LAYERS, NIGHT, PAPER, RAMP
+from tests.library.made_runs import made
 
 STATIC = Path(look.__file__).parents[1] / "ui/static"
 VIEWER = STATIC.parents[1] / "formats/html/viewer"
@@ -165,3 +167,14 @@ def test_both_grounds_name_the_same():
     for one in fields(PAPER):
         name = f"--da-{one.name.replace('_', '-')}: "
         assert day.count(name) == night.count(name) == 1, name
+
+
+def test_ten_layers_are_told_apart_without_colour():
+    assert len(set(look.DASHES)) == len(set(look.SYMBOLS)) == len(LAYERS)
+    drawn = [tuple(strokes(dash) or ()) for dash in look.DASHES]
+    assert len(set(drawn)) == len(LAYERS)
+    figure = figures.curves([replace(run, id=f"{k}") for k, run in enumerate([made(1)] * len(LAYERS))])
+    lines = [one for one in figure.data if one.meta["measure"] == "norm" and one.mode == "lines"]
+    assert [one.line.dash for one in lines] == list(look.DASHES)
+    # plotly.js and the page's legend take what is no name as pixels.
+    assert all(dash.isalpha() or re.fullmatch(r"\d+px(,\d+px)+", dash) for dash in look.DASHES)
