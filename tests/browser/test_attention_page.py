@@ -108,8 +108,8 @@ def test_the_browser_enlarges_and_colours_maps_as_python_does(looked):
     module = next(address for address in page.requested if address.endswith("/views.js"))
     found = page.evaluate(
         """async ([module, text]) => {
-            const { resample } = await import(module.replace("views", "attention_picture"));
-            const { colourOf } = await import(module.replace("views", "ramp"));
+            const { resample } = await import(module.replace("views", "attention/attention_picture"));
+            const { colourOf } = await import(module.replace("views", "figures/ramp"));
             const values = new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
             const steps = Array.from({ length: 1001 }, (_, k) => colourOf(k / 1000));
             return [Array.from(resample(values, 5, 7, 40, 56)), steps];
