@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+# Before huggingface_hub is imported: the Hub of a test is its own, and without a network the real one costs half a
+# minute of retries.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Before torch is imported, as in the app: a thread that waits would spin on a core that another needs.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ.get("PYTEST_XDIST_WORKER"):
