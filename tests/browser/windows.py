@@ -44,6 +44,10 @@ class Windows:
         page.requested, page.problems = [], []
         return page
 
+    def keep(self, page: Any) -> None:
+        """Leave a page open after the test; who has it closes its context."""
+        self._open.remove(page)
+
     def leave(self) -> None:
         """Close the windows of a test; the first of them is kept, as that of somebody who was never here."""
         first, *others = self._open or [None]
