@@ -76,7 +76,7 @@ def test_its_numbers_and_sentences_are_those_of_the_run(open_page: Any, app_fold
     for metric, line in found.items():
         assert line["x"] == list(range(7)), metric
         assert line["y"] == [state.metrics[metric] for state in states], metric
-    assert page.inner_text(f"{FIGURE} > .da-caption").startswith("By step; step 0 is the initial noise.")
+    assert page.inner_text(f"{FIGURE} .da-figure-says").startswith("By step; step 0 is the initial noise.")
     assert "6 steps, the longest of" in page.locator(f"{FIGURE} .da-unseen").first.text_content()
     (angle,) = readings(page, "guidance_angle")
     assert re.fullmatch(r"6: [\d.]+°", angle)

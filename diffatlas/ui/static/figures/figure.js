@@ -19,6 +19,7 @@ const HEAD = 26; // px above the first row of charts, which a title stands in
 const FOOT = { ticks: 30, titles: 50 }; // px beneath the last one, for its ticks, and the title of its axis
 const WIDE = 235; // px that a chart needs, unless told otherwise
 const STILL = 5; // px that a click may move by
+const TWICE = 1000; // ms between two clicks that are one double click, on a machine that is busy too
 
 /**
  * Create a figure in `root`. `onChoose(line, at, key)` is called where a point of a line is chosen, by a click or by an
@@ -70,7 +71,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     // plotly.js changes what it is given, as one zooms.
     const layout = onPage(structuredClone(figure.layouts[across]));
     const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}), ...(isRead(layout, trace) ? SILENT : {}) }));
-    await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false });
+    await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false, doubleClickDelay: TWICE });
     if (!placing) for (const event of ["plotly_afterplot", "plotly_relayout"]) stage.on(event, place);
     placing = true;
     read(figure.layouts[across]);

@@ -160,7 +160,7 @@ function continued(figure, layers, along) {
   const running = new Map(layers.filter(({ data }) => BUSY.includes(data.status)).map((layer) => [layer.id, layer.data]));
   if (!running.size) return figure;
   const data = figure.data.map((trace) => {
-    const run = running.get(trace.meta?.run);
+    const run = running.get(trace.meta?.line);
     if (!run) return trace;
     const first = trace.mode === "lines" ? trace : figure.data.find(({ meta, mode }) => mode === "lines" && meta.line === trace.meta.line && meta.measure === trace.meta.measure);
     const total = Math.max(run.steps.length, run.run?.total_steps ?? 0, 1);
