@@ -47,6 +47,14 @@ def no_bound_of_time() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def checked_answers() -> Iterator[None]:
+    """Have every app of the tests hold what it answers its pages against the types of the wire."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFATLAS_CHECK_ANSWERS", "1")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Leave the registry of whoever runs the tests alone."""
     with pytest.MonkeyPatch.context() as patch:

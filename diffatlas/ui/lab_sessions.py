@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import InvalidParams
+from diffatlas.formats.wire import rounded
 from diffatlas.lab2d.floors import loss_floor
 from diffatlas.lab2d.mixtures import Target, draw, points_target
 from diffatlas.lab2d.samplers import Frames
@@ -236,7 +237,7 @@ class Lab:
             "since": since,
             "first": first,
             "floor": self.floor,
-            "losses": [float(f"{value:.6g}") for value in blocks],
+            "losses": [rounded(float(value)) for value in blocks],
         }
 
     def _train(self, goal: int, turns: Turns, ticket: Ticket) -> None:

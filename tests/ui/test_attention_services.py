@@ -190,7 +190,7 @@ def test_a_run_without_attention_to_words_says_what_to_do(room):
         ("words_at", {"step": 99, "words": [[1]]}),
         ("words_at", {"step": 1, "words": []}),
         ("attention", {"half": "third"}),
-        ("picture", {"step": "first"}),
+        ("step_picture", {"step": "first"}),
     ],
 )
 def test_what_is_not_there_is_refused_with_a_sentence(room, call, asked):
@@ -200,8 +200,8 @@ def test_what_is_not_there_is_refused_with_a_sentence(room, call, asked):
 
 
 def test_pictures_come_at_full_size_and_runs_become_layers(room):
-    assert room.ask("picture", id=room.ids["one"], step=2)["picture"].endswith("image.png")
-    assert room.ask("to_layers", ids=[room.ids["one"]])["layers"] == [room.ids["one"]]
+    assert room.ask("step_picture", id=room.ids["one"], step=2)["picture"].endswith("image.png")
+    assert room.ask("open", ids=[room.ids["one"]])["layers"] == [room.ids["one"]]
     assert [layer.id for layer in room.layers.of(visitor_of(request_of(SECRET)))] == [room.ids["one"]]
 
 
@@ -224,7 +224,7 @@ def test_another_visitor_reaches_nothing(room):
     for call, asked in (
         ("attention", {}),
         ("word_maps", {"tokens": [1]}),
-        ("picture", {"step": 0}),
-        ("to_layers", {"ids": [room.ids["one"]]}),
+        ("step_picture", {"step": 0}),
+        ("open", {"ids": [room.ids["one"]]}),
     ):
         assert "error" in room.ask(call, STRANGER, id=room.ids["one"], **asked)

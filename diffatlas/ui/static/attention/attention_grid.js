@@ -45,7 +45,7 @@ export function createWordGrid({ store, onSelect }) {
     }
     const found = store.want("words_at", { id: state.id, step: step.index, words: shown.map((group) => group.indices), ...store.look() }, readMaps);
     const maps = found.value;
-    const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
+    const full = store.want("step_picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     cells.forEach(({ group, picture, value, button }, k) => {
       const range = maps && (scale === "all" ? maps : rangeOf(maps.maps[k]));
       const map = maps && { map: maps.maps[k], rows: maps.rows, columns: maps.columns, low: range.low, high: range.high };

@@ -38,7 +38,7 @@ export function createStage({ store }) {
     if (!data) return;
     controls.update(state);
     const map = maps && { map: maps.maps[at], rows: maps.rows, columns: maps.columns, ...limits(maps, at, scale) };
-    const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
+    const full = store.want("step_picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     const word = wordText(state);
     const source = full ?? step.preview ?? data.image;
     const what = full || step.preview ? "what the model expects to draw" : "the finished image";
