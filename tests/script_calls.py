@@ -48,7 +48,7 @@ _LITERALS = {"true": True, "false": False, "null": None}
 
 @dataclass
 class Found:
-    """What was read: what is wrong, in sentences; the calls that were named; and how much could be held against them."""
+    """What was read: what is wrong, in sentences; the calls that were named; how much could be held against them."""
 
     wrong: list[str] = field(default_factory=list)
     named: set[str] = field(default_factory=set)
