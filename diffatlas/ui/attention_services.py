@@ -155,7 +155,14 @@ class AttentionServices(RunServices):
         look, rows = _look(asked), []
         for run_id in self._ids(visitor, asked.ids)[:LISTED]:
             stored = self._reach.library(visitor).open(run_id)
-            row = {"id": run_id, "seed": stored.params.seed, "steps": [], "values": None, "holds": None}
+            row = {
+                "id": run_id,
+                "seed": stored.params.seed,
+                "steps": [],
+                "values": None,
+                "mean": None,
+                "holds": None,
+            }
             try:
                 trace = self._readings.trace(stored, look)
                 bound, why = _binding(trace, _detectable(stored, look))
@@ -164,6 +171,7 @@ class AttentionServices(RunServices):
             if bound:
                 values = [rounded(v) for v in bound.values]
                 row |= {"steps": list(bound.steps), "values": values, "holds": bound.holds}
+                row["mean"] = rounded(bound.mean)
             rows.append({**row, "why": why})
         return {"runs": rows}
 
@@ -299,6 +307,7 @@ def _binding_fields(bound: Binding, width: int, height: int) -> dict[str, Any]:
     return {
         "holds": bound.holds,
         "values": [rounded(v) for v in bound.values],
+        "mean": rounded(bound.mean),
         "words": [
             {
                 "word": w.word,

@@ -16,6 +16,7 @@ from diffatlas.formats.wire import floats, rounded, shorts
 from diffatlas.lab2d import states
 from diffatlas.lab2d.denoisers import exact
 from diffatlas.lab2d.fields import SIDE, Error, density, error, field, grid, on_distribution
+from diffatlas.lab2d.metrics import cloud
 from diffatlas.lab2d.mixtures import draw, draw_labels
 from diffatlas.lab2d.samplers import Frames, Plan, final, record, sample, scale
 from diffatlas.lab2d.schedules import T
@@ -211,6 +212,7 @@ class LabServices:
             seconds = time.perf_counter() - began
         labels = what.labels(drawn_labels)
         lab.shown = Shown(frames, labels, what.label)
+        where = cloud(frames.points[-1])
         answer = {
             "frames": shorts(frames.points, FAR),
             "count": len(frames.points),
@@ -223,6 +225,8 @@ class LabServices:
             "seconds": rounded(seconds),
             "straight": frames.straight,
             "final": floats(frames.points[-1]),
+            "middle": [rounded(float(value)) for value in where.middle],
+            "spread": rounded(where.spread),
             "mesh": None,
             "python": lines_of(lab, what, plan, n, seed),
         }
@@ -288,6 +292,7 @@ class LabServices:
             "sigma": rounded(sigma),
             "alpha": rounded(float(schedule.alpha(sigma))),
             "maps": {which: floats(values) for which, values in maps.items()},
+            "lengths": {which: _length(values) for which, values in maps.items()},
             "apart": floats(apart),
             "largest": rounded(float(apart.max())),
             "empirical_points": len(lab.empirical(what.empirical).weights),
@@ -330,6 +335,11 @@ def _one_field(what: Field) -> Field:
     if what.label is not None or what.classes == "none":
         return what
     return Field(what.which, "none", 0.0, what.kind, None, what.empirical)
+
+
+def _length(vectors: np.ndarray) -> float | None:
+    """Root mean square length of vectors (N, 2)."""
+    return rounded(float(np.sqrt((vectors**2).sum(axis=1).mean())))
 
 
 def _told(found: Error) -> dict[str, Any]:

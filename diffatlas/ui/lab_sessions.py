@@ -38,6 +38,8 @@ FULL = (
 )
 #: Steps between two looks at the stop signal, and the losses that are shown as one.
 SLICE = 10
+#: Steps whose mean loss is told: that of one batch says little.
+RECENT = 500
 #: A training that nobody has asked about in so many seconds ends: its page is closed.
 ABANDONED = 30.0
 #: Trainings at once; each takes one processor.
@@ -223,6 +225,7 @@ class Lab:
         with self._lock:
             losses = self.trainer.losses
             whole = len(losses) // SLICE
+            recent = float(np.mean(losses[-RECENT:])) if losses else None
             blocks = np.array(losses[since * SLICE : whole * SLICE]).reshape(-1, SLICE).mean(axis=1)
             # Of a pretrained start the losses are not kept: its curve begins where its training goes on.
             first = self.trainer.step - len(losses)
@@ -237,6 +240,7 @@ class Lab:
             "since": since,
             "first": first,
             "floor": self.floor,
+            "recent": rounded(recent),
             "losses": [rounded(float(value)) for value in blocks],
         }
 

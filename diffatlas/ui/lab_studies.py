@@ -181,7 +181,13 @@ class LabStudies:
                 if name != "model"
             }
             job.kept = {plan.sampler: found}
-            return {**lists, "model": rounded(found.model), "sampler": plan.sampler, "n": n}
+            return {
+                **lists,
+                "model": rounded(found.model),
+                "enough": found.enough,
+                "sampler": plan.sampler,
+                "n": n,
+            }
 
         return {"job": self._start(visitor, work)}
 
@@ -235,6 +241,7 @@ class LabStudies:
             "loss_floor": rounded(lab.find_floor()),
             "drop": lab.trainer.recipe.label_drop,
         }
+        relative = {}
         for name, conditional in (("class", True), ("null", False)):
             found = excess(model, lab.target, schedule, conditional)
             answer[name] = {
@@ -242,8 +249,10 @@ class LabStudies:
                 "excess": [rounded(float(v)) for v in found.excess],
                 "relative": rounded(found.relative),
             }
+            relative[name] = found.relative
             answer["levels"] = found.levels.tolist()
             answer["sigmas"] = [rounded(float(v)) for v in found.sigmas]
+        answer["times"] = rounded(relative["null"] / relative["class"]) if relative["class"] else None
         return answer
 
     def model_density(self, visitor: str, asked: FieldAsked) -> Started:

@@ -148,6 +148,7 @@ def test_words_are_held_against_the_objects_of_the_image(room):
     if bound:
         assert told["binding"]["holds"] == bound.holds
         np.testing.assert_allclose(told["binding"]["values"], bound.values, rtol=1e-5)
+        assert told["binding"]["mean"] == pytest.approx(np.nanmean(bound.values), rel=1e-5)
 
 
 def test_bindings_of_several_runs_say_why_one_has_none(room):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -31,8 +32,6 @@ SMALL = {"width": 32, "depth": 2, "batch": 64, "steps": 400}
 
 
 def shorts(text: str, extent: float = FAR) -> np.ndarray:
-    import base64
-
     return np.frombuffer(base64.b64decode(text), "<i2") * extent / 32767
 
 
@@ -266,6 +265,12 @@ def test_budget_excess_density_and_memory(services, moons):
     job = services.budget(ME, {"lab": moons, "n": 50})
     budget = finished(services, job)["result"]
     assert budget["total"][0] > 10 * budget["model"] > 0
+    below = [
+        steps
+        for steps, own in zip(budget["steps"], budget["integration"], strict=True)
+        if own < budget["model"]
+    ]
+    assert budget["enough"] == (below[0] if below else None)
     for dark, ground in ((False, PAPER), (True, NIGHT)):
         figure = services.budget_figure(ME, {**job, "dark": dark})
         lines = {line["meta"]["measure"]: line["y"] for line in figure["data"]}
@@ -331,6 +336,30 @@ def test_autoguidance_needs_a_weaker_model(services, moons):
 def test_a_wrong_question_gets_a_sentence(services, moons, asked, says):
     with pytest.raises(InvalidParams, match=says):
         services.sample(ME, {"lab": moons, **asked})
+
+
+def test_what_the_page_says_of_points_fields_and_losses_is_measured_here(services, moons):
+    shown = services.sample(ME, {"lab": moons, "n": 200, "field": "exact", "steps": 8})
+    points = np.frombuffer(base64.b64decode(shown["final"]), "<f4").reshape(-1, 2).astype(float)
+    assert shown["middle"] == pytest.approx(points.mean(0), abs=1e-5)
+    assert shown["spread"] == pytest.approx(np.sqrt(points.var(0).sum()), rel=1e-5)
+    maps = services.field(ME, {"lab": moons, "t": 400})
+    for which, text in maps["maps"].items():
+        vectors = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 2).astype(float)
+        assert maps["lengths"][which] == pytest.approx(np.sqrt((vectors**2).sum(1).mean()), rel=1e-5)
+    apart = np.frombuffer(base64.b64decode(maps["apart"]), "<f4")
+    assert maps["largest"] == pytest.approx(apart.max(), rel=1e-5)
+    excess = services.excess(ME, {"lab": moons})
+    ratio = excess["null"]["relative"] / excess["class"]["relative"]
+    assert excess["times"] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_a_loss_is_told_as_the_mean_of_the_last_steps(services):
+    lab = services.begin(ME, {"target": {"preset": "moons"}, "recipe": {**SMALL, "steps": 600}})["lab"]
+    assert services.watch(ME, {"lab": lab})["recent"] is None
+    seen = trained(services, lab, 600)
+    losses = services._labs.find(ME, lab).trainer.losses
+    assert seen["recent"] == pytest.approx(sum(losses[-500:]) / 500, rel=1e-5)
 
 
 def test_turns_are_given_back(services):

@@ -234,6 +234,7 @@ class Binding(Answer):
 
     holds: bool
     values: list[Measured]
+    mean: Measured
     words: list[BoundWord]
 
 
@@ -253,6 +254,7 @@ class RunBinding(Answer):
     seed: int | None
     steps: list[int]
     values: list[Measured] | None
+    mean: Measured
     holds: bool | None
     why: str | None
 

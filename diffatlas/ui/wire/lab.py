@@ -292,6 +292,8 @@ class Watched(KeepingTold):
     since: int
     first: int
     floor: Measured
+    #: The mean of the last 500 steps.
+    recent: Measured
     #: None where one is no number.
     losses: list[Measured]
     samples: NotRequired[Points]
@@ -311,6 +313,9 @@ class Sampled(Answer):
     seconds: Measured
     straight: bool
     final: Floats
+    #: The mean of the points, and the root mean square of their distances from it.
+    middle: tuple[Measured, Measured]
+    spread: Measured
     mesh: Shorts | None
     python: str
 
@@ -363,6 +368,8 @@ class FieldMaps(Answer):
     sigma: Measured
     alpha: Measured
     maps: dict[str, Floats]
+    #: Root mean squares over the grid.
+    lengths: dict[str, Measured]
     apart: Floats
     largest: Measured
     empirical_points: int

@@ -118,6 +118,7 @@ class BudgetTold(Answer):
     exact_integration: list[Measured]
     total: list[Measured]
     model: Measured
+    enough: int | None
     sampler: str
     n: int
 
@@ -193,6 +194,8 @@ class Excess(Answer):
     drop: float
     class_: Annotated[ExcessPart, Field(alias="class")]
     null: ExcessPart
+    #: How many times the relative excess without the class is that with it.
+    times: Measured
     levels: list[int]
     sigmas: list[Measured]
 
