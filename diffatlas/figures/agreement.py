@@ -40,12 +40,13 @@ _TITLE = 120
 _NAME = 34
 
 
-def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False) -> Figure:
+def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False, *, across: int = 3) -> Figure:
     """Return, for every two lanes, the maps of their images beside each other and the numbers of their agreement.
 
     measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. The maps are those by MDS
     over the cells that both lanes have, laid over each other as the Procrustes disparity has it
-    (`diffatlas.geometry.agreement.superpose`): the disparity is the sum of the squares of the thin lines.
+    (`diffatlas.geometry.agreement.superpose`): the disparity is the sum of the squares of the thin lines. across:
+    charts in a row.
 
     Raises `InvalidParams` for a study that is no neighbourhood.
     """
@@ -69,13 +70,13 @@ def agreement(study: Study, measures: Mapping[str, Any], dark: bool = False) -> 
         cells = f"{one.get('n', 0)} {'cell' if one.get('n') == 1 else 'cells'}"
         titles += [first, f"{second}, turned onto {first}", f"In numbers, {cells}"]
         lanes.append((a, b))
-    axes = lay_out(made, titles, 3, ROW)
+    axes = lay_out(made, titles, across, ROW)
     legend: set[tuple[str, int]] = set()
     for row, (one, (a, b)) in enumerate(zip(found, lanes, strict=True)):
         left, right, numbers = axes[3 * row : 3 * row + 3]
         _draw_maps(made, (left, right), (a, b), ground(dark), legend)
         _draw_numbers(made, numbers, one, (a, b), ground(dark))
-    height = len(found) * ROW
+    height = -(-len(titles) // across) * ROW
     made.update_layout(
         hovermode="closest", legend_y=-52 / height, margin_b=90, height=made.layout.height + 30
     )

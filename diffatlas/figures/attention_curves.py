@@ -109,7 +109,7 @@ def _draw_layers(
                 showlegend=words not in listed,
                 line={"color": colour, "width": 1.2, "dash": dashed},
                 hovertemplate=f"%{{y:.4g}} nats<extra>{name}</extra>",
-                meta={"run": shown.id, "metric": metric, "layer": layer.name},
+                meta={"run": shown.id, "measure": metric, "layer": layer.name},
                 **axes,
             )
         )
@@ -138,7 +138,7 @@ def _mean(
             showlegend=name not in listed,
             line={"color": ground(dark).burgundy, "width": 3},
             hovertemplate=f"%{{y:.4g}} nats<extra>{name}</extra>",
-            meta={"run": shown.id, "metric": metric},
+            meta={"run": shown.id, "measure": metric},
             **axes,
         )
     )
@@ -164,7 +164,7 @@ def _draw_kl(
             showlegend=bool(peaks),
             marker={"symbol": "circle-open", "size": 13, "color": ground(dark).ink, "line": {"width": 2}},
             hovertemplate="spike<extra></extra>",
-            meta={"run": shown.id, "metric": "attention_kl", "spikes": True},
+            meta={"run": shown.id, "measure": "attention_kl", "spikes": True},
             **axes,
         )
     )

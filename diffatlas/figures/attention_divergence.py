@@ -54,7 +54,7 @@ def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
         (CURVE + BETWEEN + rows) // 2,
     )
     _divide(made, rows)
-    meta = {"runs": [one.id, other.id], "metric": "attention_js"}
+    meta = {"runs": [one.id, other.id], "measure": "attention_js"}
     _draw_mean(made, charts[0], found, meta, dark)
     bar = {"y": 0, "yanchor": "bottom", "len": rows / (CURVE + BETWEEN + rows)}
     draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", meta, **bar)

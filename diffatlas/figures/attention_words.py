@@ -31,7 +31,7 @@ def attention_words(run: Any, dark: bool = False, special: bool = False) -> Figu
         says += " The words of this prompt are not known, so these are all positions."
     height = 170 + ROW * max(len(words), 4)
     made = figure("attention_words", shown.name, says, _spoken(words, values, trace.steps), dark, height)
-    meta = {"run": shown.id, "metric": "activation"}
+    meta = {"run": shown.id, "measure": "activation"}
     axes = {"xaxis": "x", "yaxis": "y"}
     draw_matrix(made, axes, words, trace.steps, values, "", "weight", meta)
     made.update_layout(hovermode="closest")

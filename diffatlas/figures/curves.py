@@ -162,7 +162,7 @@ def _traces(
             showlegend=name == CHARTS[0],
             line={"color": line.colour, "width": 1.6, "dash": dash(place)},
             hovertemplate=f"%{{y:.4g}}{_METRICS[name].unit}<extra>{text(line.name)}</extra>",
-            meta={"run": line.run, "metric": name},
+            meta={"line": line.run, "measure": name},
             **axes,
         ),
         go.Scatter(
@@ -173,7 +173,7 @@ def _traces(
             legendgroup=str(place),
             showlegend=False,
             hoverinfo="skip",
-            meta={"run": line.run, "metric": name, "ends": True},
+            meta={"line": line.run, "measure": name, "ends": True},
             **axes,
         ),
     ]

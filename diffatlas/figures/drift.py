@@ -3,55 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import plotly.graph_objects as go
 
 from diffatlas.errors import InvalidParams
+from diffatlas.figures.beside import Beside, Own
+from diffatlas.figures.drift_beside import beside_words, fields_alike, lines_beside, trace_beside
+from diffatlas.figures.drift_charts import Chart, charts_of, known_in
 from diffatlas.figures.drift_marks import head_of, marks_of, note_of, shape_of
+from diffatlas.figures.drift_words import says, spoken
 from diffatlas.figures.figure import Figure, figure, text, wrapped
-from diffatlas.figures.measures import check_study, plain_measures
-from diffatlas.figures.panels import ROW, lay_out, say_absent
+from diffatlas.figures.measures import check_study, field_of, lanes_of, plain_measures
+from diffatlas.figures.panels import READING, ROW, lay_out, reading_lines, say_absent
 from diffatlas.figures.template import dash, lane_colour, symbol
 from diffatlas.figures.values import ValueAxis, value_axis
 from diffatlas.library.study import Lane, Study
-from diffatlas.measured import NO_GUIDANCE
 from diffatlas.studies.curves import Curve, lane_curves
-from diffatlas.studies.numbers import asked, base_column, distances, lane_measures
-from diffatlas.studies.words_sweep import agreement_sentences, lane_sentences
+from diffatlas.studies.numbers import asked
 
 ACROSS = 3
 #: Pixels of a row of marks, and of what lies between two rows of charts.
 _LINE, _BETWEEN = 13, 58
-ABSENT = "Not measured in this sweep."
 
 
-@dataclass(frozen=True)
-class Chart:
-    """One chart: the name of its number, its title, its unit, and what is said where it is not known."""
-
-    name: str
-    title: str
-    unit: str = ""
-    absent: str = ABSENT
-
-
-FEATURES = Chart("drift_feature", "Features", absent="No encoder has read these images.")
-#: What became of the images and their paths; before these come the distances.
-CHARTS = (
-    Chart("clipped", "Clipped share"),
-    Chart("saturation", "Saturation"),
-    Chart("diversity", "Diversity between seeds", absent="It takes two seeds or more."),
-    Chart("parting", "Parting step"),
-    Chart("guidance_norm_mean", "Guidance norm, mean", absent=NO_GUIDANCE),
-    Chart("guidance_angle_mean", "Guidance angle, mean, degrees", "°", NO_GUIDANCE),
-    Chart("straightness", "Straightness"),
-    Chart("latent_max", "Largest |latent|"),
-)
-
-
-def drift(study: Study, measures: Any, dark: bool = False, across: int = ACROSS) -> Figure:
+def drift(
+    study: Study,
+    measures: Any,
+    dark: bool = False,
+    across: int = ACROSS,
+    *,
+    lane: str | None = None,
+    row: int | None = None,
+    own: Own | None = None,
+    beside: Sequence[Beside] = (),
+    read: bool = False,
+) -> Figure:
     """Return the charts of a sweep by value: each distance from the baseline, then `CHARTS`; a line for each lane.
 
     measures: what `diffatlas.studies.measure_sweep.measure_sweep` found, or it as plain JSON types. A point is the
@@ -59,90 +47,112 @@ def drift(study: Study, measures: Any, dark: bool = False, across: int = ACROSS)
     the largest change of each distance (band), and where clipping and mode collapse begin (upright rules). What is not
     measured has a chart that says so.
     across: charts in a row, 1 or more.
+    lane, row: of the one lane, and of the one seed, that are drawn; else of all. Diversity is between all seeds, and
+    bands and marks are those of the means.
+    beside: other sweeps, whose lines are means over their seeds, each against its own baseline; a sweep of another
+    field is named and not drawn. own: name and colour of this one then.
+    read: whether who shows it writes the values beneath the titles, for which room is left. The layout's ``meta`` has
+    ``panels`` and ``reading`` as those of `diffatlas.figures.curves.frame`, and ``told``: what it says, by paragraphs.
 
-    Raises `InvalidParams` for a study that is no sweep, and for what are no measures.
+    Raises `InvalidParams` for a study that is no sweep, for a lane that it does not have, and for what are no measures.
     """
     check_study(study, "sweep", "Drift")
     if across < 1:
         raise InvalidParams(f"{across} charts in a row cannot be drawn: give 1 or more.")
     measures = plain_measures(measures)
-    field = str(measures.get("field") or study.spec.get("field") or "value")
-    axis = value_axis(study, field, across)
+    lanes = lanes_of(study, lane)
+    field = field_of(study, measures)
+    others = [one for one in beside if fields_alike(one, field)]
+    axis = value_axis(study, field, across, [one.study for one in others])
     charts = charts_of(study, measures)
-    curves = {lane.key: lane_curves(study, measures, lane.key) for lane in study.lanes}
+    curves = {one.key: lane_curves(study, measures, one.key, row) for one in lanes}
     drawn = {
-        chart.name: [lane for lane in study.lanes if _known(curves[lane.key].get(chart.name))]
-        for chart in charts
+        chart.name: [one for one in lanes if known_in(curves[one.key].get(chart.name))] for chart in charts
     }
-    said = _says(study, measures, axis, drawn)
-    spoken = _spoken(study, measures, charts, curves, axis)
-    made = figure("drift", f"Drift · {study.title or asked(study)}", " ".join(said), spoken, dark)
-    _write(made, said, [lane.name for lane in study.lanes])
+    told = says(study, measures, axis, drawn, lanes, row) + beside_words(study, measures, beside, row)
+    summary = spoken(study, measures, charts, curves, axis, lanes, row)
+    made = figure("drift", f"Drift · {study.title or asked(study)}", " ".join(told), summary, dark)
+    _write(made, told, [one.name for one in lanes])
     named: set[str] = set()
     traces, shapes, notes = [], [], []
-    grid = _grid(made, [chart.title for chart in charts], across, len(study.lanes))
+    company = {chart.name: lines_beside(chart, others, measures, axis) for chart in charts}
+    count = len(lanes) + sum(len(one.study.lanes) for one in others)
+    readings = reading_lines(count) if read else 0
+    grid = _grid(made, [chart.title for chart in charts], across, len(lanes), readings)
     for number, (chart, axes) in enumerate(zip(charts, grid, strict=True)):
-        own = {lane.key: curves[lane.key][chart.name] for lane in drawn[chart.name]}
-        if not own:
+        known = {one.key: curves[one.key][chart.name] for one in drawn[chart.name]}
+        if not known and not company[chart.name]:
             say_absent(made, axes, chart.absent)
             continue
         made.layout[_long(axes["xaxis"])].update(axis.layout)
         if number < len(charts) - across:
             made.layout[_long(axes["xaxis"])].title.text = None
-        marks = marks_of(study, measures, chart.name, axis, dark)
-        low, top, row = _reach(own.values(), max((mark.row for mark in marks), default=-1) + 1)
+        marks = marks_of(study, measures, chart.name, axis, dark, lanes)
+        if own is not None:
+            marks = [replace(mark, colour=own.colour) if mark.lane else mark for mark in marks]
+        values = [*(curve.values for curve in known.values()), *(line.values for line in company[chart.name])]
+        low, top, height = _reach(values, max((mark.row for mark in marks), default=-1) + 1)
         made.layout[_long(axes["yaxis"])].update({"range": [low, top]})
         for mark in marks:
-            height = top - row * (mark.row + 0.6)
+            at = top - height * (mark.row + 0.6)
             shapes.append(shape_of(mark, axes))
-            traces.append(head_of(mark, axes, height))
+            traces.append(head_of(mark, axes, at))
             # Bands are told above, and the baseline, which every chart has, in the first.
             if mark.to is None and (mark.kind != "baseline" or number == 0):
-                notes.append(note_of(mark, axes, height, axis))
-        for lane in drawn[chart.name]:
-            place = study.lanes.index(lane)
-            traces.append(_line(axes, chart, lane, place, own[lane.key], axis, lane.key not in named, dark))
-            named.add(lane.key)
+                notes.append(note_of(mark, axes, at, axis))
+        for one in drawn[chart.name]:
+            place = study.lanes.index(one)
+            line = _line(axes, chart, study, one, place, known[one.key], axis, row, dark)
+            line.showlegend = one.key not in named
+            if own is not None:
+                line.update(name=own.called(study, one), line_color=own.colour, marker_color=own.colour)
+            traces.append(line)
+            named.add(one.key)
+        for line in company[chart.name]:
+            traces.append(trace_beside(line, axes, chart.unit, line.key not in named))
+            named.add(line.key)
     # At once: Plotly goes through all that it has for each that is added.
     made.add_traces(traces)
-    made.update_layout(
-        shapes=shapes, annotations=[*made.layout.annotations, *notes], showlegend=len(study.lanes) > 1
-    )
+    made.layout.meta = {
+        **made.layout.meta,
+        "panels": [
+            {"key": chart.term, "unit": chart.unit, "whole": chart.name == "parting"} for chart in charts
+        ],
+        "along": "value",
+        "reading": readings * READING,
+        "told": told,
+    }
+    made.update_layout(shapes=shapes, annotations=[*made.layout.annotations, *notes], showlegend=count > 1)
     return made
-
-
-def charts_of(study: Study, measures: Mapping[str, Any]) -> list[Chart]:
-    """Return the charts: the distances that the measures list, the features where these are missing, and `CHARTS`."""
-    found = [Chart(f"drift_{one['key']}", one["label"]) for one in distances(study, measures)]
-    if FEATURES.name not in [chart.name for chart in found]:
-        found.append(FEATURES)
-    return [*found, *CHARTS]
 
 
 def _line(
     axes: Mapping[str, str],
     chart: Chart,
+    study: Study,
     lane: Lane,
     place: int,
     curve: Curve,
     axis: ValueAxis,
-    legend: bool,
+    row: int | None,
     dark: bool,
 ) -> go.Scatter:
-    """Return the line of a lane; legend: whether it stands for the lane in the legend."""
+    """Return the line of a lane. Its ``meta`` has the key of a cell for each point: of the seed, or of the first."""
     columns = sorted(axis.order)
     order = [columns.index(column) for column in axis.order]
     colour = lane_colour(place, dark)
     over = "between" if chart.name == "diversity" else "mean of"
     seeds = [f", {over} {curve.seeds[k]} seeds" if curve.seeds[k] > 1 else "" for k in order]
     said = "%{customdata[0]}: %{y:.4g}" + chart.unit + "%{customdata[2]}"
+    cells = {
+        cell.column: cell.key for cell in reversed(study.in_lane(lane.key)) if row is None or cell.row == row
+    }
     return go.Scatter(
         x=[axis.at[column] for column in axis.order],
         y=[curve.values[k] for k in order],
         mode="lines+markers",
         name=text(lane.name),
         legendgroup=lane.key,
-        showlegend=legend,
         line={"color": colour, "width": 1.6, "dash": dash(place)},
         marker={"color": colour, "size": 6, "symbol": symbol(place)},
         customdata=[
@@ -150,7 +160,13 @@ def _line(
             for column, count in zip(axis.order, seeds, strict=True)
         ],
         hovertemplate=f"{said}<extra>%{{customdata[1]}}</extra>",
-        meta={"lane": lane.key, "measure": chart.name, "columns": list(axis.order)},
+        meta={
+            "lane": lane.key,
+            "line": lane.key,
+            "measure": chart.name,
+            "columns": list(axis.order),
+            "keys": [cells.get(column) for column in axis.order],
+        },
         **axes,
     )
 
@@ -166,9 +182,11 @@ def _write(made: Figure, said: Sequence[str], names: Sequence[str]) -> None:
     made.update_layout(margin_t=78 + 17 * sum(line.count("<br>") + 1 for line in lines))
 
 
-def _grid(made: Figure, titles: Sequence[str], across: int, lanes: int) -> list[dict[str, str]]:
+def _grid(
+    made: Figure, titles: Sequence[str], across: int, lanes: int, readings: int
+) -> list[dict[str, str]]:
     """Lay out charts with room for the marks of lanes, and for the titles of the axes above the legend."""
-    axes = lay_out(made, titles, across, ROW + _LINE * (lanes - 1))
+    axes = lay_out(made, titles, across, ROW + _LINE * (lanes - 1), readings)
     room, plots = 26, made.layout.height - made.layout.margin.t - made.layout.margin.b
     made.update_layout(
         height=made.layout.height + room, margin_b=made.layout.margin.b + room, legend_y=-(36 + 18) / plots
@@ -176,9 +194,9 @@ def _grid(made: Figure, titles: Sequence[str], across: int, lanes: int) -> list[
     return axes
 
 
-def _reach(curves: Iterable[Curve], rows: int) -> tuple[float, float, float]:
-    """Return the ends of a chart, with room for so many rows of marks above its curves, and the height of a row."""
-    known = [value for curve in curves for value in curve.values if value is not None]
+def _reach(values: Iterable[Sequence[float | None]], rows: int) -> tuple[float, float, float]:
+    """Return the ends of a chart, with room for so many rows of marks above its lines, and the height of a row."""
+    known = [value for own in values for value in own if value is not None]
     low, high = min(known), max(known)
     size = high - low
     if size < 1e-9 * max(1.0, abs(high)):
@@ -187,70 +205,6 @@ def _reach(curves: Iterable[Curve], rows: int) -> tuple[float, float, float]:
     free = ROW - _BETWEEN - _LINE
     row = size * _LINE / free
     return low - 0.06 * size, high + row * (rows + 0.5), row
-
-
-def _says(
-    study: Study, measures: Mapping[str, Any], axis: ValueAxis, drawn: Mapping[str, Sequence[Lane]]
-) -> list[str]:
-    """Return what is drawn, then what it shows of each lane, a paragraph each."""
-    if not any(drawn.values()):
-        return ["Nothing of this sweep is measured yet."]
-    seeds = len({cell.row for cell in study.cells})
-    about = f"By {axis.title}"
-    about += f", the mean over {seeds} seeds" if seeds > 1 else ""
-    about += "; a line for each lane." if len(study.lanes) > 1 else "."
-    label = axis.labels.get(base_column(study, measures))
-    about += f" Dotted rule: the baseline{f', {label}' if label else ''}."
-    lanes = [lane_measures(measures, lane.key) for lane in study.lanes]
-    if any(change for lane in lanes for change in (lane.get("largest_change") or {}).values()):
-        about += " Bands: the largest change between neighbouring values."
-    known = {lane.key for lanes in drawn.values() for lane in lanes}
-    told = {lane.key: lane_sentences(study, measures, lane.key) for lane in study.lanes}
-    if len(study.lanes) == 1:
-        return [about, *(" ".join(own) for own in told.values() if own)]
-    shared = [words for words in next(iter(told.values())) if all(words in own for own in told.values())]
-    paragraphs = [about, *shared]
-    for lane in study.lanes:
-        own = [words for words in told[lane.key] if words not in shared]
-        if lane.key not in known:
-            own = ["Nothing is measured of it."]
-        if own:
-            paragraphs.append(f"{lane.name}: {' '.join(own)}")
-    return [*paragraphs, *agreement_sentences(study, measures)]
-
-
-def _spoken(
-    study: Study,
-    measures: Mapping[str, Any],
-    charts: Sequence[Chart],
-    curves: Mapping[str, Mapping[str, Curve]],
-    axis: ValueAxis,
-) -> str:
-    """Return the least and the most of each curve, and where, then what is said of the lanes."""
-    columns = sorted(axis.order)
-    told = []
-    for lane in study.lanes:
-        parts = []
-        for chart in charts:
-            curve = curves[lane.key].get(chart.name)
-            if not _known(curve):
-                continue
-            found = [
-                (value, axis.labels[columns[k]]) for k, value in enumerate(curve.values) if value is not None
-            ]
-            (low, at), (high, to) = min(found), max(found)
-            parts.append(
-                f"{chart.title} from {low:.3g} ({at}) to {high:.3g} ({to})"
-                if low != high
-                else f"{chart.title} {low:.3g} throughout"
-            )
-        told.append(f"{lane.name}: {'; '.join(parts) or 'nothing measured'}.")
-        told += lane_sentences(study, measures, lane.key)
-    return " ".join([*told, *agreement_sentences(study, measures)])
-
-
-def _known(curve: Curve | None) -> bool:
-    return curve is not None and any(value is not None for value in curve.values)
 
 
 def _long(axis: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from diffatlas.figures.figure import text
 from diffatlas.figures.template import dash, ground, lane_colour
 from diffatlas.figures.values import ValueAxis
-from diffatlas.library.study import Study
+from diffatlas.library.study import Lane, Study
 from diffatlas.measured import finite
 from diffatlas.studies.numbers import base_column, lane_measures
 
@@ -39,18 +39,26 @@ class Mark:
 
 
 def marks_of(
-    study: Study, measures: Mapping[str, Any], name: str, axis: ValueAxis, dark: bool = False
+    study: Study,
+    measures: Mapping[str, Any],
+    name: str,
+    axis: ValueAxis,
+    dark: bool = False,
+    lanes: Sequence[Lane] | None = None,
 ) -> list[Mark]:
-    """Return the marks of the chart of a number: the baseline, and those of every lane."""
+    """Return the marks of the chart of a number: the baseline, and those of the lanes that are drawn, or of all."""
+    drawn = study.lanes if lanes is None else lanes
     base = base_column(study, measures)
     found = []
     if base in axis.at:
         said = f"baseline: {text(axis.labels[base])}"
         found.append(Mark("baseline", axis.at[base], None, "baseline", said, ground(dark).muted, "dot"))
     for place, lane in enumerate(study.lanes):
+        if lane not in drawn:
+            continue
         measured = lane_measures(measures, lane.key)
         look = (lane_colour(place, dark), dash(place), lane.key)
-        who = f"{text(lane.name)}: " if len(study.lanes) > 1 else ""
+        who = f"{text(lane.name)}: " if len(drawn) > 1 else ""
         change = (measured.get("largest_change") or {}).get(name.removeprefix("drift_"))
         if name.startswith("drift_") and change and {change["from"], change["to"]} <= set(axis.at):
             a, b = change["from"], change["to"]

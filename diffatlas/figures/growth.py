@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from diffatlas.figures.beside import Beside, Own
 from diffatlas.figures.figure import Figure, figure, text
 from diffatlas.figures.neighbours import (
     NOTHING,
@@ -18,15 +19,18 @@ from diffatlas.figures.neighbours import (
     distance_word,
     neighbours_of,
 )
-from diffatlas.figures.panels import lay_out, say_absent
-from diffatlas.figures.template import ground
+from diffatlas.figures.panels import AXIS_TITLE, lay_out, say_absent
+from diffatlas.figures.template import dash, ground, symbol
 from diffatlas.geometry.growth import FEWEST_CLOSE
 from diffatlas.library.study import Study
 from diffatlas.look import Ground
 from diffatlas.measured import finite
+from diffatlas.studies.numbers import lane_measures
 
 #: The two growths: their name in the measures, and the distance that lies across.
 WAYS = (("growth", "start"), ("growth_latent", "latent"))
+#: What of the pairs can be pointed at on a page; a jump stands out.
+_PICKED = {"pair": {"points": True}, "jump": {"points": True, "apart": True}}
 #: What is drawn, in the order of the legend.
 PARTS = ("pair", "jump", "median", "slope", "interval", "origin")
 ROW = 330
@@ -43,7 +47,16 @@ _MISSING = {
 }
 
 
-def growth(study: Study, measures: Mapping[str, Any], lane: str | None = None, dark: bool = False) -> Figure:
+def growth(
+    study: Study,
+    measures: Mapping[str, Any],
+    lane: str | None = None,
+    dark: bool = False,
+    *,
+    across: int = len(WAYS),
+    own: Own | None = None,
+    beside: Sequence[Beside] = (),
+) -> Figure:
     """Return image distance by start distance and by final latent distance: a dot for each pair of a lane's cells.
 
     measures: what `diffatlas.studies.measure_neighbourhood` found, as plain JSON types. lane: its key, the first
@@ -52,22 +65,42 @@ def growth(study: Study, measures: Mapping[str, Any], lane: str | None = None, d
     The line is the slope at 0 and the band its interval, out to twice the lower quartile of the near distances: as far
     as pairs weigh in (`diffatlas.geometry.growth.growth`).
 
+    across: charts in a row. beside: other neighbourhoods, of which the medians are drawn: of the lane that is called as
+    this one, else of the first. own: name and colour of this one then. The layout's ``meta`` has ``points``: the pairs
+    can be pointed at; ``told``: what it says, by paragraphs; and ``jumps``, {a, b, says} each, the most unusual first.
+
     Raises `InvalidParams` for a study that is no neighbourhood, and for an unknown lane.
     """
-    own = neighbours_of(study, measures, lane)
-    jumps = {frozenset((one["a"], one["b"])): one for one in own.found.get("jumps") or ()}
-    found = [own.found.get(way) or {} for way, _ in WAYS]
+    there = neighbours_of(study, measures, lane)
+    jumps = {frozenset((one["a"], one["b"])): one for one in there.found.get("jumps") or ()}
+    found = [there.found.get(way) or {} for way, _ in WAYS]
     pairs = [_known(one) for one in found]
-    made = figure(
-        "growth", f"Growth: {own.title}", _says(own, found, pairs), _spoken(own, found, pairs), dark
-    )
+    told = _told(there, found, pairs)
+    said = " ".join(told)
+    made = figure("growth", f"Growth: {there.title}", said, _spoken(there, said, found, pairs), dark)
+    made.layout.meta = {
+        **made.layout.meta,
+        "points": True,
+        "told": told,
+        "jumps": [
+            {"a": one["a"], "b": one["b"], "says": _of_a_jump(there, one)}
+            for one in there.found.get("jumps") or ()
+        ],
+    }
     titles = [f"Image distance by {distance_word(near)}" for _, near in WAYS]
     legend: set[str] = set()
-    for (way, near), one, drawn, axes in zip(WAYS, found, pairs, lay_out(made, titles, 2, ROW), strict=True):
-        if drawn:
-            _draw(made, axes, own, way, one, drawn, jumps, ground(dark), legend)
-        else:
-            say_absent(made, axes, _absence(own, near, one))
+    panels = lay_out(made, titles, across, ROW, foot=AXIS_TITLE if across < len(titles) else 0)
+    for (way, near), one, drawn, axes in zip(WAYS, found, pairs, panels, strict=True):
+        if not drawn:
+            say_absent(made, axes, _absence(there, near, one))
+            continue
+        others = [(place, other, _curve_beside(other, there, way)) for place, other in enumerate(beside, 1)]
+        others = [one for one in others if len(one[2]) > 1]
+        reach = [[point[k] for *_, curve in others for point in curve] for k in (0, 1)]
+        look = None if own is None else (f"median of {own.called(study, there.lane)}", own.colour)
+        _draw(made, axes, there, way, one, drawn, jumps, ground(dark), legend, reach, look)
+        for place, other, curve in others:
+            _draw_beside(made, axes, way, place, other, curve, legend)
     # Room for the titles of the axes between the panels and the legend.
     made.update_layout(hovermode="closest", margin_b=104, height=made.layout.height + 44, legend_y=-66 / ROW)
     return made
@@ -88,10 +121,16 @@ def _draw(
     jumps: Mapping[frozenset[str], Mapping[str, Any]],
     on: Ground,
     legend: set[str],
+    reach: Sequence[Sequence[float]],
+    look: tuple[str, str] | None,
 ) -> None:
+    """Draw the pairs of one chart. reach: what else it has room for, by axis. look: name and colour of the median."""
     near, far = str(found.get("near") or "start"), str(found.get("far") or "image")
     curve = [point for point in found.get("curve") or () if None not in map(finite, point)]
-    wide, tall = (1.04 * (max(pair[axis] for pair in pairs) or 1.0) for axis in "xy")
+    wide, tall = (
+        1.04 * (max([*(pair[axis] for pair in pairs), *more]) or 1.0)
+        for axis, more in zip("xy", reach, strict=True)
+    )
     meta = {**own.of(), "measure": way}
 
     def add(part: str, name: str, x: Sequence[float], y: Sequence[float], **look: Any) -> None:
@@ -103,7 +142,7 @@ def _draw(
                 legendgroup=part,
                 showlegend=part not in legend,
                 legendrank=PARTS.index(part),
-                meta={**meta, "part": part},
+                meta={**meta, "part": part, **(_PICKED.get(part) or {})},
                 **{"mode": "markers", **look, **axes},
             )
         )
@@ -149,14 +188,15 @@ def _draw(
         marker = {"size": size + 4, "color": on.paper, "line": {"color": on.burgundy, "width": 2.5}}
         dots("jump", "a jump", [p for p, jump in zip(pairs, apart, strict=True) if jump], marker)
     if len(curve) > 1:
+        name, colour = look or ("median of pairs with like distance", on.ink)
         add(
             "median",
-            "median of pairs with like distance",
+            name,
             [x for x, _ in curve],
             [y for _, y in curve],
             mode="lines+markers",
-            line={"color": on.ink, "width": 2},
-            marker={"size": 6, "color": on.ink, "symbol": "square"},
+            line={"color": colour, "width": 2},
+            marker={"size": 6, "color": colour, "symbol": "square"},
             hovertemplate=f"median {text(distance_word(far))} %{{y:.3g}}"
             f"<br>at {text(distance_word(near))} %{{x:.3g}}<extra></extra>",
         )
@@ -191,6 +231,45 @@ def _draw(
             zerolinecolor=on.muted,
         )
     made.layout[f"yaxis{axes['yaxis'][1:]}"].ticklabelstandoff = 4
+
+
+def _curve_beside(other: Beside, own: Neighbours, way: str) -> list[tuple[float, float]]:
+    """Return the medians of another neighbourhood: of the lane that is called as the one in view, else of its first."""
+    lanes = other.study.lanes
+    lane = next((one for one in lanes if one.name == own.lane.name), lanes[0] if lanes else None)
+    if lane is None:
+        return []
+    found = (lane_measures(other.measures, lane.key).get(way) or {}).get("curve") or ()
+    return [(point[0], point[1]) for point in found if None not in map(finite, point)]
+
+
+def _draw_beside(
+    made: Figure,
+    axes: dict[str, str],
+    way: str,
+    place: int,
+    other: Beside,
+    curve: Sequence[tuple[float, float]],
+    legend: set[str],
+) -> None:
+    key = f"beside {other.study.id}"
+    name = text(f"median of {other.name}")
+    made.add_trace(
+        go.Scatter(
+            x=[x for x, _ in curve],
+            y=[y for _, y in curve],
+            mode="lines+markers",
+            name=name,
+            legendgroup=key,
+            showlegend=key not in legend,
+            line={"color": other.colour, "width": 2, "dash": dash(place)},
+            marker={"size": 6, "color": other.colour, "symbol": symbol(place)},
+            hovertemplate=f"{name}: %{{y:.3g}} at %{{x:.3g}}<extra></extra>",
+            meta={"study": other.study.id, "measure": way, "part": "beside"},
+            **axes,
+        )
+    )
+    legend.add(key)
 
 
 def _reach(slope: float, end: float, most: float) -> tuple[float, float]:
@@ -239,10 +318,10 @@ def _of_a_jump(own: Neighbours, jump: Mapping[str, Any]) -> str:
     one, other = (own.shows(jump[end]) for end in "ab")
     if jump.get("named") and one and other:
         said += f": one shows {one}, the other {other}"
-    return f"{said}."
+    return f"{said}.{' Both show the same things.' if jump.get('named') is False else ''}"
 
 
-def _says(own: Neighbours, found: Sequence[Mapping[str, Any]], pairs: Sequence[Sequence[Any]]) -> str:
+def _told(own: Neighbours, found: Sequence[Mapping[str, Any]], pairs: Sequence[Sequence[Any]]) -> list[str]:
     """Return the sentences of the measures, and how many jumps there are."""
     said = [one["sentence"] for one in found if one.get("sentence")]
     jumps = own.found.get("jumps") or ()
@@ -253,12 +332,14 @@ def _says(own: Neighbours, found: Sequence[Mapping[str, Any]], pairs: Sequence[S
         said.append(f"{count}: close in their noise and far apart in their images.")
     elif finite(found[0].get("slope")) is not None and len(pairs[0]) >= FEWEST_CLOSE:
         said.append("No pair jumps: no two cells whose noise is close have images that are far apart.")
-    return " ".join(said) or _absence(own, "start", {})
+    return said or [_absence(own, "start", {})]
 
 
-def _spoken(own: Neighbours, found: Sequence[Mapping[str, Any]], pairs: Sequence[Sequence[Any]]) -> str:
-    """Return the sentences with the numbers of the dots, the medians and the strongest jumps."""
-    said = [_says(own, found, pairs)]
+def _spoken(
+    own: Neighbours, says: str, found: Sequence[Mapping[str, Any]], pairs: Sequence[Sequence[Any]]
+) -> str:
+    """Return what it says with the numbers of the dots, the medians and the strongest jumps."""
+    said = [says]
     for (_, near), one, known in zip(WAYS, found, pairs, strict=True):
         if not known:
             said.append(f"By {distance_word(near)}: {_absence(own, near, one)}")

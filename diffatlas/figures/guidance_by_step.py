@@ -7,10 +7,9 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from diffatlas.errors import InvalidParams
 from diffatlas.figures.figure import Figure, figure, text
-from diffatlas.figures.measures import check_study, plain_measures
-from diffatlas.figures.panels import lay_out, say_absent
+from diffatlas.figures.measures import check_study, lanes_of, plain_measures
+from diffatlas.figures.panels import READING, lay_out, reading_lines, say_absent
 from diffatlas.figures.template import dash, symbol
 from diffatlas.figures.values import value_colour
 from diffatlas.library.study import Cell, Lane, Study
@@ -26,19 +25,29 @@ ABSENT = "Guidance was off, or these runs show no steps."
 POINTS = 60
 
 
-def guidance_by_step(study: Study, measures: Any, lane: str | None = None, dark: bool = False) -> Figure:
+def guidance_by_step(
+    study: Study,
+    measures: Any,
+    lane: str | None = None,
+    dark: bool = False,
+    *,
+    row: int | None = None,
+    across: int = len(CHARTS),
+    read: bool = False,
+) -> Figure:
     """Return norm and angle (degrees) of the guidance vector at each step, a line for each value of a sweep.
 
     measures: what `diffatlas.studies.measure_sweep.measure_sweep` found, or it as plain JSON types. lane: its key;
-    else the first. Of the lane's seeds the first. Values go from gold to burgundy in their order.
+    else the first. row: the number of a seed; else the first that the lane has. Values go from gold to burgundy in
+    their order. across: charts in a row. read: see `diffatlas.figures.drift`.
 
     Raises `InvalidParams` for a study that is no sweep, for a lane that it does not have, and for what are no measures.
     """
     check_study(study, "sweep", "Guidance by step")
     measures = plain_measures(measures)
-    own = _lane(study, lane)
+    own = lanes_of(study, lane)[0]
     cells = study.in_lane(own.key)
-    first = min((cell.row for cell in cells), default=0)
+    first = min((cell.row for cell in cells), default=0) if row is None else row
     cells = tuple(sorted((cell for cell in cells if cell.row == first), key=lambda cell: cell.column))
     series = {name: _series(cells, measures, name) for name, _, _ in CHARTS}
     made = figure(
@@ -48,10 +57,12 @@ def guidance_by_step(study: Study, measures: Any, lane: str | None = None, dark:
         _spoken(cells, series),
         dark,
     )
+    lines = len({key for one in series.values() for key in one})
+    readings = reading_lines(lines) if read else 0
     last = max((len(values) for one in series.values() for values in one.values()), default=0)
     named: set[str] = set()
     columns = columns_of(study)
-    for (name, _, unit), axes in zip(CHARTS, _grid(made), strict=True):
+    for (name, _, unit), axes in zip(CHARTS, _grid(made, across, readings), strict=True):
         if not series[name]:
             say_absent(made, axes, ABSENT)
         for cell in cells:
@@ -60,18 +71,14 @@ def guidance_by_step(study: Study, measures: Any, lane: str | None = None, dark:
                 colour = value_colour(place, len(columns), dark)
                 _draw(made, axes, cell, place, colour, name, series[name][cell.key], unit, named)
         made.layout[f"xaxis{axes['xaxis'][1:]}"].update(_steps(last))
+    made.layout.meta = {
+        **made.layout.meta,
+        "panels": [{"key": name, "unit": unit} for name, _, unit in CHARTS],
+        "along": "step",
+        "reading": readings * READING,
+    }
     made.update_layout(showlegend=bool(named))
     return made
-
-
-def _lane(study: Study, key: str | None) -> Lane:
-    if key is None and study.lanes:
-        return study.lanes[0]
-    for lane in study.lanes:
-        if lane.key == key:
-            return lane
-    keys = listed([one.key for one in study.lanes]) or "none"
-    raise InvalidParams(f"This sweep has no lane {key}: its lanes are {keys}.")
 
 
 def _series(cells: Sequence[Cell], measures: Mapping[str, Any], name: str) -> dict[str, list[float | None]]:
@@ -109,15 +116,15 @@ def _draw(
             marker={"color": colour, "size": 5 if len(values) <= POINTS else 3, "symbol": symbol(place)},
             customdata=[[label]] * len(values),
             hovertemplate=f"step %{{x}}: %{{y:.4g}}{unit}<extra>%{{customdata[0]}}</extra>",
-            meta={"cell": cell.key, "run": cell.run_id, "lane": cell.lane, "measure": name},
+            meta={"line": cell.key, "run": cell.run_id, "lane": cell.lane, "measure": name},
             **axes,
         )
     )
     named.add(cell.key)
 
 
-def _grid(made: Figure) -> list[dict[str, str]]:
-    axes = lay_out(made, [title for _, title, _ in CHARTS], len(CHARTS), row=260)
+def _grid(made: Figure, across: int, readings: int) -> list[dict[str, str]]:
+    axes = lay_out(made, [title for _, title, _ in CHARTS], across, row=260, readings=readings)
     made.update_layout(height=made.layout.height + 24, margin_b=made.layout.margin.b + 24, legend_y=-54 / 260)
     return axes
 

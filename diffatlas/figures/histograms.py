@@ -107,7 +107,7 @@ def _draw(
                 "%{customdata[1]:.3g} to %{customdata[2]:.3g}: %{customdata[0]} values<br>density %{y:.3g}"
                 f"<extra>{name}</extra>"
             ),
-            meta={**meta, "metric": "values"},
+            meta={**meta, "measure": "values"},
             **axes,
         )
     )
@@ -127,7 +127,7 @@ def _draw(
                 showlegend=listed,
                 line={"color": on.ink, "width": 1.4, "dash": "dash"},
                 hoverinfo="skip",
-                meta={**meta, "metric": "normal"},
+                meta={**meta, "measure": "normal"},
                 **axes,
             )
         )

@@ -51,6 +51,8 @@ def map(
     unless told. of: "image" or "latent". kind: "mds" or "pca" (or "umap", where the measures hold one); without it the
     first of these that there is. Colours and symbols are basins, those of the whole lane.
 
+    The layout's ``meta`` has ``told``, what it says, by sentences, and ``keeps``: whether the map keeps distances.
+
     Raises `InvalidParams` for a study that is no neighbourhood, and for an unknown lane, distance or kind.
     """
     own = neighbours_of(study, measures, lane)
@@ -65,10 +67,12 @@ def map(
         for key, point in zip(own.cells, drawn.get("coords") or (), strict=False)
         if None not in (finite(point[0]), finite(point[1]))
     }
-    says = _says(own, of, kind, drawn, len(places)) if places else _absence(own, of, kind)
+    told = _told(own, of, kind, drawn, len(places)) if places else [_absence(own, of, kind)]
+    says = " ".join(told)
     spoken = " ".join([says, *(own.told(key) for key in places)])
     title = f"{kind.upper()} of the {OF[of]}: {own.title}"
     made = figure("map", title, says, spoken, dark, height=HEIGHT)
+    made.layout.meta = {**made.layout.meta, "told": told, "keeps": kind != "umap"}
     axes = {"xaxis": "x", "yaxis": "y"}
     if not places:
         say_absent(made, axes, _absence(own, of, kind))
@@ -242,7 +246,7 @@ def _axis(of: str, kind: str, place: int, shares: Sequence[float | None]) -> str
     return f"{kind.upper()} {place + 1}" + ("" if kind == "umap" else f", in units of {distance_word(of)}")
 
 
-def _says(own: Neighbours, of: str, kind: str, drawn: Mapping[str, Any], count: int) -> str:
+def _told(own: Neighbours, of: str, kind: str, drawn: Mapping[str, Any], count: int) -> list[str]:
     things = OF[of]
     if kind == "pca":
         shares = [f"{share:.0%}" for share in drawn.get("axes") or () if finite(share) is not None]
@@ -260,7 +264,7 @@ def _says(own: Neighbours, of: str, kind: str, drawn: Mapping[str, Any], count: 
         said.append(caution)
     if own.basins.get("sentence"):
         said.append(own.basins["sentence"])
-    return " ".join(said)
+    return said
 
 
 def _caution(kind: str, count: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +12,8 @@ from diffatlas.figures.figure import Figure, text
 #: Pixels of one row, of a line of text in it, and what lies between two charts of a row, as a share of the figure.
 ROW = 190
 READING = 19
+#: Lines of a chart whose values a page writes beneath its title, at most, and values in a line of text.
+MOST_READ, _IN_A_LINE = 6, 3
 #: Pixels of the title of an axis beneath a chart that has another chart below.
 AXIS_TITLE = 24
 _BETWEEN = 0.075
@@ -30,6 +33,11 @@ class Panel:
     y: Any
     shapes: tuple[Any, ...] = field(default=())
     notes: tuple[Any, ...] = field(default=())
+
+
+def reading_lines(lines: int) -> int:
+    """Return the lines of text that the values of so many lines of a chart take beneath its title on a page."""
+    return math.ceil(min(lines, MOST_READ) / _IN_A_LINE) if lines > 1 else 0
 
 
 def panel_axes(count: int) -> list[dict[str, str]]:

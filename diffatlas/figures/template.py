@@ -6,25 +6,10 @@ from functools import lru_cache
 
 import plotly.graph_objects as go
 
-from diffatlas.look import LANES, LAYERS, MONO, NIGHT, PAPER, RAMP, SANS, SERIF, Ground
+from diffatlas.look import DASHES, LANES, LAYERS, MONO, NIGHT, PAPER, RAMP, SANS, SERIF, SYMBOLS, TYPE, Ground
 
 #: A map from its least to its most, as Plotly wants it.
 RAMP_SCALE = [[k / (len(RAMP) - 1), colour] for k, colour in enumerate(RAMP)]
-#: Lines beside each other are told apart without colour too: lanes and layers in their order.
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-#: The same for points.
-SYMBOLS = (
-    "circle",
-    "square",
-    "diamond",
-    "triangle-up",
-    "x",
-    "cross",
-    "triangle-down",
-    "star",
-    "pentagon",
-    "hexagon",
-)
 
 
 def ground(dark: bool) -> Ground:
@@ -63,8 +48,11 @@ def template(dark: bool) -> go.layout.Template:
         "zeroline": False,
         "showline": False,
         "tickcolor": on.muted,
-        "tickfont": {"family": MONO, "size": 11, "color": on.muted},
-        "title": {"font": {"family": f"{SANS}, sans-serif", "size": 12, "color": on.muted}, "standoff": 6},
+        "tickfont": {"family": MONO, "size": TYPE["fine"], "color": on.muted},
+        "title": {
+            "font": {"family": f"{SANS}, sans-serif", "size": TYPE["small"], "color": on.muted},
+            "standoff": 6,
+        },
         "automargin": True,
     }
     space = {
@@ -75,10 +63,12 @@ def template(dark: bool) -> go.layout.Template:
     }
     return go.layout.Template(
         layout={
-            "font": {"family": f"{SANS}, sans-serif", "size": 13, "color": on.ink},
+            "font": {"family": f"{SANS}, sans-serif", "size": TYPE["note"], "color": on.ink},
             "title": {
                 "font": {"family": SERIF, "size": 20, "color": on.ink},
-                "subtitle": {"font": {"family": f"{SANS}, sans-serif", "size": 13, "color": on.muted}},
+                "subtitle": {
+                    "font": {"family": f"{SANS}, sans-serif", "size": TYPE["note"], "color": on.muted}
+                },
                 "x": 0.0,
                 "xref": "paper",
                 "xanchor": "left",
@@ -99,7 +89,7 @@ def template(dark: bool) -> go.layout.Template:
             "hoverlabel": {
                 "bgcolor": on.sheet,
                 "bordercolor": on.ink,
-                "font": {"family": MONO, "size": 12, "color": on.ink},
+                "font": {"family": MONO, "size": TYPE["small"], "color": on.ink},
             },
             "annotationdefaults": {"font": {"color": on.ink}, "showarrow": False},
             "hovermode": "x",

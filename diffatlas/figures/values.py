@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,7 @@ class ValueAxis:
     """Where the columns of a sweep lie. ``order``: the columns from left to right. ``at``: their places by column.
 
     ``labels``: in full, by column. ``ticks``: (place, text), as many as have room. ``low``, ``high``: its ends.
+    ``places``: where every value lies, those of other sweeps too, by `value_key`.
     """
 
     title: str
@@ -32,6 +34,7 @@ class ValueAxis:
     ticks: tuple[tuple[float, str], ...]
     low: float
     high: float
+    places: Mapping[str, float]
 
     @property
     def layout(self) -> dict[str, Any]:
@@ -45,21 +48,31 @@ class ValueAxis:
         }
 
 
-def value_axis(study: Study, field: str, across: int) -> ValueAxis:
+def value_axis(study: Study, field: str, across: int, beside: Sequence[Study] = ()) -> ValueAxis:
     """Return the axis of a sweep's values, in charts of which ``across`` lie in a row.
 
-    Values that are numbers lie at their values, but for seeds and for values that come twice; others lie in order.
+    Values that are numbers lie at their values, but for seeds and for values that come twice; others lie in order,
+    those that only the sweeps ``beside`` it have after its own.
     """
     labels, columns = labels_of(study), columns_of(study)
-    values = {cell.column: cell.value for cell in reversed(study.cells)}
-    numbers = field != "seed" and all(_is_number(value) for value in values.values())
-    apart = numbers and len(set(values.values())) == len(values)
-    at = {column: float(values[column] if apart else k) for k, column in enumerate(columns)}
+    values = values_of(study)
+    more: dict[str, tuple[Any, str]] = {}
+    own = {value_key(value) for value in values.values()}
+    for other in beside:
+        names = labels_of(other)
+        for column, value in sorted(values_of(other).items()):
+            if value_key(value) not in own:
+                more.setdefault(value_key(value), (value, names[column]))
+    every = [(values[k], labels[k]) for k in columns] + list(more.values())
+    numbers = field != "seed" and all(_is_number(value) for value, _ in every)
+    apart = numbers and len({value for value, _ in every}) == len(every)
+    places = [float(value) if apart else float(k) for k, (value, _) in enumerate(every)]
+    at = dict(zip(columns, places, strict=False))
     order = tuple(sorted(columns, key=at.__getitem__))
-    pad = 0.04 * (max(at.values()) - min(at.values())) or 1.0 if at else 1.0
-    low, high = min(at.values(), default=0.0) - pad, max(at.values(), default=0.0) + pad
-    words = {k: f"{values[k]:g}" if _is_number(values[k]) else _shortened(labels[k]) for k in columns}
-    found = [(at[column], words[column]) for column in order]
+    pad = 0.04 * (max(places) - min(places)) or 1.0 if places else 1.0
+    low, high = min(places, default=0.0) - pad, max(places, default=0.0) + pad
+    words = [f"{value:g}" if _is_number(value) else _shortened(label) for value, label in every]
+    found = sorted(zip(places, words, strict=True), key=lambda tick: tick[0])
     return ValueAxis(
         FIELD_WORDS.get(field, field.replace("_", " ")),
         order,
@@ -68,7 +81,18 @@ def value_axis(study: Study, field: str, across: int) -> ValueAxis:
         _with_room(found, (high - low) * across * _LETTER),
         low,
         high,
+        {value_key(value): place for (value, _), place in zip(every, places, strict=True)},
     )
+
+
+def values_of(study: Study) -> dict[int, Any]:
+    """Return the value of each column: that of its first cell."""
+    return {cell.column: cell.value for cell in reversed(study.cells)}
+
+
+def value_key(value: Any) -> str:
+    """Return what is the same for the same value of two sweeps: 7 is 7.0."""
+    return repr(float(value)) if _is_number(value) else json.dumps(value, sort_keys=True)
 
 
 def value_colour(place: int, count: int, dark: bool = False) -> str:

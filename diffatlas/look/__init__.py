@@ -17,10 +17,13 @@ from diffatlas.look.colours import (
     Ground,
 )
 from diffatlas.look.css import MONO, SANS, SERIF, variables
+from diffatlas.look.lines import DASHES, SYMBOLS
+from diffatlas.look.scale import SPACE, TYPE
 
 __all__ = [
     "BURGUNDIES",
     "CHANNELS",
+    "DASHES",
     "FILM",
     "GROUPS",
     "LANES",
@@ -31,6 +34,9 @@ __all__ = [
     "RAMP",
     "SANS",
     "SERIF",
+    "SPACE",
+    "SYMBOLS",
+    "TYPE",
     "Film",
     "Ground",
     "variables",

@@ -6,6 +6,7 @@ from dataclasses import fields
 from urllib.parse import quote
 
 from diffatlas.look.colours import CHANNELS, FILM, GROUPS, LANES, LAYERS, NIGHT, PAPER, RAMP, Ground
+from diffatlas.look.scale import SPACE, TYPE
 
 SANS = "IBM Plex Sans"
 SERIF = '"Lora", Georgia, serif'
@@ -16,10 +17,12 @@ _PLAIN = " =:/'."
 
 
 def variables() -> str:
-    """Return the style sheet that names everything: ``--da-ink``, ``--da-layer-0``, ``--da-ramp-4`` and so on."""
+    """Return the style sheet that names everything: ``--da-ink``, ``--da-layer-0``, ``--da-type-note`` and so on."""
     fixed = {
         "serif": SERIF,
         "mono": MONO,
+        **{f"type-{name}": f"{size}px" for name, size in TYPE.items()},
+        **{f"space-{k}": f"{size}px" for k, size in enumerate(SPACE, 1)},
         **{f"film-{_dashed(one.name)}": getattr(FILM, one.name) for one in fields(FILM)},
         **_numbered("channel", CHANNELS),
         **_numbered("layer", LAYERS),

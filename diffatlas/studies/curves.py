@@ -26,13 +26,16 @@ def columns_of(study: Study) -> list[int]:
     return sorted({cell.column for cell in study.cells})
 
 
-def lane_curves(study: Study, measures: Mapping[str, Any], lane: str) -> dict[str, Curve]:
+def lane_curves(
+    study: Study, measures: Mapping[str, Any], lane: str, row: int | None = None
+) -> dict[str, Curve]:
     """Return the curves of a sweep's lane, by the names of `number_names`, and "diversity".
 
     measures: what `measure_sweep` found, as plain JSON types. Drifts and diversity are those of its lanes; the other
-    numbers are means over the cells of a column.
+    numbers are means over the cells of a column. row: of the one seed that is told; diversity is between all of them.
     """
-    columns, cells = columns_of(study), study.in_lane(lane)
+    columns = columns_of(study)
+    cells = [cell for cell in study.in_lane(lane) if row is None or cell.row == row]
     measured, numbers = lane_measures(measures, lane), cell_numbers(study, measures)
     found = {}
     for name in number_names(study, measures):
@@ -41,13 +44,19 @@ def lane_curves(study: Study, measures: Mapping[str, Any], lane: str) -> dict[st
             for column in columns
         ]
         values = [float(np.mean(own)) if own else None for own in known]
-        if name.startswith("drift_"):
+        if name.startswith("drift_") and row is None:
             values = (measured.get("curves") or {}).get(name.removeprefix("drift_")) or values
         found[name] = Curve(_filled(values, len(columns)), tuple(map(len, known)))
     # Diversity is between the pictures, and a picture that was read has a saturation.
-    found["diversity"] = Curve(
-        _filled(measured.get("diversity") or (), len(columns)), found["saturation"].seeds
-    )
+    pictures = [
+        sum(
+            numbers[cell.key]["saturation"] is not None
+            for cell in study.in_lane(lane)
+            if cell.column == column
+        )
+        for column in columns
+    ]
+    found["diversity"] = Curve(_filled(measured.get("diversity") or (), len(columns)), tuple(pictures))
     return found
 
 

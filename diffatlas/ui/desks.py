@@ -29,7 +29,12 @@ LONG_CALLS = frozenset(
     {
         "measures",
         "study_curves",
-        "umap_map",
+        "drift_figure",
+        "guidance_figure",
+        "growth_figure",
+        "distances_figure",
+        "agreement_figure",
+        "map_figure",
         "study_export",
         "export",
         "bindings",

@@ -9,23 +9,11 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.library import Library
 from diffatlas.library.study import OPERATIONS, Study
 from diffatlas.names import told_apart
-from diffatlas.studies.measure_cells import mean
 from diffatlas.ui import study_names
 from diffatlas.ui.layers import Layer, Layers, StudyLayers
 from diffatlas.ui.wire import studies as wire
 
 Measure = Callable[[Library, Study], Mapping[str, Any]]
-
-#: Numbers of a cell of a sweep that have a curve besides the distances: by the name of the curve, in the measures.
-CELL_CURVES = {
-    "parting": "parting",
-    "saturation": "saturation",
-    "clipped": "clipped",
-    "guidance_norm": "guidance_norm_mean",
-    "guidance_angle": "guidance_angle_mean",
-    "straightness": "straightness",
-    "max": "latent_max",
-}
 
 
 class StudyLayerServices:
@@ -67,16 +55,19 @@ class StudyLayerServices:
             layers.edit(visitor, asked)
         return self.listed(visitor, asked)
 
-    def curves(
-        self, visitor: str, asked: wire.StudyCurvesAsked
-    ) -> wire.SweepCurves | wire.NeighbourhoodCurves:
-        """Return what of a layer's study is drawn beside another: curves and counts of each lane, as measured."""
+    def curves(self, visitor: str, asked: wire.StudyCurvesAsked) -> wire.Measured | wire.NeighbourhoodCurves:
+        """Measure a layer's study; of a neighbourhood, return what is told of it beside another.
+
+        A sweep's lines come with the figure (`diffatlas.ui.study_figures`), once it is measured.
+        """
         layers = self._layers(asked)
         library = layers.library(visitor)
         study = library.studies.open(layers.find(visitor, asked.id).id)
         measured = self._measure(library, study)
-        told = sweep_curves if study.operation == "sweep" else neighbourhood_curves
-        return {"id": study.id, **told(study, measured)}
+        return {
+            "id": study.id,
+            **(neighbourhood_curves(study, measured) if study.operation != "sweep" else {}),
+        }
 
     def _layers(self, asked: wire.OfOperation) -> StudyLayers:
         return self._of[asked.operation]
@@ -95,40 +86,6 @@ class StudyLayerServices:
 
 
 _UNREAD = {"status": "damaged", "cells": 0, "done": 0}
-
-
-def sweep_curves(study: Study, measured: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the curves of a sweep's lanes by value, each a mean over its seeds; None where nothing is known.
-
-    The distances are from the sweep's own baseline. measured: what `measure_sweep` found, as a dict.
-    """
-    labels = {cell.column: cell.label for cell in reversed(study.cells)}
-    columns = sorted(labels)
-    lanes = []
-    for lane in study.lanes:
-        cells = study.in_lane(lane.key)
-        own = measured["lanes"][lane.key]
-        curves = dict(own["curves"])
-        for name, of in CELL_CURVES.items():
-            curves[name] = [
-                mean(
-                    measured["cells"][cell.key][of]
-                    for cell in cells
-                    if cell.column == column and cell.key in measured["cells"]
-                )
-                for column in columns
-            ]
-        curves["diversity"] = own["diversity"] or [None] * len(columns)
-        lanes.append({"key": lane.key, "name": lane.name, "curves": curves})
-    return {
-        "field": measured["field"],
-        "feature": measured["feature"],
-        "columns": [
-            {"value": value, "label": labels[column]}
-            for column, value in zip(columns, measured["values"], strict=True)
-        ],
-        "lanes": lanes,
-    }
 
 
 def neighbourhood_curves(study: Study, measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,8 @@ from diffatlas.ui.components.study_view import stored_value
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
-from diffatlas.ui.run_services import LibraryRuns, RunServices, umap_words
+from diffatlas.ui.run_services import LibraryRuns, RunServices
+from diffatlas.ui.study_figures import StudyFigures
 from diffatlas.ui.study_layers import StudyLayerServices
 from diffatlas.ui.wire import studies as wire
 from diffatlas.ui.wire.kinds import Done, File, Nothing, One, Opened
@@ -55,6 +56,7 @@ class StudyServices(RunServices):
         self._running = running
         self._measured: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
         self._layer_services = StudyLayerServices(layers, model_names, self._measure)
+        self._study_figures = StudyFigures(self._open, self._measure, self._projections)
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:
@@ -66,14 +68,13 @@ class StudyServices(RunServices):
             "forget_study": self.forget_study,
             "restore_study": self.restore_study,
             "measures": self.measures,
-            "umap_map": self.umap_map,
             "study_export": self.study_export,
             "to_layers": self.to_layers,
             "image_detail": self.image_detail,
             "stop_lane": self.stop_lane,
             "stop_measures": self.stop_measures,
         }
-        return {**own, **self._layer_services.calls, **super().calls}
+        return {**own, **self._layer_services.calls, **self._study_figures.calls, **super().calls}
 
     def empty(self) -> None:
         """See `RunServices.empty`."""
@@ -134,20 +135,6 @@ class StudyServices(RunServices):
             self._projections.prepare()
         return measured
 
-    def umap_map(self, visitor: str, asked: wire.UmapAsked) -> wire.UmapMap:
-        """Return a lane's cells embedded by UMAP in two dimensions, or that this is being computed."""
-        library, study = self._open(visitor, asked.id)
-        lanes = self._measure(library, study)["lanes"]
-        if asked.lane not in lanes:
-            raise InvalidParams("There is no such map: choose a lane.", field="lane")
-        matrix = lanes[asked.lane].get("matrices", {}).get(asked.of)
-        if matrix is None:
-            raise InvalidParams("This lane has too little for a map.")
-        coords = self._projections.map_of(np.array(matrix), visitor)
-        if coords is None:
-            return {"pending": True, "coords": None, "message": umap_words(self._projections)}
-        return {"pending": False, "coords": coords.tolist(), "message": None}
-
     def study_export(self, visitor: str, asked: wire.StudyExport) -> File:
         """Write a file of a study where the browser can fetch it, and return its address."""
         library, study = self._open(visitor, asked.id)
@@ -189,7 +176,15 @@ class StudyServices(RunServices):
 
     def stop_measures(self, visitor: str, asked: Nothing) -> Done:
         """End measuring, wherever the visitor has asked for it."""
-        for name in ("measures", "study_curves"):
+        for name in (
+            "measures",
+            "study_curves",
+            "drift_figure",
+            "guidance_figure",
+            "growth_figure",
+            "distances_figure",
+            "agreement_figure",
+        ):
             desks.stop(visitor, name)
         return {"done": True}
 

@@ -18,6 +18,7 @@ SHEETS = (
     "runs/film.css",
     "runs/inspector.css",
     "runs/space.css",
+    "figures/figure.css",
     "runs/layers.css",
     "trajectory/deep.css",
     "study/study.css",

@@ -20,13 +20,13 @@ STAGE = f"{FIGURE} .da-figure-stage"
 DRAWN = f"""(() => {{
     const found = {{}};
     for (const {{ mode, meta, x, y }} of document.querySelector('{STAGE}').data ?? [])
-        if (mode === 'lines') (found[meta.run] ??= {{}})[meta.metric] = {{ x, y }};
+        if (mode === 'lines') (found[meta.line] ??= {{}})[meta.measure] = {{ x, y }};
     return found;
 }})()"""
 #: The pixel of a state in a chart, at the height of a run's line.
 PLACE = """([stage, run, metric, at]) => {
     const node = document.querySelector(stage);
-    const line = node.data.find(({ meta, mode }) => mode === "lines" && meta.metric === metric && meta.run === run);
+    const line = node.data.find(({ meta, mode }) => mode === "lines" && meta.measure === metric && meta.line === run);
     const [x, y] = ["xaxis", "yaxis"].map((axis) => node._fullLayout[`${axis}${line[axis].slice(1)}`]);
     const box = node.getBoundingClientRect();
     return [box.left + x._offset + x.d2p(line.x[at]), box.top + y._offset + y.d2p(line.y[at])];

@@ -27,7 +27,8 @@ CREATE = """async (folder) => {
     root.style.cssText = "position: relative; width: 900px";
     document.body.append(root);
     window.chosen = [];
-    window.chart = createFigure(root, { onChoose: (run, at) => (chosen.push([run, at]), chart.choose({ run, at })) });
+    const onChoose = (line, at) => (chosen.push([line, at]), chart.choose({ line, at }));
+    window.chart = createFigure(root, { onChoose });
 }"""
 #: Where the first rule is, and where state 2 lies.
 RULE = "Number(document.querySelector('.da-rule').getAttribute('x1'))"
@@ -69,7 +70,7 @@ def readings(page: Any, metric: str) -> list[str]:
 
 
 def test_a_state_is_marked_in_every_chart_and_a_run_that_has_ended_before_has_none(two: Any) -> None:
-    two.evaluate("chart.choose({ run: 'long', at: 5 })")
+    two.evaluate("chart.choose({ line: 'long', at: 5 })")
     assert two.locator(".da-rule").count() == 6
     told = readings(two, "norm")
     assert told[0] == "–"
@@ -100,7 +101,7 @@ def test_a_click_chooses_the_nearest_line_and_a_drag_none(two: Any) -> None:
     at = two.evaluate(
         """() => {
             const stage = document.querySelector(".da-figure-stage");
-            const { x, y } = stage.data.find(({ meta, mode }) => mode === "lines" && meta.run === "short");
+            const { x, y } = stage.data.find(({ meta, mode }) => mode === "lines" && meta.line === "short");
             const { xaxis, yaxis } = stage._fullLayout;
             const box = stage.getBoundingClientRect();
             return [box.left + xaxis._offset + xaxis.d2p(x[2]), box.top + yaxis._offset + yaxis.d2p(y[2])];
@@ -121,7 +122,7 @@ def test_a_click_chooses_the_nearest_line_and_a_drag_none(two: Any) -> None:
         two.wait_for_selector(".da-figure-whole")
         assert two.evaluate(ranges) != pytest.approx(before)
         # What lies over the charts goes along.
-        two.evaluate("chart.choose({ run: 'short', at: 2 })")
+        two.evaluate("chart.choose({ line: 'short', at: 2 })")
         assert two.evaluate(RULE) == pytest.approx(two.evaluate(PLACE))
         back()
         two.wait_for_selector(".da-figure-whole", state="hidden")

@@ -124,10 +124,21 @@ def test_the_paths_of_the_cells_are_drawn_by_the_views_of_the_trajectory_page(sw
     view(page, "sweep", "curves")
     page.wait_for_selector(f"{study('sweep')} .da-figure .js-line")
     view(page, "sweep", "drift")
-    page.wait_for_selector(f"{study('sweep')} .da-panel-drift svg")
+    page.wait_for_selector(f"{study('sweep')} .da-drift-values .js-line")
+    page.wait_for_selector(f"{study('sweep')} .da-drift-steps .js-line")
     words = page.inner_text(f"{study('sweep')} .da-panel-drift")
     assert "Mode collapse cannot be told" in words
     assert "largest change" in words
+    # A point is a cell, whichever of its charts it is in.
+    figure = page.locator(f"{study('sweep')} .da-drift-values .da-figure")
+    figure.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f"{study('sweep')} .da-study-chosen:has-text('g 1')")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f"{study('sweep')} .da-study-chosen:has-text('g 3')")
+    assert figure.locator(".da-figure-head", has_text="Parting step").locator(".da-dot, .da-readout").count()
+    rules = f'document.querySelectorAll("{study("sweep")} .da-drift-values .da-rule").length'
+    assert page.evaluate(rules) > 5
     assert page.problems == []
 
 
@@ -215,10 +226,17 @@ def test_a_neighbourhood_is_mapped_and_measured(open_page, width):
     assert "basin" in page.inner_text(f"{study('neighbourhood')} .da-panel-map")
     assert fits(page)
     view(page, "neighbourhood", "growth")
-    page.wait_for_selector(".da-growth-median")
+    page.wait_for_selector(".da-growth-frame .points path")
     assert fits(page)
     view(page, "neighbourhood", "matrix")
-    page.wait_for_selector(".da-matrix-map canvas, canvas.da-matrix-map")
+    page.wait_for_selector(".da-matrix-map .heatmaplayer image, .da-matrix-map .hm image")
+    figure = page.locator(".da-matrix-map .da-figure")
+    figure.focus()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".da-panel-matrix .da-pair-words:has-text('The anchor and neighbour 1')")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{study('neighbourhood')} .da-study-chosen:has-text('anchor')")
     assert fits(page)
     assert page.problems == []
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 pytestmark = pytest.mark.browser
@@ -34,17 +36,17 @@ def lock(page, operation):
     page.wait_for_selector(within(operation, ".da-temporary"), state="detached")
 
 
-def colours(page, selector):
-    """The colours in which something is drawn, in its order."""
-    return page.locator(selector).evaluate_all("all => all.map(node => getComputedStyle(node).color)")
-
-
 def swatches(page, operation):
     """The colours of the rows of the list, in their order."""
     dots = page.locator(within(operation, ".da-layer-swatch"))
     return dots.evaluate_all(
         "all => all.map(node => getComputedStyle(node).backgroundColor.replace('rgba(0, 0, 0, 0)', 'none'))"
     )
+
+
+def hexed(colour):
+    """A colour as a browser computes it, "rgb(1, 2, 3)", as a figure has it."""
+    return "#" + "".join(f"{int(part):02x}" for part in re.findall(r"\d+", colour)[:3])
 
 
 def test_two_sweeps_are_drawn_together_and_a_locked_one_outlives_a_reload(open_page):
@@ -61,40 +63,40 @@ def test_two_sweeps_are_drawn_together_and_a_locked_one_outlives_a_reload(open_p
     names = page.locator(within("sweep", ".da-layer-name")).all_inner_texts()
     assert ["seed 51" in names[0], "seed 52" in names[1]] == [True, True]
     page.click(within("sweep", ".da-tab[data-view=drift]"))
-    page.wait_for_function(
-        "legend => document.querySelectorAll(legend).length === 2",
-        arg=within("sweep", ".da-legend-long > span"),
-    )
-    legend = page.locator(within("sweep", ".da-legend-long > span")).all_inner_texts()
-    assert legend == [f"{names[1]} (in view)", names[0]]
-    curves = within("sweep", ".da-plot[data-metric=image_distance] .da-curve")
-    drawn = colours(page, curves)
-    assert drawn == colours(page, within("sweep", ".da-legend-long .da-swatch"))
-    assert drawn[1] == swatches(page, "sweep")[0]
+    entries = within("sweep", ".da-drift-values .da-figure-entry")
+    page.wait_for_function("legend => document.querySelectorAll(legend).length === 2", arg=entries)
+    assert page.locator(entries).all_inner_texts() == [f"{names[1]} (in view)", names[0]]
+    curves = """({ count }) => {
+        const stage = document.querySelector(".da-page-sweep .da-drift-values .da-figure-stage");
+        const lines = (stage?.data ?? []).filter(({ meta }) => meta.measure === "drift_image");
+        return lines.length === count && lines.map(({ line }) => line.color);
+    }"""
+    drawn = page.wait_for_function(curves, arg={"count": 2}).json_value()
     assert drawn[0] != drawn[1]
+    assert hexed(swatches(page, "sweep")[0]) == drawn[1]
 
     # A layer that is hidden is not drawn.
     page.click(within("sweep", f".da-layer[data-id='{first}'] .da-show"))
-    page.wait_for_function("curves => document.querySelectorAll(curves).length === 1", arg=curves)
+    page.wait_for_function(curves, arg={"count": 1})
 
     # A click brings the other into view; the first is what the page shows then, and the second is still there.
     page.click(within("sweep", f".da-layer[data-id='{first}'] .da-layer-name"))
     page.wait_for_selector(within("sweep", f".da-layer.da-active[data-id='{first}']:not(.da-hidden)"))
     page.wait_for_function("document.querySelector('#sweep-seed input').value === '51'")
     assert page.locator(within("sweep", ".da-layer")).count() == 2
-    page.wait_for_function("curves => document.querySelectorAll(curves).length === 2", arg=curves)
+    drawn = page.wait_for_function(curves, arg={"count": 2}).json_value()
 
     lock(page, "sweep")
     page.reload()
     page.wait_for_selector(within("sweep", ".da-layer >> nth=1"))
     assert page.locator(within("sweep", ".da-layer-name")).all_inner_texts() == names
-    page.wait_for_function("curves => document.querySelectorAll(curves).length === 2", arg=curves)
-    assert set(colours(page, curves)) == set(swatches(page, "sweep"))
+    drawn = page.wait_for_function(curves, arg={"count": 2}).json_value()
+    assert set(drawn) == {hexed(colour) for colour in swatches(page, "sweep")}
 
     remove = within("sweep", f".da-layer[data-id='{second}'] .da-delete")
     page.click(remove)
     page.click(remove)
-    page.wait_for_function("curves => document.querySelectorAll(curves).length === 1", arg=curves)
+    page.wait_for_function(curves, arg={"count": 1})
     assert page.locator(within("sweep", ".da-layer")).count() == 1
     page.click(within("sweep", ".da-shelf summary"))
     page.wait_for_selector(within("sweep", f".da-shelf-line[data-id='{second}']"))
@@ -113,13 +115,15 @@ def test_two_neighbourhoods_lie_over_each_other_in_the_same_list(open_page):
         "rows => document.querySelectorAll(rows).length === 2",
         arg=within("neighbourhood", ".da-together tbody tr"),
     )
-    medians = page.locator(within("neighbourhood", ".da-growth-median"))
-    strokes = medians.evaluate_all("all => all.map(node => getComputedStyle(node).stroke)")
-    assert strokes == colours(page, within("neighbourhood", ".da-growth-study .da-swatch"))[::-1]
-    assert strokes[0] == swatches(page, "neighbourhood")[0]
-    words = page.inner_text(within("neighbourhood", ".da-growth-key"))
-    assert "radius 0.5" in words
-    assert "radius 0.8: a blue square (in view)" in words
+    entries = within("neighbourhood", ".da-growth-frame .da-figure-entry")
+    page.wait_for_selector(f"{entries}:has-text('(in view)')")
+    words = page.locator(entries).all_inner_texts()
+    assert any("median of" in entry and "radius 0.5" in entry for entry in words)
+    assert any("radius 0.8: a blue square (in view)" in entry for entry in words)
+    drawn = page.evaluate("""() => document.querySelector(".da-page-neighbourhood .da-growth-frame .da-figure-stage")
+        .data.filter(({ meta }) => ["median", "beside"].includes(meta.part) && meta.measure === "growth")
+        .map(({ line }) => line.color)""")
+    assert [hexed(colour) for colour in swatches(page, "neighbourhood")] == drawn[::-1]
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
     # The layer of a study that goes to the trash is left out, and comes back with it.

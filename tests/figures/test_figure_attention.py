@@ -23,7 +23,7 @@ def of(figure, metric, **meta):
     return [
         t
         for t in figure.data
-        if t.meta["metric"] == metric and all(t.meta.get(k) == v for k, v in meta.items())
+        if t.meta["measure"] == metric and all(t.meta.get(k) == v for k, v in meta.items())
     ]
 
 

@@ -27,7 +27,7 @@ def run() -> Run:
 
 def traces(figure: figures.Figure, metric: str) -> list:
     """Return the lines of a measure, a run each."""
-    return [one for one in figure.data if one.meta["metric"] == metric and not one.meta.get("ends")]
+    return [one for one in figure.data if one.meta["measure"] == metric and not one.meta.get("ends")]
 
 
 def test_its_numbers_are_those_of_the_states(run: Run) -> None:

@@ -11,11 +11,11 @@ import pytest
 
 from diffatlas import figures
 from diffatlas.errors import InvalidParams
-from diffatlas.figures.drift import ABSENT, CHARTS, FEATURES
+from diffatlas.figures.beside import Beside, Own
+from diffatlas.figures.drift_charts import ABSENT, CHARTS, FEATURES
 from diffatlas.figures.panels import TITLE, panels
 from diffatlas.look import LANES, LAYERS, NIGHT, PAPER
 from diffatlas.measured import NO_GUIDANCE
-from diffatlas.ui.study_layers import CELL_CURVES, sweep_curves
 from tests.figures.made_sweeps import BASELINE, SCALES, made_sweep, shared_sweep
 
 HOSTILE = '<a href="x">euler</a></script> \u202eabc %{y}'
@@ -32,27 +32,113 @@ def figure(swept):
 
 
 def lines(figure, measure: str) -> dict:
-    return {one.meta["lane"]: one for one in figure.data if one.meta.get("measure") == measure}
+    found = [one for one in figure.data if one.meta.get("measure") == measure]
+    return {one.meta["lane"]: one for one in found if "lane" in one.meta}
 
 
 def heads(figure, kind: str) -> dict:
     return {one.meta["lane"]: one for one in figure.data if one.meta.get("mark") == kind}
 
 
-def test_lines_are_the_curves_that_the_page_draws(swept, figure) -> None:
+def mean_of(measures, study, name: str, lane: str, column: int, row: int | None = None) -> float | None:
+    """The mean of a number over the cells of a lane's column, by hand."""
+    own = [c for c in study.cells if (c.lane, c.column) == (lane, column) and row in (None, c.row)]
+    cells = [measures.cells[cell.key] for cell in own if cell.key in measures.cells]
+    drift = name.removeprefix("drift_")
+    found = [cell.drift.get(drift) if name != drift else getattr(cell, name) for cell in cells]
+    known = [value for value in found if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+@pytest.mark.parametrize("row", [None, 1])
+def test_lines_are_means_over_the_seeds_or_those_of_one(swept, row) -> None:
     study, measures = swept
-    wanted = sweep_curves(study, measures.to_dict())
-    names = (
-        {key: f"drift_{key}" for key in ("hash", "latent", "image")}
-        | CELL_CURVES
-        | {"diversity": "diversity"}
-    )
-    for lane in wanted["lanes"]:
-        for key, name in names.items():
-            line = lines(figure, name)[lane["key"]]
+    figure = figures.drift(study, measures, row=row)
+    for name in [
+        "drift_hash",
+        "drift_latent",
+        "drift_image",
+        *(c.name for c in CHARTS if c.name != "diversity"),
+    ]:
+        for lane in study.lanes:
+            line = lines(figure, name)[lane.key]
             assert list(line.x) == list(SCALES)
-            assert list(line.y) == pytest.approx(lane["curves"][key], nan_ok=True), name
+            wanted = [mean_of(measures, study, name, lane.key, column, row) for column in range(4)]
+            assert [value is None for value in line.y] == [value is None for value in wanted], name
+            known = [(y, w) for y, w in zip(line.y, wanted, strict=True) if w is not None]
+            assert [y for y, _ in known] == pytest.approx([w for _, w in known]), name
             assert line.meta["columns"] == [0, 1, 2, 3]
+            assert line.meta["keys"] == [f"{lane.key}-{row or 0}-{column}" for column in range(4)]
+    # Between the seeds it is, whichever is in view.
+    for lane in study.lanes:
+        assert list(lines(figure, "diversity")[lane.key].y) == list(measures.lanes[lane.key].diversity)
+    seed = study.cells[0].params.seed
+    words = figure.layout.meta["says"]
+    assert (f"of seed {seed + 1}" in words) == (row == 1)
+    assert ("the mean over 3 seeds" in words) == (row is None)
+
+
+def test_of_one_lane_there_is_nothing_of_the_others(swept) -> None:
+    study, measures = swept
+    one, other = study.lanes
+    figure = figures.drift(study, measures, lane=other.key)
+    assert {trace.meta["lane"] for trace in figure.data} == {other.key, ""}
+    assert one.name not in figure.layout.meta["says"] + figure.layout.meta["spoken"]
+    # In the colour that it has among all of them.
+    assert lines(figure, "clipped")[other.key].line.color == LANES[1]
+    assert not figure.layout.showlegend
+    with pytest.raises(InvalidParams, match="has no lane z"):
+        figures.drift(study, measures, lane="z")
+
+
+def test_another_sweep_is_drawn_over_the_same_values_and_holds_its_own_baseline(
+    swept, tmp_path: Path
+) -> None:
+    study, measures = swept
+    other, found = made_sweep(tmp_path, values=(2.0, 7.5, 30.0), lanes=("ddim",), rows=2, baseline=1)
+    other = replace(other, id="another")
+    beside = Beside(other, found.to_dict(), "<b>a blue square</b>", LAYERS[2])
+    figure = figures.drift(study, measures, own=Own("a red circle", LAYERS[1]), beside=[beside])
+    line = next(
+        one
+        for one in figure.data
+        if one.meta.get("line") == "another a" and one.meta["measure"] == "drift_image"
+    )
+    assert list(line.x) == [2.0, 7.5, 30.0]
+    wanted = [mean_of(found, other, "drift_image", "a", column) for column in range(3)]
+    assert list(line.y) == pytest.approx(wanted)
+    assert line.y[1] == 0
+    assert line.line.color == LAYERS[2]
+    assert "keys" not in line.meta
+    assert line.name == "&lt;b&gt;a blue square&lt;/b&gt;"
+    own = lines(figure, "drift_image")
+    assert [one.line.color for one in own.values()] == [LAYERS[1]] * 2
+    assert [one.line.dash for one in own.values()] == ["solid", "dash"]
+    assert {one.name for one in own.values()} == {
+        "a red circle, ddim (in view)",
+        "a red circle, euler (in view)",
+    }
+    axis = figure.layout.xaxis
+    assert axis.range[0] < 1
+    assert axis.range[1] > 30
+    assert all(
+        low <= y <= high
+        for one in figure.data
+        if one.meta.get("measure") == "drift_latent"
+        for low, high in [figure.layout.yaxis2.range]
+        for y in one.y
+    )
+    assert "against its own baseline" in figure.layout.meta["told"][-1]
+
+
+def test_a_sweep_of_something_else_is_named_and_not_drawn(swept, tmp_path: Path) -> None:
+    study, measures = swept
+    other, found = made_sweep(tmp_path, values=(5, 10, 20, 40), field="num_inference_steps", lanes=("ddim",))
+    beside = [Beside(replace(other, id="another"), found.to_dict(), "longer", LAYERS[2])]
+    figure = figures.drift(study, measures, own=Own("a red circle", LAYERS[1]), beside=beside)
+    assert "another a" not in {one.meta.get("line") for one in figure.data}
+    said = "“longer” is not drawn here: it sweeps number of steps, and this one guidance scale."
+    assert figure.layout.meta["told"][-1] == said
 
 
 def test_measures_may_be_plain(swept, figure) -> None:

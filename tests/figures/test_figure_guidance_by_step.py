@@ -26,11 +26,11 @@ def test_a_line_for_each_value_has_the_numbers_of_its_cell(swept) -> None:
     figure = figures.guidance_by_step(study, measures)
     norm, angle = panels(figure)
     for chart, name in ((norm, "guidance_norm"), (angle, "guidance_angle")):
-        assert [one.meta["cell"] for one in chart.traces] == ["a-0-1", "a-0-2", "a-0-3"]
+        assert [one.meta["line"] for one in chart.traces] == ["a-0-1", "a-0-2", "a-0-3"]
         for line in chart.traces:
-            assert line.meta["run"] == study.cell(line.meta["cell"]).run_id
+            assert line.meta["run"] == study.cell(line.meta["line"]).run_id
             assert list(line.x) == list(range(1, STEPS + 1))
-            assert list(line.y) == getattr(measures.cells[line.meta["cell"]], name)
+            assert list(line.y) == getattr(measures.cells[line.meta["line"]], name)
         assert chart.x.title.text == "step"
         assert chart.x.tickvals[0] == 1
         assert chart.x.tickvals[-1] == STEPS

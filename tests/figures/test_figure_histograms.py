@@ -14,7 +14,7 @@ from tests.library.made_runs import made
 
 
 def of(figure, step, metric="values"):
-    (one,) = [t for t in figure.data if t.meta["step"] == step and t.meta["metric"] == metric]
+    (one,) = [t for t in figure.data if t.meta["step"] == step and t.meta["measure"] == metric]
     return one
 
 
@@ -43,7 +43,7 @@ def test_first_last_and_evenly_between_unless_others_are_asked_for():
     long = dataclasses.replace(
         run, steps=tuple(dataclasses.replace(run.steps[0], index=i) for i in range(30))
     )
-    steps = [t.meta["step"] for t in figures.histograms(long).data if t.meta["metric"] == "values"]
+    steps = [t.meta["step"] for t in figures.histograms(long).data if t.meta["measure"] == "values"]
     assert steps == [0, 6, 12, 18, 24, 30]
     assert {t.meta["step"] for t in figures.histograms(long, steps=[3, 30]).data} == {3, 30}
     with pytest.raises(InvalidParams, match="0, the noise, to 30"):

@@ -2,14 +2,16 @@
 
 import itertools
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from diffatlas import look
+from diffatlas import figures, look
+from diffatlas.formats.report.vector_ink import strokes
 from diffatlas.look import FILM, GROUPS, LANES, LAYERS, NIGHT, PAPER, RAMP
+from tests.library.made_runs import made
 
 STATIC = Path(look.__file__).parents[1] / "ui/static"
 VIEWER = STATIC.parents[1] / "formats/html/viewer"
@@ -104,8 +106,40 @@ def sheets() -> dict[str, str]:
     return {
         path.name: re.sub(r"/\*.*?\*/", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
         for folder in (STATIC, VIEWER)
-        for path in sorted(folder.glob("*.css"))
+        for path in sorted(folder.rglob("*.css"))
     }
+
+
+def scripts_of(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.rglob("*.js")) if "vendor" not in path.parts]
+
+
+def test_all_style_sheets_are_read():
+    """Where none is, nothing below could fail."""
+    assert {"page.css", "figure.css", "film.css", "study.css", "lab.css", "offline.css"} <= set(sheets())
+    assert len(scripts_of(STATIC)) > 100
+
+
+def declared(names: str) -> list[tuple[str, str, str]]:
+    """Return (sheet, property, value) of the declarations whose property is one of a pattern."""
+    found = re.compile(rf"^\s*({names}):\s([^;]*)", re.MULTILINE)
+    return [(sheet, *pair) for sheet, text in sheets().items() for pair in found.findall(text)]
+
+
+def test_type_and_space_are_on_their_scales():
+    sized = declared("font|font-size")
+    assert len(sized) > 200
+    assert not [
+        one for one in sized if re.search(r"\d(px|pt|rem|em)\b", one[2].split("/")[0]) and "px" in one[2]
+    ]
+    spaced = declared(r"(?:margin|padding|(?:row-|column-)?gap)(?:-\w+)*")
+    assert len(spaced) > 400
+    written = [
+        (sheet, name, int(size))
+        for sheet, name, value in spaced
+        for size in re.findall(r"(?<![\w.-])(\d+)px", value)
+    ]
+    assert not [one for one in written if one[2] in look.SPACE]
 
 
 def test_style_sheets_take_their_colours_from_here():
@@ -116,7 +150,7 @@ def test_style_sheets_take_their_colours_from_here():
 
 def test_every_variable_of_a_style_sheet_is_there():
     used = {name for text in sheets().values() for name in re.findall(r"var\((--da-[\w-]+)\)", text)}
-    scripts = "\n".join(path.read_text(encoding="utf-8") for f in (STATIC, VIEWER) for path in f.glob("*.js"))
+    scripts = "\n".join(path.read_text(encoding="utf-8") for f in (STATIC, VIEWER) for path in scripts_of(f))
     used |= set(re.findall(r"var\((--da-[\w-]+)\)", scripts))
     written = "\n".join(sheets().values()) + scripts
     set_there = set(re.findall(r"(--da-[\w-]+)\s*:", written)) | set(
@@ -133,3 +167,14 @@ def test_both_grounds_name_the_same():
     for one in fields(PAPER):
         name = f"--da-{one.name.replace('_', '-')}: "
         assert day.count(name) == night.count(name) == 1, name
+
+
+def test_ten_layers_are_told_apart_without_colour():
+    assert len(set(look.DASHES)) == len(set(look.SYMBOLS)) == len(LAYERS)
+    drawn = [tuple(strokes(dash) or ()) for dash in look.DASHES]
+    assert len(set(drawn)) == len(LAYERS)
+    figure = figures.curves([replace(run, id=f"{k}") for k, run in enumerate([made(1)] * len(LAYERS))])
+    lines = [one for one in figure.data if one.meta["measure"] == "norm" and one.mode == "lines"]
+    assert [one.line.dash for one in lines] == list(look.DASHES)
+    # plotly.js and the page's legend take what is no name as pixels.
+    assert all(dash.isalpha() or re.fullmatch(r"\d+px(,\d+px)+", dash) for dash in look.DASHES)

@@ -101,7 +101,7 @@ def test_a_run_that_goes_on_has_lines_to_be_continued(layers: Layers) -> None:
         found = json.loads(services.curves(ME, asked(begun.run_id)).body)
         assert "Known once the run has ended." in json.dumps(found["layouts"])
         assert found["layouts"]["1"]["xaxis"]["range"][1] > 9
-        return {line["meta"]["metric"]: line["y"] for line in found["data"] if line["mode"] == "lines"}
+        return {line["meta"]["measure"]: line["y"] for line in found["data"] if line["mode"] == "lines"}
 
     assert set(lines()) == set(CHARTS) - {"distance_to_end", "cosine_to_end"}
     assert len(lines()["norm"]) == 1
@@ -109,7 +109,7 @@ def test_a_run_that_goes_on_has_lines_to_be_continued(layers: Layers) -> None:
     assert lines()["norm"][1] == 0.0
     recording.close()
     found = json.loads(services.curves(ME, asked(begun.run_id)).body)
-    assert "distance_to_end" in {line["meta"]["metric"] for line in found["data"]}
+    assert "distance_to_end" in {line["meta"]["measure"] for line in found["data"]}
 
 
 def test_a_stored_run_is_measured_as_a_whole_one_without_its_pictures(

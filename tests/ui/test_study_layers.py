@@ -68,7 +68,8 @@ def ask(room):
     def ask(name, secret=ME, /, **asked):
         of = {"operation": "sweep"} if "operation" in schema_of(CALLS[name].asked)["properties"] else {}
         answer = calls[name](of | asked, request_of(secret))
-        json.dumps(answer, allow_nan=False)  # what cannot be sent is found here
+        if isinstance(answer, dict):
+            json.dumps(answer, allow_nan=False)  # what cannot be sent is found here
         return answer
 
     yield ask
@@ -157,22 +158,65 @@ def test_a_study_that_cannot_be_read_says_so_beside_the_others(room, ask):
     assert damaged["label"] != fine["label"]
 
 
-def test_curves_of_a_sweep_are_means_over_its_seeds_of_what_was_measured(room, ask):
-    first = room.ids[0]
-    ask("edit_study_layer", action="look", id=first)
-    found, measured = ask("study_curves", id=first), ask("measures", id=first)
-    assert [column["value"] for column in found["columns"]] == [1, 6]
-    (lane,) = found["lanes"]
-    assert lane["curves"]["image"] == measured["lanes"]["a"]["curves"]["image"]
-    for column in (0, 1):
-        largest = [
-            np.abs(room.library.load(cell.run_id).latents[-1]).max()
-            for cell in room.library.studies.open(first).cells
-            if cell.column == column
-        ]
-        assert lane["curves"]["max"][column] == pytest.approx(np.mean(largest), rel=1e-5)
+def drawn(answer):
+    """The lines of a figure: {(line, measure): y}."""
+    assert answer.status_code == 200
+    told = json.loads(answer.body)
+    return {(m["line"], m["measure"]): one["y"] for one in told["data"] if "line" in (m := one["meta"])}
+
+
+def test_drift_is_drawn_of_what_was_measured(room, ask):
+    first, second, _ = room.ids
+    for study_id in (first, second):
+        ask("edit_study_layer", action="look", id=study_id)
+    measured = ask("measures", id=first)
+    alone = drawn(ask("drift_figure", id=first, across=2))
+    assert alone["a", "drift_image"] == measured["lanes"]["a"]["curves"]["image"]
+    cells = room.library.studies.open(first).cells
+    largest = {
+        (cell.row, cell.column): np.abs(room.library.load(cell.run_id).latents[-1]).max() for cell in cells
+    }
+    means = [np.mean([largest[row, column] for row in (0, 1)]) for column in (0, 1)]
+    assert alone["a", "latent_max"] == pytest.approx(means, rel=1e-5)
     # Of one seed there is no diversity; of two there is.
-    assert lane["curves"]["diversity"][0] > 0
+    assert alone["a", "diversity"][0] > 0
+    # Of the second seed, with the other sweep beside it.
+    beside = [{"id": second, "name": "another", "colour": "#123456"}]
+    own = {"name": "this", "colour": None}
+    both = drawn(ask("drift_figure", id=first, across=1, row=1, own=own, beside=beside))
+    assert both["a", "latent_max"] == pytest.approx([largest[1, 0], largest[1, 1]], rel=1e-5)
+    assert both[f"{second} a", "drift_image"] == ask("measures", id=second)["lanes"]["a"]["curves"]["image"]
+
+
+def test_guidance_by_step_is_that_of_the_seed_in_view(room, ask):
+    first = room.ids[0]
+    measured = ask("measures", id=first)["cells"]
+    for row in (0, 1):
+        found = drawn(ask("guidance_figure", id=first, across=2, lane="a", row=row))
+        names = ("guidance_norm", "guidance_angle")
+        assert set(found) == {(f"a-{row}-{column}", name) for column in (0, 1) for name in names}
+        for (key, name), values in found.items():
+            assert values == measured[key][name]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"across": 0}, {"across": 1.5}, {"across": True}, {"row": 2}, {"row": "0"}, {"lane": "z"}, {"lane": 3},
+        {"beside": {}}, {"beside": [3]}, {"beside": [{"id": "nobody"}]}, {"beside": [{}] * 25},
+        {"beside": [{"id": "", "name": "a", "colour": "red"}]},
+    ],
+)  # fmt: skip
+def test_a_figure_of_nonsense_is_answered_with_a_sentence(room, ask, asked):
+    answer = ask("drift_figure", **{"id": room.ids[0], "across": 2, **asked})
+    assert len(answer["error"]["message"]) > 10
+    assert "log says why" not in answer["error"]["message"]
+
+
+def test_a_stranger_has_no_figure_of_it(room, ask):
+    first = room.ids[0]
+    assert "error" in ask("drift_figure", YOU, id=first, across=1)
+    assert "error" in ask("guidance_figure", YOU, id=first, across=1)
 
 
 def test_curves_of_a_neighbourhood_are_those_of_its_measures_without_the_pairs(room, ask):

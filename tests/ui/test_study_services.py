@@ -148,7 +148,8 @@ def test_a_stranger_reaches_nothing(room):
     [
         ("study", {"id": ""}), ("study", {"id": "../runs"}), ("study", {"id": ["x"]}), 
         ("study_export", {"kind": "exe"}),
-        ("umap_map", {"lane": "z", "of": "latent"}), ("to_layers", {"ids": ["x"]}), ("image_detail", {"cell": "z"}),
+        ("map_figure", {"lane": "z", "of": "latent", "kind": "umap"}), ("map_figure", {"of": "start"}),
+        ("to_layers", {"ids": ["x"]}), ("image_detail", {"cell": "z"}), ("distances_figure", {"by": "hue"}),
         ("rename_study", {"title": " "}), ("rename_study", {"title": 3}),
     ],
 )  # fmt: skip

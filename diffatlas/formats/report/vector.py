@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.formats.report.vector_axes import Axis, Place, axes_of
-from diffatlas.formats.report.vector_ink import CORNERS, STROKES, Ink, ink, scaled, words_of
+from diffatlas.formats.report.vector_ink import CORNERS, STROKES, Ink, ink, scaled, strokes, words_of
 from diffatlas.look import PAPER
 
 if TYPE_CHECKING:
@@ -24,13 +24,6 @@ LEFT, RIGHT, TOP, BOTTOM = 32, 10, 17, 24
 LEGEND = 12
 #: Labels of an axis are cut after so many characters, and drawn only where they have room.
 _LABEL, _CHARACTER = 14, 3.75
-_DASHES = {
-    "dash": (4, 2),
-    "dot": (1.5, 1.5),
-    "dashdot": (6, 2, 1.5, 2),
-    "longdash": (7, 2.5),
-    "longdashdot": (8, 2, 1.5, 2),
-}
 #: Plotly's pixels in points of a report, where a chart is about a third as wide.
 _SCALE = 0.62
 
@@ -129,9 +122,7 @@ def _draw_scatter(drawing: Drawing, trace: Any, x: Axis, y: Axis) -> None:
                         strokeOpacity=stroke.opacity,
                         strokeWidth=(trace.line.width or 2) * _SCALE,
                         strokeLineJoin=1,
-                        strokeDashArray=list(_DASHES[trace.line.dash])
-                        if trace.line.dash in _DASHES
-                        else None,
+                        strokeDashArray=strokes(trace.line.dash),
                     )
                 )
     if "markers" in mode:
@@ -257,7 +248,7 @@ def _draw_shape(drawing: Drawing, shape: Any, x: Axis, y: Axis, place: Place) ->
         if not shape.line.width:
             return
     stroke = ink(shape.line.color, opacity, PAPER.muted)
-    dash = list(_DASHES[shape.line.dash]) if shape.line.dash in _DASHES else None
+    dash = strokes(shape.line.dash)
     style = {"strokeColor": stroke.colour, "strokeOpacity": stroke.opacity, "strokeDashArray": dash}
     style["strokeWidth"] = (shape.line.width or 1) * _SCALE
     if shape.type == "rect":
@@ -331,7 +322,7 @@ def _draw_legend(drawing: Drawing, entries: Sequence[tuple[Any, str, float]], up
         mode = trace.mode if trace.type == "scatter" else "markers"
         stroke = ink(trace.line.color if trace.type == "scatter" else None, 1.0, PAPER.burgundy)
         if "lines" in (mode or "lines"):
-            dash = list(_DASHES[trace.line.dash]) if trace.line.dash in _DASHES else None
+            dash = strokes(trace.line.dash)
             style = {"strokeColor": stroke.colour, "strokeWidth": 1.2, "strokeDashArray": dash}
             drawing.add(Line(at, up + 2, at + 18, up + 2, **style))
         if "markers" in (mode or ""):

@@ -33,6 +33,17 @@ STROKES = {
     "cross": (((-1.2, 0), (1.2, 0)), ((0, -1.2), (0, 1.2))),
 }
 
+#: Strokes and gaps of Plotly's dashes, in points.
+_DASHES = {
+    "dash": (4, 2),
+    "dot": (1.5, 1.5),
+    "dashdot": (6, 2, 1.5, 2),
+    "longdash": (7, 2.5),
+    "longdashdot": (8, 2, 1.5, 2),
+}
+#: Points of a pixel of other dashes.
+_PIXEL = 0.45
+
 
 @dataclass(frozen=True)
 class Ink:
@@ -58,6 +69,14 @@ def ink(colour: Any, opacity: float = 1.0, otherwise: str = PAPER.ink) -> Ink:
     if len(given) == 9:
         opacity *= int(given[7:], 16) / 255
     return Ink(HexColor(given[:7]), opacity)
+
+
+def strokes(dash: str | None) -> list[float] | None:
+    """Return strokes and gaps of a line in points, by Plotly's name or "4px,2px"; None for a whole line."""
+    if dash in _DASHES:
+        return list(_DASHES[dash])
+    found = [float(part) * _PIXEL for part in re.findall(r"([\d.]+)px", dash or "")]
+    return found or None
 
 
 def scaled(scale: Sequence[Sequence[Any]] | None, share: float) -> str:

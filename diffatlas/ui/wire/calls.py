@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffatlas.ui.wire import attention, lab, lab_studies, library, runs, studies
+from diffatlas.ui.wire import attention, lab, lab_studies, library, runs, studies, study_figures
 from diffatlas.ui.wire.call import Call
 
 CALLS: dict[str, Call] = {
@@ -10,6 +10,7 @@ CALLS: dict[str, Call] = {
     **library.CALLS,
     **attention.CALLS,
     **studies.CALLS,
+    **study_figures.CALLS,
     **lab.CALLS,
     **lab_studies.CALLS,
 }

@@ -13,7 +13,6 @@ from diffatlas.ui.wire.kinds import (
     Done,
     File,
     Known,
-    Measured,
     Nothing,
     One,
     Opened,
@@ -36,14 +35,6 @@ class Rename(One):
     """Another title for a study."""
 
     title: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class UmapAsked(One):
-    """A lane's cells embedded: by their latents or their images."""
-
-    lane: str
-    of: Literal["latent", "image"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +167,7 @@ class CellState(Answer):
     run: str | None
     cached: bool
     batched: bool
-    seconds: Measured
+    seconds: float | None
     error: CellProblem | None
     unread: list[str]
 
@@ -240,14 +231,6 @@ class NeighbourhoodMeasures(Answer):
     definitions: dict[str, str]
 
 
-class UmapMap(Answer):
-    """A lane's cells in the plane, or what that waits for."""
-
-    pending: bool
-    coords: list[list[float]] | None
-    message: str | None
-
-
 class ImageDetail(Counted):
     """A cell's image, and what is measured of it."""
 
@@ -276,29 +259,10 @@ class StudyLayers(Answer):
     left_out: str | None
 
 
-class LaneCurves(Answer):
-    """The curves of a lane of a sweep, by column."""
-
-    key: str
-    name: str
-    curves: dict[str, list[Measured]]
-
-
-class CurveColumn(Answer):
-    """A value of a sweep."""
-
-    value: Any
-    label: str
-
-
-class SweepCurves(Answer):
-    """What of a sweep is drawn beside another."""
+class Measured(Answer):
+    """The study that is measured now."""
 
     id: str
-    field: str
-    feature: str | None
-    columns: list[CurveColumn]
-    lanes: list[LaneCurves]
 
 
 class LaneGrowth(Answer):
@@ -311,7 +275,7 @@ class LaneGrowth(Answer):
     growth_latent: dict[str, Any] | None
     jumps: int
     basins: int | None
-    silhouette: Measured
+    silhouette: float | None
 
 
 class LaneAgreement(Answer):
@@ -319,8 +283,8 @@ class LaneAgreement(Answer):
 
     a: str
     b: str
-    rank: Measured
-    p: Measured
+    rank: float | None
+    p: float | None
     n: int
 
 
@@ -340,7 +304,6 @@ CALLS = {
     "forget_study": Call(One, Done),
     "restore_study": Call(One, Done),
     "measures": Call(One, SweepMeasures | NeighbourhoodMeasures),
-    "umap_map": Call(UmapAsked, UmapMap),
     "study_export": Call(StudyExport, File),
     "to_layers": Call(CellsAsked, Opened),
     "image_detail": Call(CellAsked, ImageDetail),
@@ -348,5 +311,5 @@ CALLS = {
     "stop_measures": Call(Nothing, Done),
     "study_layers": Call(OfOperation, StudyLayers),
     "edit_study_layer": Call(StudyLayerEdit, StudyLayers),
-    "study_curves": Call(StudyCurvesAsked, SweepCurves | NeighbourhoodCurves),
+    "study_curves": Call(StudyCurvesAsked, Measured | NeighbourhoodCurves),
 }

@@ -1,13 +1,16 @@
 // One drawing for every figure that the server defines (diffatlas/figures): plotly.js draws its JSON, and what follows
 // the pointer or the chosen step lies over it, so that nothing is drawn anew for that.
 //
-// A figure of small multiples has in its layout's `meta.panels` the term and the unit of each chart; each of its lines
-// has in `meta` the `run` and the `metric`. Its titles are written as elements, so that they explain themselves.
+// A figure in which things are pointed at says so in its layout's `meta`: `panels` has the term and the unit of each of
+// its charts, whose lines are read together (figure_lines.js); `points` is true where its points stand for something
+// (figure_points.js), and `squares` where it is a heat map (figure_cells.js). Its titles are written as elements, so that they explain themselves.
 
 import { el, svg } from "../core/dom.js";
+import { createCells } from "./figure_cells.js";
 import { createLegend } from "./figure_legend.js";
-import { significant } from "../core/format.js";
-import { swatch } from "./labels3d.js";
+import { createLines } from "./figure_lines.js";
+import { createPoints } from "./figure_points.js";
+import { plain } from "./figure_words.js";
 import { plotly } from "./plotly_script.js";
 import { term } from "../core/tips.js";
 
@@ -17,27 +20,19 @@ const FOOT = { ticks: 30, titles: 50 }; // px beneath the last one, for its tick
 const WIDE = 235; // px that a chart needs, unless told otherwise
 const STILL = 5; // px that a click may move by
 
-/** With more lines than this in a chart, only the nearest is read out. */
-export const READ = 6;
-const IN_A_LINE = 3; // values beside each other, as space.css has them
-
-/** The lines of text that the values of so many runs take beneath a title, for which the server leaves room. */
-export const linesFor = (runs) => (runs > 1 ? Math.ceil(Math.min(runs, READ) / IN_A_LINE) : 0);
-
-let made = 0;
-
 /**
- * Create a figure in `root`. `onChoose(run, at)` is called where a state of a run is chosen, by a click or by an arrow
- * key, and `onPoint(x, run)` with the place on the horizontal axis and the run that the pointer is at, or null. `wide`
- * is the pixels that a chart needs at least.
+ * Create a figure in `root`. `onChoose(line, at, key)` is called where a point of a line is chosen, by a click or by an
+ * arrow key, and `onPoint(x, line)` with the place on the horizontal axis and the line that the pointer is at, or null;
+ * of a figure of points or squares `onChoose(one)` and `onPoint(one or null)`. `wide` is the pixels that a chart needs at
+ * least; `named`: whether the page names the lines itself.
  */
-export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wide = WIDE } = {}) {
+export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wide = WIDE, named = false } = {}) {
   const stage = el("div", { class: "da-figure-stage" });
   const marks = svg("svg", { class: "da-figure-marks", "aria-hidden": "true" });
   const heads = el("div", { class: "da-figure-heads" });
-  const legend = createLegend({ onToggle: (numbers, shown) => library.restyle(stage, { visible: shown }, numbers) });
+  const legend = createLegend({ onToggle: toggle });
   const whole = el("button", { type: "button", class: "da-plain da-figure-whole", hidden: "", onclick: unzoom }, "Show all of it again");
-  const says = el("p", { class: "da-caption" });
+  const says = el("div", { class: "da-figure-says" });
   const spoken = el("p", { class: "da-unseen" });
   const said = el("p", { class: "da-unseen", role: "status" });
   const node = el("div", { class: "da-figure", role: "group", onkeydown: key }, stage, marks, heads, whole, legend.node, says, spoken, said);
@@ -45,15 +40,14 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
 
   let figure = null; // as the server tells it
   let library = null;
-  let lines = []; // the lines of the charts: {run, metric, panel, x, y, colour, name}
+  const kinds = { lines: createLines({ onChoose, onPoint }), points: createPoints({ onChoose, onPoint }), cells: createCells({ onChoose, onPoint }) };
+  let pointing = null; // one of them, or null where nothing is pointed at
   let panels = []; // {axes, head, readout, unit, title}, and once drawn their area and what turns values into pixels
-  let chosen = null; // {run, at}
-  let pointed = null; // {x, run}
+  let pointed = null; // as that one aims
   let pressed = null;
   let across = 0;
   let pending = false; // whether the figure waits for room
   let placing = false; // whether plotly.js tells when it has drawn
-  const clips = `da-clip-${++made}`;
 
   stage.addEventListener("pointermove", (event) => point(aim(event)));
   stage.addEventListener("pointerleave", () => point(null));
@@ -63,8 +57,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     const from = pressed;
     pressed = null;
     if (!from || Math.hypot(event.clientX - from.clientX, event.clientY - from.clientY) > STILL) return;
-    const found = aim(event);
-    if (found?.at !== undefined) onChoose(found.run, found.at);
+    pointing?.press(aim(event));
   });
 
   /** Draw a figure, at once or as soon as there is room; it rejects with an Error to be shown. */
@@ -76,7 +69,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     across = fitting();
     // plotly.js changes what it is given, as one zooms.
     const layout = onPage(structuredClone(figure.layouts[across]));
-    const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}) }));
+    const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}), ...(isRead(layout, trace) ? SILENT : {}) }));
     await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false });
     if (!placing) for (const event of ["plotly_afterplot", "plotly_relayout"]) stage.on(event, place);
     placing = true;
@@ -84,7 +77,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     place();
   }
 
-  const fitting = () => Object.keys(figure.layouts).map(Number).filter((count) => count === 1 || root.clientWidth >= count * wide).at(-1);
+  const fitting = () => Object.keys(figure.layouts).map(Number).filter((count, at) => !at || root.clientWidth >= count * wide).at(-1);
 
   // The layout without its titles and its legend, which are elements here. Where steps are followed the page names the
   // runs and reads the values; of any other figure plotly.js says what a point is.
@@ -96,7 +89,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
       ...layout,
       title: undefined,
       showlegend: false,
-      ...(follows ? { hovermode: false } : {}),
+      ...(follows ? { hovermode: figure.data.some(({ meta }) => meta?.mark) ? "closest" : false } : {}),
       // A finger that moves scrolls the page.
       dragmode: matchMedia("(pointer: coarse)").matches ? false : "zoom",
       autosize: false,
@@ -111,22 +104,28 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
   function read({ meta, annotations = [] }) {
     node.setAttribute("aria-label", meta.title);
     node.dataset.figure = meta.figure;
-    if (meta.panels) node.tabIndex = 0;
-    legend.node.hidden = Boolean(meta.panels);
-    if (!meta.panels) legend.update(figure.data, plain);
-    says.textContent = meta.says;
+    pointing = meta.panels ? kinds.lines : meta.points ? kinds.points : meta.squares ? kinds.cells : null;
+    if (pointing) node.tabIndex = 0;
+    legend.node.hidden = named;
+    if (!named) legend.update(figure.data, plain);
+    says.replaceChildren(...(meta.told ?? [meta.says]).map((words) => el("p", { class: "da-caption" }, words)));
     spoken.textContent = meta.spoken;
     const titles = annotations.filter(({ name }) => name === TITLE);
     panels = titles.map(({ text }, k) => {
       const readout = el("span", { class: "da-readout" });
-      const { key = null, unit = "" } = meta.panels?.[k] ?? {};
-      const head = el("div", { class: "da-figure-head", "data-metric": key }, key ? term(key) : el("span", {}, plain(text)), readout);
-      return { axes: [`xaxis${k ? k + 1 : ""}`, `yaxis${k ? k + 1 : ""}`], head, readout, unit, title: plain(text) };
+      const { key = null, unit = "", whole: counts = false } = meta.panels?.[k] ?? {};
+      const head = el("div", { class: "da-figure-head", "data-metric": key }, key ? term(key, plain(text).replace(/, degrees$/, "")) : el("span", {}, plain(text)), readout);
+      return { axes: [`xaxis${k ? k + 1 : ""}`, `yaxis${k ? k + 1 : ""}`], head, readout, unit, counts, title: plain(text) };
     });
     heads.replaceChildren(...panels.map(({ head }) => head));
-    lines = figure.data
-      .filter(({ meta: own, mode }) => own?.metric && mode === "lines")
-      .map(({ meta: own, x, y, line, name, xaxis }) => ({ ...own, x, y, colour: line.color, dash: line.dash, name: plain(name), panel: Number(xaxis.slice(1) || 1) - 1 }));
+    if (!panels.length) panels = [{ axes: ["xaxis", "yaxis"], head: null }];
+    pointing?.read(figure.layouts[across], panels, figure.data.filter((trace, number) => !legend.isHidden(trace, number)));
+  }
+
+  function toggle(numbers, shown) {
+    read(figure.layouts[across]);
+    place();
+    return library.restyle(stage, { visible: shown }, numbers);
   }
 
   // Where the charts lie now: they move as one zooms, since their ticks take more or less room.
@@ -140,7 +139,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     for (const panel of panels) {
       const [[west, east], [south, north]] = panel.axes.map((name) => figure.layouts[across][name].domain ?? [0, 1]);
       const area = { left: room.l + west * room.w, right: room.l + east * room.w, top: room.t + (1 - north) * room.h, bottom: room.t + (1 - south) * room.h };
-      Object.assign(panel.head.style, { left: `${area.left}px`, width: `${area.right - area.left}px`, bottom: `${height - area.top + 4}px` });
+      if (panel.head) Object.assign(panel.head.style, { left: `${area.left}px`, width: `${area.right - area.left}px`, bottom: `${height - area.top + 4}px` });
       // plotly.js knows no axes on which nothing is drawn.
       const [x, y] = panel.axes.map((name) => full[name]);
       const known = x?._length && y?._length;
@@ -149,6 +148,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
       panel.x = (value) => x._offset + x.d2p(value);
       panel.y = (value) => y._offset + y.d2p(value);
       panel.back = (pixel) => x.p2d(pixel - x._offset);
+      panel.up = (pixel) => y.p2d(pixel - y._offset);
     }
     mark();
   }
@@ -170,21 +170,12 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     return library.relayout(stage, Object.fromEntries(axesOf(stage._fullLayout).map(back)));
   }
 
-  // What the pointer is at: the place on the axis, and the line that is nearest, with the number of its state.
+  // What the pointer is at.
   function aim({ clientX, clientY }) {
     const box = stage.getBoundingClientRect();
     const [left, top] = [clientX - box.left, clientY - box.top];
     const panel = panels.findIndex(({ area }) => area && left >= area.left && left <= area.right && top >= area.top && top <= area.bottom);
-    if (panel < 0) return null;
-    const x = panels[panel].back(left);
-    let best = { x };
-    let least = Infinity;
-    for (const line of lines.filter((each) => each.panel === panel)) {
-      const at = nearest(line.x, x);
-      const away = at === null || isNone(line.y[at]) ? Infinity : Math.abs(panels[panel].y(line.y[at]) - top);
-      if (away < least) [best, least] = [{ x, run: line.run, at }, away];
-    }
-    return best;
+    return panel < 0 || !pointing ? null : pointing.aim(panel, left, top);
   }
 
   function point(next) {
@@ -193,81 +184,34 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     mark();
   }
 
-  /** Mark a state of a run, {run, at}, or none. */
+  /**
+   * Mark a point of a line, {line, at}; the one that has a key, {key}; a line, {line}; or none. In a figure of points mark
+   * one, {id}, and those that have to do with `touching`; in one of squares the row of {id}, and the square {of}.
+   */
   function choose(next) {
-    chosen = next;
+    for (const kind of Object.values(kinds)) kind.choose(next);
     mark();
   }
 
-  // A rule at the place in every chart, a dot on each line that is read, and its value beside the title. Without a mark
-  // every line is read at its end.
   function mark() {
-    if (!panels.length) return;
-    const focus = pointed ?? chosen;
-    const run = focus?.run ?? null;
-    const of = lines.find((line) => line.run === run);
-    let x = pointed ? pointed.x : of ? (of.x[chosen.at] ?? null) : null;
-    if (pointed?.at !== undefined && of) x = of.x[pointed.at];
-    onPoint(pointed ? x : null, pointed ? run : null);
-    const several = new Set(lines.map((line) => line.run)).size > 1;
-    const parts = [];
-    panels.forEach((panel, k) => {
-      if (!panel.area) return;
-      const own = lines.filter((line) => line.panel === k);
-      const told = own.length > READ ? own.filter((line) => line.run === run) : own;
-      const { left, right, top, bottom } = panel.area;
-      const at = x === null ? null : panel.x(x);
-      const inside = at !== null && at >= left - 1 && at <= right + 1;
-      if (inside && own.length) parts.push(svg("line", { class: "da-rule", x1: at, x2: at, y1: top, y2: bottom }));
-      if (several && run !== null) for (const line of own.filter((each) => each.run === run)) parts.push(stressed(panel, line));
-      const readings = told.map((line) => {
-        const index = x === null ? line.y.findLastIndex((value) => !isNone(value)) : nearest(line.x, x);
-        const value = index === null || index < 0 ? null : line.y[index];
-        if (!isNone(value) && inside) {
-          const height = panel.y(value);
-          if (height >= top - 1 && height <= bottom + 1) parts.push(coloured(svg("circle", { class: "da-dot", cx: panel.x(line.x[index]), cy: height, r: 3 }), line.colour));
-        }
-        return reading(line, index, value, several);
-      });
-      panel.readout.replaceChildren(...readings);
-    });
-    marks.replaceChildren(...parts);
+    if (pointing && panels.length) marks.replaceChildren(...pointing.mark(pointed));
   }
 
-  function stressed(panel, line) {
-    const { left, right, top, bottom } = panel.area;
-    const clip = svg("clipPath", { id: `${clips}-${panel.axes[0]}` }, svg("rect", { x: left, y: top, width: right - left, height: bottom - top }));
-    let pen = "M";
-    let d = "";
-    line.y.forEach((value, k) => {
-      if (isNone(value)) return void (pen = "M");
-      d += `${pen}${panel.x(line.x[k]).toFixed(1)},${panel.y(value).toFixed(1)}`;
-      pen = "L";
-    });
-    return svg("g", {}, clip, coloured(svg("path", { class: "da-near", d, "clip-path": `url(#${clips}-${panel.axes[0]})` }), line.colour));
-  }
-
-  function reading(line, index, value, several) {
-    const text = isNone(value) ? "–" : `${significant(value)}${panels[line.panel].unit}`;
-    if (several) return el("span", { title: line.name }, swatch(line.colour, line.dash !== "solid"), text);
-    return el("span", {}, index === null || index < 0 ? text : `${index}: ${text}`);
-  }
-
-  // Left and right go from state to state, up and down from run to run.
   function key(event) {
-    const runs = [...new Set(lines.map((line) => line.run))];
-    const [along, over] = [{ ArrowLeft: -1, ArrowRight: 1 }[event.key] ?? 0, { ArrowUp: -1, ArrowDown: 1 }[event.key] ?? 0];
-    if (event.target !== node || !runs.length || event.altKey || event.ctrlKey || event.metaKey || !(along || (over && runs.length > 1))) return;
+    if (event.target !== node || !pointing || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (pointing === kinds.lines) {
+      const words = pointing.key(event);
+      if (words === null) return;
+      said.textContent = words;
+    } else {
+      const next = pointing.step(event, pointed);
+      const pressing = pointed && (event.key === "Enter" || event.key === " ");
+      if (!next && !pressing) return;
+      if (next) point(next);
+      else pointing.press(pointed);
+    }
     event.preventDefault();
-    const from = chosen && runs.includes(chosen.run) ? chosen : { run: runs.at(-1), at: along > 0 ? 0 : countOf(runs.at(-1)) };
-    const run = runs[(runs.indexOf(from.run) + over + runs.length) % runs.length];
-    const at = Math.min(countOf(run) - 1, Math.max(1, from.at + along));
-    onChoose(run, at);
-    const own = lines.filter((line) => line.run === run);
-    said.textContent = `Step ${at}. ${own.map((line) => `${panels[line.panel].title}: ${isNone(line.y[at]) ? "unknown" : significant(line.y[at])}`).join(", ")}.`;
   }
-
-  const countOf = (run) => lines.find((line) => line.run === run).x.length;
 
   /** Write the whole figure, with its title and legend, into a file; it rejects with an Error to be shown. */
   async function save(format) {
@@ -290,26 +234,8 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
   }
 
   new ResizeObserver(resize).observe(root);
-  return { node, draw, choose, save };
+  return { node, draw, choose, save, find: (of) => kinds.points.find(of), layout: () => figure?.layouts[across] ?? null };
 }
 
-const isNone = (value) => value === null || value === undefined;
-
-function coloured(node, colour) {
-  node.style.color = colour;
-  return node;
-}
-
-// The number of the place nearest to `x`, or null where that lies beyond the last by more than half a step.
-function nearest(places, x) {
-  if (!places.length) return null;
-  let best = 0;
-  for (let k = 1; k < places.length; k += 1) if (Math.abs(places[k] - x) <= Math.abs(places[best] - x)) best = k;
-  const step = places.length > 1 ? places[1] - places[0] : 1;
-  return x > places[best] + 0.51 * step ? null : best;
-}
-
-// Words as they were before they were written for plotly.js.
-function plain(text) {
-  return text.replace(/^<b>|<\/b>$/g, "").replaceAll("&lt;", "<").replaceAll("&gt;", ">").replaceAll("&amp;", "&");
-}
+const SILENT = { hoverinfo: "skip", hovertemplate: null }; // read above the chart, not beside the pointer
+const isRead = ({ meta: of }, { meta }) => (of.panels && meta?.measure && !meta.mark) || (of.points && meta?.points) || (of.squares && meta?.cells);

@@ -2,7 +2,8 @@
 
 import { ask } from "../core/ask.js";
 import { el, isDark, onTheme } from "../core/dom.js";
-import { createFigure, linesFor, READ } from "../figures/figure.js";
+import { createFigure } from "../figures/figure.js";
+import { linesFor, READ } from "../figures/figure_lines.js";
 import { swatch } from "../figures/labels3d.js";
 import { plotly } from "../figures/plotly_script.js";
 import { BUSY, series } from "../core/state.js";
@@ -19,7 +20,7 @@ export function createCurves(root, { server, onSelect }) {
   const head = el("div", { class: "da-curves-head" }, axisSwitch(), at, legend, files);
   const message = el("p", { class: "da-curves-message", role: "status" });
   root.append(head, message);
-  const chart = createFigure(root, { onChoose: (run, state) => onSelect(run, Math.max(0, state - 1)), onPoint: pointAt });
+  const chart = createFigure(root, { onChoose: (run, state) => onSelect(run, Math.max(0, state - 1)), onPoint: pointAt, named: true });
 
   let state = null;
   let wanted = ""; // what the figure that is needed is of
@@ -110,7 +111,7 @@ export function createCurves(root, { server, onSelect }) {
       busyUntil = performance.now() + BREATH * (performance.now() - began);
     }
     const { selected } = state;
-    chart.choose(selected && state.layers.some(({ id }) => id === selected.id) ? { run: selected.id, at: selected.index + 1 } : null);
+    chart.choose(selected && state.layers.some(({ id }) => id === selected.id) ? { line: selected.id, at: selected.index + 1 } : null);
   }
 
   function say(words) {
@@ -161,9 +162,9 @@ function continued(figure, layers, along) {
   const data = figure.data.map((trace) => {
     const run = running.get(trace.meta?.run);
     if (!run) return trace;
-    const first = trace.mode === "lines" ? trace : figure.data.find(({ meta, mode }) => mode === "lines" && meta.run === trace.meta.run && meta.metric === trace.meta.metric);
+    const first = trace.mode === "lines" ? trace : figure.data.find(({ meta, mode }) => mode === "lines" && meta.line === trace.meta.line && meta.measure === trace.meta.measure);
     const total = Math.max(run.steps.length, run.run?.total_steps ?? 0, 1);
-    const values = [first.y[0] ?? null, ...series(run, trace.meta.metric).slice(0, run.steps.length)];
+    const values = [first.y[0] ?? null, ...series(run, trace.meta.measure).slice(0, run.steps.length)];
     const places = values.map((_, step) => (along === "step" ? step : (100 * step) / total));
     if (trace.mode === "lines") return { ...trace, x: places, y: values };
     const known = values.flatMap((value, k) => (value === null ? [] : [k]));

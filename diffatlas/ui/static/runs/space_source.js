@@ -51,7 +51,7 @@ export function chooseSource(state, before) {
 const FEW = 15;
 
 /** What to say of so few points in UMAP's view, or "". */
-export function caution(view, count) {
+function caution(view, count) {
   return view === "umap" && count <= FEW ? `Only ${count} points: UMAP may show groups that are not there. PCA is the safer view.` : "";
 }
 

@@ -1,6 +1,7 @@
 // How far the lanes of a study agree: in a sentence for each two of them, and in numbers.
 
 import { el } from "../core/dom.js";
+import { createDrawn } from "../figures/drawn.js";
 import { significant } from "../core/format.js";
 import { definitions, labelOf, versionOf } from "./study_basins.js";
 import { term } from "../core/tips.js";
@@ -13,22 +14,30 @@ const NUMBERS = [
   ["rand", "adjusted Rand", "rand_index"],
 ];
 
-/** Create the view in `root`. It takes the state of a sweep as well as that of a neighbourhood. */
-export function createAgreement(root) {
+/**
+ * Create the view in `root`. It takes the state of a sweep as well as that of a neighbourhood, of which there is a figure
+ * besides.
+ */
+export function createAgreement(root, { server }) {
   const title = el("h3", {}, "Agreement between lanes");
   const sentences = el("ul", { class: "da-agreement-words" });
   const place = el("div", {});
   const told = definitions();
-  root.append(title, sentences, place, told.node);
+  const figure = el("div", {});
+  const chart = createDrawn(figure, { server, call: "agreement_figure" });
+  root.append(title, sentences, figure, place, told.node);
   let drawn = null;
 
   function update({ study, measures }) {
     const found = measures?.agreement ?? [];
+    const maps = study.operation === "neighbourhood" && found.length > 0;
+    chart.show(maps ? { id: study.id, complete: Object.values(measures.lanes).flatMap(({ cells }) => cells).length } : null);
     const next = measures ? `${study.id} ${versionOf(measures)}` : "";
     if (next === drawn) return;
     drawn = next;
     title.hidden = study.operation !== "sweep" || !measures; // elsewhere the page has one
     const words = found.length ? found.map(({ sentence }) => sentence).filter(Boolean) : measures ? ["The lanes have too little in common to be compared."] : [];
+    sentences.hidden = maps; // the figure says them
     sentences.replaceChildren(...words.map((sentence) => el("li", {}, sentence)));
     place.replaceChildren(...(found.length ? [table(study, measures, found)] : []));
     // A sweep has all its definitions in one place.

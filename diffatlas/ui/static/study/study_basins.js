@@ -80,7 +80,7 @@ export function basinColour(basins, label) {
 }
 
 /** What the pictures of some cells show, as [name, how many], the most frequent first. */
-export function namesOf(lane, members) {
+function namesOf(lane, members) {
   const counts = new Map();
   for (const key of members) {
     const name = lane.names?.[lane.cells.indexOf(key)];

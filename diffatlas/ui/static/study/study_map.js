@@ -1,12 +1,11 @@
-// A lane of a neighbourhood as a map: its pictures where their distances from each other put them.
+// A lane of a neighbourhood as a map: its pictures where the server's figure has their cells (diffatlas/figures/map.py).
 
 import { ask } from "../core/ask.js";
 import { el, svg } from "../core/dom.js";
-import { niceStep, short, significant } from "../core/format.js";
-import { caution } from "../runs/space_source.js";
-import { absence, basinColour, calledOf, imageOf, namesOf, tagOf, thumb, versionOf } from "./study_basins.js";
-import { baselineOf, distancesOf, placeOf } from "../runs/study_words.js";
-import { term, withTerms } from "../core/tips.js";
+import { niceStep, short } from "../core/format.js";
+import { plain } from "../figures/figure_words.js";
+import { absence, basinColour, imageOf, tagOf, thumb, versionOf } from "./study_basins.js";
+import { baselineOf } from "../runs/study_words.js";
 
 const WAYS = [
   ["pca", "PCA"],
@@ -34,7 +33,7 @@ export function createMap(root, { server, onSelect }) {
   const markers = el("div", { class: "da-scatter-shots", role: "group" });
   const message = el("p", { class: "da-absent", role: "status", hidden: "" });
   const stage = el("div", { class: "da-scatter" }, chart, markers, over, message);
-  const about = el("p", { class: "da-caption" });
+  const about = el("div", {});
   const legend = el("ul", { class: "da-basin-legend" });
   const head = el("div", { class: "da-curves-head da-map-head" }, el("label", { class: "da-field" }, el("span", {}, "Map"), way), thing, readout);
   root.append(head, stage, about, legend);
@@ -44,7 +43,8 @@ export function createMap(root, { server, onSelect }) {
   let placed = []; // {key, node, x, y: the point, left, top: the centre of the picture}
   let hovered = null;
   let reachable = null; // the one picture that Tab stops at
-  const embedded = new Map(); // what was asked -> {coords, message, pending}
+  const maps = new Map(); // what was asked -> {figure, message}
+  let figure = null; // the one that is on screen
 
   markers.addEventListener("click", (event) => {
     const key = keyAt(event);
@@ -75,8 +75,7 @@ export function createMap(root, { server, onSelect }) {
   function draw() {
     if (!state || !root.clientWidth) return; // hidden: drawn when it is shown
     const lane = state.measures?.lanes?.[state.lane];
-    const maps = lane?.maps ?? {};
-    const known = THINGS.map(([value]) => value).filter((value) => maps[value]);
+    const known = THINGS.map(([value]) => value).filter((value) => lane?.maps?.[value]);
     head.hidden = !known.length;
     about.hidden = legend.hidden = !known.length;
     if (!known.length) {
@@ -86,42 +85,45 @@ export function createMap(root, { server, onSelect }) {
     }
     for (const option of thing.options) option.disabled = !known.includes(option.value);
     if (!known.includes(thing.value)) [thing.value] = known;
-    const map = way.value === "umap" ? umap(lane) : { ...maps[thing.value][way.value] };
+    const map = mapOf(lane);
     const images = lane.cells.map((key) => imageOf(state.cells, key));
-    const key = [state.study.id, state.lane, versionOf(state.measures), way.value, thing.value, root.clientWidth, Boolean(map.coords), map.message, ...images].join();
+    const key = [state.study.id, state.lane, versionOf(state.measures), way.value, thing.value, root.clientWidth, Boolean(map.figure), map.message, ...images].join();
     if (key !== drawn) {
       drawn = key;
       hovered = null;
-      if (map.coords) place(lane, map);
+      figure = map.figure;
+      const cells = figure ? cellsOf(figure) : [];
+      if (cells.length) place(lane, cells);
       else clear();
-      tell(map.coords ? null : (map.message ?? "This map cannot be drawn of so few cells."));
-      explain(lane, map);
+      tell(cells.length ? null : (map.message ?? figure?.layout.meta.says));
+      about.hidden = legend.hidden = !cells.length;
+      if (cells.length) explain(lane);
     }
     mark();
   }
 
-  // UMAP is asked of the server, again and again until it is there.
-  function umap(lane) {
-    const question = { id: state.study.id, lane: state.lane, of: thing.value };
+  // The figure is asked of the server; one by UMAP again and again until it is there.
+  function mapOf(lane) {
+    const question = { id: state.study.id, lane: state.lane, of: thing.value, kind: way.value };
     const key = JSON.stringify([question, versionOf(state.measures), lane.cells]);
-    const answer = embedded.get(key);
+    const answer = maps.get(key);
     if (answer) return answer;
-    const waiting = { coords: null, message: "UMAP is being computed…", pending: true };
-    embedded.set(key, waiting);
+    const waiting = { figure: null, message: "Drawing the map…" };
+    maps.set(key, waiting);
     const put = (found) => {
-      embedded.set(key, found);
+      maps.set(key, found);
       draw();
     };
-    const wanted = () => root.clientWidth && way.value === "umap" && thing.value === question.of && state.lane === question.lane && state.study.id === question.id;
+    const wanted = () => root.clientWidth && way.value === question.kind && thing.value === question.of && state.lane === question.lane && state.study.id === question.id;
     const poll = async () => {
       try {
-        const found = await ask(server, "umap_map", question);
-        if (!found.pending) return put(found);
-        if (!wanted()) return embedded.delete(key); // asked again when it is looked at again
-        put({ coords: null, message: found.message ?? waiting.message, pending: true });
+        const found = await ask(server, "map_figure", { ...question, across: 1 });
+        if (!found.pending) return put({ figure: { data: found.data, layout: found.layouts[1] }, message: null });
+        if (!wanted()) return maps.delete(key); // asked again when it is looked at again
+        put({ figure: null, message: found.pending });
         setTimeout(poll, POLL);
       } catch (error) {
-        embedded.delete(key);
+        maps.delete(key);
         if (wanted()) fail(key, error.message);
       }
       return null;
@@ -132,9 +134,9 @@ export function createMap(root, { server, onSelect }) {
 
   // A refusal stays until something else is looked at: then it is asked once more.
   function fail(key, words) {
-    embedded.set(key, { coords: null, message: words, pending: false });
+    maps.set(key, { figure: null, message: words });
     draw();
-    const forget = () => embedded.delete(key);
+    const forget = () => maps.delete(key);
     way.addEventListener("change", forget, { once: true, capture: true });
   }
 
@@ -150,63 +152,53 @@ export function createMap(root, { server, onSelect }) {
     message.textContent = words ?? "";
   }
 
-  function place(lane, { coords }) {
-    const { study, cells } = state;
-    stage.classList.toggle("da-scatter-many", lane.cells.length > 24);
+  function place(lane, cells) {
+    const { study } = state;
+    stage.classList.toggle("da-scatter-many", cells.length > 24);
     const width = stage.clientWidth;
     const height = stage.clientHeight;
-    const size = sizeOf(lane.cells.length, width);
+    const size = sizeOf(cells.length, width);
     stage.style.setProperty("--da-shot", `${size}px`);
-    const points = fitted(coords, width, height, size + 14);
+    const points = fitted(cells.map(({ x, y }) => [x, y]), width, height, size + 14);
     const anchor = baselineOf(state);
     // The anchor stays where it is, and the others make room for it.
-    const spots = apart(points.at, lane.cells.findIndex((key) => columnOf(key) === anchor), size + 10, width, height);
+    const spots = apart(points.at, cells.findIndex(({ key }) => columnOf(key) === anchor), size + 10, width, height);
     const slerp = study.spec?.mode === "slerp";
     const far = slerp ? study.columns.at(-1).column : null;
-    placed = lane.cells.map((key, k) => {
+    placed = cells.map(({ key, basin, told }, k) => {
       const cell = study.cells.find((each) => each.key === key);
       const [[x, y], [left, top]] = [points.at[k], spots[k]];
       const end = cell?.column === anchor ? "start" : cell?.column === far ? "end" : null;
       const text = size >= 40 || end ? tagOf(study, key, size >= 48 ? 6 : 4) : "";
       const node = el(
         "button",
-        { type: "button", class: "da-scatter-shot", "data-cell": key, "data-end": end, "data-basin": basinColour(lane.basins, lane.basins?.labels[k]), tabindex: -1, "aria-label": spoken(key), style: `left: ${left}px; top: ${top}px` },
-        thumb(cells, key),
+        { type: "button", class: "da-scatter-shot", "data-cell": key, "data-end": end, "data-basin": basinColour(lane.basins, basin), tabindex: -1, "aria-label": told, style: `left: ${left}px; top: ${top}px` },
+        thumb(state.cells, key),
         text ? el("span", {}, text) : null,
       );
-      return { key, node, x, y, left, top };
+      return { key, told, node, x, y, left, top };
     });
     markers.setAttribute("aria-label", `Map of ${placed.length} cells; the arrow keys lead from one to the next`);
     markers.replaceChildren(...placed.map(({ node }) => node));
     rove(placed.some(({ key }) => key === reachable) ? reachable : (placed[0]?.key ?? null));
-    back.replaceChildren(...basinsBehind(lane), ...wayThrough(slerp), ...placed.map(stalk), ...scale(points.scale, width, height));
+    back.replaceChildren(...basinsBehind(lane, points.place), ...wayThrough(points.place), ...placed.map(stalk), ...scale(points.scale, width, height));
     dots.replaceChildren(...placed.map(({ key, x, y }) => svg("circle", { cx: x, cy: y, r: 3, class: "da-scatter-point", "data-end": columnOf(key) === anchor ? "start" : null })));
   }
 
-  // A soft patch under the points of each basin.
-  function basinsBehind(lane) {
-    if (!lane.basins || lane.basins.count < 2) return [];
-    return lane.basins.members.map((members, basin) => {
-      const points = hull(placed.filter(({ key }) => members.includes(key)).map(({ x, y }) => [x, y]));
-      const d = points.length ? `M${points.map((p) => p.map((v) => v.toFixed(1)).join()).join("L")}${points.length > 1 ? "Z" : "h0.01"}` : "";
-      return svg("path", { d, class: "da-basin-patch", "data-basin": basinColour(lane.basins, basin) });
-    });
-  }
+  const partsOf = (part) => figure.data.filter(({ meta }) => meta.part === part);
+  const wayOf = ({ x, y }, at) => x.map((_, k) => at(x[k], y[k]).map((pixel) => pixel.toFixed(1)).join()).join(" ");
 
-  // Between two anchors the stops have an order.
-  function wayThrough(slerp) {
-    if (!slerp || placed.length < 2) return [];
-    const order = [...placed].sort((a, b) => columnOf(a.key) - columnOf(b.key));
-    return [svg("polyline", { points: order.map(({ x, y }) => `${x.toFixed(1)},${y.toFixed(1)}`).join(" "), class: "da-scatter-way" })];
-  }
+  // A soft patch under the points of each basin, and between two anchors the way through the stops.
+  const basinsBehind = (lane, at) => partsOf("outline").map((trace) => svg("polygon", { points: wayOf(trace, at), class: "da-basin-patch", "data-basin": basinColour(lane.basins, trace.meta.basin) }));
+  const wayThrough = (at) => partsOf("way").map((trace) => svg("polyline", { points: wayOf(trace, at), class: "da-scatter-way" }));
 
   const columnOf = (key) => state.study.cells.find((cell) => cell.key === key)?.column ?? 0;
 
   const stalk = ({ x, y, left, top }) => svg("line", { x1: x, y1: y, x2: left, y2: top, class: "da-scatter-stalk" });
 
-  // How long a distance is on this map. UMAP keeps none.
+  // How long a distance is on a map that keeps them.
   function scale(perUnit, width, height) {
-    if (way.value === "umap" || !Number.isFinite(perUnit)) return [];
+    if (!figure.layout.meta.keeps || !Number.isFinite(perUnit)) return [];
     let unit = niceStep(Math.min(140, width / 4) / perUnit / 2);
     if (unit * perUnit > width / 3) unit /= 2;
     const [x, y] = [12, height - 12];
@@ -216,27 +208,12 @@ export function createMap(root, { server, onSelect }) {
     ];
   }
 
-  function explain(lane, map) {
-    const of = thing.value === "image" ? "images" : "final latents";
-    const shares = (map.axes ?? []).filter((share) => share !== null && share !== undefined);
-    const few = caution(way.value, lane.cells.length);
-    const words = {
-      pca: `The two directions in which the ${of} differ most${shares.length ? `; they hold ${shares.map((share) => `${(100 * share).toFixed(0)} %`).join(" and ")} of the variance` : ""}.`,
-      mds: `{mds|MDS} keeps the distances of the ${of} as well as a plane can${map.stress === null || map.stress === undefined ? "" : ` ({stress|stress} ${significant(map.stress, 2)})`}.`,
-      umap: `{umap|UMAP} keeps near ${of} together; how far apart groups lie means little.${few && ` ${few}`}`,
-    };
-    const tail = " A line leads from a picture to its point, where pictures would cover each other.";
-    about.replaceChildren(...withTerms(words[way.value] + tail));
-    const { basins } = lane;
-    legend.hidden = !basins || basins.count < 2;
-    if (legend.hidden) return;
-    legend.replaceChildren(
-      ...basins.members.map((members, basin) => {
-        const [first, ...others] = namesOf(lane, members);
-        const shows = first ? `: ${first[0]}${others.length ? `, and ${others.length} more` : ""}` : "";
-        return el("li", { "data-basin": basinColour(basins, basin) }, el("i", { class: "da-basin-mark", "aria-hidden": "true" }), el("span", {}, term("basin", `basin ${basin + 1}`), `, ${members.length === 1 ? "1 cell" : `${members.length} cells`}${shows}`));
-      }),
-    );
+  function explain(lane) {
+    const told = [...figure.layout.meta.told, "A line leads from a picture to its point, where pictures would cover each other."];
+    about.replaceChildren(el("p", { class: "da-caption" }, told.join(" ")));
+    const basins = partsOf("cells").filter(({ meta }) => meta.basin !== null);
+    legend.hidden = basins.length < 2;
+    legend.replaceChildren(...basins.map(({ name, meta }) => el("li", { "data-basin": basinColour(lane.basins, meta.basin) }, el("i", { class: "da-basin-mark", "aria-hidden": "true" }), el("span", {}, plain(name)))));
   }
 
   function point(key) {
@@ -254,20 +231,8 @@ export function createMap(root, { server, onSelect }) {
     const anchor = placed.find(({ key }) => columnOf(key) === baselineOf(state));
     const reach = at && anchor && at !== anchor ? [svg("line", { x1: anchor.x, y1: anchor.y, x2: at.x, y2: at.y, class: "da-scatter-reach" })] : [];
     front.replaceChildren(...reach, ...(at ? [svg("circle", { cx: at.x, cy: at.y, r: 6, class: "da-scatter-now" })] : []));
-    const words = at ? spoken(at.key) : "";
+    const words = at?.told ?? "";
     if (readout.textContent !== words) readout.textContent = words;
-  }
-
-  // "Neighbour 3, from the anchor: start 0.156, image 0.0602. Basin 1. Shows …"
-  function spoken(key) {
-    const cell = state.study.cells.find((each) => each.key === key);
-    if (!cell) return "";
-    const called = calledOf(state.study, key);
-    const { basin, shows } = placeOf(state, cell);
-    const base = state.study.cells.find((each) => each.lane === cell.lane && each.column === baselineOf(state));
-    const away = cell === base ? [] : distancesOf(state, cell).map(({ key: name, label, value }) => `${name === "hash" ? "hash" : label.toLowerCase()} ${significant(value, 3)}`);
-    const from = away.length ? `, from ${base ? calledOf(state.study, base.key) : "the anchor"}: ${away.join(", ")}` : "";
-    return `${called.charAt(0).toUpperCase()}${called.slice(1)}${from}.${basin === null ? "" : ` Basin ${basin}.`}${shows ? ` Shows ${shows}.` : ""}`;
   }
 
   function rove(key) {
@@ -301,14 +266,20 @@ function sizeOf(count, width) {
   return Math.max(26, Math.min(most, Math.round(Math.sqrt((0.26 * width * 400) / Math.max(1, count)))));
 }
 
-/** Points in px, with one scale for both axes: {at: [[x, y]], scale: px for a unit}. */
+/** Points in px, with one scale for both axes: {at: [[x, y]], scale: px for a unit, place(x, y) in px}. */
 function fitted(coords, width, height, margin) {
   const of = (axis) => coords.map((point) => point[axis]);
   const [left, right, low, high] = [Math.min(...of(0)), Math.max(...of(0)), Math.min(...of(1)), Math.max(...of(1))];
   const scale = Math.min((width - 2 * margin) / (right - left), (height - 2 * margin) / (high - low));
   const known = Number.isFinite(scale);
-  const at = coords.map(([x, y]) => (known ? [width / 2 + scale * (x - (left + right) / 2), height / 2 - scale * (y - (low + high) / 2)] : [width / 2, height / 2]));
-  return { at, scale };
+  const place = (x, y) => (known ? [width / 2 + scale * (x - (left + right) / 2), height / 2 - scale * (y - (low + high) / 2)] : [width / 2, height / 2]);
+  return { at: coords.map(([x, y]) => place(x, y)), scale, place };
+}
+
+// The cells of a map: {key, x, y, basin, told}.
+function cellsOf({ data }) {
+  const cells = data.filter(({ meta }) => meta.part === "cells");
+  return cells.flatMap(({ x, y, customdata, hovertext, meta }) => customdata.map((key, k) => ({ key, x: x[k], y: y[k], basin: meta.basin ?? null, told: plain(hovertext[k].replaceAll("<br>", " ")) })));
 }
 
 /**
@@ -341,20 +312,4 @@ function ringsAround([x, y], most) {
     }
   }
   return rings;
-}
-
-/** The convex hull of points, in order (Andrew 1979). */
-function hull(points) {
-  const sorted = [...points].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-  if (sorted.length < 3) return sorted;
-  const turn = (o, a, b) => (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0]);
-  const half = (list) => {
-    const chain = [];
-    for (const point of list) {
-      while (chain.length > 1 && turn(chain.at(-2), chain.at(-1), point) <= 0) chain.pop();
-      chain.push(point);
-    }
-    return chain.slice(0, -1);
-  };
-  return [...half(sorted), ...half(sorted.reverse())];
 }

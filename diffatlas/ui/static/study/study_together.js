@@ -30,12 +30,6 @@ export function createTogether() {
   return { node, update };
 }
 
-/** The lane of another study that is called as the one in view, else its first. */
-export function laneLike(other, study, key) {
-  const name = study.lanes.find((lane) => lane.key === key)?.name;
-  return other.lanes.find((lane) => lane.name === name) ?? other.lanes[0];
-}
-
 // The lanes of the study in view as the server tells those of the others.
 function lanesOf(study, measures) {
   return study.lanes.map(({ key, name }) => {
