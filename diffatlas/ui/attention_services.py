@@ -100,17 +100,21 @@ class AttentionServices(RunServices):
             "known": told.known_words(stored.provenance),
         }
 
-    def word_maps(self, visitor: str, asked: wire.WordMaps) -> wire.Maps:
+    def word_maps(self, visitor: str, asked: wire.WordMaps) -> wire.WordMapsTold:
         """Return the map of some tokens, taken as one word, by step."""
-        maps = self._readings.maps(self._stored(visitor, asked.id), _look(asked))
-        return _maps(word_map(maps, asked.tokens))
+        stored, look = self._stored(visitor, asked.id), _look(asked)
+        maps = word_map(self._readings.maps(stored, look), asked.tokens)
+        by_token = self._readings.measures(stored, look).activation
+        return {**_maps(maps), "activation": [_mean(step, asked.tokens) for step in by_token]}
 
-    def words_at(self, visitor: str, asked: wire.WordsAt) -> wire.Maps:
+    def words_at(self, visitor: str, asked: wire.WordsAt) -> wire.WordMapsTold:
         """Return the maps of several words at one step; a word is a list of tokens."""
         stored, look = self._stored(visitor, asked.id), _look(asked)
         at = _position(self._readings.trace(stored, look), asked.step)
         maps = self._readings.maps(stored, look)[at]
-        return _maps(np.stack([word_map(maps, word) for word in asked.words]))
+        by_token = self._readings.measures(stored, look).activation[at]
+        found = np.stack([word_map(maps, word) for word in asked.words])
+        return {**_maps(found), "activation": [_mean(by_token, word) for word in asked.words]}
 
     def daam(self, visitor: str, asked: wire.Daam) -> wire.Maps:
         """Return DAAM's map of some tokens over the whole run."""
@@ -238,6 +242,11 @@ def _position(trace: AttentionTrace, step: int) -> int:
     if step not in trace.steps:
         raise InvalidParams(f"Step {step} has no attention: choose one that was captured.", field="step")
     return trace.steps.index(step)
+
+
+def _mean(by_token: np.ndarray, tokens: list[int]) -> float | None:
+    """The mean over the tokens of a word."""
+    return rounded(float(by_token[tokens].mean()))
 
 
 def _maps(maps: np.ndarray) -> dict[str, Any]:

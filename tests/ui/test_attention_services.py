@@ -108,6 +108,11 @@ def test_maps_of_a_word_are_those_of_the_attention(room):
     both = room.ask("words_at", id=room.ids["one"], step=3, words=[word, indices(trace, "square")])
     wanted = np.concatenate([trace.word_maps(w, steps=3) for w in ("red", "square")])
     np.testing.assert_allclose(maps(both), wanted, rtol=1e-5)
+    # With each word's activation: the mean over its tokens.
+    by_token = trace.activation()
+    np.testing.assert_allclose(answer["activation"], by_token[:, word].mean(1), rtol=1e-5)
+    at = [by_token[trace.steps.index(3), indices(trace, w)].mean() for w in ("red", "square")]
+    np.testing.assert_allclose(both["activation"], at, rtol=1e-5)
     whole = room.ask("daam", id=room.ids["one"], tokens=word)
     np.testing.assert_allclose(maps(whole)[0], trace.daam("red"), rtol=1e-5)
 

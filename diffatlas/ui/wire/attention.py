@@ -198,6 +198,12 @@ class Maps(Answer):
     values: Floats
 
 
+class WordMapsTold(Maps):
+    """Maps of words, and the activation of each: the mean over its tokens."""
+
+    activation: list[Measured]
+
+
 class Object(Answer):
     """A detected object; its box in shares of the picture's sides: left, top, right, bottom."""
 
@@ -283,8 +289,8 @@ class StepPicture(Answer):
 CALLS = {
     "attention_runs": Call(Nothing, AttentionRuns),
     "attention": Call(AttentionAsked, Attention),
-    "word_maps": Call(WordMaps, Maps),
-    "words_at": Call(WordsAt, Maps),
+    "word_maps": Call(WordMaps, WordMapsTold),
+    "words_at": Call(WordsAt, WordMapsTold),
     "daam": Call(Daam, Maps),
     "looks_at": Call(LooksAt, Maps),
     "objects": Call(AttentionAsked, Objects),
