@@ -44,14 +44,6 @@ def typed(value: Any, field: str) -> str:
     return value.strip()
 
 
-def submitted(data: Any) -> dict[str, Any]:
-    """Return what a view has submitted to its page; nothing where no view submits such a thing."""
-    try:
-        return asked_values(data)
-    except InvalidParams:
-        return {}
-
-
 def check_sense(value: Any, name: str, *, deepest: int = DEEPEST, largest: int = LARGEST) -> None:
     """Raise `InvalidParams` for what no page sends, wherever it is in a value.
 

@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
 from diffatlas.ui import app as apps
-from diffatlas.ui.asked_values import submitted, typed
+from diffatlas.ui.asked_values import typed
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.starts import start_of
 from diffatlas.ui.visitors import COOKIE
 from diffatlas.ui.wire.call import schema_of
 from diffatlas.ui.wire.calls import CALLS
+from diffatlas.ui.wire.submitted import Submitted, submitted
 from tests.hostile import bounded
 from tests.library.made_runs import made
 
@@ -230,7 +231,9 @@ def test_values_of_another_kind_are_named(value):
                 assert error.field in fields_of(name) or error.field == "other", (name, field)
                 assert error.field in error.message
                 assert len(error.message.encode()) < 400
-    assert isinstance(submitted(value), dict)
+    assert isinstance(submitted(value), Submitted)
+    for field in Submitted.__dataclass_fields__:
+        assert submitted({field: value}) == Submitted() or getattr(submitted({field: value}), field) == value
 
 
 def test_a_field_that_a_call_does_not_know_and_one_that_is_not_given_are_named():
