@@ -25,13 +25,12 @@ def answered(name: str, call: Callable[[str, Any], Any]) -> Callable[..., Any]:
     """Return ``call(visitor, asked)`` as a function for a component's ``server_functions``, of this name.
 
     ``asked`` is read into the type of the call (`diffatlas.ui.wire.calls.CALLS`), and what is wrong with it is said by
-    name, before the call. What computes is done at one of
-    the desks (`diffatlas.ui.desks`), and ends when its page is gone.
+    name, before the call. What computes is done at one of the desks (`diffatlas.ui.desks`), and ends when its page is
+    gone.
 
     An error comes back as ``{"error": {"message": ..., "field": the name of what is at fault, or None}}``,
     with ``"anyway": True`` where it can be asked for all the same.
     """
-
     wire = CALLS[name]
 
     def served(asked: Any, request: gr.Request) -> Any:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from diffatlas.ui.desks import LONG_CALLS, QUICK_CALLS
 from diffatlas.ui.wire.call import Call, schema_of
 from diffatlas.ui.wire.calls import CALLS
 from diffatlas.ui.wire.kinds import Answer, Asked, Number, Whole
@@ -42,6 +43,10 @@ def test_much_of_the_scripts_is_read(found: dict[str, Found]) -> None:
 
 def test_no_call_is_there_that_no_page_makes(found: dict[str, Found]) -> None:
     assert set(CALLS) <= set().union(*(each.named for each in found.values()))
+
+
+def test_what_is_answered_at_desks_is_a_call() -> None:
+    assert set(CALLS) >= LONG_CALLS | QUICK_CALLS
 
 
 def test_every_type_has_a_schema() -> None:
