@@ -4,7 +4,7 @@ The app runs shared in a process of its own, without a browser. First one visito
 tab of its own that is closed after it: the slope of the resident memory over the second half is what a run leaves
 behind. Then so many visitors run, leave while something runs, and read what they have made, for some minutes, and
 leave: the slope over the last half, and what is still held some minutes later, against the server after its first run.
-Run from the project's root; ``--short`` is a tenth of it, which says whether it works and little of the slope::
+Run from the project's root; ``--short`` takes seconds, which says whether it works and little of the slope::
 
     python -m benchmarks.app_memory
 """
@@ -101,7 +101,7 @@ def main(
 ) -> None:
     """Print what a run leaves behind, what the server grows by in a minute, and what it holds afterwards."""
     if short:
-        runs, visitors, minutes, after = 6, 2, 0.2, 0.05
+        runs, visitors, minutes, after = 4, 2, 0.1, 0.01
     with (
         tempfile.TemporaryDirectory() as folder,
         served_app(Path(folder), DIFFATLAS_MODE="shared") as address,

@@ -7,13 +7,31 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffatlas.guidance import label_of
-from diffatlas.params import GenerationParams, Noise, seed_words
+from diffatlas.params import GenerationParams, Noise
+from diffatlas.request import (
+    ARGUMENTS,
+    LORAS,
+    METHOD,
+    NOISE,
+    NUMBER,
+    OPTIONS,
+    PICTURES,
+    SIZE,
+    Field,
+    in_order,
+)
 from diffatlas.spelled import spelled
 
 #: Letters of a name; longer ones are cut in the middle, because what differs is at the end.
 MOST = 80
 #: Of them, those of what runs share: the rest is for what differs.
 MOST_SHARED = 48
+#: What is named first; the rest as in a request.
+_ORDER = (
+    "prompt", "negative_prompt", "model", "variant", "revision", "subfolder", "loras", "guidance_scale",
+    "guidance_method", "num_inference_steps", "scheduler", "size", "seed", "noise", "num_images_per_prompt", "inputs",
+    "extra",
+)  # fmt: skip
 
 
 def facts_of(params: GenerationParams, model: str = "", ended: str = "") -> dict[str, str]:
@@ -21,32 +39,32 @@ def facts_of(params: GenerationParams, model: str = "", ended: str = "") -> dict
 
     model: what the model is called; its id where empty. ended: what became of the run, where it did not go through.
     """
-    width, height = params.width, params.height
-    loras = " and ".join(f"{lora.name} at {_number(lora.weight)}" for lora in params.loras)
-    pictures = ", ".join(f"{one.name} {one.sha256[:6]}" for one in params.inputs)
-    extra = ", ".join(f"{name} {_value(value)}" for name, value in (params.extra or {}).items())
-    return {
-        "prompt": f"“{params.prompt}”",
-        "negative_prompt": f"not “{params.negative_prompt}”"
-        if params.negative_prompt
-        else "nothing ruled out",
-        "model": model or params.model,
-        "variant": params.variant or "plain weights",
-        "revision": params.revision or "newest revision",
-        "subfolder": params.subfolder or "no subfolder",
-        "loras": loras or "no LoRA",
-        "guidance_scale": f"guidance {_number(params.guidance_scale)}",
-        "guidance_method": _method(params),
-        "num_inference_steps": f"{params.num_inference_steps} steps",
-        "scheduler": params.scheduler or "the model’s scheduler",
-        "size": f"{width} × {height}" if width and height else "native size",
-        "seed": seed_words(params.seed),
-        "noise": _noise(params.noise),
-        "num_images_per_prompt": f"{params.num_images_per_prompt} images",
-        "inputs": f"from {pictures}" if pictures else "from noise alone",
-        "extra": extra or "no further arguments",
-        "ended": ended or "complete",
-    }
+    found = {}
+    for field in in_order(*_ORDER):
+        value = model if field.name == "model" and model else _told(field, params)
+        if value is not None:
+            found[field.name] = field.phrase.format(value) if value else field.phrase_unset
+    return {**found, "ended": ended or "complete"}
+
+
+def _told(field: Field, params: GenerationParams) -> str | None:
+    """Return the value of a field in words, "" where it has none; None of a field that another one tells of."""
+    if field.kind == SIZE:
+        return f"{params.width} × {params.height}" if params.width and params.height else ""
+    if field.kind == METHOD:
+        return _method(params)
+    if field.kind == OPTIONS:
+        return None
+    value = getattr(params, field.name)
+    if field.kind == NOISE:
+        return _noise(value)
+    if field.kind == LORAS:
+        return " and ".join(f"{lora.name} at {_number(lora.weight)}" for lora in value)
+    if field.kind == PICTURES:
+        return ", ".join(f"{one.name} {one.sha256[:6]}" for one in value)
+    if field.kind == ARGUMENTS:
+        return ", ".join(f"{name} {_value(one)}" for name, one in (value or {}).items())
+    return "" if value is None else _number(value) if field.kind == NUMBER else str(value)
 
 
 def told_apart(names: Sequence[str], facts: Sequence[Mapping[str, str]]) -> list[str]:
@@ -99,7 +117,7 @@ def _spaced(text: str) -> str:
 
 def _method(params: GenerationParams) -> str:
     if params.guidance_method is None:
-        return "plain guidance"
+        return ""
     label = label_of(params.guidance_method)
     options = (params.guidance_options or {}).items()
     return " ".join([f"{label} guidance", *(f"{name} {_number(value)}" for name, value in options)])
@@ -107,7 +125,7 @@ def _method(params: GenerationParams) -> str:
 
 def _noise(noise: Noise | None) -> str:
     if noise is None:
-        return "unperturbed"
+        return ""
     if noise.kind == "slerp":
         return f"{_number(noise.amount)} of the way to seed {noise.seed}"
     after = f" after step {noise.step}" if noise.step else ""

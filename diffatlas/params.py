@@ -14,17 +14,11 @@ from typing import Any
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import check_method
 from diffatlas.inputs import ImageInput, check_inputs, inputs_from
+from diffatlas.request import FIELDS, MAX_SEED, NUMBER, check, check_whole, is_number
 
-MAX_SEED = 2**63 - 1
-MAX_STEPS = 1000
-MAX_GUIDANCE = 100.0
-MAX_SIDE = 4096
-MAX_IMAGES = 64
 MAX_LORAS = 16
 #: Left out where they are None or empty, as in the runs that were made before there were such fields.
-_OPTIONAL = (
-    "variant", "revision", "subfolder", "loras", "guidance_method", "guidance_options", "noise", "extra", "inputs",
-)  # fmt: skip
+_OPTIONAL = frozenset(part for field in FIELDS if not field.always for part in field.parts)
 #: Characters that `GenerationParams.extra` may have as JSON.
 MAX_EXTRA = 20_000
 #: Arguments of a call that `GenerationParams` has fields for, or that are no part of a request.
@@ -62,11 +56,11 @@ class Noise:
             raise InvalidParams(
                 f"The noise is of the kind {self.kind!r}: give perturb or slerp.", field="noise"
             )
-        _whole("noise", "The seed of the noise", self.seed, 0, MAX_SEED)
-        if not _is_number(self.amount) or not 0 <= self.amount <= 1:
+        check_whole("noise", "The seed of the noise", self.seed, 0, MAX_SEED)
+        if not is_number(self.amount) or not 0 <= self.amount <= 1:
             what = "radius" if self.kind == "perturb" else "fraction"
             raise InvalidParams(f"The {what} is {self.amount!r}: give a number from 0 to 1.", field="noise")
-        _whole("noise", "The step of the perturbation", self.step, 0, max(0, steps - 1))
+        check_whole("noise", "The step of the perturbation", self.step, 0, max(0, steps - 1))
         if self.kind == "slerp" and self.step:
             raise InvalidParams("Interpolated noise is that of the start: its step is 0.", field="noise")
 
@@ -111,7 +105,7 @@ class Lora:
                 f"The LoRA {self.name!r} is a pickle, which is never read: give a .safetensors file.",
                 field="loras",
             )
-        if not _is_number(self.weight):
+        if not is_number(self.weight):
             raise InvalidParams(
                 f"The weight of the LoRA {self.name!r} is {self.weight!r}: give a number.", field="loras"
             )
@@ -166,28 +160,11 @@ class GenerationParams:
 
         Checks what can be known without the model; a backend checks the rest (size multiples, scheduler).
         """
-        if not isinstance(self.model, str) or not self.model.strip():
-            raise InvalidParams("No model was chosen: name one of `diffatlas models`.", field="model")
-        if not isinstance(self.prompt, str) or (prompted and not self.prompt.strip()):
-            raise InvalidParams("The prompt is empty: say what the image should show.", field="prompt")
-        if not isinstance(self.negative_prompt, str):
-            raise InvalidParams("The negative prompt must be text.", field="negative_prompt")
-        _whole("seed", "The seed", self.seed, 0, MAX_SEED)
-        _whole("num_inference_steps", "The number of steps", self.num_inference_steps, 1, MAX_STEPS)
-        _whole("num_images_per_prompt", "The number of images", self.num_images_per_prompt, 1, MAX_IMAGES)
-        g = self.guidance_scale
-        if not _is_number(g) or not 0 <= g <= MAX_GUIDANCE:
-            raise InvalidParams(
-                f"The guidance scale is {g!r}: give a number from 0 to {MAX_GUIDANCE:g}.",
-                field="guidance_scale",
-            )
-        for name in ("width", "height"):
-            if getattr(self, name) is not None:
-                _whole(name, f"The {name}", getattr(self, name), 8, MAX_SIDE)
-        for name in ("variant", "revision", "subfolder"):
-            value = getattr(self, name)
-            if value is not None and (problem := name_problem(name, value)):
-                raise InvalidParams(f"The {name} {value!r} {problem}.", field=name)
+        for field in FIELDS:
+            if field.name == "prompt" and not prompted and isinstance(self.prompt, str):
+                continue
+            for part in field.parts:
+                check(field, getattr(self, part), part)
         if not isinstance(self.loras, (tuple, list)) or not all(isinstance(x, Lora) for x in self.loras):
             raise InvalidParams("LoRAs must be a tuple of `diffatlas.params.Lora`.", field="loras")
         if len(self.loras) > MAX_LORAS:
@@ -249,7 +226,11 @@ class GenerationParams:
     def canonical_json(self) -> str:
         """One spelling per request: sorted keys, no spaces, numbers of one type."""
         data = self.to_dict()
-        data["guidance_scale"] = float(self.guidance_scale)
+        data |= {
+            field.name: float(data[field.name])
+            for field in FIELDS
+            if field.kind == NUMBER and data.get(field.name) is not None
+        }
         if self.noise is not None:
             data["noise"]["amount"] = float(self.noise.amount)
         if all(isinstance(lora, Lora) for lora in self.loras):
@@ -324,28 +305,6 @@ def _loras(data: Any) -> tuple[Lora, ...]:
     return tuple(one if isinstance(one, Lora) else Lora(**one) for one in data)
 
 
-def name_problem(name: str, value: Any) -> str | None:
-    """Return what is wrong with a variant, a revision or a subfolder, or None."""
-    if not isinstance(value, str) or not value:
-        return "is no text"
-    if name == "variant":
-        return None if re.fullmatch(r"[A-Za-z0-9_-]+", value) else "is no name of files, such as fp16"
-    parts = value.split("/")
-    if not re.fullmatch(r"[\w./-]+", value) or "" in parts or ".." in parts or "." in parts:
-        what = "a subfolder, such as a/b" if name == "subfolder" else "a branch, tag or commit"
-        return f"is not the name of {what}"
-    return None
-
-
 def canonical_json(data: Any) -> str:
     """Serialise JSON data in the one canonical spelling; NaN and infinity are refused."""
     return json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _whole(name: str, label: str, value: Any, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InvalidParams(f"{label} is {value!r}: give a whole number from {low} to {high}.", field=name)

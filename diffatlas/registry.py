@@ -20,7 +20,7 @@ from pathlib import Path
 
 from diffatlas import files
 from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel, Unreadable
-from diffatlas.params import name_problem
+from diffatlas.request import name_problem
 
 #: Hint name -> how its value is read.
 HINTS = {

@@ -10,10 +10,17 @@ from typing import Any
 
 import pytest
 
+# Before huggingface_hub is imported: the Hub of a test is its own, and without a network the real one costs half a
+# minute of retries.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Before torch is imported, as in the app: a thread that waits would spin on a core that another needs.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 if os.environ.get("PYTEST_XDIST_WORKER"):
     # Each worker computes on its share of the cores; read by OpenMP when torch is imported.
     _share = max(1, (os.cpu_count() or 1) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
     os.environ.setdefault("OMP_NUM_THREADS", str(_share))
+    # From UMAP's first embedding on OpenMP computes with so many, also for torch.
+    os.environ.setdefault("NUMBA_NUM_THREADS", os.environ["OMP_NUM_THREADS"])
 
 
 @pytest.hookimpl(trylast=True)

@@ -10,7 +10,7 @@ PACKAGE = ROOT / "diffatlas"
 
 #: What reads files that may hold anything.
 READING = {"files", "described"}
-BASE = {"errors", "guidance", "inputs", "params", "events", "run", "showing", "stopping"}
+BASE = {"errors", "guidance", "inputs", "request", "params", "events", "run", "showing", "stopping"}
 #: room -> the rooms of ours that it may import, besides itself.
 ALLOWED = {
     "errors": set(),
@@ -21,19 +21,20 @@ ALLOWED = {
     "described": set(),
     "guidance": {"errors"},
     "inputs": {"errors"},
-    "params": {"errors", "guidance", "inputs"},
+    "request": {"errors"},
+    "params": {"errors", "guidance", "inputs", "request"},
     "events": {"errors", "params"},
     "run": {"errors", "params", "events", "showing"},
     "moved": set(),
     "spelled": set(),
-    "names": {"guidance", "params", "spelled"},
+    "names": {"guidance", "params", "request", "spelled"},
     "look": set(),
     "geometry": {"errors", "look"},
     "attention": {"errors", "geometry"},
     "glossary": set(),
     "measured": {"errors", "events", "glossary", "geometry", "params", "run"},
     "settings": {"errors"},
-    "registry": {"errors", "params", "settings", "files"},
+    "registry": {"errors", "request", "settings", "files"},
     "capture": BASE | {"attention", "geometry", "files", "__init__"},
     "shapes": BASE | {"geometry"},
     "lab2d": {"errors", *READING},

@@ -11,7 +11,8 @@ import numpy as np
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.inputs import ImageInput, inputs_in
-from diffatlas.params import MAX_SEED, NOT_EXTRA, GenerationParams, check_extra, is_plain
+from diffatlas.params import NOT_EXTRA, GenerationParams, check_extra, is_plain
+from diffatlas.request import MAX_SEED
 
 #: Arguments that say in which form the result is handed over, and decide nothing of it.
 _FORM = frozenset({"output_type", "return_dict"})

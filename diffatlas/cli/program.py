@@ -55,28 +55,12 @@ def begin(
 
 
 @app.command()
+@ask.takes_request(single=True)
 def trace(
-    prompt: ask.Prompt,
-    model: ask.Model = "shapes",
-    negative_prompt: ask.NegativePrompt = "",
-    seed: ask.Seed = 0,
-    steps: ask.Steps = None,
-    guidance: ask.Guidance = None,
-    width: ask.Side = None,
-    height: ask.Side = None,
-    scheduler: ask.Scheduler = None,
-    guidance_method: ask.GuidanceMethod = None,
-    guidance_option: ask.GuidanceOptions = None,
-    variant: ask.Variant = None,
-    revision: ask.Revision = None,
-    subfolder: ask.Subfolder = None,
-    lora: ask.Loras = None,
+    asked: ask.Request,
     image: ask.StartImage = None,
     mask: ask.Mask = None,
     strength: ask.Strength = None,
-    images: Annotated[
-        int, typer.Option("--images", "--num-images-per-prompt", help="Images in one batch.")
-    ] = 1,
     previews: ask.Previews = "every",
     preview_decoder: Annotated[
         str, typer.Option(help="linear (nearly free) or vae (the real decoder).")
@@ -106,25 +90,7 @@ def trace(
     Ctrl-C stops the denoiser and keeps the steps so far. A run that the library has already is not run again,
     unless --again or --out is given.
     """
-    params = ask.request(
-        prompt,
-        model,
-        negative_prompt,
-        seed,
-        steps,
-        guidance,
-        width,
-        height,
-        scheduler,
-        guidance_method,
-        guidance_option,
-        variant,
-        revision,
-        subfolder,
-        lora,
-    )
-    params = params.replace(num_images_per_prompt=images)
-    params = ask.pictures(params, image, mask, strength).validate()
+    params = ask.pictures(ask.request(asked), image, mask, strength).validate()
     watched = ask.attention(
         attention,
         attention_layers,

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffatlas.errors import InvalidParams, UnknownModel
+from diffatlas.params import GenerationParams, Lora
+from diffatlas.request import FIELDS, LORAS, NUMBER, OPTIONS, SIZE, WHOLE, Field, named
 
 if TYPE_CHECKING:
     import threading
@@ -16,30 +21,67 @@ if TYPE_CHECKING:
     from diffatlas.capture.spec import Capture
     from diffatlas.library import Library
     from diffatlas.library.study import Study
-    from diffatlas.params import GenerationParams, Lora
 
-Prompt = Annotated[str, typer.Argument(help="What the image should show.")]
-Model = Annotated[
-    str, typer.Option(help="An id of `diffatlas models` or of the Hub (user/name), or a pipeline folder.")
-]
-Variant = Annotated[
-    str | None,
-    typer.Option(help="Which of several sets of weight files, such as fp16. Default: the model's."),
-]
-Revision = Annotated[
-    str | None, typer.Option(help="Branch, tag or commit of a model of the Hub. Default: the newest.")
-]
-Subfolder = Annotated[
-    str | None, typer.Option(help="Where the pipeline is in its repository or folder. Default: the top.")
-]
-Loras = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lora",
-        metavar="PATH[:WEIGHT]",
-        help="A LoRA: a .safetensors file, or user/name[:file] of the Hub; may be repeated. Weight: 1.",
-    ),
-]
+#: What a command is asked of a request, by the names of `GenerationParams`.
+Request = Mapping[str, Any]
+#: As the registry has it for the model, where the shell does not say.
+_OF_MODEL = ("num_inference_steps", "guidance_scale")
+_TYPES: dict[str, Any] = {WHOLE: int, SIZE: int, NUMBER: float, OPTIONS: list[str], LORAS: list[str]}
+
+
+def takes_request(single: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that gives a command the prompt and the options of a request for its argument ``asked``.
+
+    ``asked`` is a mapping of them by the names of `GenerationParams`, as `request` takes it. single: whether the
+    command makes single runs.
+    """
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        options = {part: each for field in FIELDS for part, each in _options(field, single)}
+        signature = inspect.signature(command, eval_str=True)
+        parameters: list[inspect.Parameter] = []
+        for own in signature.parameters.values():
+            parameters += options.values() if own.name == "asked" else [own]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> Any:
+            asked = {part: values.pop(option.name) for part, option in options.items()}
+            return command(asked=asked, **values)
+
+        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorate
+
+
+def _options(field: Field, single: bool) -> Iterator[tuple[str, inspect.Parameter]]:
+    """Yield the parameters of a command that ask for a field, each with the name of what it sets."""
+    if field.name == "prompt":
+        yield "prompt", _parameter("prompt", Annotated[str, typer.Argument(help=field.help)])
+    if not field.flags or (field.single and not single):
+        return
+    defaults = {each.name: each.default for each in dataclasses.fields(GenerationParams)}
+    for index, part in enumerate(field.parts):
+        flags = field.flags[index : index + 1] if len(field.parts) > 1 else field.flags
+        default = None if field.kind == LORAS or part in _OF_MODEL else defaults[part]
+        name = flags[0].removeprefix("--").replace("-", "_")
+        yield part, _parameter(name, option(field, flags, default is None), default)
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def option(field: Field, flags: Sequence[str] = (), optional: bool = True) -> Any:
+    """Return the type by which a command takes a field. flags: those of the field where empty."""
+    kind = _TYPES.get(field.kind, str)
+    told = typer.Option(*(flags or field.flags), help=field.help, metavar=field.metavar)
+    return Annotated[kind | None, told] if optional else Annotated[kind, told]
+
+
+Variant, Revision, Subfolder = (option(named(name)) for name in ("variant", "revision", "subfolder"))
 StartImage = Annotated[
     Path | None,
     typer.Option(
@@ -56,32 +98,6 @@ Strength = Annotated[
     float | None,
     typer.Option(
         help="With --image: how much noise it gets, above 0 to 1, or how firmly it is held to. Default: the model's."
-    ),
-]
-NegativePrompt = Annotated[str, typer.Option(help="What it should not show.")]
-Seed = Annotated[int, typer.Option(help="Seed of the initial noise.")]
-Steps = Annotated[
-    int | None,
-    typer.Option("--steps", "--num-inference-steps", help="Denoising steps. Default: the model's."),
-]
-Guidance = Annotated[
-    float | None,
-    typer.Option("--guidance", "--guidance-scale", help="Guidance scale. Default: the model's."),
-]
-Side = Annotated[int | None, typer.Option(help="Pixels. Default: the model's native size.")]
-Scheduler = Annotated[
-    str | None, typer.Option(help="ddim, euler, euler_a, dpm++_2m, ... Default: the model's own.")
-]
-GuidanceMethod = Annotated[
-    str | None,
-    typer.Option(
-        help="rescale, interval, apg, cfg_zero_star, tangential, pag or slg. Default: the plain one."
-    ),
-]
-GuidanceOptions = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--guidance-option", metavar="NAME=VALUE", help="An option of the guidance method; may be repeated."
     ),
 ]
 Previews = Annotated[str, typer.Option(help="off, every, or N for every Nth step.")]
@@ -142,42 +158,16 @@ def study_within_bounds(
         bounds.check(expected_of_study(backend, study, capture, library, stop), _OR_ANYWAY)
 
 
-def request(
-    prompt: str,
-    model: str,
-    negative_prompt: str,
-    seed: int,
-    steps: int | None,
-    guidance: float | None,
-    width: int | None,
-    height: int | None,
-    scheduler: str | None,
-    guidance_method: str | None,
-    guidance_options: Sequence[str] | None,
-    variant: str | None = None,
-    revision: str | None = None,
-    subfolder: str | None = None,
-    loras: Sequence[str] | None = None,
-) -> GenerationParams:
-    """Return what the options ask for. Raises `InvalidParams` for what no model could do."""
-    from diffatlas.params import GenerationParams
-
-    return GenerationParams(
-        model=model,
-        prompt=prompt,
-        negative_prompt=negative_prompt,
-        seed=seed,
-        **first_values(model, steps, guidance),
-        width=width,
-        height=height,
-        scheduler=scheduler,
-        guidance_method=guidance_method,
-        guidance_options=method_options(guidance_options or ()),
-        variant=variant,
-        revision=revision,
-        subfolder=subfolder,
-        loras=tuple(lora_named(text) for text in loras or ()),
-    ).validate()
+def request(asked: Request) -> GenerationParams:
+    """Return what the options of `takes_request` ask for. Raises `InvalidParams` for what no model could do."""
+    values = {name: value for name, value in asked.items() if name not in _OF_MODEL}
+    for field in FIELDS:
+        if field.kind == OPTIONS and field.name in values:
+            values[field.name] = method_options(values[field.name] or ())
+        elif field.kind == LORAS and field.name in values:
+            values[field.name] = tuple(lora_named(text) for text in values[field.name] or ())
+    first = first_values(asked["model"], *(asked[name] for name in _OF_MODEL))
+    return GenerationParams(**values, **first).validate()
 
 
 def pictures(
@@ -228,8 +218,6 @@ def first_values(model: str, steps: int | None, guidance: float | None) -> dict[
 
 def lora_named(text: str) -> Lora:
     """Return the LoRA that "path" or "path:weight" names; other colons belong to the path."""
-    from diffatlas.params import Lora
-
     path, colon, weight = text.rpartition(":")
     try:
         return Lora(path, float(weight)) if colon else Lora(text)

@@ -40,8 +40,9 @@ _LANE_FIELDS = ("model", "scheduler", "backend", "guidance_method")
 
 
 @commands.command()
+@ask.takes_request()
 def sweep(
-    prompt: ask.Prompt,
+    *,
     field: Annotated[
         str,
         typer.Option(help="guidance_scale, num_inference_steps, scheduler, seed or guidance_method."),
@@ -57,20 +58,7 @@ def sweep(
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
-    model: ask.Model = "shapes",
-    negative_prompt: ask.NegativePrompt = "",
-    seed: ask.Seed = 0,
-    steps: ask.Steps = None,
-    guidance: ask.Guidance = None,
-    width: ask.Side = None,
-    height: ask.Side = None,
-    scheduler: ask.Scheduler = None,
-    guidance_method: ask.GuidanceMethod = None,
-    guidance_option: ask.GuidanceOptions = None,
-    variant: ask.Variant = None,
-    revision: ask.Revision = None,
-    subfolder: ask.Subfolder = None,
-    lora: ask.Loras = None,
+    asked: ask.Request,
     previews: ask.Previews = "every",
     device: ask.Device = None,
     dtype: ask.Dtype = None,
@@ -82,31 +70,16 @@ def sweep(
     """
     from diffatlas.studies.plan_sweep import plan_sweep
 
-    base = ask.request(
-        prompt,
-        model,
-        negative_prompt,
-        seed,
-        steps,
-        guidance,
-        width,
-        height,
-        scheduler,
-        guidance_method,
-        guidance_option,
-        variant,
-        revision,
-        subfolder,
-        lora,
-    )
+    base = ask.request(asked)
     study = plan_sweep(base, field, values, seeds=seeds, lanes=_lanes(lane), exact=exact)
     files = _Files(to, format, overwrite)
     _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
 
 
 @commands.command()
+@ask.takes_request()
 def neighbourhood(
-    prompt: ask.Prompt,
+    *,
     mode: Annotated[
         str, typer.Option(help="perturb: noise mixed in; slerp: the way to --to-seed; offset: other seeds.")
     ] = "perturb",
@@ -126,20 +99,7 @@ def neighbourhood(
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
-    model: ask.Model = "shapes",
-    negative_prompt: ask.NegativePrompt = "",
-    seed: ask.Seed = 0,
-    steps: ask.Steps = None,
-    guidance: ask.Guidance = None,
-    width: ask.Side = None,
-    height: ask.Side = None,
-    scheduler: ask.Scheduler = None,
-    guidance_method: ask.GuidanceMethod = None,
-    guidance_option: ask.GuidanceOptions = None,
-    variant: ask.Variant = None,
-    revision: ask.Revision = None,
-    subfolder: ask.Subfolder = None,
-    lora: ask.Loras = None,
+    asked: ask.Request,
     previews: ask.Previews = "every",
     device: ask.Device = None,
     dtype: ask.Dtype = None,
@@ -151,23 +111,7 @@ def neighbourhood(
     """
     from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 
-    base = ask.request(
-        prompt,
-        model,
-        negative_prompt,
-        seed,
-        steps,
-        guidance,
-        width,
-        height,
-        scheduler,
-        guidance_method,
-        guidance_option,
-        variant,
-        revision,
-        subfolder,
-        lora,
-    )
+    base = ask.request(asked)
     study = plan_neighbourhood(
         base,
         mode,

@@ -9,6 +9,18 @@ from typing import Any
 from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.guidance import label_of
 from diffatlas.params import GenerationParams
+from diffatlas.request import (
+    ARGUMENTS,
+    LORAS,
+    METHOD,
+    NOISE,
+    NUMBER,
+    OPTIONS,
+    PICTURES,
+    SIZE,
+    Field,
+    in_order,
+)
 from diffatlas.spelled import name_of, number, spelled, words
 
 #: So many settings that two schedulers share are told of; the rest are counted.
@@ -16,6 +28,11 @@ MOST = 3
 #: More records than these that only one run has are told in one sentence.
 MOST_ONE_SIDED = 2
 UNKNOWN = "not recorded"
+#: The settings that come first; the rest as in a request.
+_ORDER = (
+    "prompt", "negative_prompt", "model", "seed", "num_inference_steps", "guidance_scale", "guidance_method",
+    "guidance_options", "noise", "size", "scheduler", "num_images_per_prompt", "loras",
+)  # fmt: skip
 _MODEL = ("model", "pipeline", "source", "variant", "subfolder", "digest")
 
 
@@ -68,31 +85,37 @@ def machine(environment: Mapping[str, tuple[Any, Any]], a: str = "run A", b: str
 
 
 def _settings(params: GenerationParams, models: Mapping[str, str]) -> dict[str, str]:
-    width, height = params.width, params.height
-    method, options = params.guidance_method, params.guidance_options or {}
-    told = {
-        "prompt": params.prompt or "no prompt",
-        "negative prompt": params.negative_prompt or "none",
-        "model": models.get(params.model, params.model),
-        "seed": "not known" if params.seed is None else str(params.seed),
-        "steps": str(params.num_inference_steps),
-        "guidance": number(params.guidance_scale),
-        "guidance method": "plain" if method is None else label_of(method),
-        **{f"guidance: {words(name)}": spelled(value) for name, value in options.items()},
-        "noise": noise_words(params.noise) if params.noise else "that of its seed alone",
-        "size": f"{width} × {height}" if width and height else "the model’s own",
-        "scheduler": params.scheduler or "the model’s own",
-        "images": str(params.num_images_per_prompt),
-        "LoRA": loras_text(params.loras) or "none",
-        "variant": params.variant or "plain weights",
-        "revision": params.revision or "the newest",
-        "subfolder": params.subfolder or "none",
-    }
-    for name, value in _flat(params.extra or {}):
-        told[words(name)] = spelled(value)
-    for one in params.inputs:
-        told[f"picture {one.name}"] = f"{one.width} × {one.height}, {one.sha256[:8]}"
+    told = {}
+    for asked in in_order(*_ORDER):
+        if asked.kind == OPTIONS:
+            options = params.guidance_options or {}
+            told |= {f"guidance: {words(name)}": spelled(value) for name, value in options.items()}
+        elif asked.kind == ARGUMENTS:
+            told |= {words(name): spelled(value) for name, value in _flat(getattr(params, asked.name) or {})}
+        elif asked.kind == PICTURES:
+            for one in getattr(params, asked.name):
+                told[f"picture {one.name}"] = f"{one.width} × {one.height}, {one.sha256[:8]}"
+        else:
+            told[asked.called] = _told(asked, params, models) or asked.unset
     return told
+
+
+def _told(field: Field, params: GenerationParams, models: Mapping[str, str]) -> str | None:
+    """Return the value of a field in words; None or "" where it has none."""
+    if field.kind == SIZE:
+        return f"{params.width} × {params.height}" if params.width and params.height else None
+    value = getattr(params, field.name)
+    if field.kind == LORAS:
+        return loras_text(value)
+    if value is None:
+        return None
+    if field.kind == METHOD:
+        return label_of(value)
+    if field.kind == NOISE:
+        return noise_words(value)
+    if field.kind == NUMBER:
+        return number(value)
+    return models.get(value, value) if field.name == "model" else str(value)
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from diffatlas.errors import InvalidParams
 
-#: The largest seed; that of `diffatlas.params.MAX_SEED`, which a room above this one checks.
+#: The largest seed; that of `diffatlas.request.MAX_SEED`, which a room above this one checks.
 LARGEST_SEED = 2**63 - 1
 #: Derived seeds fit in 32 bits: every backend takes them, and JavaScript reads them without rounding.
 DERIVED_SEEDS = 2**32

@@ -21,7 +21,8 @@ from diffatlas.described import (
     whole,
 )
 from diffatlas.library import format as layout
-from diffatlas.params import MAX_IMAGES, MAX_STEPS, GenerationParams
+from diffatlas.params import GenerationParams
+from diffatlas.request import FIELDS, MAX_IMAGES, MAX_STEPS, METHOD, NAME, NUMBER, SIZE, TEXT, WHOLE
 
 STATUSES = ("complete", "stopped", "failed", "running", "partial")
 #: Bytes of a manifest, of a line of steps.jsonl and of all of them.
@@ -151,16 +152,25 @@ _CAPTURE = fields(
         "attention_resolution": maybe(whole(1, _SIDE)),
     }
 )
+#: What stored values of a request's fields may be, of the kinds that have no class of their own.
+_OF_KIND = {
+    **dict.fromkeys((TEXT, NAME, METHOD), _plain),
+    WHOLE: whole(),
+    NUMBER: finite,
+    SIZE: whole(0, _SIDE),
+}
 _PARAMS = fields(
     {
-        **dict.fromkeys(("model", "prompt", "negative_prompt"), _plain),
-        **dict.fromkeys(("scheduler", "variant", "revision", "subfolder", "guidance_method"), maybe(_plain)),
+        **{
+            part: maybe(_OF_KIND[field.kind]) if field.optional else _OF_KIND[field.kind]
+            for field in FIELDS
+            for part in field.parts
+            if field.kind in _OF_KIND
+        },
+        # Recorded calls may be of what no request may ask.
         "seed": maybe(whole(-MOST_WHOLE - 1)),
         "num_inference_steps": whole(0, 1_000_000),
         "num_images_per_prompt": whole(0, 100_000),
-        "guidance_scale": finite,
-        "width": maybe(whole(0, _SIDE)),
-        "height": maybe(whole(0, _SIDE)),
         "guidance_options": maybe(by_name(finite, 100)),
         "loras": maybe(listed(fields({"path": _plain, "weight": finite}, ("path",), closed=True), 100)),
         "noise": maybe(

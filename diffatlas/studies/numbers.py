@@ -10,16 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from diffatlas.guidance import label_of
-from diffatlas.library.study import Cell, Study
+from diffatlas.library.study import FIELDS, Cell, Study
 from diffatlas.measured import finite
+from diffatlas.request import named
 
-FIELD_WORDS = {
-    "guidance_scale": "guidance scale",
-    "num_inference_steps": "number of steps",
-    "scheduler": "scheduler",
-    "seed": "seed",
-    "guidance_method": "guidance method",
-}
+FIELD_WORDS = {name: named(name).noun for name in FIELDS}
 MODE_WORDS = {
     "perturb": "perturbed noise",
     "slerp": "interpolation between two seeds",

@@ -9,7 +9,8 @@ from typing import Any
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.noise import derived_seeds, seeds_around
 from diffatlas.library.study import MODES, Lane, Study
-from diffatlas.params import MAX_SEED, GenerationParams, Noise
+from diffatlas.params import GenerationParams, Noise
+from diffatlas.request import MAX_SEED
 from diffatlas.studies.plan_lanes import (
     Column,
     is_number,

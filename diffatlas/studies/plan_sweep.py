@@ -9,7 +9,8 @@ from typing import Any
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library.study import FIELDS, Lane, Study
-from diffatlas.params import MAX_GUIDANCE, MAX_SEED, MAX_STEPS, GenerationParams
+from diffatlas.params import GenerationParams
+from diffatlas.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from diffatlas.studies.plan_lanes import (
     OWN,
     PLAIN,

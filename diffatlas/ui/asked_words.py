@@ -10,25 +10,26 @@ from diffatlas.formats import told
 from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.params import GenerationParams, Noise
 from diffatlas.registry import list_models
+from diffatlas.request import ARGUMENTS, FIELDS, LORAS, METHOD, NOISE, PICTURES, Field, in_order
 from diffatlas.spelled import number
 from diffatlas.studies.plan_lanes import method_name
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
-UNFILLABLE = {
-    "variant": "the variant {} of its model's weights",
-    "revision": "the revision {} of its model",
-    "subfolder": "the subfolder {} of its model",
-    "loras": "the LoRA {}",
-    "extra": "the further arguments {}",
-    "inputs": "the pictures {}",
-}
+UNFILLABLE = {field.link: field.beyond for field in FIELDS if field.beyond}
 _PLURALS = {"loras": "LoRAs", "extra": "further arguments"}
 #: Of them, what the picture field of a form makes: a visitor may upload a picture.
 FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.
 NO_SEED = "unknown"
 _MOST = 100
+#: What every list of settings shows, or what belongs to another field or is told of with a call.
+_USUAL = (
+    "model", "prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale", "size", "scheduler",
+    "guidance_options", "extra", "inputs",
+)  # fmt: skip
+#: The order in which the others are told.
+_ALSO = ("guidance_method", "noise", "num_images_per_prompt", "loras")
 
 
 def options_text(options: Mapping[str, float] | None) -> str | None:
@@ -79,18 +80,33 @@ def also_told(params: GenerationParams, provenance: Mapping[str, Any] | None = N
 
     provenance: what the run ran on, where there is one.
     """
-    method, noise, images = params.guidance_method, params.noise, params.num_images_per_prompt
     rows = [
-        ("method", method and method_name(method, params.guidance_options), "guidance_method"),
-        ("noise", noise and noise_words(noise), "slerp" if noise and noise.kind == "slerp" else ""),
-        ("images", str(images) if images > 1 else None, ""),
-        ("LoRA", loras_text(params.loras), ""),
-        ("variant", params.variant, ""),
-        ("revision", params.revision, ""),
-        ("subfolder", params.subfolder, ""),
+        *(_also(field, params) for field in in_order(*_ALSO) if field.name not in _USUAL),
         *((name, words, "") for name, words in told.made_with(params, provenance or {})),
     ]
     return [[name, words, term] for name, words, term in rows if words]
+
+
+def _also(field: Field, params: GenerationParams) -> tuple[str, str | None, str]:
+    """Return the row of a field: name, words and entry; no words where it is as usual."""
+    value = getattr(params, field.name)
+    if field.kind == METHOD:
+        return "method", value and method_name(value, params.guidance_options), field.name
+    if field.kind == NOISE:
+        return (
+            field.called,
+            value and noise_words(value),
+            "slerp" if value and value.kind == "slerp" else "",
+        )
+    if field.kind == LORAS:
+        return field.called, loras_text(value), ""
+    usual = value is None or (field.name == "num_images_per_prompt" and value == 1)
+    return field.called, None if usual else _plain(value), ""
+
+
+def _plain(value: Any) -> str:
+    """Return a number or a text as a link has it."""
+    return number(value) if isinstance(value, float) else str(value)
 
 
 def check_fillable(query: Mapping[str, str]) -> None:
@@ -121,9 +137,9 @@ def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list
     listed = {entry.id for entry in list_models("local")}
     if told.in_memory(provenance) and params.model not in listed:
         found.append("a pipeline that was in memory")
-    for name in ("variant", "revision", "subfolder"):
-        if value := getattr(params, name):
-            found.append(UNFILLABLE[name].format(value))
+    for field in FIELDS:
+        if field.beyond and field.kind not in (LORAS, ARGUMENTS, PICTURES) and getattr(params, field.name):
+            found.append(field.beyond.format(getattr(params, field.name)))
     if params.loras:
         found.append(UNFILLABLE["loras"].format(loras_text(params.loras)))
     if params.inputs:
@@ -137,9 +153,9 @@ def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list
 def refuse_server_files(params: GenerationParams) -> None:
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
     fetched by it: only the models of its list, as they are listed, may be run."""
-    for name in UNFILLABLE:
-        if name not in FROM_PICTURE and getattr(params, name):
-            raise _refused(name)
+    for field in FIELDS:
+        if field.beyond and field.name not in FROM_PICTURE and getattr(params, field.name):
+            raise _refused(field.name)
     if set(params.extra or ()) - set(AMOUNTS):
         raise _refused("extra")
     refuse_unlisted(params.model)

@@ -24,15 +24,16 @@ def tell_form(app: gr.Blocks, form: Any, page: str) -> None:
 
     page: the prefix of the form's ids.
     """
-    names = json.dumps(links.FIELDS[: len(form.asked)])
+    names = json.dumps(list(form.asked))
     told = (
         "(...values) => { const forms = (window.diffatlasForms ??= {});"
         f" forms[{json.dumps(page)}] = Object.fromEntries({names}.map((name, at) => [name, values[at]]));"
         f" (window.diffatlasFirst ??= {{}})[{json.dumps(page)}] ??= forms[{json.dumps(page)}];"
         f" window.dispatchEvent(new CustomEvent('diffatlas-form', {{ detail: {json.dumps(page)} }})); }}"
     )
-    gr.on([field.change for field in form.asked], None, form.asked, None, js=told, **PRIVATE)
-    app.load(None, form.asked, None, js=told, **PRIVATE)
+    asked = list(form.asked.values())
+    gr.on([field.change for field in asked], None, asked, None, js=told, **PRIVATE)
+    app.load(None, asked, None, js=told, **PRIVATE)
 
 
 def take_along(form: Any, island: Any, page: str) -> None:
@@ -41,10 +42,10 @@ def take_along(form: Any, island: Any, page: str) -> None:
     It happens in the browser: the fields are looked at and set in one go, so that nothing comes over what is typed
     meanwhile. `followed` is what the server adds. page: the prefix of the form's ids.
     """
-    taken = (
-        f"(...values) => window.diffatlasCarry?.({json.dumps(page)}, values) ?? values.map(() => undefined)"
-    )
-    island.submit(None, form.asked, form.asked, js=taken, **PRIVATE)
+    given = f"{json.dumps(page)}, {json.dumps(list(form.asked))}, values"
+    taken = f"(...values) => window.diffatlasCarry?.({given}) ?? values.map(() => undefined)"
+    asked = list(form.asked.values())
+    island.submit(None, asked, asked, js=taken, **PRIVATE)
 
 
 def followed(form: Any, asked: Any) -> list[Any] | None:
@@ -56,7 +57,7 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
     query = asked_in(asked)
     if not query:
         return None
-    updates = {name: gr.skip() for name in links.FIELDS[: len(form.asked)]}
+    updates = {name: gr.skip() for name in form.asked}
     method = query.get("guidance_method", "")
     if not method or method in METHODS:
         has = bool(method) and bool(METHODS[method].options)
@@ -84,6 +85,6 @@ def asked_in(given: Any) -> Mapping[str, str]:
         return {}
     return {
         name: str(given[name])
-        for name in links.FIELDS
+        for name in links.NAMES
         if isinstance(given.get(name), (str, int, float)) and str(given[name]) != ""
     }

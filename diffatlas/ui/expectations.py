@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
@@ -14,23 +15,22 @@ from diffatlas.errors import DiffAtlasError, OverBound
 from diffatlas.params import GenerationParams
 from diffatlas.ui.components import form as forms
 
-#: No estimate depends on them, but a request has them.
-_PROMPT, _SEED = "a picture", 0
+#: The fields of a form that decide what a run takes, by their names in a link.
+ASKED = ("model", "steps", "guidance", "size", "scheduler", "guidance_method")
+#: No estimate depends on it, but a request has one.
+_PROMPT = "a picture"
 
 
-def told(backend: Any, bounds: Bounds, refused: bool, *asked: Any) -> list[Any]:
+def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) -> list[Any]:
     """Return updates of what `expected_field` draws: hidden where the size is the model's and the time is short.
 
-    refused: whether the last run was, because of what it should take. asked: model, steps, guidance, size, scheduler,
-    guidance method.
+    refused: whether the last run was, because of what it should take. asked: the values of `ASKED`.
     """
-    model, steps, guidance, size, scheduler, method = asked
     words, over = "", refused
     try:
-        base = (model, _PROMPT, "", _SEED, steps, guidance, size, scheduler)
-        params = forms.to_params(*base, method)
+        params = forms.to_params({**asked, "prompt": _PROMPT})
         estimate = backend.estimate(params, Capture())
-        info = forms.known(backend.info, model)
+        info = forms.known(backend.info, params.model)
         if estimate is None:
             words = _unmeasured(params, info)
         else:

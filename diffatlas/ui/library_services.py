@@ -294,7 +294,7 @@ class LibraryServices:
         return {"query": query, "own": own}
 
     def query_of(self, visitor: str, ids: Sequence[str]) -> dict[str, str]:
-        """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.FIELDS`)."""
+        """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.NAMES`)."""
         return forms.query_of(self._libraries.of(visitor).open(_several(ids)[-1]).params)
 
     def replay(self, visitor: str, asked: One) -> Started:

@@ -13,8 +13,8 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
 from diffatlas.guidance import check_method
-from diffatlas.params import MAX_IMAGES, MAX_STEPS
 from diffatlas.registry import find_model
+from diffatlas.request import FIELDS, MAX_IMAGES, MAX_STEPS, NUMBER, SIZE, WHOLE
 from diffatlas.studies.plan_lanes import method_name
 from diffatlas.ui import said
 from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise
@@ -22,33 +22,22 @@ from diffatlas.ui.chosen_model import choose
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 
-#: Of a link, in the order of the form's fields that `fill` returns.
-FIELDS = (
-    "model",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "steps",
-    "guidance",
-    "size",
-    "scheduler",
-    "guidance_method",
-    "guidance_options",
-    "noise",
-    "images",
-)
+#: What a link can fill in: the fields of the forms of single runs; other forms have some of them.
+NAMES = tuple(field.link for field in FIELDS if field.in_forms)
 MOST_LETTERS = 2000
+#: What every request has: a form that is filled with one keeps the value that is there.
+_ALWAYS_SET = ("model", "prompt", "seed", "steps", "guidance", "size")
 
 
 def fill(
     query: Mapping[str, str], known: Callable[[str], Any], first_model: str
-) -> tuple[list[Any], str | None]:
-    """Return updates of the form's fields named in `FIELDS`, and what is wrong with the link, if anything is.
+) -> tuple[dict[str, Any], str | None]:
+    """Return updates of the form's fields, by `NAMES`, and what is wrong with the link, if anything is.
 
     known: what is known of a model, given its id. A link that is wrong fills nothing.
     """
-    given = {name: query[name][:MOST_LETTERS] for name in (*FIELDS, *UNFILLABLE) if query.get(name)}
-    nothing = [gr.skip() for _ in FIELDS]
+    given = {name: query[name][:MOST_LETTERS] for name in (*NAMES, *UNFILLABLE) if query.get(name)}
+    nothing = {name: gr.skip() for name in NAMES}
     if not given:
         return nothing, None
     try:
@@ -66,20 +55,18 @@ def folded(query: Mapping[str, str]) -> str | None:
     return f"The link asks for another guidance method ({name}): it is among the fields under More."
 
 
-def emptied(updates: list[Any], query: Mapping[str, str]) -> list[Any]:
+def emptied(updates: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, Any]:
     """Return the updates of `fill` with those fields emptied that the query does not name."""
-    empty = {
-        "negative_prompt": "",
-        "scheduler": "",
-        "guidance_method": gr.update(value=""),
+    empty = {field.link: gr.update(value=None if field.kind in (WHOLE, NUMBER) else "") for field in FIELDS}
+    empty |= {
         "guidance_options": gr.update(value="", visible=False),
         "noise": gr.update(value="", visible=False),
         "images": gr.update(value=1, visible=False),
     }
-    return [
-        update if query.get(name) or name not in empty else empty[name]
-        for name, update in zip(FIELDS, updates, strict=False)
-    ]
+    return {
+        name: update if query.get(name) or name in _ALWAYS_SET else empty[name]
+        for name, update in updates.items()
+    }
 
 
 class PageParameter:
@@ -101,17 +88,39 @@ class PageParameter:
         await self._app(scope, receive, send)
 
 
-def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> list[Any]:
+def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> dict[str, Any]:
     check_fillable(given)
-    updates: dict[str, Any] = {name: gr.skip() for name in FIELDS}
+    updates: dict[str, Any] = {name: gr.skip() for name in NAMES}
     if "model" in given and given["model"] != first_model:
         updates |= _by_model(given["model"], known)
-    for name in ("prompt", "negative_prompt", "scheduler"):
-        if name in given:
-            updates[name] = _valued(updates[name], given[name])
-    for name in ("seed", "steps", "guidance"):
-        if name in given:
+    for field in FIELDS:
+        name = field.link
+        if name not in given or name == "model" or not field.in_forms:
+            continue
+        if field.kind in (WHOLE, NUMBER):
             updates[name] = _number(name, given[name])
+        elif field.kind == SIZE:
+            width, height = forms.parse_size(given[name])
+            updates[name] = _valued(updates[name], f"{width}x{height}")
+        else:
+            updates[name] = _valued(updates[name], given[name])
+    _fill_guidance(updates, given)
+    if noise := to_noise(given.get("noise")):
+        noise.validate(int(_number("steps", given["steps"])) if "steps" in given else MAX_STEPS)
+        updates["noise"] = gr.update(value=given["noise"], visible=True)
+    if "images" in given:
+        images = updates["images"]
+        if not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
+            raise InvalidParams(
+                f"its number of images is {given['images']!r}: give a whole number from 1 to {MAX_IMAGES}.",
+                field="num_images_per_prompt",
+            )
+        updates["images"] = gr.update(value=images, visible=images > 1)
+    return updates
+
+
+def _fill_guidance(updates: dict[str, Any], given: Mapping[str, str]) -> None:
+    """Add the updates of the guidance method and its options. Raises `InvalidParams`."""
     method = given.get("guidance_method")
     if method:
         check_method(method, forms.to_options(given.get("guidance_options")))
@@ -121,21 +130,6 @@ def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: 
         )
     elif given.get("guidance_options"):
         raise InvalidParams("its guidance options are without a guidance method.", field="guidance_options")
-    if noise := to_noise(given.get("noise")):
-        noise.validate(int(_number("steps", given["steps"])) if "steps" in given else MAX_STEPS)
-        updates["noise"] = gr.update(value=given["noise"], visible=True)
-    if "images" in given:
-        images = _number("images", given["images"])
-        if not isinstance(images, int) or not 1 <= images <= MAX_IMAGES:
-            raise InvalidParams(
-                f"its number of images is {given['images']!r}: give a whole number from 1 to {MAX_IMAGES}.",
-                field="num_images_per_prompt",
-            )
-        updates["images"] = gr.update(value=images, visible=images > 1)
-    if "size" in given:
-        width, height = forms.parse_size(given["size"])
-        updates["size"] = _valued(updates["size"], f"{width}x{height}")
-    return [updates[name] for name in FIELDS]
 
 
 def _by_model(model: str, known: Callable[[str], Any]) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
+from diffatlas.capture.spec import Capture
+from diffatlas.library.study import Study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
@@ -23,13 +25,20 @@ from diffatlas.ui.wiring import MAX_WAITING, PRIVATE, wire_form
 
 
 def run_page(
-    runner: StudyRunner, asked: Callable[[], Any], again: bool, seed_mode: str, request: gr.Request
+    runner: StudyRunner, plan: Callable[[], Study], asked: Mapping[str, Any], request: gr.Request
 ) -> Generator[dict[str, Any], None, None]:
-    """Run what a form asks, and remember the seed that comes after it."""
+    """Run what a form asks, and remember the seed that comes after it.
+
+    plan: returns the study that the form asks for; may raise a `DiffAtlasError`. asked: what the form holds, by name.
+    """
     session = request.session_hash
-    ran = yield from runner.run(visitor_of(request, session), session, asked, reuse=not again)
+
+    def read() -> tuple[Study, Capture]:
+        return plan(), forms.to_capture(asked["previews"], asked["preview_decoder"])
+
+    ran = yield from runner.run(visitor_of(request, session), session, read, reuse=not asked["again"])
     if ran is not None:
-        runner.sessions.note(session, (ran, forms.next_seed(seed_mode, ran)))
+        runner.sessions.note(session, (ran, forms.next_seed(asked["seed_mode"], ran)))
 
 
 def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner) -> None:
@@ -40,7 +49,7 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
         return [gr.update(choices=choices, value=[])]
 
     last = wire_form(app, form, island.operation, runner.sessions, [form.lanes], follow)
-    filled = [*form.asked, form.lanes, *form.own.values(), last]
+    filled = [*form.asked.values(), form.lanes, *form.own.values(), last]
     nothing = [gr.skip() for _ in filled]
 
     def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
@@ -82,12 +91,12 @@ def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:
         return [gr.skip() for _ in (*form.asked, form.lanes, *form.own)]
     info = model_info(spec["base"]["model"])
     asked, _ = links.fill(query_of(GenerationParams.from_dict(spec["base"])), model_info, "")
-    asked = asked[: len(form.asked)]
+    request = [asked[name] for name in form.asked]
     choices = lane_choices(list_models("local"), spec["base"]["model"], info)
     offered = {value for _, value in choices}
     lanes = [f"{field}={value}" for lane in spec["lanes"] for field, value in lane.items()]
     own = [own_value(name, spec) if name in spec else gr.skip() for name in form.own]
-    return [*asked, gr.update(choices=choices, value=[lane for lane in lanes if lane in offered]), *own]
+    return [*request, gr.update(choices=choices, value=[lane for lane in lanes if lane in offered]), *own]
 
 
 def model_info(model: str) -> ModelInfo | None:

@@ -23,6 +23,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.picture_field import follow as follow_picture
 from diffatlas.ui.guidance_values import guidance_html, kind_of
+from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
@@ -64,12 +65,12 @@ def wire_form(
 
     def follow_link(request: gr.Request) -> list[Any]:
         # A link fills the forms of all pages: its prompt can be traced, and swept next.
-        updates, problem = filled(form, dict(request.query_params), list_models("local")[0].id)
+        updates, named, problem = filled(form, dict(request.query_params), list_models("local")[0].id)
         if problem and warns:
             said.warn(problem, "Link", stays=True)
         elif warns and (words := links.folded(dict(request.query_params))):
             said.inform(words, "Link")
-        return updates
+        return [*updates.values(), named]
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)
@@ -84,21 +85,21 @@ def wire_form(
     _wire_guides(app, form, _wire_model(form, last, also, follow))
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
-    app.load(follow_link, outputs=[*form.asked, last], **PRIVATE)
+    app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
     app.unload(leave)
     tell_form(app, form, page)
     return last
 
 
-def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[list[Any], str | None]:
-    """Return the updates of a form and of the model that it follows, by a link; and what is wrong with it."""
+def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[dict[str, Any], str, str | None]:
+    """Return the updates of a form by a link, by name; the model that it follows then; what is wrong with the link."""
     backend = shared_local_backend()
     updates, problem = links.fill(query, lambda model: forms.known(backend.info, model), first_model)
     models = list_models("local")
     # What was kept since the page was built is offered too.
-    named = updates[0].get("value", models[0].id)
-    updates[0] = {**updates[0], **gr.update(choices=fields.model_choices(models))}
-    return [*updates[: len(form.asked)], named], problem
+    named = updates["model"].get("value", models[0].id)
+    updates["model"] = {**updates["model"], **gr.update(choices=fields.model_choices(models))}
+    return {name: updates[name] for name in form.asked}, named, problem
 
 
 def wire_note(
@@ -123,17 +124,17 @@ def wire_note(
         except DiffAtlasError as error:
             said.warn(error.message, "Form")
             return nothing
-        query = {name: text for name, text in forms.query_of(params).items() if name in links.FIELDS}
+        query = {name: text for name, text in forms.query_of(params).items() if name in links.NAMES}
         if params.seed is None:
             del query["seed"]
-        updates, problem = filled(form, query, "")
+        updates, named, problem = filled(form, query, "")
         if problem:
             said.warn(problem.replace("The link", "This run"), "Form", stays=True)
             return nothing
-        return [*links.emptied(updates[:-1], query), updates[-1]]
+        return [*links.emptied(updates, query).values(), named]
 
     # Several at once: a form can be filled again while the server looks up a model.
-    island.submit(fill, outputs=[*form.asked, last], trigger_mode="multiple", **PRIVATE)
+    island.submit(fill, outputs=[*form.asked.values(), last], trigger_mode="multiple", **PRIVATE)
     take_along(form, island, form.prompt.elem_id.removesuffix("-prompt"))
 
 
@@ -242,14 +243,15 @@ def _keep(chosen: chosen_model.Chosen) -> Any:
 
 def wire_run(
     form: Any,
-    run: Callable[..., Any],
+    run: Run,
     view: Any,
     sessions: Sessions,
     name: str,
-    shown: Callable[..., Any] | None = None,
+    shown: Run | None = None,
 ) -> None:
     """Let the form's Run call ``run`` and show what it yields in ``view``; the seed moves on after it.
 
+    run: takes what the form asks by the names of ``form.inputs``; programs call it by ``name``.
     shown: what the page calls instead, of the same inputs; then ``run`` is for programs alone.
     """
 
@@ -260,34 +262,25 @@ def wire_run(
         sessions.confirm(request.session_hash)
 
     def telling(after: bool) -> Callable[..., list[Any]]:
-        def tell(
-            model: Any, steps: Any, guidance: Any, size: Any, scheduler: Any, method: Any, request: gr.Request
-        ) -> list[Any]:
+        def tell(request: gr.Request, *values: Any) -> list[Any]:
             refused = after and sessions.refused(request.session_hash)
-            asked = (model, steps, guidance, size, scheduler, method)
-            return expectations.told(shared_local_backend(), bounds_here(), refused, *asked)
+            asked = dict(zip(expectations.ASKED, values, strict=True))
+            return expectations.told(shared_local_backend(), bounds_here(), refused, asked)
 
         return tell
 
-    sampling, more = form.sampling, form.more
-    sized = [
-        form.model,
-        sampling.steps,
-        sampling.guidance,
-        sampling.size,
-        more.scheduler,
-        more.guidance_method,
-    ]
+    inputs, called = list(form.inputs.values()), by_name(run, form.inputs)
+    sized = [form.asked[each] for each in expectations.ASKED]
     seen = {"outputs": form.expected.shown, "queue": False, **PRIVATE}
     limits: dict[str, Any] = {**HIDDEN, "concurrency_limit": MAX_WAITING}
     named: dict[str, Any] = {"api_name": name}
     if shown is not None:
-        gr.on([], run, form.inputs, view, **named, **limits)
+        gr.on([], called, inputs, view, **named, **limits)
         named = {"api_visibility": "private"}
-    page_run = once_a_tab(shown or run)
-    started = gr.on(form.submits, page_run, form.inputs, view, trigger_mode="multiple", **named, **limits)
+    page_run = once_a_tab(by_name(shown, form.inputs) if shown else called)
+    started = gr.on(form.submits, page_run, inputs, view, trigger_mode="multiple", **named, **limits)
     sure = form.expected.anyway.click(confirm, queue=False, **PRIVATE)
-    again = sure.then(page_run, form.inputs, view, api_visibility="private", **limits)
+    again = sure.then(page_run, inputs, view, api_visibility="private", **limits)
     seeds = gr.Textbox(visible="hidden")  # [asked, following] as JSON
     for ended in (started, again):
         asked = ended.then(next_seed, None, seeds, **PRIVATE)

@@ -14,6 +14,8 @@ from tests.browser.firefox import find_firefox
 from tests.browser.windows import Windows
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
+#: Pages are put together without WebGL's renderer, which a CPU runs in software: half of what Chromium takes.
+PLAIN_DRAWING = ["--disable-gpu-compositing"]
 #: Letters of a page that the report of a failed test shows.
 SHOWN = 1500
 
@@ -59,7 +61,7 @@ def chromium() -> Iterator[Any]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=[*CHROMIUM_FLAGS, *PLAIN_DRAWING])
         yield browser
         browser.close()
 

@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 
-from tests.browser.visiting import PATIENCE
-
 pytestmark = pytest.mark.browser
 
 PREFIXES = {"trajectory": "field"} | {page: page for page in ("sweep", "neighbourhood", "attention")}
@@ -17,15 +15,9 @@ LATE = 0.8
 
 
 @pytest.fixture
-def page(chromium: Any, app_url: str) -> Any:
+def page(open_page: Any) -> Any:
     """The app, behind a slow line."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.problems = []
-    page.on("pageerror", lambda error: page.problems.append(str(error)))
-    page.goto(app_url)
-    page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
+    page = open_page()
     page.wait_for_function(
         "['field', 'sweep', 'neighbourhood', 'attention'].every(f => window.diffatlasForms?.[f])"
     )
@@ -36,8 +28,7 @@ def page(chromium: Any, app_url: str) -> Any:
         route.continue_()
 
     page.route("**/queue/join*", late)
-    yield page
-    context.close()
+    return page
 
 
 def type_into(page: Any, field: str, text: str) -> None:

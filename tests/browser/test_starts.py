@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from diffatlas.ui.starts import STARTS, start_of
-from tests.browser.visiting import PATIENCE, fill, lock
+from tests.browser.visiting import fill, lock
+from tests.browser.windows import Windows
 from tests.serving import served_app
 
 pytestmark = pytest.mark.browser
@@ -21,31 +22,26 @@ def fresh_url(tmp_path_factory):
         yield url
 
 
-@pytest.fixture
-def visit(chromium: Any, fresh_url: str):
-    contexts = []
+@pytest.fixture(scope="module")
+def fresh_windows(chromium: Any, fresh_url: str) -> Iterator[Windows]:
+    windows = Windows(chromium, fresh_url)
+    yield windows
+    windows.close()
 
+
+@pytest.fixture
+def visit(fresh_windows: Windows, fresh_url: str) -> Iterator[Callable[..., Any]]:
     def visit(
-        query: str = "",
-        context: Any = None,
-        before: Callable[[Any], object] | None = None,
-        size: tuple[int, int] = (1280, 900),
+        query: str = "", before: Callable[[Any], object] | None = None, size: tuple[int, int] = (1280, 900)
     ) -> Any:
-        if context is None:
-            context = chromium.new_context(viewport={"width": size[0], "height": size[1]})
-            contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.problems = []
-        page.on("pageerror", lambda error: page.problems.append(str(error)))
+        page = fresh_windows.blank(*size)
         if before:
             before(page)
         page.goto(fresh_url + query)
         return page
 
     yield visit
-    for context in contexts:
-        context.close()
+    fresh_windows.leave()
 
 
 def test_the_example_plays_before_anything_runs_and_can_be_locked(visit: Any) -> None:

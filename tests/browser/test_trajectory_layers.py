@@ -259,13 +259,21 @@ def test_deep_dive_tells_the_numbers_of_the_run(open_page):
     assert page.evaluate("document.querySelector('.da-frame.da-chosen').dataset.step") == "2"
 
 
-@pytest.mark.parametrize("kind", ["csv", "json", "npz", "pdf", "svg", "png", "gif", "mp4"])
-def test_every_export_is_of_the_run_that_is_shown(open_page, kind, tmp_path):
-    page = open_page()
+@pytest.fixture(scope="module")
+def exported(windows):
+    """A page that shows a run, and whose form holds another."""
+    page = windows.open()
+    windows.keep(page)
     run(page, prompt="a green triangle", seed=77, num_inference_steps=4)
-    fill(page, "seed", 999)  # the form is not the run
-    with page.expect_download() as download:
-        page.click(f".da-exports [data-kind={kind}]")
+    fill(page, "seed", 999)
+    yield page
+    page.context.close()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json", "npz", "pdf", "svg", "png", "gif", "mp4"])
+def test_every_export_is_of_the_run_that_is_shown(exported, kind, tmp_path):
+    with exported.expect_download() as download:
+        exported.click(f".da-exports [data-kind={kind}]")
     path = tmp_path / download.value.suggested_filename
     download.value.save_as(path)
     assert path.suffix == f".{kind}"

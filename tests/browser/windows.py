@@ -28,16 +28,25 @@ class Windows:
 
     def open(self, width: int = 1280, query: str = "") -> Any:
         """Return the page of a visitor whom the app does not know, once its view and its form are there."""
-        page, self._spare = self._spare or self._new(), None
-        self._open.append(page)
-        page.set_viewport_size({"width": width, "height": 900})
-        page.requested, page.problems = [], []
+        page = self.blank(width)
         page.goto(self._url + query)
         # Those of the other pages may be there before.
         page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
         # The forms can come after the views.
         page.wait_for_selector("#field-run", state="attached")
         return page
+
+    def blank(self, width: int = 1280, height: int = 900) -> Any:
+        """Return the empty page of a visitor whom the app does not know."""
+        page, self._spare = self._spare or self._new(), None
+        self._open.append(page)
+        page.set_viewport_size({"width": width, "height": height})
+        page.requested, page.problems = [], []
+        return page
+
+    def keep(self, page: Any) -> None:
+        """Leave a page open after the test; who has it closes its context."""
+        self._open.remove(page)
 
     def leave(self) -> None:
         """Close the windows of a test; the first of them is kept, as that of somebody who was never here."""
@@ -77,7 +86,8 @@ class Windows:
         for other in context.pages:
             if other != page:
                 other.close()
-        page.unroute_all()
+        # What a test holds back still is no fault of the next one.
+        page.unroute_all(behavior="ignoreErrors")
         page.evaluate("sessionStorage.clear()")
         page.goto("about:blank")
         context.clear_cookies()

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffatlas import cli, cli_request, cli_study
+from diffatlas import cli
+from diffatlas.cli import request as cli_request
+from diffatlas.cli import study as cli_study
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library import Library

@@ -8,7 +8,8 @@ import pytest
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.noise import derived_seeds
 from diffatlas.library.studies import Studies
-from diffatlas.params import MAX_SEED, GenerationParams, Noise
+from diffatlas.params import GenerationParams, Noise
+from diffatlas.request import MAX_SEED
 from diffatlas.studies.plan_neighbourhood import other_anchor, plan_neighbourhood
 
 BASE = GenerationParams(prompt="a red circle", seed=40, num_inference_steps=20)

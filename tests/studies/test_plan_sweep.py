@@ -9,7 +9,8 @@ from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library.studies import Studies
 from diffatlas.library.study import FIELDS
-from diffatlas.params import MAX_SEED, GenerationParams, Noise
+from diffatlas.params import GenerationParams, Noise
+from diffatlas.request import MAX_SEED
 from diffatlas.studies.plan_sweep import GUIDANCE_OFF, SCHEDULER_CAPTIONS, parse_values, plan_sweep
 
 BASE = GenerationParams(prompt="a red circle", seed=40, guidance_scale=3.0)

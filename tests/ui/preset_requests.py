@@ -46,13 +46,13 @@ def held(page: str, name: str) -> tuple[Any, dict[Any, Any]]:
 def params_of(page: str, name: str) -> GenerationParams:
     """The request of a preset, read as the page reads its form."""
     form, values = held(page, name)
-    return forms.to_params(*(values[field] for field in form.asked))
+    return forms.to_params({name: values[field] for name, field in form.asked.items()})
 
 
 def study_of(page: str, name: str) -> Study:
     """The study of a preset, planned as the page plans it."""
     form, values = held(page, name)
-    params = forms.to_params(*(values[field] for field in form.asked))
+    params = forms.to_params({name: values[field] for name, field in form.asked.items()})
     own = {key: values[field] for key, field in form.own.items()}
     lanes = to_lanes(values[form.lanes])
     if page == "sweep":

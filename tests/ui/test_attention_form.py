@@ -14,7 +14,7 @@ def watching(**changes):
         "previews": "every", "preview_decoder": "vae", "kind": "all", "heads": "mean", "halves": "cond",
         "every": 1.0, "most_layers": None, "layers": "",
     }  # fmt: skip
-    return to_watching(**{**values, **changes})
+    return to_watching({**values, **changes})
 
 
 def test_fields_become_a_capture():

@@ -164,7 +164,9 @@ def test_the_form_says_what_a_size_will_take(backend, monkeypatch):
     here, model = bounds_here(False), backend.own_model
 
     def told(size, bounds=here, refused=False):
-        line, button = expectations.told(backend, bounds, refused, model, 30, 5, size, "", "")
+        line, button = expectations.told(
+            backend, bounds, refused, {"model": model, "steps": 30, "guidance": 5, "size": size}
+        )
         return line["visible"], line["value"], button["visible"]
 
     assert told("64x64") == (False, "", False)
@@ -186,8 +188,7 @@ def test_the_form_says_what_a_size_will_take(backend, monkeypatch):
 
 def test_what_was_not_measured_is_not_guessed(sd_pipe):
     fresh = open_backend("local", pipe=sd_pipe)
-    line, button = expectations.told(
-        fresh, bounds_here(False), False, fresh.own_model, 30, 5, "128x128", "", ""
-    )
+    asked = {"model": fresh.own_model, "steps": 30, "guidance": 5, "size": "128x128"}
+    line, button = expectations.told(fresh, bounds_here(False), False, asked)
     assert "is known once it has run" in line["value"]
     assert not button["visible"]

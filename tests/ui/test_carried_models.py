@@ -21,7 +21,7 @@ def form():
 
 def by_name(form, asked):
     *updates, last = followed(form, asked)
-    return dict(zip(links.FIELDS, updates, strict=True)), last
+    return dict(zip(links.NAMES, updates, strict=True)), last
 
 
 def test_a_model_brings_what_its_fields_offer_and_no_values(form):

@@ -34,9 +34,8 @@ def info(models):
 def asked(form):
     import gradio as gr
 
-    values = [field.value for field in form.asked[:10]]
-    assert all(isinstance(field, gr.components.Component) for field in form.asked)
-    return forms.to_params(*values)
+    assert all(isinstance(field, gr.components.Component) for field in form.asked.values())
+    return forms.to_params({name: field.value for name, field in form.asked.items()})
 
 
 def build(kind, *args):

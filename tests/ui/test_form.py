@@ -15,7 +15,7 @@ def params(**changes):
         "model": "shapes", "prompt": "a red circle", "negative_prompt": "", "seed": 7.0, "steps": 30.0,
         "guidance": 3, "size": "64x96", "scheduler": "",
     }  # fmt: skip
-    return form.to_params(**{**values, **changes})
+    return form.to_params({**values, **changes})
 
 
 def test_numbers_of_the_form_become_whole():

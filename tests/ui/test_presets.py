@@ -38,7 +38,18 @@ def test_what_was_set_before_is_put_back():
     given = PRESETS["trajectory"][-1].settings
     form, first = held("trajectory", PRESETS["trajectory"][0].name)
     assert set(values.values()) >= set(given.values())
-    assert [first[field] for field in form.asked[2:]] == ["", 8, 30, 3.0, "64x64", "", "", "", "", 1]
+    assert [first[field] for field in list(form.asked.values())[2:]] == [
+        "",
+        8,
+        30,
+        3.0,
+        "64x64",
+        "",
+        "",
+        "",
+        "",
+        1,
+    ]
 
 
 def test_only_presets_of_listed_models_are_offered():

@@ -19,7 +19,8 @@ from diffatlas.library import format as layout
 from diffatlas.library.manifest import MAX_LINES, check_manifest
 from diffatlas.library.marks import Marks
 from diffatlas.library.reader import parse_line
-from diffatlas.params import MAX_IMAGES, MAX_SIDE, GenerationParams
+from diffatlas.params import GenerationParams
+from diffatlas.request import MAX_IMAGES, MAX_SIDE
 
 STATUSES = ("complete", "stopped", "failed", "running")
 #: Characters of a manifest, a line of steps.jsonl and a prompt; bytes of a safetensors header.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffatlas.formats.dataset import parquet_process
 from diffatlas.formats.dataset.schema import DATA, RUN_COLUMNS, STEP_COLUMNS, RefusedDataset, one_line
-from diffatlas.params import MAX_IMAGES, MAX_STEPS
+from diffatlas.request import MAX_IMAGES, MAX_STEPS
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from diffatlas import files
 from diffatlas.described import MOST_NUMBER
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.formats.static import contract
-from diffatlas.params import MAX_SIDE, MAX_STEPS
+from diffatlas.request import MAX_SIDE, MAX_STEPS
 
 #: Bytes of an ``.npz`` when it is unpacked, at most.
 MAX_NPZ = 1_000_000_000
@@ -130,7 +130,7 @@ def read_maps(folder: Path, entry: dict[str, Any]) -> np.ndarray:
     )
     if not proper:
         raise ValueError(f"its shape is {shape!r:.60}")
-    if dtype not in contract.DTYPES:
+    if not isinstance(dtype, str) or dtype not in contract.DTYPES:
         raise ValueError(f"its dtype is {dtype!r:.30}, not one of {', '.join(contract.DTYPES)}")
     path = inside(folder, entry.get("path"))
     if path is None:

@@ -16,36 +16,28 @@ from diffatlas.formats.named import Named, plain
 from diffatlas.library import format as layout
 from diffatlas.measured import METRICS, finite
 from diffatlas.params import GenerationParams
+from diffatlas.request import ARGUMENTS, FIELDS, LORAS, NOISE, OPTIONS, PICTURES, Field, in_order
 from diffatlas.stopping import look
 
 #: What was asked of a run: each field of `GenerationParams`, the noise in four.
-ASKED = (
-    "model",
-    "prompt",
-    "negative_prompt",
-    "seed",
-    "num_inference_steps",
-    "guidance_scale",
-    "guidance_method",
-    "guidance_options",
-    "scheduler",
-    "width",
-    "height",
-    "noise_kind",
-    "noise_seed",
-    "noise_amount",
-    "noise_step",
-    "num_images_per_prompt",
-    "variant",
-    "revision",
-    "subfolder",
-    "loras",
-    "extra",
-    "inputs",
-)
+ASKED = tuple(
+    column
+    for field in in_order(
+        "model", "prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale", "guidance_method",
+        "guidance_options", "scheduler", "size",
+    )
+    for column in field.columns
+)  # fmt: skip
 COLUMNS = ("layer", "run", "step", "timestep", "sigma_before", "sigma", *METRICS, *ASKED)
 FORMAT = "diffusion-atlas/layers"
 VERSION = 1
+#: How values that are more than a number or a text are written, by the kind of their field.
+_WRITTEN = {
+    OPTIONS: lambda options: " ".join(f"{name}={value!r}" for name, value in options.items()),
+    LORAS: lambda loras: "; ".join(f"{lora.path} at {lora.weight!r}" for lora in loras),
+    ARGUMENTS: lambda extra: json_writer.dumps(dict(extra), ensure_ascii=False),
+    PICTURES: lambda inputs: "; ".join(f"{one.name} {one.sha256}" for one in inputs),
+}
 #: A cell that begins so is read as a formula by some spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 
@@ -131,19 +123,19 @@ def asked_of(params: GenerationParams) -> dict[str, Any]:
 
     Options are "eta=0.5 norm=10.0", further arguments JSON; of pictures there is the name and the SHA-256.
     """
-    noise = params.noise
-    return {
-        **{name: getattr(params, name, None) for name in ASKED},
-        "guidance_options": " ".join(f"{k}={v!r}" for k, v in (params.guidance_options or {}).items())
-        or None,
-        "noise_kind": noise and noise.kind,
-        "noise_seed": noise and noise.seed,
-        "noise_amount": noise and noise.amount,
-        "noise_step": noise and noise.step,
-        "loras": "; ".join(f"{lora.path} at {lora.weight!r}" for lora in params.loras) or None,
-        "extra": json_writer.dumps(dict(params.extra), ensure_ascii=False) if params.extra else None,
-        "inputs": "; ".join(f"{one.name} {one.sha256}" for one in params.inputs) or None,
-    }
+    cells = {column: cell for field in FIELDS for column, cell in _cells(field, params).items()}
+    return {name: cells[name] for name in ASKED}
+
+
+def _cells(field: Field, params: GenerationParams) -> dict[str, Any]:
+    """Return what was asked of one field, by column."""
+    values = [getattr(params, part) for part in field.parts]
+    if field.kind == NOISE:
+        noise = values[0]
+        values = [noise and getattr(noise, name) for name in ("kind", "seed", "amount", "step")]
+    elif field.kind in _WRITTEN:
+        values = [_WRITTEN[field.kind](value) if value else None for value in values]
+    return dict(zip(field.columns, values, strict=True))
 
 
 def written(value: Any) -> str:

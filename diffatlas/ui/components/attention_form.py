@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import gradio as gr
 
@@ -12,7 +15,16 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.form import Form, asked_of, begin_form, to_capture, whole
+from diffatlas.ui.components.form import (
+    METHOD,
+    SAMPLED,
+    Form,
+    arranged,
+    begin_form,
+    shown_of,
+    to_capture,
+    whole,
+)
 
 PAGE = "attention"
 KINDS = (("Words and places", "all"), ("Words only", "cross"), ("Places only", "self"))
@@ -33,9 +45,9 @@ class Watching:
     layers: gr.Textbox
 
     @property
-    def fields(self) -> list[gr.components.Component]:
-        """In the order of `to_watching`."""
-        return [self.heads, self.halves, self.every, self.most_layers, self.layers]
+    def fields(self) -> dict[str, gr.components.Component]:
+        """By the names of the endpoint's arguments, as `to_watching` reads them."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
 
 
 @dataclass(frozen=True)
@@ -47,15 +59,15 @@ class AttentionForm(Form):
     @property
     def resets(self) -> list[gr.components.Component]:
         """See `Form.resets`."""
-        return [*super().resets, *self.watching.fields]
+        return [*super().resets, *self.watching.fields.values()]
 
     @property
-    def inputs(self) -> list[gr.components.Component]:
-        """What a run is made of."""
-        more = self.more
-        shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        asked = [*asked_of(self), *shown, self.attention, *self.watching.fields]
-        return [*asked, *self.linked, *self.picture.values]
+    def inputs(self) -> dict[str, gr.components.Component]:
+        """What a run is made of, by the names of the endpoint's arguments, in their order."""
+        watched = {"kind": self.attention, **self.watching.fields}
+        shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
+        first = (*SAMPLED, *METHOD, *shown, *watched, "noise", "images", "picture", "amount")
+        return arranged(first, {**self.asked, **shown_of(self), **watched})
 
 
 def build_attention_form(models: list[ModelEntry], info: ModelInfo | None) -> AttentionForm:
@@ -110,29 +122,22 @@ def kind_for(entry: ModelEntry) -> str:
     return "all" if (entry.size or 512) < LARGE else "cross"
 
 
-def to_watching(
-    previews: str,
-    preview_decoder: str,
-    kind: str,
-    heads: str,
-    halves: str,
-    every: float | None,
-    most_layers: float | None,
-    layers: str | None,
-) -> Capture:
-    """Return what to capture. Raises `InvalidParams` naming the field that is wrong."""
-    names = tuple(name for name in re.split(r"[,\s]+", layers or "") if name)
+def to_watching(asked: Mapping[str, Any]) -> Capture:
+    """Return what to capture, by the names of `AttentionForm.inputs`. Raises `InvalidParams` naming the field that is
+    wrong."""
+    kind = asked["kind"]
+    names = tuple(name for name in re.split(r"[,\s]+", asked["layers"] or "") if name)
     if kind not in {value for _, value in KINDS}:
         raise InvalidParams(
             f"The attention to capture is {kind!r}: choose all, cross (words) or self (places).",
             field="attention",
         )
     return replace(
-        to_capture(previews, preview_decoder),
+        to_capture(asked["previews"], asked["preview_decoder"]),
         attention=kind,
-        attention_heads=heads,
-        attention_halves=halves,
-        attention_every=whole(every),
-        attention_max_layers=whole(most_layers),
+        attention_heads=asked["heads"],
+        attention_halves=asked["halves"],
+        attention_every=whole(asked["every"]),
+        attention_max_layers=whole(asked["most_layers"]),
         attention_layers=names or None,
     )

@@ -11,6 +11,7 @@ import gradio as gr
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.guidance import METHODS
 from diffatlas.registry import ModelEntry
+from diffatlas.request import FIELDS, NUMBER, WHOLE, Field, named
 from diffatlas.ui import said
 from diffatlas.ui.chosen_model import where
 from diffatlas.ui.guidance_values import guidance_html
@@ -28,6 +29,13 @@ ATTENTION = (("Off", "off"), ("What each word looks at", "cross"), ("Words and p
 #: What the button of `reset_button` says, before it is pressed and after.
 RESET, UNDO_RESET = "Reset to the model’s own settings", "Undo the reset"
 DECODERS = (("Linear, nearly free", "linear"), ("Decoded by the VAE", "vae"))
+
+
+#: The fields of a request that this module draws one by one; those that are added to requests are drawn by their rows.
+DRAWN = (
+    "model", "prompt", "negative_prompt", "seed", "num_inference_steps", "guidance_scale", "size", "scheduler",
+    "guidance_method", "guidance_options", "noise", "num_images_per_prompt",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,18 +60,31 @@ class More:
     previews: gr.Dropdown
     preview_decoder: gr.Radio
     again: gr.Checkbox
+    #: The fields of a request that are in no other place of a form, by their names in a link.
+    others: dict[str, gr.components.Component]
+
+    @property
+    def settings(self) -> list[gr.components.Component]:
+        """All of them, in the order in which they are drawn."""
+        method = [self.guidance_method, self.guidance_options]
+        shown = [self.previews, self.preview_decoder, self.again]
+        return [self.negative_prompt, self.scheduler, *method, *self.others.values(), *shown]
+
+
+def worded(page: str, name: str) -> dict[str, Any]:
+    """Return the label, the line beneath and the id of a field of a request, as its component takes them."""
+    field = named(name)
+    return {"label": field.label, "info": said.as_hint(field.hint) or None, "elem_id": f"{page}-{name}"}
 
 
 def prompt_field(page: str) -> gr.Textbox:
     """Draw the prompt, and the place for the words that its model knows."""
     prompt = gr.Textbox(
         start_of_form(page).preset.prompt,
-        label="Prompt",
-        info="What the image should show. Enter runs it.",
         lines=1,
         max_lines=5,
         max_length=2000,
-        elem_id=f"{page}-prompt",
+        **worded(page, "prompt"),
     )
     # The words of the model that is chosen (``static/form/taught_words.js``).
     gr.HTML(f'<div class="da-form-words" data-page="{page}"></div>', elem_classes="da-form-taught")
@@ -75,10 +96,8 @@ def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Bu
     model = gr.Dropdown(
         model_choices(models),
         value=models[0].id,
-        label="Model",
-        info=said.as_hint(models[0].notes or "From models/local.md."),
         allow_custom_value=True,
-        elem_id=f"{page}-model",
+        **worded(page, "model") | {"info": said.as_hint(models[0].notes or "From models/local.md.")},
     )
     keep = gr.Button(
         "Keep", size="sm", min_width=0, visible=False, elem_id=f"{page}-keep", elem_classes="da-keep"
@@ -95,7 +114,7 @@ def model_choices(models: Sequence[ModelEntry]) -> list[tuple[str, str]]:
 def seed_fields(page: str) -> tuple[gr.Number, gr.Button]:
     """Draw the seed, and the button that draws one; inside a row."""
     first = start_of_form(page).preset.seed
-    seed = gr.Number(first, label="Seed", info="The noise is drawn from it.", elem_id=f"{page}-seed")
+    seed = gr.Number(first, **worded(page, "seed"))
     dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id=f"{page}-dice", elem_classes="da-dice")
     return seed, dice
 
@@ -104,18 +123,14 @@ def linked_fields(page: str) -> tuple[gr.Textbox, gr.Number]:
     """Draw what is seen only where a link asks for it: noise that is not the seed's alone, and several images."""
     noise = gr.Textbox(
         "",
-        label="Noise",
-        info="What the seed’s noise becomes. Empty it to leave that out.",
         max_length=200,
-        elem_id=f"{page}-noise",
         visible=False,
+        **worded(page, "noise"),
     )
     images = gr.Number(
         1,
-        label="Images",
-        info="In one batch; the first is shown. 1 for one.",
-        elem_id=f"{page}-num_images_per_prompt",
         visible=False,
+        **worded(page, "num_images_per_prompt"),
     )
     return noise, images
 
@@ -125,26 +140,20 @@ def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sam
     with gr.Row(elem_classes="da-fields da-three"):
         steps = gr.Number(
             entry.steps or 30,
-            label="Steps",
-            info="How many.",
-            elem_id=f"{page}-num_inference_steps",
             min_width=60,
+            **worded(page, "num_inference_steps"),
         )
         guidance = gr.Number(
             5.0 if entry.guidance is None else entry.guidance,
-            label="Guidance",
-            info="1 is off.",
             step=0.5,
-            elem_id=f"{page}-guidance_scale",
             min_width=60,
+            **worded(page, "guidance_scale"),
         )
         size = gr.Dropdown(
             **size_choices(info, entry),
-            label="Size",
-            info="★ native.",
             allow_custom_value=True,
-            elem_id=f"{page}-size",
             min_width=60,
+            **worded(page, "size"),
         )
     guides = gr.HTML(
         guidance_html(page, entry, None), elem_id=f"{page}-guides", js_on_load=None, apply_default_css=False
@@ -152,38 +161,32 @@ def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sam
     return Sampling(steps, guidance, size, guides)
 
 
-def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> More:
-    """Draw what is folded away; inside an accordion."""
+def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None, single: bool = True) -> More:
+    """Draw what is folded away; inside an accordion. single: whether the form asks for single runs."""
     negative = gr.Textbox(
         "",
-        label="Negative prompt",
-        info="What guidance pushes away from.",
         max_length=2000,
-        elem_id=f"{page}-negative_prompt",
+        **worded(page, "negative_prompt"),
     )
     scheduler = gr.Dropdown(
         **scheduler_choices(info),
-        label="Scheduler",
-        info="The rule of the steps; the model’s own comes first.",
         allow_custom_value=True,
-        elem_id=f"{page}-scheduler",
+        **worded(page, "scheduler"),
     )
     method = gr.Dropdown(
         **method_choices(),
-        label="Guidance method",
-        info="How the two predictions are put together.",
-        elem_id=f"{page}-guidance_method",
+        **worded(page, "guidance_method"),
     )
     options = gr.Textbox(
         "",
-        label="Method options",
-        info=said.as_hint(options_hint("")),
         max_length=400,
-        elem_id=f"{page}-guidance_options",
         visible=False,
+        **worded(page, "guidance_options") | {"info": said.as_hint(options_hint(""))},
     )
     # By hand only: a link brings its own options along.
     method.input(_on_method, method, options, queue=False, **PRIVATE)
+    added = [field for field in FIELDS if field.in_forms and field.name not in DRAWN]
+    others = {field.link: _added(page, field) for field in added if single or not field.single}
     previews = gr.Dropdown(
         list(PREVIEWS),
         value="every",
@@ -204,7 +207,13 @@ def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> More:
         info="Even where the library has the same run already.",
         elem_id=f"{page}-again",
     )
-    return More(negative, scheduler, method, options, previews, decoder, again)
+    return More(negative, scheduler, method, options, previews, decoder, again, others)
+
+
+def _added(page: str, field: Field) -> gr.components.Component:
+    if field.kind in (WHOLE, NUMBER):
+        return gr.Number(None, **worded(page, field.name))
+    return gr.Textbox("", max_length=2000, **worded(page, field.name))
 
 
 def attention_field(page: str) -> gr.Dropdown:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from dataclasses import fields as dataclass_fields
 from typing import Any
 
 import gradio as gr
@@ -14,6 +14,18 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
+from diffatlas.request import (
+    ARGUMENTS,
+    FIELDS,
+    LORAS,
+    NOISE,
+    NUMBER,
+    OPTIONS,
+    PICTURES,
+    SIZE,
+    WHOLE,
+    Field,
+)
 from diffatlas.ui import asked_words as words
 from diffatlas.ui import said
 from diffatlas.ui.asked_values import typed
@@ -57,9 +69,9 @@ class Form:
         return [*reset_of(self), self.attention, self.runs, self.seed_mode, *self.linked]
 
     @property
-    def asked(self) -> list[gr.components.Component]:
-        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
-        return [*asked_of(self), *self.linked]
+    def asked(self) -> dict[str, gr.components.Component]:
+        """What a request is made of, by the names of a link."""
+        return asked_of(self)
 
     @property
     def linked(self) -> list[gr.components.Component]:
@@ -67,11 +79,11 @@ class Form:
         return [self.noise, self.images]
 
     @property
-    def inputs(self) -> list[gr.components.Component]:
-        """What a run is made of."""
-        more, asked = self.more, asked_of(self)
-        shown = [more.previews, more.preview_decoder, self.runs, self.seed_mode, more.again]
-        return [*asked[:-2], *shown, *asked[-2:], self.attention, *self.linked, *self.picture.values]
+    def inputs(self) -> dict[str, gr.components.Component]:
+        """What a run is made of, by the names of the endpoint's arguments, in their order."""
+        shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
+        first = (*SAMPLED, *shown, *METHOD, "attention", "noise", "images", "picture", "amount")
+        return arranged(first, {**self.asked, **shown_of(self), "attention": self.attention})
 
     @property
     def submits(self) -> list[Any]:
@@ -79,23 +91,57 @@ class Form:
         return [*submits_of(self), self.runs.submit]
 
 
-def asked_of(form: Any) -> list[gr.components.Component]:
-    """Return the fields of a form that are a request, in the order of `diffatlas.ui.links.FIELDS`."""
+#: The first arguments of every endpoint, and those of the guidance method: programs that give values without names
+#: count on their order.
+SAMPLED = ("model", "prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler")
+METHOD = ("guidance_method", "guidance_options")
+
+
+def asked_of(form: Any) -> dict[str, gr.components.Component]:
+    """Return the fields of a form that are a request, by their names in a link."""
     sampling, more = form.sampling, form.more
-    sampled = [sampling.steps, sampling.guidance, sampling.size]
-    method = [more.guidance_method, more.guidance_options]
-    return [form.model, form.prompt, more.negative_prompt, form.seed, *sampled, more.scheduler, *method]
+    drawn = {
+        "model": form.model,
+        "prompt": form.prompt,
+        "negative_prompt": more.negative_prompt,
+        "seed": form.seed,
+        "steps": sampling.steps,
+        "guidance": sampling.guidance,
+        "size": sampling.size,
+        "scheduler": more.scheduler,
+        "guidance_method": more.guidance_method,
+        "guidance_options": more.guidance_options,
+        **more.others,
+    }
+    if hasattr(form, "linked"):
+        drawn |= dict(zip(("noise", "images"), form.linked, strict=True))
+    return {field.link: drawn[field.link] for field in FIELDS if field.link in drawn}
+
+
+def shown_of(form: Any) -> dict[str, gr.components.Component]:
+    """Return what a form of single runs asks beside a request, by the names of an endpoint's arguments."""
+    more = form.more
+    return {
+        "previews": more.previews,
+        "preview_decoder": more.preview_decoder,
+        "runs": form.runs,
+        "seed_mode": form.seed_mode,
+        "again": more.again,
+        **form.picture.values,
+    }
+
+
+def arranged(
+    first: Sequence[str], components: Mapping[str, gr.components.Component]
+) -> dict[str, gr.components.Component]:
+    """Return components by name: those of the names ``first``, then the others."""
+    return {name: components[name] for name in (*first, *components)}
 
 
 def reset_of(form: Any) -> list[gr.components.Component]:
     """Return the settings that every form has, all but model, prompt and seed."""
-    sampling, more = form.sampling, form.more
-    return [
-        sampling.steps,
-        sampling.guidance,
-        sampling.size,
-        *(getattr(more, each.name) for each in dataclass_fields(more)),
-    ]
+    sampling = form.sampling
+    return [sampling.steps, sampling.guidance, sampling.size, *form.more.settings]
 
 
 def submits_of(form: Any) -> list[Any]:
@@ -149,37 +195,33 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
     }
 
 
-def to_params(
-    model: str,
-    prompt: str,
-    negative_prompt: str,
-    seed: float,
-    steps: float,
-    guidance: float,
-    size: str,
-    scheduler: str | None,
-    guidance_method: str | None = "",
-    guidance_options: str | None = "",
-    noise: str | None = "",
-    images: float | None = 1,
-) -> GenerationParams:
-    """Return validated parameters. Raises `InvalidParams` naming the field that is wrong."""
-    width, height = parse_size(size)
-    return GenerationParams(
-        model=typed(model, "model"),
-        prompt=typed(prompt, "prompt"),
-        negative_prompt=typed(negative_prompt, "negative_prompt"),
-        seed=whole(seed),
-        num_inference_steps=whole(steps),
-        guidance_scale=guidance,
-        width=width,
-        height=height,
-        scheduler=typed(scheduler, "scheduler") or None,
-        guidance_method=typed(guidance_method, "guidance_method") or None,
-        guidance_options=to_options(typed(guidance_options, "guidance_options")),
-        noise=words.to_noise(typed(noise, "noise")),
-        num_images_per_prompt=1 if images is None else whole(images),
-    ).validate()
+def to_params(asked: Mapping[str, Any]) -> GenerationParams:
+    """Return validated parameters. Raises `InvalidParams` naming the field that is wrong.
+
+    asked: what fields hold, by their names in a link; what is not there is as nobody asks for it.
+    """
+    values: dict[str, Any] = {}
+    for field in FIELDS:
+        if field.in_forms and field.link in asked:
+            values |= dict(zip(field.parts, _read(field, asked[field.link]), strict=True))
+    return GenerationParams(**values).validate()
+
+
+def _read(field: Field, value: Any) -> Sequence[Any]:
+    """Return what the value of a form's field asks, for each of the field's parts. Raises `InvalidParams`."""
+    if field.kind == SIZE:
+        return parse_size(value)
+    if field.kind == WHOLE:
+        # It is out of sight where no link asks for it.
+        return [1 if value is None and field.name == "num_images_per_prompt" else whole(value)]
+    if field.kind == NUMBER:
+        return [value]
+    text = typed(value, field.name)
+    if field.kind == OPTIONS:
+        return [to_options(text)]
+    if field.kind == NOISE:
+        return [words.to_noise(text)]
+    return [(text or None) if field.optional else text]
 
 
 def to_options(text: str | None) -> dict[str, float] | None:
@@ -200,29 +242,35 @@ def to_options(text: str | None) -> dict[str, float] | None:
 
 
 def query_of(params: GenerationParams) -> dict[str, str]:
-    """Return a request as a link would ask for it (`diffatlas.ui.links.FIELDS`), with what a form has no field for."""
-    images = params.num_images_per_prompt
-    asked = {
-        "model": params.model,
-        "prompt": params.prompt,
-        "negative_prompt": params.negative_prompt or None,
-        "seed": words.NO_SEED if params.seed is None else params.seed,
-        "steps": params.num_inference_steps,
-        "guidance": words.number(params.guidance_scale),
-        "size": f"{params.width}x{params.height}" if params.width and params.height else None,
-        "scheduler": params.scheduler,
-        "guidance_method": params.guidance_method,
-        "guidance_options": words.options_text(params.guidance_options),
-        "noise": words.noise_text(params.noise),
-        "images": images if images > 1 else None,
-        "variant": params.variant,
-        "revision": params.revision,
-        "subfolder": params.subfolder,
-        "loras": words.loras_text(params.loras),
-        "extra": words.extra_text(params),
-        "inputs": words.inputs_text(params),
-    }
+    """Return a request as a link would ask for it (`diffatlas.ui.links`), with what a form has no field for."""
+    asked = {field.link: _linked(field, params) for field in FIELDS}
     return {name: str(value) for name, value in asked.items() if value is not None}
+
+
+def _linked(field: Field, params: GenerationParams) -> str | int | None:
+    """Return the value of a field as a link has it; None where it asks for none."""
+    if field.kind == SIZE:
+        return f"{params.width}x{params.height}" if params.width and params.height else None
+    if field.kind in _TEXTS:
+        return _TEXTS[field.kind](params)
+    value = getattr(params, field.name)
+    if field.name == "seed" and value is None:
+        return words.NO_SEED
+    if field.name == "num_images_per_prompt":
+        return value if value > 1 else None
+    if field.name == "negative_prompt":
+        return value or None
+    return words.number(value) if field.kind == NUMBER and value is not None else value
+
+
+#: How values that are more than a number or a text are written into a link, by the kind of their field.
+_TEXTS: dict[str, Callable[[GenerationParams], str | None]] = {
+    OPTIONS: lambda params: words.options_text(params.guidance_options),
+    NOISE: lambda params: words.noise_text(params.noise),
+    LORAS: lambda params: words.loras_text(params.loras),
+    ARGUMENTS: words.extra_text,
+    PICTURES: words.inputs_text,
+}
 
 
 def to_capture(previews: str, preview_decoder: str, attention: str | None = "off") -> Capture:

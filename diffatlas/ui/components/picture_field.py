@@ -89,9 +89,9 @@ class PictureField:
     amount: gr.Number
 
     @property
-    def values(self) -> list[gr.components.Component]:
-        """In the order of `with_picture`."""
-        return [self.editor, self.amount]
+    def values(self) -> dict[str, gr.components.Component]:
+        """What a run is given, by the names of an endpoint's arguments."""
+        return {"picture": self.editor, "amount": self.amount}
 
     @property
     def following(self) -> list[gr.components.Component]:

@@ -12,20 +12,15 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.registry import ModelEntry
+from diffatlas.studies.plan_sweep import FIELD_NAMES
 from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
-from diffatlas.ui.components.form import SEED_MODES, asked_of, reset_of, submits_of
+from diffatlas.ui.components.form import METHOD, SAMPLED, SEED_MODES, arranged, asked_of, reset_of, submits_of
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import NEIGHBOURS, RADIUS, SCALES
 
-SWEPT = (
-    ("Guidance scale", "guidance_scale"),
-    ("Guidance method", "guidance_method"),
-    ("Steps", "num_inference_steps"),
-    ("Scheduler", "scheduler"),
-    ("Seed", "seed"),
-)
+SWEPT = tuple((label, name) for name, label in FIELD_NAMES.items())
 #: What a field is swept over at first.
 FIRST_VALUES = {
     "guidance_scale": SCALES,
@@ -65,16 +60,24 @@ class StudyForm:
     own: dict[str, gr.components.Component]
 
     @property
-    def asked(self) -> list[gr.components.Component]:
-        """What a request is made of, in the order of `diffatlas.ui.links.FIELDS`."""
+    def asked(self) -> dict[str, gr.components.Component]:
+        """What a request is made of, by the names of a link."""
         return asked_of(self)
 
     @property
-    def inputs(self) -> list[gr.components.Component]:
-        """What a study is made of."""
+    def inputs(self) -> dict[str, gr.components.Component]:
+        """What a study is made of, by the names of the endpoint's arguments, in their order."""
         more = self.more
-        shown = [more.previews, more.preview_decoder, more.again]
-        return [*self.asked, *shown, self.lanes, self.exact, self.seed_mode, *self.own.values()]
+        shown = {
+            "previews": more.previews,
+            "preview_decoder": more.preview_decoder,
+            "again": more.again,
+            "lanes": self.lanes,
+            "exact": self.exact,
+            "seed_mode": self.seed_mode,
+            **self.own,
+        }
+        return arranged((*SAMPLED, *METHOD, *shown), {**self.asked, **shown})
 
     @property
     def resets(self) -> list[gr.components.Component]:
@@ -212,7 +215,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
             elem_id=f"{page}-lanes",
         )
         with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
-            more = fields.more_fields(page, first, info)
+            more = fields.more_fields(page, first, info, single=False)
             exact = gr.Checkbox(
                 False,
                 label="One by one",

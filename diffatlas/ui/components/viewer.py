@@ -16,6 +16,7 @@ from diffatlas.glossary import TERMS
 from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, models_folder
+from diffatlas.request import FIELDS, NUMBER, SIZE, TEXT, WHOLE
 from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
@@ -56,6 +57,7 @@ class Island(gr.HTML):
                 {"key": kind.key, "label": kind.label, "about": kind.about, "most": kind.most}
                 for kind in KINDS.values()
             ],
+            request=asked_fields(),
             **kwargs,
         )
 
@@ -161,6 +163,26 @@ class StudyIsland(Island):
     def api_info(self) -> dict[str, Any]:
         """The value is an object; see `study_view`."""
         return {"type": "object", "description": "one study: status, study, cells, lanes, error"}
+
+
+def asked_fields() -> list[dict[str, Any]]:
+    """Return what the pages' scripts know of the fields of a request that forms have, by their names in a link.
+
+    single: whether only single runs are asked for it; empties: whether it may be empty; short: whether a sentence can
+    have its values.
+    """
+    return [
+        {
+            "name": field.link,
+            "called": field.called,
+            "kind": field.kind,
+            "single": field.single,
+            "empties": field.kind != SIZE and (field.optional or (field.kind == TEXT and not field.missing)),
+            "short": field.kind in (WHOLE, NUMBER, SIZE) or field.name == "scheduler",
+        }
+        for field in FIELDS
+        if field.in_forms
+    ]
 
 
 def own_schedulers(models: Sequence[ModelEntry]) -> dict[str, str]:

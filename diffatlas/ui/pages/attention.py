@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -35,47 +35,10 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
             island = AttentionIsland(services.functions, own_schedulers(models), elem_id=PAGE)
 
-    def attention(
-        model: str,
-        prompt: str,
-        negative_prompt: str,
-        seed: float,
-        steps: float,
-        guidance: float,
-        size: str,
-        scheduler: str,
-        guidance_method: str,
-        guidance_options: str,
-        previews: str,
-        preview_decoder: str,
-        runs: float,
-        seed_mode: str,
-        again: bool,
-        kind: str,
-        heads: str,
-        halves: str,
-        every: float,
-        most_layers: float,
-        layers: str,
-        noise: str,
-        images: float,
-        request: gr.Request,
-        picture: dict[str, Any] | None = None,
-        amount: float | None = None,
-    ) -> Generator[dict[str, Any], None, None]:
+    def attention(asked: Mapping[str, Any], request: gr.Request) -> Generator[dict[str, Any], None, None]:
         """Run a prompt with its attention captured, once or several times, and stream the steps.
 
         Args:
-            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
-            prompt: what the image should show.
-            negative_prompt: what guidance pushes away from.
-            seed: a whole number; of several runs, that of the first.
-            steps: number of denoising steps.
-            guidance: guidance scale; at most 1 turns guidance off.
-            size: width x height in pixels, such as 64x64.
-            scheduler: a scheduler's name; empty for the model's own.
-            guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
-            guidance_options: the method's options, such as eta=0.5, norm=10.
             previews: every, off, or the number of steps from one preview to the next.
             preview_decoder: linear or vae.
             runs: how many runs, one after another.
@@ -87,20 +50,17 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
             every: every Nth step is captured, the first and the last always.
             most_layers: at most so many layers of each kind, spread over the depth; empty for all.
             layers: names, parts or globs, with commas; empty for all.
-            noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
-            images: how many images in one batch.
             picture: what the run begins from or is held to, and what is painted over it; empty for none.
             amount: how much noise the picture gets, or how firmly it is held to.
         """
 
-        def asked() -> Asked:
-            base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*base, guidance_method, guidance_options, noise, images)
-            params = with_picture(params, picture, amount, backend.takes_picture)
-            capture = to_watching(previews, preview_decoder, kind, heads, halves, every, most_layers, layers)
-            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
+        def read() -> Asked:
+            params = forms.to_params(asked)
+            params = with_picture(params, asked["picture"], asked["amount"], backend.takes_picture)
+            runs = forms.to_runs(asked["runs"], asked["seed_mode"])
+            return Asked(params, to_watching(asked), runs, asked["seed_mode"], not asked["again"])
 
-        yield from live.stream(prompt, model, asked, request)
+        yield from live.stream(asked["prompt"], asked["model"], read, request)
 
     def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
         return [kind_for(entry)]

@@ -41,14 +41,16 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
         except DiffAtlasError:
             pass  # the page has said why already
         own = [near["own"].get(name, gr.skip()) for name in around.own]
-        return [*_filled(opened), *_filled(near["query"])[: len(around.asked)], *own]
+        return [*_filled(form, opened), *_filled(around, near["query"]), *own]
 
-    outputs = [*form.asked, *around.asked, *around.own.values()]
+    outputs = [*form.asked.values(), *around.asked.values(), *around.own.values()]
     view.submit(restore, outputs=outputs, **PRIVATE)
 
 
-def _filled(query: dict[str, str]) -> list[Any]:
+def _filled(form: Form | StudyForm, query: dict[str, str]) -> list[Any]:
     """Return updates of a form's request: all of it, where there is a query that can be filled in."""
     info = shared_local_backend().info
     updates, problem = links.fill(query, lambda model: forms.known(info, model), "")
-    return updates if problem or not query else links.emptied(updates, query)
+    if query and not problem:
+        updates = links.emptied(updates, query)
+    return [updates[name] for name in form.asked]

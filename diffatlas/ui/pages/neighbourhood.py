@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import gradio as gr
 
+from diffatlas.library.study import Study
 from diffatlas.registry import list_models
 from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 from diffatlas.ui.components import form as forms
@@ -27,46 +28,11 @@ def neighbourhood_page(app: gr.Blocks, services: StudyServices, runner: StudyRun
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
             island = StudyIsland("neighbourhood", services.functions, elem_id="neighbourhood")
 
-    def neighbourhood(
-        model: str,
-        prompt: str,
-        negative_prompt: str,
-        seed: float,
-        steps: float,
-        guidance: float,
-        size: str,
-        scheduler: str,
-        guidance_method: str,
-        guidance_options: str,
-        previews: str,
-        preview_decoder: str,
-        again: bool,
-        lanes: list[str],
-        exact: bool,
-        seed_mode: str,
-        mode: str,
-        k: float,
-        radius: float,
-        spread: str,
-        step: float,
-        to_seed: float,
-        stops: float,
-        offset: float,
-        request: gr.Request,
-    ) -> Generator[dict[str, Any], None, None]:
+    def neighbourhood(asked: Mapping[str, Any], request: gr.Request) -> Generator[dict[str, Any], None, None]:
         """Run a prompt from noise around one seed's, and stream the cells.
 
         Args:
-            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
-            prompt: what the image should show.
-            negative_prompt: what guidance pushes away from.
             seed: the anchor's seed, a whole number.
-            steps: number of denoising steps.
-            guidance: guidance scale; at most 1 turns guidance off.
-            size: width x height in pixels, such as 64x64.
-            scheduler: a scheduler's name; empty for the model's own.
-            guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
-            guidance_options: the method's options, such as eta=0.5, norm=10.
             previews: every, off, or the number of steps from one preview to the next.
             preview_decoder: linear or vae.
             again: whether to run even where the library has the same runs already.
@@ -83,25 +49,18 @@ def neighbourhood_page(app: gr.Blocks, services: StudyServices, runner: StudyRun
             offset: of offset, how far seeds may lie from the anchor's.
         """
 
-        def asked() -> Any:
-            base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-            params = forms.to_params(*base, guidance_method, guidance_options)
-            study = plan_neighbourhood(
-                params,
-                mode,
-                k=forms.whole(k),
-                radius=radius,
-                spread=spread,
-                step=forms.whole(step),
-                to_seed=forms.whole(to_seed),
-                stops=forms.whole(stops),
-                offset=forms.whole(offset),
-                lanes=to_lanes(lanes),
-                exact=bool(exact),
+        def plan() -> Study:
+            return plan_neighbourhood(
+                forms.to_params(asked),
+                asked["mode"],
+                **{name: forms.whole(asked[name]) for name in ("k", "step", "to_seed", "stops", "offset")},
+                radius=asked["radius"],
+                spread=asked["spread"],
+                lanes=to_lanes(asked["lanes"]),
+                exact=bool(asked["exact"]),
             )
-            return study, forms.to_capture(previews, preview_decoder)
 
-        yield from run_page(runner, asked, again, seed_mode, request)
+        yield from run_page(runner, plan, asked, request)
 
     wire_run(form, neighbourhood, island, runner.sessions, "neighbourhood")
     wire_study(app, form, island, runner)

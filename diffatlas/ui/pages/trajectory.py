@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -54,75 +54,33 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
                 elem_id="viewer",
             )
 
-    def reading(*values: Any) -> Callable[[], Asked]:
-        *base, previews, decoder, runs, seed_mode, again, method, options, attention, noise, images = values[
-            :18
-        ]
-        picture, amount = values[18:]
+    def reading(asked: Mapping[str, Any]) -> Callable[[], Asked]:
+        def read() -> Asked:
+            params = forms.to_params(asked)
+            params = with_picture(params, asked["picture"], asked["amount"], backend.takes_picture)
+            capture = forms.to_capture(asked["previews"], asked["preview_decoder"], asked["attention"])
+            runs = forms.to_runs(asked["runs"], asked["seed_mode"])
+            return Asked(params, capture, runs, asked["seed_mode"], not asked["again"])
 
-        def asked() -> Asked:
-            params = forms.to_params(*base, method, options, noise, images)
-            params = with_picture(params, picture, amount, backend.takes_picture)
-            capture = forms.to_capture(previews, decoder, attention)
-            return Asked(params, capture, forms.to_runs(runs, seed_mode), seed_mode, not again)
+        return read
 
-        return asked
-
-    def trace(
-        model: str,
-        prompt: str,
-        negative_prompt: str,
-        seed: float,
-        steps: float,
-        guidance: float,
-        size: str,
-        scheduler: str,
-        previews: str,
-        preview_decoder: str,
-        runs: float,
-        seed_mode: str,
-        again: bool,
-        guidance_method: str,
-        guidance_options: str,
-        attention: str,
-        noise: str,
-        images: float,
-        request: gr.Request,
-        picture: dict[str, Any] | None = None,
-        amount: float | None = None,
-    ) -> Generator[dict[str, Any], None, None]:
+    def trace(asked: Mapping[str, Any], request: gr.Request) -> Generator[dict[str, Any], None, None]:
         """Run a prompt, once or several times, and stream the steps.
 
         Args:
-            model: an id of the model list or of the Hub, or a pipeline folder; on a shared server of the list.
-            prompt: what the image should show.
-            negative_prompt: what guidance pushes away from.
-            seed: a whole number; of several runs, that of the first.
-            steps: number of denoising steps.
-            guidance: guidance scale; at most 1 turns guidance off.
-            size: width x height in pixels, such as 64x64.
-            scheduler: a scheduler's name; empty for the model's own.
             previews: every, off, or the number of steps from one preview to the next.
             preview_decoder: linear or vae.
             runs: how many runs, one after another; all but the last become locked layers.
             seed_mode: what becomes of the seed after a run: keep, next or shuffle.
             again: whether to run even where the library has the same run already.
-            guidance_method: a name of `diffatlas.guidance.METHODS`; empty for plain guidance.
-            guidance_options: the method's options, such as eta=0.5, norm=10.
             attention: what to capture of attention: off, cross (what each word looks at) or all (places as well).
-            noise: what the seed's noise becomes, such as perturb, seed=8, amount=0.3; empty for nothing.
-            images: how many images in one batch.
             picture: what the run begins from or is held to, and what is painted over it; empty for none.
             amount: how much noise the picture gets, or how firmly it is held to.
         """
-        base = (model, prompt, negative_prompt, seed, steps, guidance, size, scheduler)
-        capture = (previews, preview_decoder)
-        rest = (guidance_method, guidance_options, attention, noise, images, picture, amount)
-        asked = reading(*base, *capture, runs, seed_mode, again, *rest)
-        yield from live.stream(prompt, model, asked, request)
+        yield from live.stream(asked["prompt"], asked["model"], reading(asked), request)
 
-    def follow(request: gr.Request, *values: Any) -> Generator[dict[str, Any], None, None]:
-        yield from live.follow(values[1], values[0], reading(*values), request)
+    def follow(asked: Mapping[str, Any], request: gr.Request) -> Generator[dict[str, Any], None, None]:
+        yield from live.follow(asked["prompt"], asked["model"], reading(asked), request)
 
     def forget(request: gr.Request) -> None:
         if not visitor_of(request):

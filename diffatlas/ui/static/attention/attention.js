@@ -51,7 +51,7 @@ const CAPTIONS = {
  */
 export function mount(element, read, server, props, onSubmit) {
   initPages();
-  initCarry("attention", onSubmit);
+  initCarry("attention", onSubmit, props.request);
   initTips(props.glossary);
   initGuidanceValues();
   labelFields(Object.fromEntries(Object.entries(LABELLED).map(([name, key]) => [`attention-${name}`, key])));
@@ -88,7 +88,7 @@ export function mount(element, read, server, props, onSubmit) {
   const python = pythonButton();
   offerPython("attention", () => state.data && { lines: state.data.run.python, title: `${state.data.title} in Python` });
   const trajectory = el("button", { type: "button", class: "da-plain", onclick: toTrajectory }, "Open in Trajectory");
-  const note = createFormNote("attention", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
+  const note = createFormNote("attention", { request: props.request, schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
   const parts = layout({ start: start.node, note: note.node, python, words, stage, player, film, views, runs, tabs, copy, trajectory });
   const exports = createExportRow(parts.exports, { server, kinds: props.kinds ?? [] });
   element.querySelector(".da-mount").replaceChildren(parts.root);

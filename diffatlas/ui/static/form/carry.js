@@ -8,8 +8,6 @@ import { currentPage } from "../core/pages.js";
 import { remember, remembered } from "../core/remember.js";
 
 const PREFIXES = { trajectory: "field", sweep: "sweep", neighbourhood: "neighbourhood", attention: "attention" };
-const ASKED = ["model", "prompt", "negative_prompt", "seed", "steps", "guidance", "size", "scheduler", "guidance_method", "guidance_options"];
-const MAY_BE_EMPTY = ["negative_prompt", "scheduler", "guidance_method", "guidance_options"];
 const FOLLOWED = ["model", "guidance_method"]; // what the server has to say something about
 const KEY = "asked";
 
@@ -17,12 +15,14 @@ const SETTLED = 400; // ms without another letter
 const AGAIN = 5000; // ms after which a form that was not filled is asked for again: a page that is loading loses events
 const TRIES = 6;
 
+let fields = []; // what all forms ask: {name, empties: whether it may be empty}
 const ways = new Map(); // prefix of a form's ids -> a function that has it filled
 let schedule = null;
 
 /** Let a form take part. `prefix` is that of its ids; `submit({carry})` makes the page call `diffatlasCarry`, and the
- * server say what belongs to the model and the method in `carry`. */
-export function initCarry(prefix, submit) {
+ * server say what belongs to the model and the method in `carry`; `request` are the fields of a request. */
+export function initCarry(prefix, submit, request) {
+  fields = request.filter((field) => !field.single);
   ways.set(prefix, submit);
   if (schedule) schedule();
   else begin();
@@ -30,7 +30,7 @@ export function initCarry(prefix, submit) {
 
 function begin() {
   const query = new URLSearchParams(location.search);
-  const linked = ASKED.some((name) => query.has(name)) || query.has("run") || query.has("study");
+  const linked = fields.some(({ name }) => query.has(name)) || query.has("run") || query.has("study");
   let asked = linked ? null : read();
   let timer = 0;
   const known = new Map(); // prefix -> what its form holds, or is about to
@@ -88,22 +88,22 @@ function begin() {
     ways.get(prefix)({ carry: missing.some((name) => FOLLOWED.includes(name)) ? only(asked, FOLLOWED) : {} });
   }
 
-  const lacking = (holds) => differing(asked, holds).filter((name) => asked[name] !== "" || MAY_BE_EMPTY.includes(name));
+  const lacking = (holds) => differing(asked, holds).filter((name) => asked[name] !== "" || fields.some((field) => field.name === name && field.empties));
 
-  /** The values that a form's fields are to take, in the order of `list`, its values; undefined leaves one alone. */
-  window.diffatlasCarry = (prefix, list) => {
+  /** The values that the fields of these `names` are to take, in their order; `list`: what they hold; undefined leaves one alone. */
+  window.diffatlasCarry = (prefix, names, list) => {
     const leave = list.map(() => undefined);
     if (!filling.has(prefix)) return leave;
     clearTimeout(filling.get(prefix));
     filling.delete(prefix);
-    const values = of(Object.fromEntries(ASKED.map((name, at) => [name, list[at]])));
+    const values = of(Object.fromEntries(names.map((name, at) => [name, list[at]])));
     // What was typed here this very moment, and has not been heard of.
     const typed = prefix === inSight() && !replaced.has(prefix) ? differing(values, known.get(prefix)) : [];
     if (typed.length) take(prefix, values, typed);
     const missing = lacking(values);
     replaced.set(prefix, values);
     known.set(prefix, { ...values, ...only(asked, missing) });
-    return leave.map((_, at) => (missing.includes(ASKED[at]) ? asked[ASKED[at]] : undefined));
+    return names.map((name) => (missing.includes(name) ? asked[name] : undefined));
   };
 
   schedule = () => {
@@ -122,10 +122,10 @@ function begin() {
   schedule();
 }
 
-const of = (values) => Object.fromEntries(ASKED.map((name) => [name, values[name] ?? ""]));
+const of = (values) => Object.fromEntries(fields.map(({ name }) => [name, values[name] ?? ""]));
 const only = (values, names) => Object.fromEntries(names.map((name) => [name, values[name]]));
 const same = (a, b) => String(a) === String(b);
-const differing = (values, others) => ASKED.filter((name) => !same(values[name], others[name]));
+const differing = (values, others) => fields.map(({ name }) => name).filter((name) => !same(values[name], others[name]));
 
 function read() {
   try {

@@ -3,29 +3,26 @@
 import { el } from "../core/dom.js";
 
 const MOST = 3; // differences that are named
-const number = (text) => Number(text);
+const number = (text) => ((text ?? "") === "" ? "" : Number(text));
 const spaceless = (text) => String(text ?? "").replaceAll(" ", "");
 const trimmed = (text) => String(text ?? "").trim();
-// name in a link -> [what it is called, how its values are compared, whether they are short enough to be said]
-const FIELDS = {
-  model: ["model", trimmed, false],
-  prompt: ["prompt", trimmed, false],
-  negative_prompt: ["negative prompt", trimmed, false],
-  seed: ["seed", number, true],
-  steps: ["steps", number, true],
-  guidance: ["guidance", number, true],
-  size: ["size", (text) => spaceless(text).toLowerCase().replace("×", "x").replace("★", ""), true],
-  scheduler: ["scheduler", trimmed, true],
-  guidance_method: ["guidance method", trimmed, false],
-  guidance_options: ["options of the method", spaceless, false],
-  noise: ["noise", spaceless, false],
-  images: ["number of images", (text) => Number(text ?? 1) || 1, true],
+// how the values of a field are compared, by its name in a link, or else by its kind
+const READ = {
+  images: (text) => Number(text ?? 1) || 1,
+  "a whole number": number,
+  "a number": number,
+  "width and height": (text) => spaceless(text).toLowerCase().replace("×", "x").replace("★", ""),
+  "numbers by name": spaceless,
+  noise: spaceless,
 };
+// what is called otherwise in a sentence than in a table
+const CALLED = { guidance_options: "options of the method", images: "number of images" };
 
-/** Where a form's values differ from what a run was asked, as words. `schedulers`: the models' own, by id. */
-function differences(query, values, schedulers) {
+/** Where a form's values differ from what a run was asked, as words. `request`: the fields; `schedulers`: the models' own, by id. */
+function differences(request, query, values, schedulers) {
   const found = [];
-  for (const [name, [label, read, short]] of Object.entries(FIELDS)) {
+  for (const { name, called, kind, short } of request) {
+    const [label, read] = [CALLED[name] ?? called, READ[name] ?? READ[kind] ?? trimmed];
     const own = name === "scheduler" && !values.scheduler;
     if (own && !schedulers[values.model]) continue;
     const asked = own ? schedulers[values.model] : values[name];
@@ -36,8 +33,9 @@ function differences(query, values, schedulers) {
   return found;
 }
 
-/** Create the line. `form` is the prefix of the form's ids; `onFill(id)` puts a run's settings into it. */
-export function createFormNote(form, { schedulers = {}, onFill }) {
+/** Create the line. `form` is the prefix of the form's ids, `request` the fields of a request; `onFill(id)` puts a run's settings
+ * into the form. */
+export function createFormNote(form, { request, schedulers = {}, onFill }) {
   const text = el("span", {});
   const button = el("button", { type: "button", class: "da-plain", onclick: () => run && onFill(run.id) }, "Use this run’s settings");
   const node = el("p", { class: "da-form-note", hidden: "" }, text, " ", button);
@@ -45,7 +43,7 @@ export function createFormNote(form, { schedulers = {}, onFill }) {
 
   function draw() {
     const values = window.diffatlasForms?.[form];
-    const other = run && values ? differences(run.query ?? {}, values, schedulers) : [];
+    const other = run && values ? differences(request, run.query ?? {}, values, schedulers) : [];
     const beyond = run?.beyond ?? [];
     const named = other.slice(0, MOST).join("; ");
     const more = other.length > MOST ? `; and ${other.length - MOST} more` : "";

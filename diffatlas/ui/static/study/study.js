@@ -58,7 +58,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const { operation } = props;
   const views = VIEWS[operation].filter(([view]) => !isHidden(view));
   initPages();
-  initCarry(operation, onSubmit);
+  initCarry(operation, onSubmit, props.request);
   initTips(props.glossary);
   initGuidanceValues();
   labelFields(Object.fromEntries(Object.entries(LABELLED).map(([name, key]) => [`${operation}-${name}`, key])));

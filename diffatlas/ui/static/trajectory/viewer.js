@@ -52,7 +52,7 @@ const FIELD_TERMS = {
  */
 export function mount(element, read, server, props, onSubmit) {
   initPages();
-  initCarry("field", onSubmit);
+  initCarry("field", onSubmit, props.request);
   initTour();
   initCompanions();
   initTips(props.glossary);
@@ -81,7 +81,7 @@ export function mount(element, read, server, props, onSubmit) {
   });
   const copy = copyLinkButton(() => shownRun());
   const python = pythonButton();
-  const note = createFormNote("field", { schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
+  const note = createFormNote("field", { request: props.request, schedulers: props.schedulers, onFill: (id) => onSubmit({ fill: id }) });
   const start = createStart(props.start, "field");
   const parts = layout(tabs, copy, python, note.node, start.node);
   offerPython("trajectory", () => {
