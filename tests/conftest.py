@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,6 +52,38 @@ def no_bound_of_time() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIFFATLAS_MOST_SECONDS", "0")
         yield
+
+
+class _Mismatches(logging.Handler):
+    """Answers to pages that were none of their types, as the app's log tells of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.exc_info and record.exc_info[0] is not None and record.exc_info[0].__name__ == "Mismatch":
+            self.seen.append(f"{record.getMessage()} {record.exc_info[1]}")
+
+
+@pytest.fixture(scope="session")
+def mismatches() -> Iterator[list[str]]:
+    """Have every app of the tests hold what it answers its pages against the types of the wire."""
+    handler = _Mismatches()
+    logging.getLogger("diffatlas").addHandler(handler)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFATLAS_CHECK_ANSWERS", "1")
+        yield handler.seen
+    logging.getLogger("diffatlas").removeHandler(handler)
+
+
+@pytest.fixture(autouse=True)
+def checked_answers(mismatches: list[str]) -> Iterator[None]:
+    """Fail the test in which a page was answered other than the wire says."""
+    yield
+    told = [*mismatches]
+    mismatches.clear()
+    assert not told
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,7 +36,8 @@ def served_app(folder: Path, script: Path = ROOT / "app.py", **variables: str) -
 
     variables: more of its environment.
 
-    Raises RuntimeError with the app's log where it ends before it answers.
+    Raises RuntimeError with the app's log where it ends before it answers; and at the end where an answer to a page was
+    none of its type, which an app of the tests looks at (``DIFFATLAS_CHECK_ANSWERS``).
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -64,6 +65,10 @@ def served_app(folder: Path, script: Path = ROOT / "app.py", **variables: str) -
         finally:
             process.terminate()
             process.wait(30)
+            log.seek(0)
+            wrong = [line for line in log if "wire.call.Mismatch" in line]
+        if wrong:
+            raise RuntimeError(f"The app answered its pages other than the wire says:\n{''.join(wrong)}")
 
 
 def _answers(url: str, process: subprocess.Popen) -> bool:

@@ -110,6 +110,20 @@ class Measures:
     covered: float
 
 
+@dataclass(frozen=True)
+class Cloud:
+    """Where points lie: their mean (2,), and the root mean square of their distances from it."""
+
+    middle: np.ndarray
+    spread: float
+
+
+def cloud(points: np.ndarray) -> Cloud:
+    """Return where ``points`` (N, 2) lie."""
+    middle = points.mean(axis=0)
+    return Cloud(middle, float(np.sqrt(((points - middle) ** 2).sum(axis=1).mean())))
+
+
 def measure(target: Target, x: np.ndarray, fresh: np.ndarray, entropy: float, median: float) -> Measures:
     """Compare samples ``x`` with the target. Points that are not finite count as far away.
 

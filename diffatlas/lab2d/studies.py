@@ -109,6 +109,12 @@ class Budget:
     total: np.ndarray
     model: float
 
+    @property
+    def enough(self) -> int | None:
+        """The least number of steps whose own error is below that of the learned field; None where none is."""
+        below = self.steps[self.integration < self.model]
+        return int(below[0]) if len(below) else None
+
 
 def error_budget(
     learned: Binder,

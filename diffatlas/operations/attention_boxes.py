@@ -74,6 +74,12 @@ class Binding:
         return np.mean([w.values for w in self.words], axis=0)
 
     @property
+    def mean(self) -> float:
+        """The mean of ``values`` over the steps that have one; NaN where none has."""
+        known = self.values[np.isfinite(self.values)]
+        return float(known.mean()) if len(known) else float("nan")
+
+    @property
     def holds(self) -> bool:
         """Whether the image gave both objects their colours."""
         return all(w.holds for w in self.words)

@@ -9,11 +9,11 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams, OverBound
-from diffatlas.settings import is_shared
+from diffatlas.settings import is_shared, settings
 from diffatlas.stopping import Stopped
-from diffatlas.ui.asked_values import asked_values
 from diffatlas.ui.desks import at_desk
 from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wire.calls import CALLS
 
 log = logging.getLogger("diffatlas")
 
@@ -21,24 +21,29 @@ STOPPED = "This was stopped: ask again to have it."
 NO_COOKIE = "This browser keeps no cookies, which tell what is yours: allow them for this site, and reload."
 
 
-def answered(name: str, call: Callable[[str, dict[str, Any]], Any]) -> Callable[..., Any]:
+def answered(name: str, call: Callable[[str, Any], Any]) -> Callable[..., Any]:
     """Return ``call(visitor, asked)`` as a function for a component's ``server_functions``, of this name.
 
-    What is wrong with what was asked is said by name, before the call (`asked_values`). What computes is done at one of
-    the desks (`diffatlas.ui.desks`), and ends when its page is gone.
+    ``asked`` is read into the type of the call (`diffatlas.ui.wire.calls.CALLS`), and what is wrong with it is said by
+    name, before the call. What computes is done at one of the desks (`diffatlas.ui.desks`), and ends when its page is
+    gone.
 
     An error comes back as ``{"error": {"message": ..., "field": the name of what is at fault, or None}}``,
     with ``"anyway": True`` where it can be asked for all the same.
     """
+    wire = CALLS[name]
 
     def served(asked: Any, request: gr.Request) -> Any:
         try:
             visitor = visitor_of(request)
             if visitor is None:
                 raise InvalidParams(NO_COOKIE)
-            values = asked_values(asked)
+            values = wire.read(asked)
             with at_desk(name, visitor):
-                return call(visitor, values)
+                answer = call(visitor, values)
+            if settings().check_answers:
+                wire.check(answer)
+            return answer
         except Stopped:
             return {"error": {"message": STOPPED, "field": None}}
         except DiffAtlasError as error:

@@ -25,11 +25,11 @@ from diffatlas.ui.components.pictures import given_pictures, image_url, preview_
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.run_services import LibraryRuns, RunServices
+from diffatlas.ui.wire import attention as wire
+from diffatlas.ui.wire.kinds import Nothing, Opened, Several
 
 #: Runs in the list of those with attention.
 LISTED = 60
-#: Words that one answer has maps of.
-MOST_WORDS = 200
 
 
 class AttentionServices(RunServices):
@@ -44,7 +44,7 @@ class AttentionServices(RunServices):
         self._readings = Readings()
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         own = {
             "attention_runs": self.attention_runs,
@@ -56,8 +56,8 @@ class AttentionServices(RunServices):
             "objects": self.objects,
             "bindings": self.bindings,
             "divergence": self.divergence,
-            "picture": self.picture,
-            "to_layers": self.to_layers,
+            "step_picture": self.step_picture,
+            "open": self.open,
         }
         return {**own, **super().calls}
 
@@ -66,7 +66,7 @@ class AttentionServices(RunServices):
         super().empty()
         self._readings.empty()
 
-    def attention_runs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def attention_runs(self, visitor: str, asked: Nothing) -> wire.AttentionRuns:
         """Return the runs that hold attention, the newest first."""
         library = self._libraries.of(visitor)
         found = library.search(attention=True, limit=LISTED)
@@ -75,9 +75,9 @@ class AttentionServices(RunServices):
         named = [{**row, "title": title} for row, title in zip(rows, titles, strict=True)]
         return {"runs": named, "total": found.total}
 
-    def attention(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def attention(self, visitor: str, asked: wire.AttentionAsked) -> wire.Attention:
         """Return what was captured of a run's attention, and its measures as it is looked at."""
-        stored, look = self._stored(visitor, asked), _look(asked)
+        stored, look = self._stored(visitor, asked.id), _look(asked)
         whole = self._readings.trace(stored, Look())
         trace = self._readings.trace(stored, look)
         return {
@@ -100,41 +100,36 @@ class AttentionServices(RunServices):
             "known": told.known_words(stored.provenance),
         }
 
-    def word_maps(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def word_maps(self, visitor: str, asked: wire.WordMaps) -> wire.WordMapsTold:
         """Return the map of some tokens, taken as one word, by step."""
-        maps = self._readings.maps(self._stored(visitor, asked), _look(asked))
-        return _maps(word_map(maps, _tokens(asked.get("tokens"))))
+        stored, look = self._stored(visitor, asked.id), _look(asked)
+        maps = word_map(self._readings.maps(stored, look), asked.tokens)
+        by_token = self._readings.measures(stored, look).activation
+        return {**_maps(maps), "activation": [_mean(step, asked.tokens) for step in by_token]}
 
-    def words_at(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def words_at(self, visitor: str, asked: wire.WordsAt) -> wire.WordMapsTold:
         """Return the maps of several words at one step; a word is a list of tokens."""
-        stored, look, words = self._stored(visitor, asked), _look(asked), asked.get("words")
-        if not isinstance(words, list) or not 0 < len(words) <= MOST_WORDS:
-            raise InvalidParams(f"Give from 1 to {MOST_WORDS} words, each a list of tokens.", field="words")
-        at = _position(self._readings.trace(stored, look), asked.get("step"))
+        stored, look = self._stored(visitor, asked.id), _look(asked)
+        at = _position(self._readings.trace(stored, look), asked.step)
         maps = self._readings.maps(stored, look)[at]
-        return _maps(np.stack([word_map(maps, _tokens(word)) for word in words]))
+        by_token = self._readings.measures(stored, look).activation[at]
+        found = np.stack([word_map(maps, word) for word in asked.words])
+        return {**_maps(found), "activation": [_mean(by_token, word) for word in asked.words]}
 
-    def daam(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def daam(self, visitor: str, asked: wire.Daam) -> wire.Maps:
         """Return DAAM's map of some tokens over the whole run."""
-        maps = self._readings.daam(self._stored(visitor, asked), _look({**asked, "layers": None}))
-        return _maps(word_map(maps, _tokens(asked.get("tokens")))[None])
+        maps = self._readings.daam(self._stored(visitor, asked.id), _look(asked))
+        return _maps(word_map(maps, asked.tokens)[None])
 
-    def looks_at(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def looks_at(self, visitor: str, asked: wire.LooksAt) -> wire.Maps:
         """Return where a place of the image looks at a step; 1 is the mean over the picture."""
-        trace = self._readings.trace(self._stored(visitor, asked), _look(asked))
-        at = _position(trace, asked.get("step"))
-        place = asked.get("place")
-        if (
-            not isinstance(place, list)
-            or len(place) != 2
-            or not all(isinstance(v, (int, float)) for v in place)
-        ):
-            raise InvalidParams("Give a place as [x, y], each from 0 to 1.", field="place")
-        return _maps(trace.looks_at(trace.steps[at], (place[0], place[1]))[None])
+        trace = self._readings.trace(self._stored(visitor, asked.id), _look(asked))
+        at = _position(trace, asked.step)
+        return _maps(trace.looks_at(trace.steps[at], asked.place)[None])
 
-    def objects(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def objects(self, visitor: str, asked: wire.AttentionAsked) -> wire.Objects:
         """Return how much of each word's map lies on the object it names, and the binding of two colours."""
-        stored, look = self._stored(visitor, asked), _look(asked)
+        stored, look = self._stored(visitor, asked.id), _look(asked)
         trace, image = self._readings.trace(stored, look), _detectable(stored, look)
         need_words(trace)
         height, width = image.shape[:2]
@@ -159,12 +154,19 @@ class AttentionServices(RunServices):
             "steps": list(trace.steps),
         }
 
-    def bindings(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def bindings(self, visitor: str, asked: wire.Bindings) -> wire.RunBindings:
         """Return the binding of several runs, to see what those that fail have in common."""
-        look, rows = _look({**asked, "layers": None}), []
-        for run_id in self._ids(visitor, asked)[:LISTED]:
+        look, rows = _look(asked), []
+        for run_id in self._ids(visitor, asked.ids)[:LISTED]:
             stored = self._reach.library(visitor).open(run_id)
-            row = {"id": run_id, "seed": stored.params.seed, "steps": [], "values": None, "holds": None}
+            row = {
+                "id": run_id,
+                "seed": stored.params.seed,
+                "steps": [],
+                "values": None,
+                "mean": None,
+                "holds": None,
+            }
             try:
                 trace = self._readings.trace(stored, look)
                 bound, why = _binding(trace, _detectable(stored, look))
@@ -173,12 +175,13 @@ class AttentionServices(RunServices):
             if bound:
                 values = [rounded(v) for v in bound.values]
                 row |= {"steps": list(bound.steps), "values": values, "holds": bound.holds}
+                row["mean"] = rounded(bound.mean)
             rows.append({**row, "why": why})
         return {"runs": rows}
 
-    def divergence(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def divergence(self, visitor: str, asked: wire.Divergence) -> wire.Diverging:
         """Return how the attention of two runs differs, by step and token."""
-        a, b = (self._stored(visitor, {"id": asked.get(side)}) for side in ("a", "b"))
+        a, b = self._stored(visitor, asked.a), self._stored(visitor, asked.b)
         if a.id == b.id:
             raise InvalidParams("These are the same run: choose another one.")
         found = self._readings.divergence(a, b, _look(asked))
@@ -189,17 +192,16 @@ class AttentionServices(RunServices):
             "by_step": [rounded(v) for v in found.by_step],
         }
 
-    def picture(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def step_picture(self, visitor: str, asked: wire.StepPictureAsked) -> wire.StepPicture:
         """Return the preview of a step at its full size; null where the step has none."""
-        stored, look = self._stored(visitor, asked), _look(asked)
-        preview = stored.preview(_whole(asked.get("step"), "step"))
-        return {
-            "picture": None if preview is None else image_url(preview[_image(look, len(preview))], visitor)
-        }
+        preview = self._stored(visitor, asked.id).preview(asked.step)
+        if preview is None:
+            return {"picture": None}
+        return {"picture": image_url(preview[_image(Look(image=asked.image), len(preview))], visitor)}
 
-    def to_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def open(self, visitor: str, asked: Several) -> Opened:
         """Make runs locked layers of the Trajectory page."""
-        ids = self._ids(visitor, asked)
+        ids = self._ids(visitor, asked.ids)
         for run_id in ids:
             # One without latents, such as a run of another tool, has no path to show there.
             self._reach.library(visitor).open(run_id).initial_latents()
@@ -229,40 +231,22 @@ class AttentionServices(RunServices):
         return self._names.get(stored.params.model, stored.params.model)
 
 
-def _look(asked: dict[str, Any]) -> Look:
-    """Read a look. Raises `InvalidParams` for what is none."""
-    layers = asked.get("layers")
-    if layers is not None and not (
-        isinstance(layers, list) and layers and all(isinstance(x, str) for x in layers)
-    ):
-        raise InvalidParams("Give layers as a list of names, or none for all.", field="layers")
-    head = asked.get("head")
-    return Look(
-        layers=None if layers is None else tuple(layers),
-        head=None if head is None else _whole(head, "head"),
-        half=str(asked.get("half") or "cond"),
-        image=_whole(asked.get("image") or 0, "image"),
-    )
+def _look(asked: wire.HalfLook) -> Look:
+    """Return the look that is asked for; in all layers where a question names none."""
+    layers = asked.layers if isinstance(asked, wire.Look) else None
+    return Look(None if layers is None else tuple(layers), asked.head, asked.half, asked.image)
 
 
-def _whole(value: Any, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidParams(f"The {name} is {value!r:.80}: give a whole number.", field=name)
-    return value
-
-
-def _tokens(value: Any) -> list[int]:
-    """A list of tokens; `word_map` looks at what is in it."""
-    return value if isinstance(value, list) else []
-
-
-def _position(trace: AttentionTrace, step: Any) -> int:
+def _position(trace: AttentionTrace, step: int) -> int:
     """Where a step stands among the captured ones."""
     if step not in trace.steps:
-        raise InvalidParams(
-            f"Step {step!r:.80} has no attention: choose one that was captured.", field="step"
-        )
+        raise InvalidParams(f"Step {step} has no attention: choose one that was captured.", field="step")
     return trace.steps.index(step)
+
+
+def _mean(by_token: np.ndarray, tokens: list[int]) -> float | None:
+    """The mean over the tokens of a word."""
+    return rounded(float(by_token[tokens].mean()))
 
 
 def _maps(maps: np.ndarray) -> dict[str, Any]:
@@ -332,6 +316,7 @@ def _binding_fields(bound: Binding, width: int, height: int) -> dict[str, Any]:
     return {
         "holds": bound.holds,
         "values": [rounded(v) for v in bound.values],
+        "mean": rounded(bound.mean),
         "words": [
             {
                 "word": w.word,

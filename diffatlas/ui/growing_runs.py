@@ -14,8 +14,12 @@ from typing import Any
 
 from fastapi import Response
 
+from diffatlas.errors import DiffAtlasError, RunNotFound
+from diffatlas.settings import settings
 from diffatlas.ui.budgets import ByVisitor
 from diffatlas.ui.components.run_view import ENDED, RunView
+from diffatlas.ui.wire.calls import CALLS
+from diffatlas.ui.wire.runs import Grown
 
 log = logging.getLogger("diffatlas")
 
@@ -56,35 +60,34 @@ class GrowingRuns:
             self._views.pop(view.visitor, view.request)
             self._whose.pop(view.request, None)
 
-    def ask(self, asked: Any) -> Response | dict[str, Any]:
+    def ask(self, asked: Grown) -> Response:
         """Return what is new (`RunView.news`), as soon as there is something.
 
-        asked: {request, changes, steps, points}: what the page knows; ``points`` is null where no path is in sight.
+        Raises `RunNotFound` for a run that is not remembered.
         """
-        asked = asked if isinstance(asked, dict) else {}
-        known = [asked.get("changes"), asked.get("steps"), asked.get("points")]
-        if (
-            not all(isinstance(one, int) and one >= 0 for one in known if one is not None)
-            or None in known[:2]
-        ):
-            return {"error": {"message": UNKNOWN}}
+        known = asked.changes, asked.steps, asked.points
         until = time.monotonic() + PATIENCE
         with self._changed:
-            name = str(asked.get("request"))
-            view = self._views.get(self._whose.get(name, ""), name)
+            view = self._views.get(self._whose.get(asked.request, ""), asked.request)
             if view is None:
-                return {"error": {"message": UNKNOWN}}
+                raise RunNotFound(UNKNOWN)
             while not view.is_news(*known) and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
         return Response(json.dumps(view.news(*known), allow_nan=False), media_type="application/json")
 
     @property
     def function(self) -> Any:
-        """`ask` as a function of a component."""
+        """`ask` as a function of a component; an error as `diffatlas.ui.answers.answered` tells it."""
+        wire = CALLS["grown"]
 
         def grown(asked: Any) -> Any:
             try:
-                return self.ask(asked)
+                answer = self.ask(wire.read(asked))
+                if settings().check_answers:
+                    wire.check(answer)
+                return answer
+            except DiffAtlasError as error:
+                return {"error": {"message": error.message, "field": error.field}}
             except Exception:
                 log.exception("A run in progress could not be told of.")
                 return {"error": {"message": "The app could not show this run; its log says why."}}

@@ -1,75 +1,35 @@
-"""What the 2D Lab's page asks, read from JSON into what the mathematics takes. Everything wrong is `InvalidParams`."""
+"""What the 2D Lab's page asks, as what the mathematics takes. Everything wrong is `InvalidParams`."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from diffatlas.errors import CapabilityError, InvalidParams
-from diffatlas.lab2d.denoisers import QUANTITIES, Bound, Denoiser, bound, exact, guided, widened
-from diffatlas.lab2d.samplers import SAMPLERS, Plan
+from diffatlas.lab2d.denoisers import Bound, Denoiser, bound, exact, guided, widened
+from diffatlas.lab2d.samplers import Plan
 from diffatlas.lab2d.studies import Binder
 from diffatlas.ui.lab_sessions import Lab
+from diffatlas.ui.wire.lab import FieldAsked, Sampling
 
-MOST_SAMPLES = 5000
+#: Noise level up to which guidance acts where no end of its interval is given.
+HIGHEST = 1e6
 #: By how much the components of the target are widened to be the exact counterpart of autoguidance's weak model.
 WIDENED = 0.3
-FIELDS = ("learned", "exact", "empirical")
 
 
-def number(asked: dict[str, Any], name: str, default: float, low: float, high: float) -> float:
-    """Return a number of ``asked``."""
-    value = asked.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InvalidParams(f"{name} is a number.", field=name)
-    if not low <= value <= high:
-        raise InvalidParams(f"{name} is between {low:g} and {high:g}.", field=name)
-    return float(value)
-
-
-def whole(asked: dict[str, Any], name: str, default: int, low: int, high: int) -> int:
-    """Return a whole number of ``asked``."""
-    value = number(asked, name, default, low, high)
-    if value != int(value):
-        raise InvalidParams(f"{name} is a whole number.", field=name)
-    return int(value)
-
-
-def choice(asked: dict[str, Any], name: str, allowed: tuple[str, ...], default: str) -> str:
-    """Return one of the allowed words."""
-    value = asked.get(name, default)
-    if value not in allowed:
-        raise InvalidParams(f"{name} is one of {', '.join(allowed)}.", field=name)
-    return str(value)
-
-
-def point(asked: dict[str, Any], name: str) -> np.ndarray:
-    """Return a point of the plane, (1, 2)."""
-    value = asked.get(name)
-    if not isinstance(value, list) or len(value) != 2:
-        raise InvalidParams(f"{name} is a point: two numbers.", field=name)
-    return np.array([[number({"x": part}, "x", 0, -50, 50) for part in value]])
-
-
-def plan_of(asked: dict[str, Any]) -> Plan:
+def plan_of(asked: Sampling) -> Plan:
     """Return the sampler that is asked for."""
-    return Plan(
-        choice(asked, "sampler", SAMPLERS, "heun"),
-        whole(asked, "steps", 18, 1, 1000),
-        number(asked, "eta", 0.0, 0, 1),
-        number(asked, "churn", 0.0, 0, 100),
-    ).validate()
+    return Plan(asked.sampler, asked.steps, asked.eta, asked.churn).validate()
 
 
 @dataclass(frozen=True)
 class Field:
     """Which field, for which class, with what guidance.
 
-    which: of `FIELDS`. classes: "all" (each point its own), "none" (the null token), or the number of a class. kind:
-    "cfg" or "auto". interval: noise levels between which guidance acts.
+    which: of `diffatlas.ui.wire.lab.FIELDS`. classes: "all" (each point its own), "none" (the null token), or the
+    number of a class. kind: "cfg" or "auto". interval: noise levels between which guidance acts.
     """
 
     which: str
@@ -91,24 +51,17 @@ class Field:
         return drawn if self.label is None else np.full(len(drawn), self.label)
 
 
-def field_of(asked: dict[str, Any], lab: Lab) -> Field:
-    """Return the field that is asked for."""
-    classes = asked.get("classes", "all")
-    if classes not in ("all", "none"):
-        classes = whole(asked, "classes", 0, 0, len(lab.target.classes) - 1)
+def field_of(asked: FieldAsked, lab: Lab) -> Field:
+    """Return the field that is asked for. Raises `InvalidParams` where the lab has no such class."""
+    most = len(lab.target.classes) - 1
+    if isinstance(asked.classes, int) and asked.classes > most:
+        raise InvalidParams(f"classes is between 0 and {most}.", field="classes")
     interval = None
-    if asked.get("interval"):
-        interval = (number(asked, "low", 0.0, 0, 1e6), number(asked, "high", 1e6, 0, 1e6))
+    if asked.interval:
+        interval = (0.0 if asked.low is None else asked.low, HIGHEST if asked.high is None else asked.high)
         if interval[0] >= interval[1]:
             raise InvalidParams("The interval of guidance begins below its end.", field="interval")
-    return Field(
-        choice(asked, "field", FIELDS, "learned"),
-        classes,
-        number(asked, "weight", 0.0, -1, 20),
-        choice(asked, "kind", ("cfg", "auto"), "cfg"),
-        interval,
-        whole(asked, "points", 500, 5, 5000),
-    )
+    return Field(asked.field, asked.classes, asked.weight, asked.kind, interval, asked.points)
 
 
 def denoiser_of(lab: Lab, which: str, points: int) -> Denoiser:
@@ -154,8 +107,3 @@ def check_paired(lab: Lab, plan: Plan, field: Field) -> None:
         raise CapabilityError(
             "A model that was trained with paired noise knows the flow only: choose a deterministic sampler."
         )
-
-
-def quantity_of(asked: dict[str, Any]) -> str:
-    """Return what the field shows."""
-    return choice(asked, "quantity", QUANTITIES, "score")

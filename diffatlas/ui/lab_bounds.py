@@ -21,7 +21,7 @@ TRAIN_LESS = "choose fewer steps, or a smaller network or batch"
 
 
 def check_sampling(
-    lab: Lab, what: Field, plan: Plan, labels: np.ndarray, noise: np.ndarray, asked: dict[str, Any]
+    lab: Lab, what: Field, plan: Plan, labels: np.ndarray, noise: np.ndarray, anyway: bool
 ) -> float:
     """Return the seconds after which a sampling is ended, by what it is expected to take.
 
@@ -30,15 +30,15 @@ def check_sampling(
     some = slice(0, TRIAL_POINTS)
     components = 0 if what.which == "learned" else len(_mixture(lab, what).weights)
     cost = sampling_cost(bind(lab, what)(labels[some]), plan, noise[some], len(noise), components)
-    _check(bounds := bounds_here(), cost.seconds, cost.memory, SAMPLE_LESS, asked)
+    _check(bounds := bounds_here(), cost.seconds, cost.memory, SAMPLE_LESS, anyway)
     return bounds.limit(cost.seconds)
 
 
-def check_training(lab: Lab, steps: int, asked: dict[str, Any]) -> None:
+def check_training(lab: Lab, steps: int, anyway: bool) -> None:
     """Raise `OverBound` for a training that is expected to take longer than it may; as `check_sampling`."""
     cost = training_cost(lab.target, lab.trainer.recipe, steps)
     # It gives way to the page, can be stopped at any time, and ends with its page.
-    _check(bounds_here().in_parts(), cost.seconds, cost.memory, TRAIN_LESS, asked)
+    _check(bounds_here().in_parts(), cost.seconds, cost.memory, TRAIN_LESS, anyway)
 
 
 def within(seconds: float, ended: Callable[[], bool]) -> Callable[[], bool]:
@@ -84,6 +84,6 @@ def _mixture(lab: Lab, what: Field) -> Any:
     return lab.target if what.which == "exact" else lab.empirical(what.empirical)
 
 
-def _check(bounds: Bounds, seconds: float, memory: int, instead: str, asked: dict[str, Any]) -> None:
-    if bounds.shared or asked.get("anyway") is not True:
+def _check(bounds: Bounds, seconds: float, memory: int, instead: str, anyway: bool) -> None:
+    if bounds.shared or not anyway:
         bounds.check_amounts(seconds, memory, instead, None)

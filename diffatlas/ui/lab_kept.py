@@ -19,6 +19,7 @@ from diffatlas.lab2d.training import Recipe, Trainer
 from diffatlas.names import told_apart
 from diffatlas.ui.lab_sessions import Lab
 from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.wire.lab import Aside, KeepingTold, KeptAsked, KeptList, KeptOne, KeptRename
 
 log = logging.getLogger("diffatlas")
 
@@ -39,7 +40,7 @@ class LabKept:
         self._lock = threading.RLock()
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         return {
             "lab_kept": self.listed,
@@ -48,7 +49,7 @@ class LabKept:
             "lab_kept_restore": self.restore,
         }
 
-    def listed(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def listed(self, visitor: str, asked: KeptAsked | None = None) -> KeptList:
         """Return all that is kept for a visitor, last changed first, and until when, where it goes some day."""
         shelf = self._shelf(visitor)
         if shelf is None:
@@ -58,23 +59,23 @@ class LabKept:
         entries = [_entry(kept, name) for kept, name in zip(found, names, strict=True)]
         return {"kept": entries, "expires": self._libraries.expires(visitor) if self._libraries else None}
 
-    def rename(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def rename(self, visitor: str, asked: KeptRename) -> KeptList:
         """Call one by another name, and return them all."""
         with self._lock:
-            self._some(visitor).rename(asked.get("id"), asked.get("name"))
-        return self.listed(visitor, {})
+            self._some(visitor).rename(asked.id, asked.name)
+        return self.listed(visitor)
 
-    def delete(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def delete(self, visitor: str, asked: KeptOne) -> KeptList:
         """Delete one, and return those that are left."""
         with self._lock:
-            self._some(visitor).delete(asked.get("id"))
-        return self.listed(visitor, {})
+            self._some(visitor).delete(asked.id)
+        return self.listed(visitor)
 
-    def restore(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def restore(self, visitor: str, asked: KeptOne) -> KeptList:
         """Have one back that was deleted, and return them all."""
         with self._lock:
-            self._some(visitor).restore(asked.get("id"))
-        return self.listed(visitor, {})
+            self._some(visitor).restore(asked.id)
+        return self.listed(visitor)
 
     def keep(self, lab: Lab) -> None:
         """Keep a lab's network where it has been trained here, or its target where it was drawn.
@@ -117,11 +118,11 @@ class LabKept:
             raise InvalidParams("This is a network and no drawing.")
         return target, kept.given
 
-    def told(self, lab: Lab) -> dict[str, Any]:
+    def told(self, lab: Lab) -> KeepingTold:
         """Return what the page says of the keeping of a lab."""
         return {"kept": lab.kept and lab.kept.id, "unkept": lab.unkept}
 
-    def aside(self, lab: Lab | None, now: Lab) -> dict[str, Any] | None:
+    def aside(self, lab: Lab | None, now: Lab) -> Aside | None:
         """Return what the page says of a lab whose place ``now`` has taken; None where nothing is left of it."""
         if lab is None or lab is now:
             return None

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import InvalidParams
+from diffatlas.formats.wire import rounded
 from diffatlas.lab2d.floors import loss_floor
 from diffatlas.lab2d.mixtures import Target, draw, points_target
 from diffatlas.lab2d.samplers import Frames
@@ -37,6 +38,8 @@ FULL = (
 )
 #: Steps between two looks at the stop signal, and the losses that are shown as one.
 SLICE = 10
+#: Steps whose mean loss is told: that of one batch says little.
+RECENT = 500
 #: A training that nobody has asked about in so many seconds ends: its page is closed.
 ABANDONED = 30.0
 #: Trainings at once; each takes one processor.
@@ -222,6 +225,7 @@ class Lab:
         with self._lock:
             losses = self.trainer.losses
             whole = len(losses) // SLICE
+            recent = float(np.mean(losses[-RECENT:])) if losses else None
             blocks = np.array(losses[since * SLICE : whole * SLICE]).reshape(-1, SLICE).mean(axis=1)
             # Of a pretrained start the losses are not kept: its curve begins where its training goes on.
             first = self.trainer.step - len(losses)
@@ -236,7 +240,8 @@ class Lab:
             "since": since,
             "first": first,
             "floor": self.floor,
-            "losses": [float(f"{value:.6g}") for value in blocks],
+            "recent": rounded(recent),
+            "losses": [rounded(float(value)) for value in blocks],
         }
 
     def _train(self, goal: int, turns: Turns, ticket: Ticket) -> None:

@@ -20,7 +20,7 @@ from diffatlas.lab2d.floors import excess
 from diffatlas.lab2d.likelihood import LOW
 from diffatlas.lab2d.metrics import measure
 from diffatlas.lab2d.mixtures import Target, draw
-from diffatlas.lab2d.samplers import SAMPLERS, Plan
+from diffatlas.lab2d.samplers import Plan
 from diffatlas.lab2d.studies import (
     STEP_COUNTS,
     Memory,
@@ -33,13 +33,16 @@ from diffatlas.lab2d.studies import (
 from diffatlas.lab2d.summaries import by_steps, shares, spread
 from diffatlas.lab2d.training import Trainer
 from diffatlas.ui.jobs import Job, Jobs, Progress
-from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of, whole
+from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of
 from diffatlas.ui.lab_bounds import stoppable, stoppable_of
 from diffatlas.ui.lab_sessions import Lab, Labs, Shown, give_way
 from diffatlas.ui.page_figure import page_figure
 from diffatlas.ui.turns import Place
+from diffatlas.ui.wire import lab_studies as wire
+from diffatlas.ui.wire.kinds import Empty, Started
+from diffatlas.ui.wire.kinds import Figure as FigureTold
+from diffatlas.ui.wire.lab import FieldAsked, LabAsked
 
-MEMORY_SIZES = (5, 20, 100, 500, 2000, 5000)
 #: Pixels of the chart of one measure.
 QUALITY_ROW = 260
 
@@ -67,7 +70,7 @@ class LabStudies:
         self._jobs = Jobs(shared)
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """The functions, under the names by which the browser calls them."""
         return {
             "lab_quality": self.quality,
@@ -96,33 +99,29 @@ class LabStudies:
 
         return self._jobs.start(visitor, placed)
 
-    def job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def job(self, visitor: str, asked: wire.LabJob) -> wire.LabJobState:
         """Return where a job stands."""
-        state = self._jobs.find(visitor, asked.get("job")).state
+        state = self._jobs.find(visitor, asked.job).state
         return {k: v for k, v in state.items() if v is not None or k == "progress"}
 
-    def stop_job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def stop_job(self, visitor: str, asked: wire.LabJob) -> Empty:
         """End a job; what it has measured stays."""
-        self._jobs.find(visitor, asked.get("job")).stop.set()
+        self._jobs.find(visitor, asked.job).stop.set()
         return {}
 
-    def quality(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def quality(self, visitor: str, asked: wire.Quality) -> Started:
         """Start measuring samplers at 4, 8, 16, 32, 64 and 128 steps, and the noise floor."""
-        lab = self._labs.find(visitor, asked.get("lab"))
+        lab = self._labs.find(visitor, asked.lab)
         what = field_of(asked, lab)
-        names = asked.get("samplers")
-        known = [name for name in SAMPLERS if name != "ddpm"]
-        if not isinstance(names, list) or not names or any(name not in known for name in names):
-            raise InvalidParams(f"Choose samplers among {', '.join(known)}.", field="samplers")
         base = plan_of(asked)
         plans = [
             replace(base, sampler=name, steps=steps).validate()
             for steps in STEP_COUNTS
-            for name in dict.fromkeys(names)
+            for name in dict.fromkeys(asked.samplers)
         ]
         for plan in plans:
             check_paired(lab, plan, what)
-        n, repeats = whole(asked, "n", 2000, 50, 4000), whole(asked, "repeats", 3, 1, 10)
+        n, repeats = asked.n, asked.repeats
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             stick = lab.stick(what.label)
@@ -143,36 +142,33 @@ class LabStudies:
 
         return {"job": self._start(visitor, work)}
 
-    def quality_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return the figure of one measure of a job of `quality`, as far as that has come.
-
-        asked: ``job``; ``measure``, ``axis`` and ``scale`` as `diffatlas.figures.quality` takes them; ``dark``.
-        """
-        found = self._jobs.find(visitor, asked.get("job")).kept
+    def quality_figure(self, visitor: str, asked: wire.QualityFigure) -> FigureTold:
+        """Return the figure of one measure of a job of `quality`, as far as that has come."""
+        found = self._jobs.find(visitor, asked.job).kept
         if not isinstance(found, Qualities):
             raise InvalidParams("Nothing was measured yet: press Measure.", field="job")
         drawn = quality_figure(
             found.points,
-            by=asked.get("axis", "steps"),
-            measures=(asked.get("measure", "mmd2"),),
-            scale=asked.get("scale", "log"),
+            by=asked.axis,
+            measures=(asked.measure,),
+            scale=asked.scale,
             target=found.target,
-            dark=asked.get("dark") is True,
+            dark=asked.dark,
             across=1,
             row=QUALITY_ROW,
         )
         return page_figure({1: drawn})
 
-    def budget(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def budget(self, visitor: str, asked: wire.Budget) -> Started:
         """Start splitting a sampler's error into that of its steps and that of its field."""
-        lab = self._labs.find(visitor, asked.get("lab"))
+        lab = self._labs.find(visitor, asked.lab)
         what, plan = replace(field_of(asked, lab), which="learned"), plan_of(asked)
         if lab.trainer.recipe.pairing == "ot":
             raise CapabilityError(
                 "With paired noise the learned flow is another than the exact one of unpaired noise, though both end "
                 "at the target: their ends cannot be compared point by point."
             )
-        n = whole(asked, "n", 500, 20, 2000)
+        n = asked.n
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             learned, truth = (
@@ -185,25 +181,27 @@ class LabStudies:
                 if name != "model"
             }
             job.kept = {plan.sampler: found}
-            return {**lists, "model": rounded(found.model), "sampler": plan.sampler, "n": n}
+            return {
+                **lists,
+                "model": rounded(found.model),
+                "enough": found.enough,
+                "sampler": plan.sampler,
+                "n": n,
+            }
 
         return {"job": self._start(visitor, work)}
 
-    def budget_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return the figure of a job of `budget`. asked: ``job``; ``dark``."""
-        found = self._jobs.find(visitor, asked.get("job")).kept
+    def budget_figure(self, visitor: str, asked: wire.JobFigure) -> FigureTold:
+        """Return the figure of a job of `budget`."""
+        found = self._jobs.find(visitor, asked.job).kept
         if not isinstance(found, dict):
             raise InvalidParams("Nothing was measured yet: press Split the error.", field="job")
-        return page_figure({1: budget_figure(found, dark=asked.get("dark") is True)})
+        return page_figure({1: budget_figure(found, dark=asked.dark)})
 
-    def memory(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def memory(self, visitor: str, asked: wire.Memory) -> Started:
         """Start training networks on 5 to 5,000 points each, and counting the copies that they make."""
-        lab = self._labs.find(visitor, asked.get("lab"))
-        steps = whole(asked, "train_steps", 2000, 100, 20_000)
-        sizes = asked.get("sizes", list(MEMORY_SIZES))
-        if not isinstance(sizes, list) or not 1 <= len(sizes) <= 8:
-            raise InvalidParams("Choose one to eight sizes of a training set.", field="sizes")
-        sizes = [whole({"sizes": size}, "sizes", 5, 2, 5000) for size in sizes]
+        lab = self._labs.find(visitor, asked.lab)
+        steps, sizes = asked.train_steps, asked.sizes
 
         def work(job: Job, progress: Progress) -> dict[str, Any]:
             rows: list[dict[str, Any]] = []
@@ -223,22 +221,17 @@ class LabStudies:
 
         return {"job": self._start(visitor, work)}
 
-    def memory_figure(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Return the figure of a job of `memory`, as far as that has come, in the widths of a page.
-
-        asked: ``job``; ``count``: the size of the training set whose distances and samples are drawn; ``dark``.
-        """
-        found = self._jobs.find(visitor, asked.get("job")).kept
+    def memory_figure(self, visitor: str, asked: wire.MemoryFigure) -> FigureTold:
+        """Return the figure of a job of `memory`, as far as that has come, in the widths of a page."""
+        found = self._jobs.find(visitor, asked.job).kept
         if not isinstance(found, Memories) or not found.rows:
             raise InvalidParams("Nothing was measured yet: train first.", field="job")
-        rows, dark = found.rows, asked.get("dark") is True
-        return page_figure(
-            {across: memory_figure(rows, asked.get("count"), dark, across) for across in (1, 2, 3)}
-        )
+        rows, dark = found.rows, asked.dark
+        return page_figure({across: memory_figure(rows, asked.count, dark, across) for across in (1, 2, 3)})
 
-    def excess(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def excess(self, visitor: str, asked: LabAsked) -> wire.Excess:
         """Return the loss's floor and what lies above it by noise level, with the class and without."""
-        lab = self._labs.find(visitor, asked.get("lab"))
+        lab = self._labs.find(visitor, asked.lab)
         model, schedule = lab.learned(), lab.trainer.schedule
         if lab.trainer.recipe.pairing == "ot":
             raise CapabilityError(
@@ -248,6 +241,7 @@ class LabStudies:
             "loss_floor": rounded(lab.find_floor()),
             "drop": lab.trainer.recipe.label_drop,
         }
+        relative = {}
         for name, conditional in (("class", True), ("null", False)):
             found = excess(model, lab.target, schedule, conditional)
             answer[name] = {
@@ -255,13 +249,15 @@ class LabStudies:
                 "excess": [rounded(float(v)) for v in found.excess],
                 "relative": rounded(found.relative),
             }
+            relative[name] = found.relative
             answer["levels"] = found.levels.tolist()
             answer["sigmas"] = [rounded(float(v)) for v in found.sigmas]
+        answer["times"] = rounded(relative["null"] / relative["class"]) if relative["class"] else None
         return answer
 
-    def model_density(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def model_density(self, visitor: str, asked: FieldAsked) -> Started:
         """Start computing the density of the learned model, and its divergence from the target's."""
-        lab = self._labs.find(visitor, asked.get("lab"))
+        lab = self._labs.find(visitor, asked.lab)
         what = field_of(asked, lab)
         model = lab.learned()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from diffatlas.library.format import is_run_id, write_atomically
 from diffatlas.library.study import OPERATIONS
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.palette import next_colour
+from diffatlas.ui.wire.runs import LayerEdit
 
 log = logging.getLogger("diffatlas")
 
@@ -142,21 +142,19 @@ class Layers:
             )
             self._hold(visitor, run_id, True)
 
-    def edit(self, visitor: str, asked: Mapping[str, Any]) -> None:
-        """Change a layer as a page asks: {action, id}, with the name or visibility. Raises `InvalidParams`."""
-        run_id, action = asked.get("id"), asked.get("action")
+    def edit(self, visitor: str, asked: LayerEdit) -> None:
+        """Change a layer as a page asks. Raises `InvalidParams` and `RunNotFound`."""
+        run_id, action = asked.id, asked.action
         if action == "lock":
             self.lock(visitor, run_id)
         elif action == "rename":
-            self.rename(visitor, run_id, asked.get("name"))
+            self.rename(visitor, run_id, asked.name)
         elif action == "show":
-            self.show(visitor, run_id, asked.get("visible"))
+            self.show(visitor, run_id, asked.visible)
         elif action == "delete":
             self.delete(visitor, run_id)
-        elif action == "reset":
-            self.reset(visitor)
         else:
-            raise InvalidParams(f"A layer cannot be asked to {action!r}.")
+            self.reset(visitor)
 
     def rename(self, visitor: str, run_id: Any, name: Any) -> None:
         """Give a layer another name. Raises `InvalidParams` for an empty one."""

@@ -44,6 +44,37 @@ from diffatlas.ui.starts import start_of
 from diffatlas.ui.trash_services import TrashServices, each, thumb_of
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.wire.jobs import JobState, ReplayState
+from diffatlas.ui.wire.kinds import (
+    Empty,
+    File,
+    JobAsked,
+    Nothing,
+    One,
+    Opened,
+    Pair,
+    Refused,
+    Several,
+    Started,
+)
+from diffatlas.ui.wire.library import (
+    DatasetAsked,
+    Details,
+    Difference,
+    Example,
+    Explored,
+    Find,
+    Found,
+    FullPicture,
+    Import,
+    Mark,
+    Marked,
+    Moved,
+    PictureAsked,
+    Push,
+    Thumbs,
+)
+from diffatlas.ui.wire.runs import Export
 
 #: Runs that one answer may hold, and one export.
 MOST_ROWS = 500
@@ -69,9 +100,9 @@ class LibraryServices:
         self._lock = threading.Lock()
 
     @property
-    def functions(self) -> list[Callable[..., Any]]:
-        """The functions, under the names by which the browser calls them."""
-        calls = {
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
+        """What the browser may call, by name."""
+        return {
             "find": self.find,
             "thumbs": self.thumbs,
             "mark": self.mark,
@@ -93,21 +124,25 @@ class LibraryServices:
             "job_stop": self.job_stop,
             **self._trash.calls,
         }
-        return [answered(name, call) for name, call in calls.items()]
 
-    def find(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    @property
+    def functions(self) -> list[Callable[..., Any]]:
+        """`calls` as the functions of a component."""
+        return [answered(name, call) for name, call in self.calls.items()]
+
+    def find(self, visitor: str, asked: Find) -> Found:
         """Return the runs that are looked for, a page of them, and what the library holds."""
         library = self._libraries.of(visitor)
-        options = {name: asked[name] for name in FILTERS if asked.get(name)}
-        offset = _whole(asked.get("offset", 0), "offset")
+        options = {name: value for name in FILTERS if (value := getattr(asked, name))}
+        offset = asked.offset
         found = library.search(
-            str(asked.get("text") or ""),
-            tags=(str(asked["tag"]),) if asked.get("tag") else (),
-            locked=asked.get("locked"),
-            attention=asked.get("attention"),
-            descending=bool(asked.get("descending", True)),
+            asked.text,
+            tags=(asked.tag,) if asked.tag else (),
+            locked=asked.locked,
+            attention=asked.attention,
+            descending=asked.descending,
             # From the first on: a name tells a run from all that are in view.
-            limit=offset + min(MOST_ROWS, _whole(asked.get("limit", 100), "limit")),
+            limit=offset + min(MOST_ROWS, asked.limit),
             **options,
         )
         labels = run_names.labels(library, found.runs, self._names)
@@ -127,7 +162,7 @@ class LibraryServices:
             "trashed": library.trash_count,
         }
 
-    def example(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def example(self, visitor: str, asked: Nothing) -> Example:
         """Copy the recorded run that the pages begin with into the visitor's library."""
         start = start_of("trajectory")
         if start is None:
@@ -135,33 +170,34 @@ class LibraryServices:
         self._libraries.of(visitor).adopt(start["id"])
         return {"id": start["id"]}
 
-    def thumbs(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def thumbs(self, visitor: str, asked: Several) -> Thumbs:
         """Return small pictures of runs, for rows that came without."""
         library = self._libraries.of(visitor)
         found: dict[str, str | None] = {}
-        for run in _several(asked):
+        for run in _several(asked.ids):
             # One that is gone or damaged has none, and takes none from the others.
             with suppress(DiffAtlasError):
                 found[run] = self._thumb(library, library.check(run))
         return {"thumbs": found}
 
-    def mark(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def mark(self, visitor: str, asked: Mark) -> Marked:
         """Change a run's name, tags, note or lock."""
         library = self._libraries.of(visitor)
-        changes = {name: asked[name] for name in ("name", "tags", "note", "locked") if name in asked}
-        return {"run": self._row(library, library.mark(_one(asked), **changes))}
+        told = {name: getattr(asked, name) for name in ("name", "tags", "note", "locked")}
+        changes = {name: value for name, value in told.items() if value is not None}
+        return {"run": self._row(library, library.mark(asked.id, **changes))}
 
-    def trash(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def trash(self, visitor: str, asked: Several) -> Moved:
         """Move runs to the trash, from which they can be brought back."""
-        done, problems = each(_several(asked), self._libraries.of(visitor).trash)
+        done, problems = each(_several(asked.ids), self._libraries.of(visitor).trash)
         if problems and not done:
             raise problems[0]
         return {"done": done, "refused": [problem.message for problem in problems]}
 
-    def details(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def details(self, visitor: str, asked: One) -> Details:
         """Return one run: what was asked, what it ran on, its frames and its image."""
         library = self._libraries.of(visitor)
-        stored = library.open(_one(asked))
+        stored = library.open(asked.id)
         info = library.check(stored.id)
         library.touch(stored.id)
         frames = []
@@ -188,12 +224,10 @@ class LibraryServices:
             "link": f"?page=trajectory&run={stored.id}",
         }
 
-    def picture(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def picture(self, visitor: str, asked: PictureAsked) -> FullPicture:
         """Return one picture of a run at its full size, to be saved: a finished ``image``, or a ``step``'s."""
-        stored = self._libraries.of(visitor).open(_one(asked))
-        step, image = (
-            None if asked.get(name) is None else _whole(asked[name], name) for name in ("step", "image")
-        )
+        stored = self._libraries.of(visitor).open(asked.id)
+        step, image = asked.step, asked.image
         if step is not None:
             previews = stored.preview(step) if step < stored.step_count else None
             found, ending = None if previews is None else previews[0], f"step-{step + 1:03d}"
@@ -206,10 +240,10 @@ class LibraryServices:
         url = image_url(found, visitor, f"diffatlas-{slug(name)}-{ending}.png")
         return {"url": url, "name": url.rsplit("/", 1)[-1], "width": found.shape[1], "height": found.shape[0]}
 
-    def difference(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def difference(self, visitor: str, asked: Pair) -> Difference:
         """Return what differs between two runs: parameters, environment, images and paths."""
         library = self._libraries.of(visitor)
-        a, b = (library.open(_one({"id": asked.get(side)})) for side in ("a", "b"))
+        a, b = library.open(asked.a), library.open(asked.b)
         found = difference(a, b)
         path = found.path
         return {
@@ -234,10 +268,10 @@ class LibraryServices:
             },
         }
 
-    def open(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def open(self, visitor: str, asked: Several) -> Opened:
         """Make runs locked layers of the Trajectory page."""
         library = self._libraries.of(visitor)
-        ids = _several(asked)
+        ids = _several(asked.ids)
         for run in ids:
             stored = library.open(run)
             # One without latents, such as a run of another tool, has no path to lay over others.
@@ -247,10 +281,10 @@ class LibraryServices:
             library.touch(run)
         return {"layers": ids}
 
-    def explore(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def explore(self, visitor: str, asked: Several) -> Explored:
         """Return what the Neighbourhood page asks around one run, or between two."""
         library = self._libraries.of(visitor)
-        first, *others = (library.open(run).params for run in _several(asked))
+        first, *others = (library.open(run).params for run in _several(asked.ids))
         if len(others) > 1:
             raise InvalidParams("Choose one run to explore around, or two to explore between.")
         for params in (first, *others):
@@ -259,14 +293,14 @@ class LibraryServices:
         query = forms.query_of(first)
         return {"query": query, "own": own}
 
-    def query_of(self, visitor: str, ids: Any) -> dict[str, str]:
+    def query_of(self, visitor: str, ids: Sequence[str]) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.NAMES`)."""
-        return forms.query_of(self._libraries.of(visitor).open(_several({"ids": ids})[-1]).params)
+        return forms.query_of(self._libraries.of(visitor).open(_several(ids)[-1]).params)
 
-    def replay(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def replay(self, visitor: str, asked: One) -> Started:
         """Start to run a stored run again, and hold each state against the stored one."""
         library = self._libraries.of(visitor)
-        stored = library.open(_one(asked))
+        stored = library.open(asked.id)
         if self._libraries.shared:
             # A run that was imported may name what it likes.
             refuse_server_files(stored.params)
@@ -299,21 +333,21 @@ class LibraryServices:
             self._turns.leave(ticket)
             raise
 
-    def replay_stop(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def replay_stop(self, visitor: str, asked: JobAsked) -> Empty:
         """End a replay; what it has compared is told."""
         return self.job_stop(visitor, asked)
 
-    def replay_state(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def replay_state(self, visitor: str, asked: JobAsked) -> ReplayState | Refused:
         """Return how far a replay is, and its report at the end."""
-        state = self._jobs.find(visitor, asked.get("job")).state
+        state = self._jobs.find(visitor, asked.job).state
         if state["error"]:
             return {"error": state["error"]}
         told = {"step": state.get("step", 0), "total": state.get("total"), "message": state["message"]}
         return {**told, "report": state["result"]}
 
-    def export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def export(self, visitor: str, asked: Export) -> File:
         """Write a file of the asked runs where the browser can fetch it, and return its address."""
-        kind, ids = asked.get("kind"), _several(asked)
+        kind, ids = asked.kind, _several(asked.ids)
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
         library = self._libraries.of(visitor)
@@ -325,9 +359,9 @@ class LibraryServices:
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
 
-    def dataset(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def dataset(self, visitor: str, asked: DatasetAsked) -> Started:
         """Start to write a Hugging Face dataset of the asked runs, to be downloaded as a zip."""
-        library, ids, options = self._libraries.of(visitor), _several(asked), _dataset_options(asked)
+        library, ids, options = self._libraries.of(visitor), _several(asked.ids), _dataset_options(asked)
 
         def work(job: Job, progress: Progress) -> Any:
             with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
@@ -336,13 +370,13 @@ class LibraryServices:
 
         return {"job": self._jobs.start(visitor, work)}
 
-    def push(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def push(self, visitor: str, asked: Push) -> Started:
         """Start to push a dataset of the asked runs to the Hub. The token is used and kept nowhere."""
         from diffatlas.formats.dataset.hub import push
 
-        library, ids, options = self._libraries.of(visitor), _several(asked), _dataset_options(asked)
-        token, repository = asked.get("token"), str(asked.get("repo") or "").strip()
-        if not isinstance(token, str) or not token.strip():
+        library, ids, options = self._libraries.of(visitor), _several(asked.ids), _dataset_options(asked)
+        token, repository = asked.token.strip(), asked.repo.strip()
+        if not token:
             raise InvalidParams(
                 "A token of yours with the right to write is needed: paste one.", field="token"
             )
@@ -350,20 +384,19 @@ class LibraryServices:
         def work(job: Job, progress: Progress) -> Any:
             with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
                 progress(message="Sending to the Hub…", progress=None)
-                private = bool(asked.get("private", True))
                 told = _steps_of(progress)
-                address = push(folder, repository, token=token.strip(), private=private, progress=told)
+                address = push(folder, repository, token=token, private=asked.private, progress=told)
                 return {"address": address}
 
         return {"job": self._jobs.start(visitor, work)}
 
-    def import_(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def import_(self, visitor: str, asked: Import) -> Started:
         """Start to import a dataset: the name of one on the Hub, or, on a personal machine, a folder."""
         from diffatlas.formats.dataset.hub import hub_id
         from diffatlas.formats.dataset.read import import_dataset
 
         self._libraries.check_room(visitor)
-        library, source = self._libraries.of(visitor), str(asked.get("source") or "").strip()
+        library, source = self._libraries.of(visitor), asked.source.strip()
         if not source:
             raise InvalidParams("Name a dataset, such as user/name, or the folder of one.", field="source")
         shared = self._libraries.shared
@@ -383,14 +416,14 @@ class LibraryServices:
 
         return {"job": self._jobs.start(visitor, work)}
 
-    def job(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def job(self, visitor: str, asked: JobAsked) -> JobState:
         """Return how far a job is."""
-        state = self._jobs.find(visitor, asked.get("job")).state
+        state = self._jobs.find(visitor, asked.job).state
         return {name: state[name] for name in ("done", "progress", "message", "result", "error")}
 
-    def job_stop(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def job_stop(self, visitor: str, asked: JobAsked) -> Empty:
         """End a job."""
-        self._jobs.find(visitor, asked.get("job")).stop.set()
+        self._jobs.find(visitor, asked.job).stop.set()
         return {}
 
     def _row(self, library: Library, info: RunInfo, later: bool = False) -> dict[str, Any]:
@@ -463,11 +496,8 @@ def _steps_of(progress: Progress) -> Callable[[float, str], None]:
     return told
 
 
-def _dataset_options(asked: dict[str, Any]) -> dict[str, Any]:
-    options = {name: str(asked[name]) for name in ("per", "licence", "title") if asked.get(name)}
-    if options.get("per", "run") not in ("run", "step"):
-        raise InvalidParams("A dataset has one row per run or per step.", field="per")
-    return options
+def _dataset_options(asked: DatasetAsked) -> dict[str, str]:
+    return {name: value for name in ("per", "licence", "title") if (value := getattr(asked, name))}
 
 
 def _made(stored: StoredRun) -> list[tuple[str, str]]:
@@ -482,20 +512,9 @@ def _made(stored: StoredRun) -> list[tuple[str, str]]:
     return [("run", stored.id), *started, *leaves(stored.capture, "capture."), *told]
 
 
-def _one(asked: dict[str, Any]) -> str:
-    return _several({"ids": [asked.get("id")]})[0]
-
-
-def _several(asked: dict[str, Any]) -> list[str]:
-    ids = asked.get("ids")
-    if not isinstance(ids, list) or not ids or not all(isinstance(run, str) for run in ids):
+def _several(ids: Sequence[str]) -> list[str]:
+    if not ids:
         raise InvalidParams("No run is chosen: choose one or more.")
     if len(ids) > MOST_ROWS:
         raise InvalidParams(f"{len(ids)} runs are too many at once: choose at most {MOST_ROWS}.")
     return list(dict.fromkeys(ids))
-
-
-def _whole(value: Any, field: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidParams(f"{field} is {value!r}: give a whole number, 0 or more.", field=field)
-    return value

@@ -1,7 +1,7 @@
 """What a page asks of the server about single runs: their data, their projections, steps, comparisons and files.
 
-Each function takes one JSON object and the request, and returns one JSON object; an error is
-``{"error": {"message": ...}}``. Which runs a visitor reaches is for the page to say.
+What each is asked and answers is typed in `diffatlas.ui.wire.runs`. Which runs a visitor reaches is for the page to
+say.
 """
 
 from __future__ import annotations
@@ -37,6 +37,17 @@ from diffatlas.ui.layers import Layer
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_figures import RunFigures
+from diffatlas.ui.wire.kinds import File, One
+from diffatlas.ui.wire.runs import (
+    ChangeMaps,
+    Compared,
+    Comparison,
+    Export,
+    Projected,
+    Projection,
+    StepAsked,
+    StepDetail,
+)
 
 #: Runs whose data is kept as JSON, in bytes.
 KEPT_BYTES = 64 << 20
@@ -111,7 +122,7 @@ class RunServices:
         self._lock = threading.Lock()
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         return {
             "run_data": self.run_data,
@@ -135,13 +146,13 @@ class RunServices:
         self._projections.empty()
         self.figures.empty()
 
-    def run_data(self, visitor: str, asked: dict[str, Any]) -> Response:
+    def run_data(self, visitor: str, asked: One) -> Response:
         """Return a stored run as the live view would show it."""
-        run_id = self._reach.find(visitor, asked.get("id")).id
+        run_id = self._reach.find(visitor, asked.id).id
         with self._lock:
             kept, data = self._kept.get((visitor, run_id), (0.0, b""))
         if not data or time.monotonic() - kept > KEPT_SECONDS:
-            stored = self._stored(visitor, asked)
+            stored = self._stored(visitor, asked.id)
             name = self._names.get(stored.params.model, stored.params.model)
             data = json.dumps(stored_fields(stored, name, visitor), allow_nan=False).encode()
             if stored.status in ENDED:
@@ -151,13 +162,12 @@ class RunServices:
                         self._kept.popitem(last=False)
         return Response(data, media_type="application/json")
 
-    def project(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def project(self, visitor: str, asked: Projected) -> Projection:
         """Return the asked layers' paths in one basis."""
-        ids = self._ids(visitor, asked)
-        fit = asked.get("fit", "all")
+        ids = self._ids(visitor, asked.ids)
         library = self._reach.library(visitor)
-        found = self._projections.pca(library, ids, None if fit == "all" else fit)
-        answer = {
+        found = self._projections.pca(library, ids, None if asked.fit == "all" else asked.fit)
+        answer: Projection = {
             "view": "pca",
             "pending": False,
             "coords": {run: floats(coords) for run, coords in zip(ids, found.coords, strict=True)},
@@ -165,7 +175,7 @@ class RunServices:
             "captured": {run: rounded(share) for run, share in zip(ids, found.captured, strict=True)},
             "message": None,
         }
-        if asked.get("view") != "umap":
+        if asked.view != "umap":
             return answer
         try:
             embedded = self._projections.umap(library, ids, visitor)
@@ -177,38 +187,42 @@ class RunServices:
         coords = {run: floats(part) for run, part in zip(ids, embedded, strict=True)}
         return {**answer, "view": "umap", "coords": coords, "axes": None, "captured": None}
 
-    def step(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def step(self, visitor: str, asked: StepAsked) -> StepDetail:
         """Return one step: its pictures at full size, histogram, statistics and scalars."""
-        stored = self._stored(visitor, asked)
-        index = _index(asked, stored.step_count)
-        if asked.get("decode") and self._reach.shared:
+        stored = self._stored(visitor, asked.id)
+        if not 0 <= asked.index < stored.step_count:
+            raise InvalidParams(
+                f"This run has {stored.step_count} steps, and none of the number {asked.index}.",
+                field="index",
+            )
+        if asked.decode and self._reach.shared:
             # A run that was imported may name what it likes.
             refuse_server_files(stored.params)
-        return step_data.step_detail(stored, index, self._backend, bool(asked.get("decode")), visitor)
+        return step_data.step_detail(stored, asked.index, self._backend, asked.decode, visitor)
 
-    def deep(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def deep(self, visitor: str, asked: One) -> ChangeMaps:
         """Return where and in which channels a run changes, step by step."""
-        return change_maps(self._stored(visitor, asked))
+        return change_maps(self._stored(visitor, asked.id))
 
-    def compare(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def compare(self, visitor: str, asked: Compared) -> Comparison:
         """Return how two layers' paths differ, step by step."""
-        first, second = self.named(visitor, [asked.get(side) for side in ("a", "b")])
+        first, second = self.named(visitor, [asked.a, asked.b])
         if first.id == second.id:
             raise InvalidParams("These are the same layer: choose two.")
         library = self._reach.library(visitor)
         paths = [library.open(layer.id).latents()[:, 0] for layer in (first, second)]
         try:
-            found = comparison.compare(*paths, align=asked.get("align", "auto"))
+            found = comparison.compare(*paths, align=asked.align)
         except ValueError as error:
             raise InvalidParams(str(error)) from error
         return step_data.comparison_fields(first, second, found)
 
-    def export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def export(self, visitor: str, asked: Export) -> File:
         """Write a file of the asked layers where the browser can fetch it, and return its address."""
-        kind = asked.get("kind")
+        kind = asked.kind
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
-        ids = self._ids(visitor, asked)
+        ids = self._ids(visitor, asked.ids)
         if KINDS[kind].most == 1:
             ids = ids[-1:]
         runs = []
@@ -226,18 +240,10 @@ class RunServices:
         labels = told_apart([layer.name for layer in layers], facts)
         return [replace(layer, name=label) for layer, label in zip(layers, labels, strict=True)]
 
-    def _stored(self, visitor: str, asked: dict[str, Any]) -> StoredRun:
-        return self._reach.library(visitor).open(self._reach.find(visitor, asked.get("id")).id)
+    def _stored(self, visitor: str, run_id: str) -> StoredRun:
+        return self._reach.library(visitor).open(self._reach.find(visitor, run_id).id)
 
-    def _ids(self, visitor: str, asked: dict[str, Any]) -> list[str]:
-        ids = asked.get("ids")
-        if not isinstance(ids, list) or not ids:
+    def _ids(self, visitor: str, ids: Sequence[str]) -> list[str]:
+        if not ids:
             raise InvalidParams("No layer is visible: show one, or run a prompt.")
         return [self._reach.find(visitor, run).id for run in dict.fromkeys(ids)]
-
-
-def _index(asked: dict[str, Any], count: int) -> int:
-    index = asked.get("index")
-    if not isinstance(index, int) or not 0 <= index < count:
-        raise InvalidParams(f"This run has {count} steps, and none of the number {index!r}.")
-    return index

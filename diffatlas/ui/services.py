@@ -18,6 +18,8 @@ from diffatlas.params import GenerationParams
 from diffatlas.ui import run_names
 from diffatlas.ui.layers import Layer, Layers
 from diffatlas.ui.run_services import ENDED, RunServices
+from diffatlas.ui.wire.kinds import Nothing
+from diffatlas.ui.wire.runs import LayerEdit, LayersTold
 
 #: Runs of which it is remembered what is told of their layers.
 TOLD = 2000
@@ -46,11 +48,11 @@ class Services(RunServices):
         self._infos: OrderedDict[Path, dict[str, Any]] = OrderedDict()
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         return {"layers": self.list_layers, "edit": self.edit, **super().calls}
 
-    def list_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def list_layers(self, visitor: str, asked: Nothing | None = None) -> LayersTold:
         """Return the visitor's layers."""
         found = [self._info(visitor, layer) for layer in self.layers.of(visitor)]
         labels = told_apart([info["name"] for info in found], [info.pop("facts") for info in found])
@@ -61,14 +63,14 @@ class Services(RunServices):
 
         Raises `RunNotFound`.
         """
-        labels = {info["id"]: info["label"] for info in self.list_layers(visitor, {})["layers"]}
+        labels = {info["id"]: info["label"] for info in self.list_layers(visitor)["layers"]}
         layers = [self.layers.find(visitor, run_id) for run_id in ids]
         return [replace(layer, name=labels.get(layer.id, layer.name)) for layer in layers]
 
-    def edit(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def edit(self, visitor: str, asked: LayerEdit) -> LayersTold:
         """Change a layer, and return them all."""
         self.layers.edit(visitor, asked)
-        return self.list_layers(visitor, asked)
+        return self.list_layers(visitor)
 
     def _info(self, visitor: str, layer: Layer) -> dict[str, Any]:
         library = self.layers.library(visitor)

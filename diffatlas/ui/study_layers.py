@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.errors import DiffAtlasError
 from diffatlas.library import Library
 from diffatlas.library.study import OPERATIONS, Study
 from diffatlas.names import told_apart
 from diffatlas.ui import study_names
 from diffatlas.ui.layers import Layer, Layers, StudyLayers
+from diffatlas.ui.wire import studies as wire
 
 Measure = Callable[[Library, Study], Mapping[str, Any]]
 
@@ -24,11 +25,11 @@ class StudyLayerServices:
         self._measure = measure
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         return {"study_layers": self.listed, "edit_study_layer": self.edit, "study_curves": self.curves}
 
-    def listed(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def listed(self, visitor: str, asked: wire.OfOperation) -> wire.StudyLayers:
         """Return the visitor's layers of one operation, and a sentence on those that are left out."""
         layers = self._layers(asked)
         library = layers.library(visitor)
@@ -37,42 +38,39 @@ class StudyLayerServices:
         told = [{**info, "label": label} for info, label in zip(found, labels, strict=True)]
         return {"layers": told, "left_out": _left_out(layers, visitor)}
 
-    def edit(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
-        """Change a layer, or look at a study ({action: "look", id}), and return them all.
+    def edit(self, visitor: str, asked: wire.StudyLayerEdit) -> wire.StudyLayers:
+        """Change a layer, or look at a study, and return them all.
 
         A layer is called what its study is, so renaming the one renames the other.
         """
         layers = self._layers(asked)
         studies = layers.library(visitor).studies
-        study_id, action = str(asked.get("id") or ""), asked.get("action")
+        study_id, action = asked.id, asked.action
         if action == "look":
             layers.look(visitor, study_id, studies.open(study_id).title)
         else:
             if action == "rename":
                 layers.find(visitor, study_id)
-                studies.rename(study_id, asked.get("name"))
+                studies.rename(study_id, asked.name)
             layers.edit(visitor, asked)
         return self.listed(visitor, asked)
 
-    def curves(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def curves(self, visitor: str, asked: wire.StudyCurvesAsked) -> wire.Measured | wire.NeighbourhoodCurves:
         """Measure a layer's study; of a neighbourhood, return what is told of it beside another.
 
         A sweep's lines come with the figure (`diffatlas.ui.study_figures`), once it is measured.
         """
         layers = self._layers(asked)
         library = layers.library(visitor)
-        study = library.studies.open(layers.find(visitor, asked.get("id")).id)
+        study = library.studies.open(layers.find(visitor, asked.id).id)
         measured = self._measure(library, study)
         return {
             "id": study.id,
             **(neighbourhood_curves(study, measured) if study.operation != "sweep" else {}),
         }
 
-    def _layers(self, asked: dict[str, Any]) -> StudyLayers:
-        operation = asked.get("operation")
-        if operation not in self._of:
-            raise InvalidParams(f"There are layers of {' and of '.join(self._of)} only.", field="operation")
-        return self._of[operation]
+    def _layers(self, asked: wire.OfOperation) -> StudyLayers:
+        return self._of[asked.operation]
 
     def _info(self, library: Library, layer: Layer) -> dict[str, Any]:
         own = {"id": layer.id, "locked": layer.locked, "visible": layer.visible, "colour": layer.colour}

@@ -29,6 +29,8 @@ from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import LibraryRuns, RunServices
 from diffatlas.ui.study_figures import StudyFigures
 from diffatlas.ui.study_layers import StudyLayerServices
+from diffatlas.ui.wire import studies as wire
+from diffatlas.ui.wire.kinds import Done, File, Nothing, One, Opened
 
 #: Studies whose measures are kept.
 KEPT = 64
@@ -54,12 +56,10 @@ class StudyServices(RunServices):
         self._running = running
         self._measured: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
         self._layer_services = StudyLayerServices(layers, model_names, self._measure)
-        self._study_figures = StudyFigures(
-            lambda visitor, id: self._open(visitor, {"id": id}), self._measure, self._projections
-        )
+        self._study_figures = StudyFigures(self._open, self._measure, self._projections)
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         own = {
             "studies": self.studies,
@@ -82,10 +82,13 @@ class StudyServices(RunServices):
         with self._lock:
             self._measured.clear()
 
-    def studies(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def studies(self, visitor: str, asked: wire.OfOperation) -> wire.StudyList:
         """Return the studies of one operation, the newest first."""
+        return self._listed(visitor, asked.operation)
+
+    def _listed(self, visitor: str, operation: str) -> wire.StudyList:
         library = self._libraries.of(visitor)
-        infos = library.studies.list(str(asked.get("operation") or "") or None)[:LISTED]
+        infos = library.studies.list(operation)[:LISTED]
         return {
             "studies": [
                 {
@@ -102,40 +105,40 @@ class StudyServices(RunServices):
             ]
         }
 
-    def study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def study(self, visitor: str, asked: One) -> wire.StudyValue:
         """Return a stored study as the live one was shown."""
-        library, study = self._open(visitor, asked)
+        library, study = self._open(visitor, asked.id)
         return stored_value(study, images_of(study, library), prompts_of(study, library), visitor)
 
-    def rename_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def rename_study(self, visitor: str, asked: wire.Rename) -> wire.StudyList:
         """Give a study another title."""
-        library, study = self._open(visitor, asked)
-        library.studies.rename(study.id, asked.get("title"))
-        return self.studies(visitor, {"operation": study.operation})
+        library, study = self._open(visitor, asked.id)
+        library.studies.rename(study.id, asked.title)
+        return self._listed(visitor, study.operation)
 
-    def forget_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def forget_study(self, visitor: str, asked: One) -> Done:
         """Move a study to the trash; its runs stay in the library."""
-        self._libraries.of(visitor).studies.trash(str(asked.get("id") or ""))
+        self._libraries.of(visitor).studies.trash(asked.id)
         return {"done": True}
 
-    def restore_study(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def restore_study(self, visitor: str, asked: One) -> Done:
         """Bring a study back from the trash."""
-        self._libraries.of(visitor).studies.restore(str(asked.get("id") or ""))
+        self._libraries.of(visitor).studies.restore(asked.id)
         return {"done": True}
 
-    def measures(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def measures(self, visitor: str, asked: One) -> wire.SweepMeasures | wire.NeighbourhoodMeasures:
         """Return what can be measured of a study's finished cells."""
-        library, study = self._open(visitor, asked)
+        library, study = self._open(visitor, asked.id)
         measured = self._measure(library, study)
         if any(lane.get("matrices") for lane in measured["lanes"].values()):
             # There is a map, of which UMAP is one.
             self._projections.prepare()
         return measured
 
-    def study_export(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def study_export(self, visitor: str, asked: wire.StudyExport) -> File:
         """Write a file of a study where the browser can fetch it, and return its address."""
-        library, study = self._open(visitor, asked)
-        kind = asked.get("kind")
+        library, study = self._open(visitor, asked.id)
+        kind = asked.kind
         if kind not in STUDY_KINDS:
             raise InvalidParams(
                 f"There is no export of the kind {kind!r}: choose one of {', '.join(STUDY_KINDS)}."
@@ -144,11 +147,10 @@ class StudyServices(RunServices):
         name = study_file_name(kind, study)
         return {"url": private_url(visitor, data, name), "name": name}
 
-    def to_layers(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def to_layers(self, visitor: str, asked: wire.CellsAsked) -> Opened:
         """Make runs of cells locked layers of the Trajectory page."""
-        library, study = self._open(visitor, asked)
-        wanted = asked.get("ids")
-        cells = [cell for cell in study.cells if isinstance(wanted, list) and cell.run_id in wanted]
+        library, study = self._open(visitor, asked.id)
+        cells = [cell for cell in study.cells if cell.run_id in asked.ids]
         if not cells:
             raise InvalidParams("No cell with a path is chosen: choose one that is complete.")
         for cell in cells:
@@ -156,23 +158,23 @@ class StudyServices(RunServices):
             library.touch(cell.run_id)
         return {"layers": [cell.run_id for cell in cells]}
 
-    def image_detail(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def image_detail(self, visitor: str, asked: wire.CellAsked) -> wire.ImageDetail:
         """Return a cell's image with its histogram and statistics, for a cell that has no run."""
-        library, study = self._open(visitor, asked)
-        pixels = images_of(study, library, only=asked.get("cell")).get(asked.get("cell"))
+        library, study = self._open(visitor, asked.id)
+        pixels = images_of(study, library, only=asked.cell).get(asked.cell)
         if pixels is None:
             raise InvalidParams("This cell has no image.")
         return {"image": image_url(pixels, visitor), **step_data.measured(pixels)}
 
-    def stop_lane(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def stop_lane(self, visitor: str, asked: wire.LaneAsked) -> Done:
         """Stop one lane of a study that runs."""
-        stops = self._running.of(visitor, asked.get("id"))
+        stops = self._running.of(visitor, asked.id)
         if stops is None:
             raise InvalidParams("This study is not running.")
-        stops.lane(str(asked.get("lane"))).set()
+        stops.lane(asked.lane).set()
         return {"done": True}
 
-    def stop_measures(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def stop_measures(self, visitor: str, asked: Nothing) -> Done:
         """End measuring, wherever the visitor has asked for it."""
         for name in (
             "measures",
@@ -186,9 +188,9 @@ class StudyServices(RunServices):
             desks.stop(visitor, name)
         return {"done": True}
 
-    def _open(self, visitor: str, asked: dict[str, Any]) -> tuple[Library, Study]:
+    def _open(self, visitor: str, study_id: str) -> tuple[Library, Study]:
         library = self._libraries.of(visitor)
-        return library, library.studies.open(str(asked.get("id") or ""))
+        return library, library.studies.open(study_id)
 
     def _measure(self, library: Library, study: Study) -> dict[str, Any]:
         encoder = encoder_for_study(self._backend, study)

@@ -14,13 +14,13 @@ from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui import links
-from diffatlas.ui.asked_values import submitted
 from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.study_form import StudyForm, lane_choices, own_value
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wire.submitted import submitted
 from diffatlas.ui.wiring import MAX_WAITING, PRIVATE, wire_form
 
 
@@ -55,13 +55,13 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
     def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
         asked = submitted(event._data)
         visitor = visitor_of(request, request.session_hash)
-        if isinstance(asked.get("retry"), list):
-            for value in runner.retry(visitor, request.session_hash, asked.get("id"), asked["retry"]):
+        if asked.retry is not None:
+            for value in runner.retry(visitor, request.session_hash, asked.id, asked.retry):
                 yield [value, *nothing]
-        elif "carry" in asked:
-            yield [gr.skip(), *_followed(form, asked["carry"])]
-        elif asked.get("open"):
-            yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked["open"])), gr.skip()]
+        elif asked.carry is not None:
+            yield [gr.skip(), *_followed(form, asked.carry)]
+        elif asked.open:
+            yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked.open)), gr.skip()]
         else:
             yield [gr.skip(), *nothing]
 

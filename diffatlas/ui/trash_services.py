@@ -16,6 +16,7 @@ from diffatlas.ui import run_names
 from diffatlas.ui.components.pictures import preview_uri
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.study_services import image_of
+from diffatlas.ui.wire.library import Emptied, EmptyTrash, InBin, InTrash, Moved, TrashAsked
 
 #: Runs and studies that one answer may hold, and one request.
 MOST = 500
@@ -34,7 +35,7 @@ class TrashServices:
         self._thumbs: OrderedDict[tuple[Path, str, str], str | None] = OrderedDict()
 
     @property
-    def calls(self) -> dict[str, Callable[[str, dict[str, Any]], Any]]:
+    def calls(self) -> dict[str, Callable[[str, Any], Any]]:
         """What the browser may call, by name."""
         return {
             "trashed": self.trashed,
@@ -43,7 +44,7 @@ class TrashServices:
             "empty_trash": self.empty,
         }
 
-    def trashed(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def trashed(self, visitor: str, asked: TrashAsked) -> InBin:
         """Return what is in the trash, the last first: so many of them, and what all of them take."""
         library = self._libraries.of(visitor)
         seconds = library.trash_seconds
@@ -51,8 +52,7 @@ class TrashServices:
             # What the list says of the time that a run stays here holds.
             library.empty_trash(seconds)
         found = library.in_trash()
-        limit = asked.get("limit")
-        shown = found[: min(MOST, limit) if isinstance(limit, int) and limit > 0 else MOST]
+        shown = found[: min(MOST, asked.limit) if asked.limit is not None and asked.limit > 0 else MOST]
         return {
             "items": self._items(library, shown, seconds),
             "total": len(found),
@@ -61,7 +61,7 @@ class TrashServices:
             "expires": self._libraries.expires(visitor),
         }
 
-    def restore(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def restore(self, visitor: str, asked: InTrash) -> Moved:
         """Bring runs (``ids``) and studies back from the trash; those that cannot come are told with their reason."""
         library = self._libraries.of(visitor)
         runs, studies = chosen(asked)
@@ -69,7 +69,7 @@ class TrashServices:
         back, more = each(studies, library.studies.restore)
         return _answer([*done, *back], [*problems, *more])
 
-    def forget(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def forget(self, visitor: str, asked: InTrash) -> Moved:
         """Delete runs (``ids``) and studies that are in the trash, for good."""
         library = self._libraries.of(visitor)
         runs, studies = chosen(asked)
@@ -77,11 +77,11 @@ class TrashServices:
         gone, more = each(studies, library.studies.deleted.delete)
         return _answer([*done, *gone], [*problems, *more])
 
-    def empty(self, visitor: str, asked: dict[str, Any]) -> dict[str, Any]:
+    def empty(self, visitor: str, asked: EmptyTrash) -> Emptied:
         """Delete all that is in the trash for good, where that is still ``count`` runs and studies, as was told."""
         library = self._libraries.of(visitor)
         count = library.trash_count
-        if asked.get("count") != count:
+        if asked.count != count:
             raise InvalidParams(
                 f"The Trash has changed: it holds {count} now. Look again before it is emptied."
             )
@@ -123,15 +123,12 @@ class TrashServices:
         return self._thumbs.get(key)
 
 
-def chosen(asked: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the ids of the runs (``ids``) and of the studies (``studies``) that a request names.
+def chosen(asked: InTrash) -> tuple[list[str], list[str]]:
+    """Return the ids of the runs and of the studies that a request names, each once.
 
     Raises `InvalidParams` for none, or for too many.
     """
-    runs, studies = asked.get("ids") or [], asked.get("studies") or []
-    for ids in (runs, studies):
-        if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
-            raise InvalidParams("No run is chosen: choose one or more.")
+    runs, studies = asked.ids, asked.studies
     count = len(runs) + len(studies)
     if not count:
         raise InvalidParams("No run is chosen: choose one or more.")
@@ -167,7 +164,7 @@ def thumb_of(stored: StoredRun) -> str | None:
     return None
 
 
-def _answer(done: list[str], problems: list[DiffAtlasError]) -> dict[str, Any]:
+def _answer(done: list[str], problems: list[DiffAtlasError]) -> Moved:
     if problems and not done:
         raise problems[0]
     return {"done": done, "refused": [problem.message for problem in problems]}

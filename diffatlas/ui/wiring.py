@@ -17,7 +17,7 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.settings import is_shared
 from diffatlas.ui import chosen_model, expectations, links, said
-from diffatlas.ui.asked_values import submitted, typed
+from diffatlas.ui.asked_values import typed
 from diffatlas.ui.carrying import followed, take_along, tell_form
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
@@ -30,6 +30,7 @@ from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turns import MOST_IN_ALL
+from diffatlas.ui.wire.submitted import submitted
 
 log = logging.getLogger("diffatlas")
 
@@ -116,11 +117,10 @@ def wire_note(
     def fill(event: gr.EventData, request: gr.Request) -> list[Any]:
         nothing = [gr.skip() for _ in (*form.asked, last)]
         asked = submitted(event._data)
-        if "carry" in asked:
-            return followed(form, asked["carry"]) or nothing
-        run = asked.get("fill")
+        if asked.carry is not None:
+            return followed(form, asked.carry) or nothing
         try:
-            params = params_of(request, run)
+            params = params_of(request, asked.fill)
         except DiffAtlasError as error:
             said.warn(error.message, "Form")
             return nothing

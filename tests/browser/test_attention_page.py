@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from diffatlas.geometry.attention import resample
-from diffatlas.geometry.overlay import colours
 from diffatlas.library import Library
 from diffatlas.operations.attention import attention_of
 from tests.browser.visiting import PATIENCE
@@ -100,25 +96,6 @@ def test_several_words_are_chosen_together(looked):
     page.click(".da-words-specials")
     assert page.locator(".da-word-special").count() >= 2
     page.click(".da-words-specials")
-
-
-def test_the_browser_enlarges_and_colours_maps_as_python_does(looked):
-    page, _ = looked
-    small = np.random.default_rng(0).random((5, 7), np.float32)
-    module = next(address for address in page.requested if address.endswith("/views.js"))
-    found = page.evaluate(
-        """async ([module, text]) => {
-            const { resample } = await import(module.replace("views", "attention/attention_picture"));
-            const { colourOf } = await import(module.replace("views", "figures/ramp"));
-            const values = new Float32Array(Uint8Array.from(atob(text), (c) => c.charCodeAt(0)).buffer);
-            const steps = Array.from({ length: 1001 }, (_, k) => colourOf(k / 1000));
-            return [Array.from(resample(values, 5, 7, 40, 56)), steps];
-        }""",
-        [module, base64.b64encode(small.tobytes()).decode()],
-    )
-    np.testing.assert_allclose(np.reshape(found[0], (40, 56)), resample(small, (40, 56)), atol=1e-6)
-    # One level of difference: the two languages round a hair's breadth apart.
-    np.testing.assert_allclose(found[1], colours(np.linspace(0, 1, 1001)).astype(int), atol=1)
 
 
 def test_the_film_plays_to_its_end(looked):

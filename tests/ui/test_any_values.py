@@ -16,11 +16,14 @@ from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
 from diffatlas.ui import app as apps
 from diffatlas.ui import links
-from diffatlas.ui.asked_values import asked_values, submitted, typed
+from diffatlas.ui.asked_values import typed
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.starts import start_of
 from diffatlas.ui.visitors import COOKIE
+from diffatlas.ui.wire.call import schema_of
+from diffatlas.ui.wire.calls import CALLS
+from diffatlas.ui.wire.submitted import Submitted, submitted
 from tests.hostile import bounded
 from tests.library.made_runs import made
 
@@ -64,93 +67,6 @@ ANYTHING = st.one_of(
     ),
     st.sampled_from([json.loads("[" * 20 + "]" * 20), [[0, 0], [1, "x"]], {"id": {}}, [{}], [[]]]),
 )
-NAMES = (
-    *(
-        "id",
-        "ids",
-        "a",
-        "b",
-        "kind",
-        "view",
-        "fit",
-        "index",
-        "decode",
-        "align",
-        "action",
-        "name",
-        "visible",
-        "text",
-    ),
-    *(
-        "offset",
-        "limit",
-        "since",
-        "sort",
-        "tag",
-        "locked",
-        "attention",
-        "tags",
-        "note",
-        "step",
-        "image",
-        "job",
-    ),
-    *(
-        "source",
-        "title",
-        "per",
-        "licence",
-        "token",
-        "repo",
-        "count",
-        "studies",
-        "layers",
-        "head",
-        "half",
-        "tokens",
-    ),
-    *(
-        "words",
-        "place",
-        "operation",
-        "cell",
-        "lane",
-        "of",
-        "lab",
-        "target",
-        "recipe",
-        "kept",
-        "again",
-        "instead",
-    ),
-    *(
-        "pretrained",
-        "steps",
-        "seed",
-        "n",
-        "sampler",
-        "start",
-        "sigmas",
-        "classes",
-        "weight",
-        "interval",
-        "low",
-        "high",
-    ),
-    *(
-        "points",
-        "quantity",
-        "t",
-        "samples",
-        "sizes",
-        "samplers",
-        "request",
-        "changes",
-        "field",
-        "model",
-        "until",
-    ),
-)
 
 
 @pytest.fixture(scope="module")
@@ -179,14 +95,14 @@ def functions(app):
 
 @pytest.fixture(scope="module")
 def base(app, functions):
-    """What the functions are asked when all is right."""
+    """What each function of a page is asked when all is right: ``base(page, name)``."""
     runs = app[1]
     request = SimpleNamespace(cookies={COOKIE: SECRET})
     begun = functions["LabIsland", "lab_begin"](
         {"target": {"points": CLOUD, "labels": [0] * len(CLOUD)}, "recipe": {"steps": 200}}, request
     )
     example = start_of("attention")["id"]
-    return {
+    values = {
         "Viewer": {"id": runs[0], "ids": runs[:2], "a": runs[0], "b": runs[1], "kind": "csv", "index": 0},
         "LibraryView": {"id": runs[0], "ids": runs[:1], "a": runs[0], "b": runs[1], "kind": "csv"},
         "AttentionIsland": {
@@ -196,6 +112,9 @@ def base(app, functions):
             "b": example,
             "step": 0,
             "index": 0,
+            "tokens": [1],
+            "words": [[1]],
+            "place": [0.5, 0.5],
         },
         "LabIsland": {"lab": begun["lab"], "sigmas": [1.0], "start": [0, 0], "steps": 2},
         "StudyIsland": {
@@ -204,8 +123,16 @@ def base(app, functions):
             "kind": "csv",
             "lane": "0",
             "cell": "0",
+            "operation": "sweep",
+            "of": "image",
         },
     }
+    return lambda page, name: {of: value for of, value in values[page].items() if of in fields_of(name)}
+
+
+def fields_of(name: str) -> list[str]:
+    """What a call asks."""
+    return list(schema_of(CALLS[name].asked)["properties"])
 
 
 class _Failures(logging.Handler):
@@ -263,8 +190,8 @@ def test_every_function_of_the_views_answers_with_sense(page, functions, base, f
     @given(st.data())
     def one_is_wrong(data):
         for name in names:
-            field = data.draw(st.sampled_from([*base[page], *NAMES]))
-            call(name, {**base[page], field: data.draw(ANYTHING)})
+            field = data.draw(st.sampled_from([*fields_of(name), "other"]))
+            call(name, {**base(page, name), field: data.draw(ANYTHING)})
 
     @few
     @given(ANYTHING)
@@ -273,9 +200,10 @@ def test_every_function_of_the_views_answers_with_sense(page, functions, base, f
             call(name, asked)
 
     for name in names:
-        for field in base[page]:
+        call(name, base(page, name))
+        for field in fields_of(name):
             for wrong in ([], {}, [[]], [{}], [None], {"a": 1}):
-                call(name, {**base[page], field: wrong})
+                call(name, {**base(page, name), field: wrong})
     one_is_wrong()
     all_is_wrong()
 
@@ -284,13 +212,11 @@ def test_every_function_of_the_views_answers_with_sense(page, functions, base, f
 def test_what_would_take_long_is_refused_before_it_begins(name, functions, base, failures):
     page = "LabIsland" if name.startswith("lab_") else "LibraryView"
     request = SimpleNamespace(cookies={COOKIE: SECRET})
-    for wrong in (None, 5, {}, [1], "x", float("nan"), 10**400, True, [[]]):
-        for field in ("lab", "id", "ids") if name in ("replay", "push") else ("lab",):
-            message = (
-                told(functions[page, name]({**base[page], field: wrong}, request))
-                if wrong is not None
-                else ""
-            )
+    good = base(page, name)
+    for field in {"lab", "id", "ids"} & set(fields_of(name)):
+        for wrong in (5, {}, [1], "x", float("nan"), 10**400, True, [[]]):
+            message = told(functions[page, name]({**good, field: wrong}, request))
+            assert message, (field, wrong)
             assert not any(word in message for word in RAW), (field, wrong, message)
     assert not failures
 
@@ -298,13 +224,35 @@ def test_what_would_take_long_is_refused_before_it_begins(name, functions, base,
 @bounded(12)
 @given(ANYTHING)
 def test_values_of_another_kind_are_named(value):
-    for name in NAMES:
-        error = refusal(asked_values, {name: value})
-        if error is not None:
-            assert error.field == name
-            assert name in error.message
-            assert len(error.message.encode()) < 400
-    assert isinstance(submitted(value), dict)
+    """Every field of every call, alone: it is taken or refused by its name, or another is missing."""
+    for name, call in CALLS.items():
+        for field in [*fields_of(name), "other"]:
+            error = refusal(call.read, {field: value})
+            if error is not None:
+                assert error.field in fields_of(name) or error.field == "other", (name, field)
+                assert error.field in error.message
+                assert len(error.message.encode()) < 400
+    assert isinstance(submitted(value), Submitted)
+    for field in Submitted.__dataclass_fields__:
+        assert submitted({field: value}) == Submitted() or getattr(submitted({field: value}), field) == value
+
+
+def test_a_field_that_a_call_does_not_know_and_one_that_is_not_given_are_named():
+    refused = refusal(CALLS["step"].read, {"id": "x", "index": 0, "decoded": True})
+    assert (refused.field, refused.message) == (
+        "decoded",
+        "decoded means nothing here: id, index, decode can be given.",
+    )
+    refused = refusal(CALLS["step"].read, {"id": "x"})
+    assert (refused.field, refused.message) == ("index", "index is missing: give a whole number.")
+    # Neither text, a truth value nor a number with a part is a whole number, and nothing is not what is usual.
+    for wrong, words in (("0", "0"), (True, "True"), (1.0, "1.0"), (None, "empty")):
+        refused = refusal(CALLS["step"].read, {"id": "x", "index": wrong})
+        assert refused.message == f"index is {words}: give a whole number."
+    # Inside a list and an object it is the field that is named.
+    refused = refusal(CALLS["curves"].read, {"layers": [{"id": 3, "name": "x"}]})
+    assert refused.field == "layers"
+    assert refused.message.endswith("give a list of 1 to 60 objects.")
 
 
 @bounded(12)

@@ -108,6 +108,11 @@ def test_maps_of_a_word_are_those_of_the_attention(room):
     both = room.ask("words_at", id=room.ids["one"], step=3, words=[word, indices(trace, "square")])
     wanted = np.concatenate([trace.word_maps(w, steps=3) for w in ("red", "square")])
     np.testing.assert_allclose(maps(both), wanted, rtol=1e-5)
+    # With each word's activation: the mean over its tokens.
+    by_token = trace.activation()
+    np.testing.assert_allclose(answer["activation"], by_token[:, word].mean(1), rtol=1e-5)
+    at = [by_token[trace.steps.index(3), indices(trace, w)].mean() for w in ("red", "square")]
+    np.testing.assert_allclose(both["activation"], at, rtol=1e-5)
     whole = room.ask("daam", id=room.ids["one"], tokens=word)
     np.testing.assert_allclose(maps(whole)[0], trace.daam("red"), rtol=1e-5)
 
@@ -148,6 +153,7 @@ def test_words_are_held_against_the_objects_of_the_image(room):
     if bound:
         assert told["binding"]["holds"] == bound.holds
         np.testing.assert_allclose(told["binding"]["values"], bound.values, rtol=1e-5)
+        assert told["binding"]["mean"] == pytest.approx(np.nanmean(bound.values), rel=1e-5)
 
 
 def test_bindings_of_several_runs_say_why_one_has_none(room):
@@ -190,7 +196,7 @@ def test_a_run_without_attention_to_words_says_what_to_do(room):
         ("words_at", {"step": 99, "words": [[1]]}),
         ("words_at", {"step": 1, "words": []}),
         ("attention", {"half": "third"}),
-        ("picture", {"step": "first"}),
+        ("step_picture", {"step": "first"}),
     ],
 )
 def test_what_is_not_there_is_refused_with_a_sentence(room, call, asked):
@@ -200,8 +206,8 @@ def test_what_is_not_there_is_refused_with_a_sentence(room, call, asked):
 
 
 def test_pictures_come_at_full_size_and_runs_become_layers(room):
-    assert room.ask("picture", id=room.ids["one"], step=2)["picture"].endswith("image.png")
-    assert room.ask("to_layers", ids=[room.ids["one"]])["layers"] == [room.ids["one"]]
+    assert room.ask("step_picture", id=room.ids["one"], step=2)["picture"].endswith("image.png")
+    assert room.ask("open", ids=[room.ids["one"]])["layers"] == [room.ids["one"]]
     assert [layer.id for layer in room.layers.of(visitor_of(request_of(SECRET)))] == [room.ids["one"]]
 
 
@@ -224,7 +230,7 @@ def test_another_visitor_reaches_nothing(room):
     for call, asked in (
         ("attention", {}),
         ("word_maps", {"tokens": [1]}),
-        ("picture", {"step": 0}),
-        ("to_layers", {"ids": [room.ids["one"]]}),
+        ("step_picture", {"step": 0}),
+        ("open", {"ids": [room.ids["one"]]}),
     ):
         assert "error" in room.ask(call, STRANGER, id=room.ids["one"], **asked)

@@ -20,6 +20,8 @@ from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.starts import start_of
+from diffatlas.ui.wire.runs import Grown
+from tests.spoken import Spoken
 from tests.ui.test_growing_runs import RunView, events
 from tests.ui.test_jobs import wait
 
@@ -89,7 +91,7 @@ def test_a_budget_holds_whatever_comes():
 
 
 def test_many_labs_of_one_visitor_leave_those_of_others(tmp_path, monkeypatch):
-    services = LabServices(Libraries(tmp_path, shared=True))
+    services = Spoken(LabServices(Libraries(tmp_path, shared=True)))
     begin = {"target": {"preset": "moons"}, "recipe": {"width": 8, "depth": 1}}
     yours = services.begin(YOU, begin)["lab"]
     for _ in range(lab_sessions.EACH):
@@ -118,9 +120,8 @@ def test_many_jobs_and_runs_of_one_visitor_leave_those_of_others():
             mine.add(event)
         growing.grown(mine)
     assert jobs.find(YOU, job).state["result"] == 7
-    known = {"changes": 0, "steps": 0, "points": None}
-    assert growing.ask({"request": view.request, **known}).body
-    assert growing.ask({"request": mine.request, **known}).body
+    assert growing.ask(Grown(request=view.request, changes=0, steps=0)).body
+    assert growing.ask(Grown(request=mine.request, changes=0, steps=0)).body
     assert len(growing._whose) == VIEWS + 1
 
 

@@ -23,6 +23,8 @@ def request_of(digit):
 
 @pytest.fixture
 def one_desk(monkeypatch):
+    # What is answered here is made up.
+    monkeypatch.setenv("DIFFATLAS_CHECK_ANSWERS", "0")
     long, quick = Turns(1, 2, 4, "files and measures"), Turns(1, 2, 4, "answers")
     monkeypatch.setattr(desks, "LONG", long)
     monkeypatch.setattr(desks, "QUICK", quick)
@@ -48,8 +50,8 @@ def test_what_is_quick_does_not_wait_for_what_is_long(one_desk):
     go, order = threading.Event(), []
     measures = answered("measures", lambda visitor, asked: go.wait(20))
     maps = answered("word_maps", lambda visitor, asked: order.append(visitor))
-    thread, _ = on_thread(measures, {}, request_of("1"))
-    maps({}, request_of("2"))
+    thread, _ = on_thread(measures, {"id": "a"}, request_of("1"))
+    maps({"id": "a", "tokens": []}, request_of("2"))
     assert len(order) == 1
     go.set()
     thread.join(5)
@@ -60,14 +62,14 @@ def test_answers_go_round_visitors_and_have_a_limit(one_desk):
 
     def measure(visitor, asked):
         go.wait(20)
-        order.append(asked["n"])
+        order.append(int(asked.id))
 
     measures = answered("measures", measure)
     threads = []
     for n, digit in enumerate("1112"):
-        threads.append(on_thread(measures, {"n": n}, request_of(digit))[0])
+        threads.append(on_thread(measures, {"id": str(n)}, request_of(digit))[0])
         until(lambda n=n: sum(len(own) for own in one_desk._waiting.values()) == n)
-    refused = measures({"n": 9}, request_of("1"))["error"]["message"]
+    refused = measures({"id": "9"}, request_of("1"))["error"]["message"]
     assert refused == "You have 2 files and measures waiting already; stop one or wait."
     go.set()
     for thread in threads:
@@ -82,14 +84,14 @@ def test_a_measuring_ends_where_it_is_stopped_and_others_go_on(one_desk):
         for _ in range(1000):
             look()
             time.sleep(0.01)
-            if asked.get("short"):
+            if asked.id == "short":
                 return "done"
         return "too late"
 
     measures = answered("measures", measure)
-    thread, told = on_thread(measures, {}, mine)
+    thread, told = on_thread(measures, {"id": "long"}, mine)
     until(lambda: len(one_desk._at_work) == 1)
-    waits, other = on_thread(measures, {"short": True}, yours)
+    waits, other = on_thread(measures, {"id": "short"}, yours)
     desks.stop(visitor_of(yours), "export")  # nothing of this name
     desks.stop(visitor_of(mine), "measures")
     thread.join(5)
@@ -153,8 +155,8 @@ def test_an_answer_that_waits_or_computes_ends_with_its_page(one_desk):
 
     measures = answered("measures", measure)
     began = time.monotonic()
-    assert "error" in served(lambda: measures({}, request_of("1")), leave_after=0.1)
+    assert "error" in served(lambda: measures({"id": "a"}, request_of("1")), leave_after=0.1)
     with one_desk.turn("somebody"):
-        assert "error" in served(lambda: measures({}, request_of("1")), leave_after=0.1)
+        assert "error" in served(lambda: measures({"id": "a"}, request_of("1")), leave_after=0.1)
     assert time.monotonic() - began < 5
     assert not one_desk.ahead(one_desk.join("z"))

@@ -16,6 +16,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.services import Services
 from diffatlas.ui.starts import start_of
+from tests.spoken import Spoken
 
 VISITOR = "a" * 32
 
@@ -73,7 +74,7 @@ def test_the_first_study_of_a_form_is_that_of_its_example(models, info, kind, pa
 
 @pytest.fixture
 def services(tmp_path):
-    return Services(Layers(Libraries(tmp_path)), shared_local_backend(), {})
+    return Spoken(Services(Layers(Libraries(tmp_path)), shared_local_backend(), {}))
 
 
 def test_an_example_can_be_looked_at_by_everybody_and_is_no_layer(services):
@@ -95,7 +96,7 @@ def test_locking_an_example_keeps_it_as_a_layer_and_in_the_library(services):
 
 
 def test_locking_an_example_leaves_another_visitor_alone(tmp_path):
-    services = Services(Layers(Libraries(tmp_path, shared=True)), shared_local_backend(), {})
+    services = Spoken(Services(Layers(Libraries(tmp_path, shared=True)), shared_local_backend(), {}))
     run = start_of("trajectory")["id"]
     services.edit(VISITOR, {"action": "lock", "id": run})
     other = "b" * 32

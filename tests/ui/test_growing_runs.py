@@ -21,6 +21,8 @@ from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.wire.calls import CALLS
+from diffatlas.ui.wire.runs import Grown
 
 STEPS = 20
 
@@ -36,6 +38,23 @@ def events() -> Iterator[Event]:
     yield Finished("complete", 1.5)
 
 
+#: What the page is told of a layer.
+LAYER = {
+    "id": "a layer",
+    "name": "a",
+    "label": "a",
+    "locked": True,
+    "visible": True,
+    "colour": None,
+    "seed": 7,
+    "status": "complete",
+    "steps": 3,
+    "total_steps": 3,
+    "latent_shape": [4, 8, 8],
+    "prompt": "a",
+}
+
+
 class Page:
     """Keeps what it was told, as growing.js does."""
 
@@ -48,6 +67,7 @@ class Page:
 
     def ask(self) -> dict[str, Any]:
         news = self.view.news(self.changes, len(self.value["steps"]), self.points)
+        CALLS["grown"].check(news)
         assert news["from"] == len(self.value["steps"])
         self.value = {**self.value, **news["fields"], "steps": [*self.value["steps"], *news["steps"]]}
         self.changes = news["changes"]
@@ -66,7 +86,7 @@ def test_the_news_of_any_rhythm_make_the_whole_value(every: int, points: int | N
         if count % every == 0:
             page.ask()
     page.ask()
-    view.ended([{"id": "a layer"}])
+    view.ended([LAYER])
     assert view.is_news(page.changes, STEPS, page.points)
     page.ask()
     assert page.value == view.value()
@@ -105,11 +125,11 @@ def test_a_question_waits_for_news_and_an_unknown_run_is_refused() -> None:
     first, second, *_ = events()
     view.add(first)
     growing.grown(view)
-    told = json.loads(growing.ask({"request": view.request, "changes": 0, "steps": 0, "points": None}).body)
+    told = json.loads(growing.ask(Grown(request=view.request, changes=0, steps=0)).body)
     assert told["fields"]["status"] == "running"
 
     answers = []
-    asked = {"request": view.request, "changes": told["changes"], "steps": 0, "points": None}
+    asked = Grown(request=view.request, changes=told["changes"], steps=0)
     waiting = threading.Thread(target=lambda: answers.append(growing.ask(asked)))
     waiting.start()
     waiting.join(0.2)
@@ -119,14 +139,14 @@ def test_a_question_waits_for_news_and_an_unknown_run_is_refused() -> None:
     waiting.join(5)
     assert [step["index"] for step in json.loads(answers[0].body)["steps"]] == [0]
 
-    known = {"changes": 0, "steps": 0, "points": None}
-    for bad in (
-        None,
-        {"request": "?", **known},
-        {**known, "request": view.request, "steps": -1},
-        {"request": 3},
+    known = {"request": view.request, "changes": 0, "steps": 0, "points": None}
+    for bad, words in (
+        ({**known, "request": "?"}, "no longer knows"),
+        ({**known, "steps": -1}, "steps is -1"),
+        ({**known, "request": 3}, "request is 3"),
+        (None, "is missing"),
     ):
-        assert "no longer knows" in growing.ask(bad)["error"]["message"]
+        assert words in growing.function(bad)["error"]["message"]
 
 
 def test_a_page_is_told_what_begins_and_what_has_ended_and_asks_for_the_rest(tmp_path: Path) -> None:
@@ -140,7 +160,7 @@ def test_a_page_is_told_what_begins_and_what_has_ended_and_asks_for_the_rest(tmp
         )
 
     def known(request: str) -> Any:
-        return live.growing.ask({"request": request, "changes": 0, "steps": 0, "points": None})
+        return live.growing.function({"request": request, "changes": 0, "steps": 0, "points": None})
 
     told = list(begin(2))
     assert [brief["status"] for brief in told] == ["loading", "loading", "complete"]

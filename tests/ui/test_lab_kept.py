@@ -13,6 +13,7 @@ from diffatlas.lab2d import states
 from diffatlas.ui import lab_kept, lab_sessions
 from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.libraries import Libraries
+from tests.spoken import Spoken
 
 ME, YOU = "a" * 32, "b" * 32
 SMALL = {"width": 16, "depth": 1, "batch": 16, "steps": 400}
@@ -21,12 +22,12 @@ MOONS = {"target": {"preset": "moons"}, "recipe": SMALL}
 
 @pytest.fixture
 def services(tmp_path) -> LabServices:
-    return LabServices(Libraries(tmp_path))
+    return Spoken(LabServices(Libraries(tmp_path)))
 
 
 @pytest.fixture
 def shared(tmp_path) -> LabServices:
-    return LabServices(Libraries(tmp_path, shared=True))
+    return Spoken(LabServices(Libraries(tmp_path, shared=True)))
 
 
 def trained(services: LabServices, asked: dict[str, Any] = MOONS, steps: int = 50, who: str = ME) -> str:
@@ -45,7 +46,7 @@ def train(services: LabServices, lab: str, steps: int, who: str = ME) -> dict[st
 
 
 def kept(services: LabServices, who: str = ME) -> list[dict[str, Any]]:
-    return services._kept.listed(who, {})["kept"]
+    return services.listed(who, {})["kept"]
 
 
 def test_another_target_keeps_the_network_and_there_is_a_way_back(services):
@@ -70,7 +71,7 @@ def test_a_training_that_another_target_interrupts_is_kept_as_far_as_it_came(ser
 
 def test_networks_are_found_after_a_restart_and_their_training_goes_on_in_place(services, tmp_path):
     trained(services)
-    again = LabServices(Libraries(tmp_path))
+    again = Spoken(LabServices(Libraries(tmp_path)))
     (one,) = kept(again)
     lab = again.back(ME, {"kept": one["id"]})["lab"]
     assert train(again, lab, 30)["kept"] == one["id"]
@@ -145,13 +146,13 @@ def test_a_drawing_is_kept_renamed_deleted_and_opened(services):
     assert [entry["kind"] for entry in entries] == ["network", "drawing"]
     assert entries[1]["name"] == "Your drawing, 30 points"
     assert len(entries[1]["labels"]) == 30
-    services._kept.rename(ME, {"id": entries[1]["id"], "name": "A <b>cloud</b>"})
+    services.rename(ME, {"id": entries[1]["id"], "name": "A <b>cloud</b>"})
     assert kept(services)[1]["name"] == "A <b>cloud</b>"
-    services._kept.delete(ME, {"id": entries[0]["id"]})
+    services.delete(ME, {"id": entries[0]["id"]})
     again = services.begin(ME, {"target": {"kept": entries[1]["id"]}, "recipe": SMALL, "instead": lab})
     assert (again["components"], again["given"], again["step"]) == (30, 30, 0)
     np.testing.assert_allclose(again["source"]["points"], points)
-    services._kept.restore(ME, {"id": entries[0]["id"]})
+    services.restore(ME, {"id": entries[0]["id"]})
     assert len(kept(services)) == 2
 
 
@@ -161,15 +162,15 @@ def test_on_a_shared_server_nobody_reaches_what_another_keeps(shared):
     assert kept(shared, YOU) == []
     for call, asked in (
         (shared.back, {"kept": mine["id"]}),
-        (shared._kept.rename, {"id": mine["id"], "name": "yours"}),
-        (shared._kept.delete, {"id": mine["id"]}),
-        (shared._kept.restore, {"id": mine["id"]}),
+        (shared.rename, {"id": mine["id"], "name": "yours"}),
+        (shared.delete, {"id": mine["id"]}),
+        (shared.restore, {"id": mine["id"]}),
         (shared.begin, {"target": {"kept": mine["id"]}}),
     ):
         with pytest.raises(InvalidParams):
             call(YOU, asked)
     assert kept(shared) == [mine]
-    assert shared._kept.listed(ME, {})["expires"] is not None
+    assert shared.listed(ME, {})["expires"] is not None
 
 
 def test_where_the_bound_is_reached_the_page_is_told_and_the_network_stays_within_reach(shared, monkeypatch):
@@ -182,7 +183,7 @@ def test_where_the_bound_is_reached_the_page_is_told_and_the_network_stays_withi
     assert other["aside"]["lab"] == second
     assert "delete one" in other["aside"]["problem"]
     assert shared.back(ME, {"again": second, "instead": other["lab"]})["step"] == 50
-    shared._kept.delete(ME, {"id": kept(shared)[0]["id"]})
+    shared.delete(ME, {"id": kept(shared)[0]["id"]})
     # Now there is room.
     told = shared.keep(ME, {"lab": second})
     assert (told["kept"], told["unkept"]) == (kept(shared)[0]["id"], "")

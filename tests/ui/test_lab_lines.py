@@ -10,6 +10,7 @@ import pytest
 
 from diffatlas.lab2d import states
 from diffatlas.ui.lab_services import LabServices
+from tests.spoken import Spoken
 from tests.ui.test_lab_kept import train
 
 ME = "a" * 32
@@ -65,7 +66,7 @@ def begun(services: LabServices, case: str, folder: Any) -> tuple[str, Any]:
 )  # fmt: skip
 def test_the_lines_make_the_network_the_samples_and_the_measures(tmp_path, monkeypatch, case, asked):
     monkeypatch.chdir(tmp_path)
-    services = LabServices()
+    services = Spoken(LabServices())
     lab, trainer = begun(services, case, tmp_path)
     shown = services.sample(ME, {"lab": lab, "n": 300, **asked})
     measured = services.measure(ME, {"lab": lab})["measures"]

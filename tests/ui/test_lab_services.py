@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -23,20 +24,20 @@ from diffatlas.ui import lab_sessions, private_files
 from diffatlas.ui.lab_asked import bind, field_of
 from diffatlas.ui.lab_services import FAR, LabServices
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.wire.lab import FieldAsked
+from tests.spoken import Spoken
 
 ME, OTHER = "me", "other"
 SMALL = {"width": 32, "depth": 2, "batch": 64, "steps": 400}
 
 
 def shorts(text: str, extent: float = FAR) -> np.ndarray:
-    import base64
-
     return np.frombuffer(base64.b64decode(text), "<i2") * extent / 32767
 
 
 @pytest.fixture
 def services() -> LabServices:
-    return LabServices()
+    return Spoken(LabServices())
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def trained(services: LabServices, lab: str, steps: int = 400) -> dict[str, Any]
 
 def finished(services: LabServices, started: dict[str, Any]) -> dict[str, Any]:
     end = time.monotonic() + 120
-    while not (state := services._studies.job(ME, started))["done"]:
+    while not (state := services.job(ME, started))["done"]:
         assert time.monotonic() < end
         time.sleep(0.05)
     return state
@@ -236,9 +237,7 @@ def test_a_table_is_a_target_and_says_what_was_left_out(services):
 
 
 def test_quality_grows_point_by_point_and_can_be_stopped(services, moons):
-    started = services._studies.quality(
-        ME, {"lab": moons, "samplers": ["ddim", "heun"], "n": 200, "repeats": 1}
-    )
+    started = services.quality(ME, {"lab": moons, "samplers": ["ddim", "heun"], "n": 200, "repeats": 1})
     result = finished(services, started)["result"]
     assert len(result["rows"]) == 12
     assert {row["sampler"]: row["calls"] for row in result["rows"] if row["steps"] == 64} == {
@@ -248,46 +247,52 @@ def test_quality_grows_point_by_point_and_can_be_stopped(services, moons):
     values = [row["w2"] for row in result["rows"] if (row["sampler"], row["steps"]) == ("ddim", 8)]
     assert result["summary"]["w2"]["ddim"][1] == [8, 8, values[0], 0.0]
     asked = {"job": started["job"], "measure": "w2", "axis": "calls", "scale": "linear", "dark": True}
-    drawn = services._studies.quality_figure(ME, asked)
+    drawn = services.quality_figure(ME, asked)
     (line,) = [one for one in drawn["data"] if one["mode"] == "lines+markers" and "127" in str(one["x"])]
     np.testing.assert_allclose(line["y"], [row[2] for row in result["summary"]["w2"]["heun"]], rtol=1e-5)
     assert drawn["layouts"]["1"]["template"]["layout"]["paper_bgcolor"] == NIGHT.paper
     for wrong in ({"measure": "w3"}, {"axis": "time"}, {"scale": "root"}, {"job": "another"}):
         with pytest.raises(InvalidParams):
-            services._studies.quality_figure(ME, asked | wrong)
+            services.quality_figure(ME, asked | wrong)
     with pytest.raises(InvalidParams):
-        services._studies.quality_figure("somebody else", asked)
-    started = services._studies.quality(ME, {"lab": moons, "samplers": ["ddim"], "n": 2000, "repeats": 10})
-    services._studies.stop_job(ME, started)
+        services.quality_figure("somebody else", asked)
+    started = services.quality(ME, {"lab": moons, "samplers": ["ddim"], "n": 2000, "repeats": 10})
+    services.stop_job(ME, started)
     assert len(finished(services, started)["result"]["rows"]) < 60
 
 
 def test_budget_excess_density_and_memory(services, moons):
-    job = services._studies.budget(ME, {"lab": moons, "n": 50})
+    job = services.budget(ME, {"lab": moons, "n": 50})
     budget = finished(services, job)["result"]
     assert budget["total"][0] > 10 * budget["model"] > 0
+    below = [
+        steps
+        for steps, own in zip(budget["steps"], budget["integration"], strict=True)
+        if own < budget["model"]
+    ]
+    assert budget["enough"] == (below[0] if below else None)
     for dark, ground in ((False, PAPER), (True, NIGHT)):
-        figure = services._studies.budget_figure(ME, {**job, "dark": dark})
+        figure = services.budget_figure(ME, {**job, "dark": dark})
         lines = {line["meta"]["measure"]: line["y"] for line in figure["data"]}
         for name in ("total", "integration", "exact_integration"):
             np.testing.assert_allclose(lines[name], budget[name], rtol=1e-5)
         assert figure["layouts"]["1"]["template"]["layout"]["paper_bgcolor"] == ground.paper
-    excess = services._studies.excess(ME, {"lab": moons})
+    excess = services.excess(ME, {"lab": moons})
     assert excess["class"]["relative"] < 0.01
-    density = finished(services, services._studies.model_density(ME, {"lab": moons, "classes": 0}))["result"]
+    density = finished(services, services.model_density(ME, {"lab": moons, "classes": 0}))["result"]
     assert abs(density["mass"] - 1) < 0.1
     assert abs(density["divergence"]) < 0.1
-    job = services._studies.memory(ME, {"lab": moons, "sizes": [5, 9], "train_steps": 300})
+    job = services.memory(ME, {"lab": moons, "sizes": [5, 9], "train_steps": 300})
     few, more = finished(services, job)["result"]["rows"]
     assert few["copies"]["empirical"] > 0.9
-    drawn = services._studies.memory_figure(ME, {**job, "count": 5})
+    drawn = services.memory_figure(ME, {**job, "count": 5})
     assert sorted(drawn["layouts"]) == ["1", "2", "3"]
     lines = {(one["meta"]["measure"], one["meta"].get("of")): one for one in drawn["data"]}
     learned = [few["copies"]["learned"], more["copies"]["learned"]]
     np.testing.assert_allclose(lines["copies", "learned"]["y"], learned, rtol=1e-5)
     assert "5 training points" in drawn["layouts"]["1"]["annotations"][1]["text"]
     with pytest.raises(InvalidParams, match="choose among 5, 9"):
-        services._studies.memory_figure(ME, {**job, "count": 6})
+        services.memory_figure(ME, {**job, "count": 6})
 
 
 def test_paired_noise_is_refused_where_it_has_no_answer(services):
@@ -297,8 +302,8 @@ def test_paired_noise_is_refused_where_it_has_no_answer(services):
     services.sample(ME, {"lab": lab, "n": 50, "sampler": "euler"})
     for ask in (
         lambda: services.sample(ME, {"lab": lab, "n": 50, "sampler": "ddpm"}),
-        lambda: services._studies.budget(ME, {"lab": lab}),
-        lambda: services._studies.excess(ME, {"lab": lab}),
+        lambda: services.budget(ME, {"lab": lab}),
+        lambda: services.excess(ME, {"lab": lab}),
     ):
         with pytest.raises(CapabilityError):
             ask()
@@ -307,7 +312,7 @@ def test_paired_noise_is_refused_where_it_has_no_answer(services):
 def test_autoguidance_needs_a_weaker_model(services, moons):
     lab = services._labs.find(ME, moons)
     asked = {"classes": 0, "weight": 2.0, "kind": "auto"}
-    bind(lab, field_of({**asked, "field": "exact"}, lab))
+    bind(lab, field_of(FieldAsked(lab=moons, field="exact", **asked), lab))
     services.sample(ME, {"lab": moons, "n": 50, **asked})
     young = services.begin(ME, {"target": {"preset": "moons"}, "recipe": SMALL})["lab"]
     trained(services, young, 50)
@@ -318,19 +323,43 @@ def test_autoguidance_needs_a_weaker_model(services, moons):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"sampler": "rk4"}, "sampler is one of"),
+        ({"sampler": "rk4"}, "give 'ddpm', "),
         ({"steps": 1}, "2 to 1000 steps"),
-        ({"n": 10**6}, "n is between"),
-        ({"n": "many"}, "n is a number"),
+        ({"n": 10**6}, "from 10 to 5,000"),
+        ({"n": "many"}, "n is many: give a whole number"),
         ({"classes": 5}, "classes is between"),
-        ({"weight": float("nan")}, "weight is a number"),
+        ({"weight": float("nan")}, "weight is nan: give a number"),
         ({"interval": True, "low": 2, "high": 1}, "begins below its end"),
-        ({"field": "truth"}, "field is one of"),
+        ({"field": "truth"}, "give 'learned', "),
     ],
 )
 def test_a_wrong_question_gets_a_sentence(services, moons, asked, says):
     with pytest.raises(InvalidParams, match=says):
         services.sample(ME, {"lab": moons, **asked})
+
+
+def test_what_the_page_says_of_points_fields_and_losses_is_measured_here(services, moons):
+    shown = services.sample(ME, {"lab": moons, "n": 200, "field": "exact", "steps": 8})
+    points = np.frombuffer(base64.b64decode(shown["final"]), "<f4").reshape(-1, 2).astype(float)
+    assert shown["middle"] == pytest.approx(points.mean(0), abs=1e-5)
+    assert shown["spread"] == pytest.approx(np.sqrt(points.var(0).sum()), rel=1e-5)
+    maps = services.field(ME, {"lab": moons, "t": 400})
+    for which, text in maps["maps"].items():
+        vectors = np.frombuffer(base64.b64decode(text), "<f4").reshape(-1, 2).astype(float)
+        assert maps["lengths"][which] == pytest.approx(np.sqrt((vectors**2).sum(1).mean()), rel=1e-5)
+    apart = np.frombuffer(base64.b64decode(maps["apart"]), "<f4")
+    assert maps["largest"] == pytest.approx(apart.max(), rel=1e-5)
+    excess = services.excess(ME, {"lab": moons})
+    ratio = excess["null"]["relative"] / excess["class"]["relative"]
+    assert excess["times"] == pytest.approx(ratio, rel=1e-4)
+
+
+def test_a_loss_is_told_as_the_mean_of_the_last_steps(services):
+    lab = services.begin(ME, {"target": {"preset": "moons"}, "recipe": {**SMALL, "steps": 600}})["lab"]
+    assert services.watch(ME, {"lab": lab})["recent"] is None
+    seen = trained(services, lab, 600)
+    losses = services._labs.find(ME, lab).trainer.losses
+    assert seen["recent"] == pytest.approx(sum(losses[-500:]) / 500, rel=1e-5)
 
 
 def test_turns_are_given_back(services):
@@ -395,7 +424,7 @@ def test_a_sampling_that_outruns_its_estimate_is_ended_on_a_shared_server(servic
 
 def test_what_a_sampling_is_expected_to_take_is_what_it_takes(services, moons):
     lab = services._labs.find(ME, moons)
-    what = field_of({"field": "empirical", "points": 1000, "classes": "none"}, lab)
+    what = field_of(FieldAsked(lab=moons, field="empirical", points=1000, classes="none"), lab)
     plan = Plan("euler", 20)
     noise = np.random.default_rng(0).standard_normal((3000, 2))
     found = sampling_cost(bind(lab, what)(np.zeros(100, int)), plan, noise[:100], 3000, 1000)
@@ -406,12 +435,12 @@ def test_what_a_sampling_is_expected_to_take_is_what_it_takes(services, moons):
     assert 0.5 < found.memory / peak < 2
 
 
-@pytest.mark.parametrize("name", ["budget", "model_density"])
-def test_a_study_of_the_lab_ends_inside_what_it_computes(services, moons, name):
-    started = getattr(services._studies, name)(
-        ME, {"lab": moons, "n": 2000, "steps": 1000, "sampler": "heun"}
-    )
-    services._studies.stop_job(ME, started)
+@pytest.mark.parametrize(
+    ("name", "asked"), [("budget", {"n": 2000, "steps": 1000, "sampler": "heun"}), ("model_density", {})]
+)
+def test_a_study_of_the_lab_ends_inside_what_it_computes(services, moons, name, asked):
+    started = getattr(services, name)(ME, {"lab": moons, **asked})
+    services.stop_job(ME, started)
     began = time.monotonic()
     state = finished(services, started)
     assert time.monotonic() - began < 5

@@ -25,6 +25,7 @@ from diffatlas.ui.services import Services
 from diffatlas.ui.trash_services import TrashServices
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
+from tests.spoken import Spoken
 
 SECRET, STRANGER = "1" * 32, "2" * 32
 PROMPTS = ("a red circle", "a blue star", "a green square above a red ring")
@@ -180,7 +181,7 @@ def test_runs_in_the_trash_are_told_apart_by_what_was_asked(tmp_path):
     for number, extra in ((1, {"eta": 0.1}), (2, {"eta": 0.9})):
         library.save(made(number, prompt="alike", seed=5, extra=extra))
         library.trash(made(number).id)
-    services = TrashServices(Libraries(tmp_path, False), {})
+    services = Spoken(TrashServices(Libraries(tmp_path, False), {}))
     names = {item["name"] for item in services.trashed("", {})["items"]}
     assert names == {"alike, eta 0.1", "alike, eta 0.9"}
 
@@ -349,7 +350,7 @@ def test_an_imported_run_makes_a_shared_server_read_nothing(shared_room, changes
     assert "job" not in answer
     assert shared_room.ask("details", id=run)["params"]["prompt"]  # it can be looked at all the same
     shared_room.ask("open", ids=[run])
-    viewer = Services(shared_room.layers, shared_local_backend(), {})
+    viewer = Spoken(Services(shared_room.layers, shared_local_backend(), {}))
     visitor = visitor_of(request_of(SECRET))
     with pytest.raises(InvalidParams, match="shared server"):
         viewer.step(visitor, {"id": run, "index": 0, "decode": True})

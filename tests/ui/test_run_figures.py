@@ -19,8 +19,10 @@ from diffatlas.look import NIGHT, PAPER
 from diffatlas.params import GenerationParams
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
-from diffatlas.ui.run_figures import ACROSS, MOST_RUNS, RunFigures
+from diffatlas.ui.run_figures import ACROSS, RunFigures
+from diffatlas.ui.wire.runs import MOST_RUNS
 from tests.library.made_runs import made
+from tests.spoken import Spoken
 
 ME, STRANGER = "a" * 8, "b" * 8
 
@@ -40,12 +42,16 @@ def runs(layers: Layers) -> list[str]:
     return ids
 
 
+def drawer(layers: Layers) -> Spoken:
+    return Spoken(RunFigures(layers), curves="curves")
+
+
 def asked(*ids: str, **more: Any) -> dict[str, Any]:
     return {"layers": [{"id": one, "name": f"run {one}", "colour": None} for one in ids], **more}
 
 
 def answer(layers: Layers, question: dict[str, Any]) -> dict[str, Any]:
-    return json.loads(RunFigures(layers).curves(ME, question).body)
+    return json.loads(drawer(layers).curves(ME, question).body)
 
 
 def test_it_is_the_figure_of_a_notebook_in_every_width(layers: Layers, runs: list[str]) -> None:
@@ -89,7 +95,7 @@ def test_a_run_that_goes_on_has_lines_to_be_continued(layers: Layers) -> None:
     recording = library.record(events())
     begun = next(recording)
     layers.begin(ME, begun.run_id, "a run")
-    services = RunFigures(layers)
+    services = drawer(layers)
 
     def lines() -> dict[str, list[float]]:
         found = json.loads(services.curves(ME, asked(begun.run_id)).body)
@@ -118,7 +124,7 @@ def test_a_stored_run_is_measured_as_a_whole_one_without_its_pictures(
 
 def test_runs_of_another_visitor_are_not_there(layers: Layers, runs: list[str]) -> None:
     with pytest.raises(RunNotFound):
-        RunFigures(layers).curves(STRANGER, asked(runs[0]))
+        drawer(layers).curves(STRANGER, asked(runs[0]))
 
 
 @pytest.mark.parametrize(
@@ -141,5 +147,5 @@ def test_a_wrong_question_is_answered_in_a_sentence(
 ) -> None:
     text = json.dumps(question).replace("RUN", runs[0])
     with pytest.raises(InvalidParams) as refused:
-        RunFigures(layers).curves(ME, json.loads(text))
+        drawer(layers).curves(ME, json.loads(text))
     assert refused.value.field in ("layers", "along", "readings")

@@ -21,6 +21,8 @@ from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
+from diffatlas.ui.wire.call import schema_of
+from diffatlas.ui.wire.calls import CALLS
 
 ME, YOU = "1" * 32, "2" * 32
 BASE = GenerationParams(prompt="a red circle", seed=3, num_inference_steps=3)
@@ -64,7 +66,8 @@ def ask(room):
     calls = {call.__name__: call for call in room.services().functions}
 
     def ask(name, secret=ME, /, **asked):
-        answer = calls[name]({"operation": "sweep", **asked}, request_of(secret))
+        of = {"operation": "sweep"} if "operation" in schema_of(CALLS[name].asked)["properties"] else {}
+        answer = calls[name](of | asked, request_of(secret))
         if isinstance(answer, dict):
             json.dumps(answer, allow_nan=False)  # what cannot be sent is found here
         return answer

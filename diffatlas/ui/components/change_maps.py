@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.formats.wire import floats
+from diffatlas.formats.wire import floats, rounded
 from diffatlas.geometry.change import as_grid, channel_change, spatial_change
 
 if TYPE_CHECKING:
@@ -36,16 +36,31 @@ def change_maps(stored: StoredRun) -> dict[str, Any]:
     whole = np.sqrt((by_place**2).mean(0))
     small = _smaller(by_place)
     return {
-        "channels": {"steps": len(by_channel), "channels": by_channel.shape[1], "values": floats(by_channel)},
+        "channels": {
+            "steps": len(by_channel),
+            "channels": by_channel.shape[1],
+            "values": floats(by_channel),
+            "largest": _largest(by_channel),
+        },
         "spatial": {
             "steps": len(small),
             "height": small.shape[1],
             "width": small.shape[2],
             "values": floats(small),
+            "largest": _largest(small),
         },
-        "whole": {"height": whole.shape[0], "width": whole.shape[1], "values": floats(whole)},
+        "whole": {
+            "height": whole.shape[0],
+            "width": whole.shape[1],
+            "values": floats(whole),
+            "largest": _largest(whole),
+        },
         "note": None,
     }
+
+
+def _largest(maps: np.ndarray) -> float | None:
+    return rounded(float(maps.max()))
 
 
 def _smaller(maps: np.ndarray) -> np.ndarray:

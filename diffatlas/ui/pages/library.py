@@ -16,6 +16,9 @@ from diffatlas.ui.components.viewer import LibraryView
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wire.kinds import Several
+from diffatlas.ui.wire.library import Explored
+from diffatlas.ui.wire.submitted import submitted
 
 
 def library_page(services: LibraryServices, form: Form, around: StudyForm) -> None:
@@ -27,14 +30,14 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
         view = LibraryView(services.functions, elem_id="library")
 
     def restore(event: gr.EventData, request: gr.Request) -> list[Any]:
-        asked, visitor = event._data or {}, visitor_of(request) or ""
+        asked, visitor = submitted(event._data), visitor_of(request) or ""
         opened: dict[str, str] = {}
-        near: dict[str, Any] = {"query": {}, "own": {}}
+        near: Explored = {"query": {}, "own": {}}
         try:
-            if asked.get("explore"):
-                near = services.explore(visitor, {"ids": asked["explore"]})
+            if asked.explore:
+                near = services.explore(visitor, Several(ids=asked.explore))
             else:
-                opened = services.query_of(visitor, asked.get("ids"))
+                opened = services.query_of(visitor, asked.ids)
         except DiffAtlasError:
             pass  # the page has said why already
         own = [near["own"].get(name, gr.skip()) for name in around.own]

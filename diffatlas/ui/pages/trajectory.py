@@ -38,7 +38,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
     def listed(visitor: str) -> list[dict[str, Any]]:
         # Whoever has a run may want to see its path.
         projections.prepare()
-        return services.list_layers(visitor, {})["layers"]
+        return services.list_layers(visitor)["layers"]
 
     shelf = Shelf(layers.library, layers.begin, layers.lock, listed, layers.check_room)
     live = LiveRuns(backend, names, turns, shelf)

@@ -107,7 +107,7 @@ export function mount(element, read, server, props, onSubmit) {
   async function toTrajectory() {
     const { id } = state;
     try {
-      await ask(server, "to_layers", { ids: [id] });
+      await ask(server, "open", { ids: [id] });
       openRun([id]);
     } catch (error) {
       toast(error.message);

@@ -73,7 +73,7 @@ export function createAttentionCompare({ store, onGo }) {
     const low = Math.min(...ranges.map((range) => range.low));
     const high = Math.max(...ranges.map((range) => range.high));
     runs.forEach(({ run, of, tokens, where }, k) => {
-      const full = where && store.want("picture", { id: of, step: where.index, image: 0 }).value?.picture;
+      const full = where && store.want("step_picture", { id: of, step: where.index, image: 0 }).value?.picture;
       const map = shown[k] && { map: shown[k], rows: maps[k].rows, columns: maps[k].columns, low, high };
       sides[k].picture.draw({ picture: full ?? where?.preview ?? run.image, share, ...(map ?? gridOf(run)), label: `${run.title}: ${map ? wordText(state) : "the picture"} at step ${step.index + 1}` });
       const lacks = [run.activation && !tokens.length && "has not this word", !where && "has not this step"].filter(Boolean);

@@ -11,14 +11,12 @@ export function createAttentionCurves({ onGo }) {
   const node = el("div", {}, plots.node, note);
 
   function update(state) {
-    const { data, at, selected } = state;
+    const { data, at, maps } = state;
     if (!data) return;
     const wanted = {};
     if (data.activation) {
-      const count = data.tokens.length;
-      const activation = data.steps.map((_, k) => selected.reduce((sum, index) => sum + data.activation[k * count + index], 0) / selected.length);
       const peaks = data.steps.flatMap((step, k) => (data.spikes.includes(step.index) ? [k] : []));
-      wanted.activation = { metric: { name: "activation", label: `Activation of ${wordText(state)}` }, rows: [{ values: activation }] };
+      wanted.activation = { metric: { name: "activation", label: `Activation of ${wordText(state)}` }, rows: [{ values: maps?.activation ?? data.steps.map(() => null) }] };
       wanted.attention_entropy = { metric: { name: "attention_entropy", label: "Attention entropy", unit: "nats" }, rows: [{ values: data.entropy }] };
       wanted.attention_kl = { metric: { name: "attention_kl", label: "Reallocation", unit: "nats", absent: "There is one captured step, and none before it." }, rows: [{ values: data.kl, peaks }] };
     }

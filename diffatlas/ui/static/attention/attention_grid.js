@@ -3,7 +3,7 @@
 import { createAttentionPicture } from "./attention_picture.js";
 import { gridOf } from "./attention_film.js";
 import { rangeOf, readMaps } from "./attention_store.js";
-import { isChosen, meanOver } from "./attention_words.js";
+import { isChosen } from "./attention_words.js";
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
 
@@ -30,7 +30,7 @@ export function createWordGrid({ store, onSelect }) {
   }
 
   function update(state) {
-    const { data, step, at, share, scale, selected } = state;
+    const { data, step, share, scale, selected } = state;
     if (!data?.activation) {
       list.replaceChildren();
       drawn = "";
@@ -45,12 +45,12 @@ export function createWordGrid({ store, onSelect }) {
     }
     const found = store.want("words_at", { id: state.id, step: step.index, words: shown.map((group) => group.indices), ...store.look() }, readMaps);
     const maps = found.value;
-    const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
+    const full = store.want("step_picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     cells.forEach(({ group, picture, value, button }, k) => {
       const range = maps && (scale === "all" ? maps : rangeOf(maps.maps[k]));
       const map = maps && { map: maps.maps[k], rows: maps.rows, columns: maps.columns, low: range.low, high: range.high };
       picture.draw({ picture: full ?? step.preview ?? data.image, share, ...(map ?? gridOf(data)) });
-      const activation = meanOver(data.activation.subarray(at * data.tokens.length, (at + 1) * data.tokens.length), group.indices);
+      const activation = maps?.activation[k];
       value.textContent = significant(activation, 3);
       button.setAttribute("aria-pressed", String(isChosen(group, selected)));
       button.setAttribute("aria-label", `${group.text}, activation ${significant(activation, 3)}`);

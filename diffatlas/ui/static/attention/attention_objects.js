@@ -106,14 +106,13 @@ export function createObjects({ store, onGo, onOpen }) {
     const faces = found.value.runs.map((row) => {
       const run = same.find((each) => each.id === row.id);
       const text = row.values ? (row.holds ? "as asked" : "wrong colours") : "not both there";
-      const last = row.values ? significant(row.values.reduce((sum, value) => sum + value, 0) / row.values.length, 2) : "–";
       return el(
         "button",
         { type: "button", class: `da-seed-face${row.holds === false ? " da-fails" : ""}`, "aria-pressed": String(row.id === id), title: row.why, onclick: () => onOpen(row.id) },
         run?.thumb ? el("img", { src: run.thumb, alt: "" }) : null,
         el("span", {}, seedWords(row.seed)),
         el("span", {}, text),
-        el("span", {}, row.values ? `mean ${last}` : ""),
+        el("span", {}, row.values ? `mean ${significant(row.mean, 2)}` : ""),
       );
     });
     seeds.replaceChildren(...faces);
@@ -144,7 +143,6 @@ function sentence({ binding, why }) {
   return `Binding failed: ${wrong.join(", and ")}. ${meanText(binding)}`;
 }
 
-function meanText({ values }) {
-  const known = values.filter((value) => value !== null);
-  return `Over the run the two colour words bind by ${significant(known.reduce((sum, value) => sum + value, 0) / known.length, 2)} on average.`;
+function meanText({ mean }) {
+  return `Over the run the two colour words bind by ${significant(mean, 2)} on average.`;
 }

@@ -37,7 +37,7 @@ export function createPlaces({ store }) {
     layers.value = state.ownLayers ? JSON.stringify(state.ownLayers) : "";
     const found = store.want("looks_at", { id: state.id, step: step.index, place, ...store.look({ layers: state.ownLayers }) }, firstMap);
     const map = found.value && { ...found.value, low: 0 };
-    const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
+    const full = store.want("step_picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     picture.draw({ picture: full ?? step.preview ?? data.image, share, place, ...(map ?? gridOf(data)), label: `Where the chosen place looks at step ${step.index + 1}; the arrow keys move it` });
     told.textContent = found.error ?? (map ? `Step ${step.index + 1}. ${sentence(map, place)}` : "Reading…");
   }

@@ -38,7 +38,7 @@ export function createStage({ store }) {
     if (!data) return;
     controls.update(state);
     const map = maps && { map: maps.maps[at], rows: maps.rows, columns: maps.columns, ...limits(maps, at, scale) };
-    const full = store.want("picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
+    const full = store.want("step_picture", { id: state.id, step: step.index, image: 0 }).value?.picture;
     const word = wordText(state);
     const source = full ?? step.preview ?? data.image;
     const what = full || step.preview ? "what the model expects to draw" : "the finished image";
@@ -51,13 +51,11 @@ export function createStage({ store }) {
   }
 
   function drawNumbers(word, map) {
-    const { data, at, selected, maps } = state;
+    const { data, at, maps } = state;
     const rows = [];
     if (data.activation) {
       rows.push(["word", word, "word_map"]);
-      const count = data.tokens.length;
-      const activation = selected.reduce((sum, index) => sum + data.activation[at * count + index], 0) / selected.length;
-      rows.push(["activation", significant(activation), "activation"]);
+      rows.push(["activation", significant(maps?.activation[at]), "activation"]);
       if (map) rows.push(["map", rangeText(map.map)]);
       if (maps) rows.push(["cells", `${maps.rows} × ${maps.columns}`]);
       rows.push(["entropy", `${significant(data.entropy[at], 3)} of ${significant(data.most_entropy, 3)}`, "attention_entropy"]);

@@ -204,12 +204,13 @@ function readDescribed(answer) {
   return { ...answer, activation: answer.activation === null ? null : floatsOf(answer.activation) };
 }
 
-/** Maps of an answer: `maps[k]` is the k-th, rows x columns values; `low` and `high` are those of all together. */
-export function readMaps({ rows, columns, values }) {
+/** Maps of an answer: `maps[k]` is the k-th, rows x columns values; `low` and `high` are those of all together. Of words
+ * with the `activation` of each. */
+export function readMaps({ rows, columns, values, activation = null }) {
   const all = floatsOf(values);
   const size = rows * columns;
   const maps = Array.from({ length: all.length / size }, (_, k) => all.subarray(k * size, (k + 1) * size));
-  return { rows, columns, maps, ...rangeOf(all) };
+  return { rows, columns, maps, activation, ...rangeOf(all) };
 }
 
 /** The least and the most of many numbers. */

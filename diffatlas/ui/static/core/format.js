@@ -6,7 +6,9 @@ export function significant(value, digits = 4) {
   if (value === 0) return "0";
   const size = Math.abs(value);
   if (size >= 1e6 || size < 1e-4) return minus(value.toExponential(Math.max(0, digits - 2)));
-  const decimals = Math.max(0, digits - 1 - Math.floor(Math.log10(size)));
+  // 9.9996 is rounded to a number of one digit more before the point.
+  const whole = Math.floor(Math.log10(Number(size.toPrecision(digits))));
+  const decimals = Math.max(0, digits - 1 - whole);
   return minus(value.toFixed(Math.min(decimals, 6)));
 }
 

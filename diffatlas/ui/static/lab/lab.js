@@ -289,10 +289,8 @@ export function mount(element, read, server, props) {
   }
 
   function say(state) {
-    // The mean of the last 500 steps: one batch says little.
-    const recent = state.losses.slice(-50).map(([, value]) => value);
-    const loss = recent.length ? recent.reduce((a, b) => a + b, 0) / recent.length : undefined;
-    const figures = loss === undefined ? "" : ` · loss ${significant(loss, 3)}${state.floor === null ? "" : ` (floor ${significant(state.floor, 3)})`}`;
+    const { recent } = state;
+    const figures = recent === null ? "" : ` · loss ${significant(recent, 3)}${state.floor === null ? "" : ` (floor ${significant(state.floor, 3)})`}`;
     let text = state.lab?.title ?? "";
     if (state.drawing) text = "Drawing a target";
     else if (state.status === "waiting") text = state.ahead ? `Waiting for a place to train: ${state.ahead} ahead${state.wait ? `, ${state.wait}` : "…"}` : "Starting to train…";

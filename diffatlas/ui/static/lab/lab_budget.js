@@ -8,6 +8,8 @@ import { figure } from "./lab_figure.js";
 import { createJob } from "./lab_job.js";
 import { SHORT } from "./lab_names.js";
 
+const POINTS = 500;
+
 /** Create the view. `sampling()` returns what the sampler is asked. */
 export function createBudgetView({ store, sampling }) {
   const job = createJob({ store, label: "Split the error", onRun: measure, stoppable: true });
@@ -22,8 +24,8 @@ export function createBudgetView({ store, sampling }) {
   let data = null;
 
   async function measure() {
-    job.say("Following 500 points through both fields…");
-    data = await job.run("lab_budget", sampling());
+    job.say(`Following ${POINTS} points through both fields…`);
+    data = await job.run("lab_budget", { ...sampling(), n: POINTS });
     if (data) job.say(`${SHORT[data.sampler]}: the field’s own error is ${significant(data.model, 3)}, whatever the steps.`);
     await drawing.show(data && {});
     return data;

@@ -94,7 +94,7 @@ export function createFieldView({ store, sampling }) {
         arrows(context, maps[name], side, toPixels(width, height, extent * (1 + 1 / side)), extent, (width / side) * 0.95, longest, { learned: inks.burgundy, exact: inks.ink, empirical: inks.muted }[name]);
       });
     }
-    const most = Math.max(...data.apart, 1e-9);
+    const most = data.largest || 1e-9;
     heat.draw((context, width, height) => {
       const cell = width / side;
       for (let j = 0; j < side; j++) {
@@ -112,7 +112,7 @@ export function createFieldView({ store, sampling }) {
         ["where points are, with class", `${percent(on.class.relative)}, cosine ${significant(on.class.cosine, 3)}`],
         ["where points are, without class", `${percent(on.null.relative)}, cosine ${significant(on.null.cosine, 3)}`],
         [`of ${data.empirical_points.toLocaleString("en")} training points, on the grid`, percent(on_grid.empirical.relative)],
-        ["largest on the grid", significant(most, 3)],
+        ["largest on the grid", significant(data.largest, 3)],
       ].flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]),
     );
     note.replaceChildren(

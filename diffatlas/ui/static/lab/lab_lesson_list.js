@@ -7,15 +7,7 @@ import { significant } from "../core/format.js";
 
 const percent = (value) => `${significant(100 * value, 2)} %`;
 
-// Root mean square distance of points from their mean.
-function spread(points) {
-  const n = points.length / 2;
-  const mean = [0, 0];
-  for (let k = 0; k < n; k++) for (const axis of [0, 1]) mean[axis] += points[2 * k + axis] / n;
-  let sum = 0;
-  for (let k = 0; k < n; k++) sum += (points[2 * k] - mean[0]) ** 2 + (points[2 * k + 1] - mean[1]) ** 2;
-  return { mean, spread: Math.sqrt(sum / n) };
-}
+const place = (values) => `(${values.map((value) => significant(value, 2)).join(", ")})`;
 
 const nearest = (levels, t) => levels.reduce((best, level, k) => (Math.abs(level - t) < Math.abs(levels[best] - t) ? k : best), 0);
 
@@ -67,9 +59,7 @@ export const LESSONS = [
         right: 1,
         show: async (page) => {
           const far = await page.field({ t: 900, quantity: "x0", classes: "none" });
-          const map = far.maps.exact;
-          const size = Math.sqrt(map.reduce((sum, value) => sum + value * value, 0) / (map.length / 2));
-          return `To the middle of all. The panels now show the estimate of the clean point: at this noise it is ${significant(size, 2)} from the centre on average, though every group lies at 1.41. The choice of a group is made later, as the noise falls; take the slider down and watch the field divide.`;
+          return `To the middle of all. The panels now show the estimate of the clean point: at this noise it is ${significant(far.lengths.exact, 2)} from the centre on average, though every group lies at 1.41. The choice of a group is made later, as the noise falls; take the slider down and watch the field divide.`;
         },
       },
       {
@@ -120,7 +110,7 @@ export const LESSONS = [
           await page.pick("moons");
           page.layers({ points: true, exact: true });
           page.tab("field");
-          page.note(spread((await page.sample({ field: "exact", sampler: "heun", steps: 32, classes: 0, weight: 0 })).final));
+          page.note(await page.sample({ field: "exact", sampler: "heun", steps: 32, classes: 0, weight: 0 }));
           await page.field({ t: 300, classes: "0", quantity: "score" });
         },
       },
@@ -130,9 +120,8 @@ export const LESSONS = [
         right: 1,
         show: async (page) => {
           const before = page.noted();
-          const after = spread((await page.sample({ field: "exact", sampler: "heun", steps: 32, classes: 0, weight: 3 })).final);
-          const moved = Math.hypot(after.mean[0] - before.mean[0], after.mean[1] - before.mean[1]);
-          return `Its spread goes from ${significant(before.spread, 3)} to ${significant(after.spread, 3)}, and its middle moves by ${significant(moved, 2)}. The gold lines are still the true density of the class: guided samples leave part of it empty, and this with a perfect field. Guidance is not sampling from a sharper version of the data.`;
+          const after = await page.sample({ field: "exact", sampler: "heun", steps: 32, classes: 0, weight: 3 });
+          return `Its spread goes from ${significant(before.spread, 3)} to ${significant(after.spread, 3)}, and its middle moves from ${place(before.middle)} to ${place(after.middle)}. The gold lines are still the true density of the class: guided samples leave part of it empty, and this with a perfect field. Guidance is not sampling from a sharper version of the data.`;
         },
       },
       {
@@ -162,8 +151,8 @@ export const LESSONS = [
         choices: ["Equally good: it is one network", "Several times worse", "Better: it is easier to learn"],
         right: 1,
         show: async (page) => {
-          const { class: known, null: hidden } = await page.excess();
-          return `Its error above the floor is ${percent(hidden.relative)}, against ${percent(known.relative)} with class: ${significant(hidden.relative / known.relative, 2)} times as much. It has seen a tenth of the data, and no sample that you have looked at came from it.`;
+          const { class: known, null: hidden, times } = await page.excess();
+          return `Its error above the floor is ${percent(hidden.relative)}, against ${percent(known.relative)} with class: ${significant(times, 2)} times as much. It has seen a tenth of the data, and no sample that you have looked at came from it.`;
         },
       },
       {
@@ -222,8 +211,9 @@ export const LESSONS = [
         right: null,
         show: async (page) => {
           const data = await page.budget();
-          const at = data.steps.find((_, k) => data.integration[k] < data.model) ?? data.steps.at(-1);
-          return `The error of the field is ${significant(data.model, 2)}, whatever the steps. From ${at} steps on that of the steps is smaller than that (${significant(data.integration[data.steps.indexOf(at)], 2)}): from there on only a better network helps.`;
+          const { enough } = data;
+          if (enough === null) return `The error of the field is ${significant(data.model, 2)}, whatever the steps. That of the steps is larger in all that were tried: more steps still help.`;
+          return `The error of the field is ${significant(data.model, 2)}, whatever the steps. From ${enough} steps on that of the steps is smaller than that (${significant(data.integration[data.steps.indexOf(enough)], 2)}): from there on only a better network helps.`;
         },
       },
     ],

@@ -25,6 +25,7 @@ export function createLabStore({ server, onChange }) {
     ahead: 0,
     wait: "",
     losses: [], // [[step, loss]]
+    recent: null, // the mean loss of the last steps
     floor: null,
     live: null, // {points, labels} while it trains
     frames: null,
@@ -85,7 +86,7 @@ export function createLabStore({ server, onChange }) {
     watching += 1;
     const points = decodeShorts(described.target.points, described.far);
     const lab = { ...described, sigmas: decodeFloats(described.sigmas), target: { points, labels: described.target.labels } };
-    set({ lab, busy: "", problem: null, status: "idle", step: lab.step, rate: 0, losses: [], floor: null, live: null, frames: null, path: null, density: null, drawing: null, field: null, revision: state.revision + 1, kept: lab.kept, unkept: lab.unkept, aside: lab.aside ?? still(lab) });
+    set({ lab, busy: "", problem: null, status: "idle", step: lab.step, rate: 0, losses: [], recent: null, floor: null, live: null, frames: null, path: null, density: null, drawing: null, field: null, revision: state.revision + 1, kept: lab.kept, unkept: lab.unkept, aside: lab.aside ?? still(lab) });
     return lab;
   }
 
@@ -188,6 +189,7 @@ export function createLabStore({ server, onChange }) {
           ahead: seen.ahead,
           wait: seen.wait,
           losses: [...state.losses, ...more],
+          recent: seen.recent ?? state.recent,
           floor: seen.floor ?? state.floor,
           kept: seen.kept,
           unkept: seen.unkept,

@@ -69,16 +69,12 @@ export function createDataset({ server, onImported }) {
   }
 
   let ids = [];
-  let written = null; // {job, asked}: the dataset that has been written, and of what
   const asked = () => ({ ids, per: per.find((radio) => radio.checked).value, licence: licence.value, title: title.value.trim() });
 
   async function writeFolder(tell) {
-    const wish = asked();
-    const { job } = await ask(server, "dataset", wish);
+    const { job } = await ask(server, "dataset", asked());
     tell({ stop: () => ask(server, "job_stop", { job }) });
-    const state = await followJob(server, job, tell);
-    written = { job, asked: JSON.stringify(wish) };
-    return state.result;
+    return (await followJob(server, job, tell)).result;
   }
 
   async function pushIt(tell) {
@@ -86,9 +82,7 @@ export function createDataset({ server, onImported }) {
     token.value = "";
     const name = repo.value.trim();
     if (!REPO.test(name)) throw new Error("Give the repository as user/name, of letters, digits, dots, hyphens and underscores.");
-    const wish = asked();
-    const dataset = written?.asked === JSON.stringify(wish) ? written.job : null;
-    const { job } = await ask(server, "push", { ...wish, dataset, repo: name, private: closed.checked, token: secret });
+    const { job } = await ask(server, "push", { ...asked(), repo: name, private: closed.checked, token: secret });
     tell({ stop: () => ask(server, "job_stop", { job }) });
     return (await followJob(server, job, tell)).result;
   }

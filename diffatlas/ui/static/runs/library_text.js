@@ -30,7 +30,8 @@ export function plural(count, one, many = `${one}s`) {
 /** Bytes in decimal units, two digits where they tell something: "1.8 GB". */
 export function bytesText(bytes) {
   if (!Number.isFinite(bytes)) return "–";
-  const power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3 + 1e-9)));
+  let power = Math.min(UNITS.length - 1, Math.max(0, Math.floor(Math.log10(Math.max(1, bytes)) / 3 + 1e-9)));
+  if (power < UNITS.length - 1 && Math.round(bytes / 1000 ** power) === 1000) power += 1; // 999.9 kB
   const value = bytes / 1000 ** power;
   return `${value < 9.95 && power ? Number(value.toFixed(1)) : Math.round(value)} ${UNITS[power]}`;
 }

@@ -3,7 +3,7 @@
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
-import { heatMap, largest, legend } from "../figures/heat_map.js";
+import { heatMap, legend } from "../figures/heat_map.js";
 import { decodeFloats } from "../core/state.js";
 import { term } from "../core/tips.js";
 
@@ -30,13 +30,12 @@ export function changeMaps({ id, server, onSelect, total }) {
     mark(index);
   }
 
-  function channelMap({ steps, channels, values }) {
+  function channelMap({ steps, channels, values, largest: max }) {
     const matrix = decodeFloats(values); // (steps, channels)
     const across = new Float32Array(matrix.length);
     for (let step = 0; step < steps; step++) {
       for (let channel = 0; channel < channels; channel++) across[channel * steps + step] = matrix[step * channels + channel];
     }
-    const max = largest(matrix);
     const readout = el("span", { class: "da-readout" });
     const line = el("span", { class: "da-map-mark", hidden: "" });
     const canvas = heatMap({
@@ -78,7 +77,7 @@ export function changeMaps({ id, server, onSelect, total }) {
     const { steps, height, width } = spatial;
     const maps = decodeFloats(spatial.values);
     const over = decodeFloats(whole.values);
-    const [most, mostOver] = [largest(maps), largest(over)];
+    const [most, mostOver] = [spatial.largest, whole.largest];
     const readout = el("span", { class: "da-readout" });
     const say = (words) => (row, column, value) => {
       readout.textContent = row === null ? "" : `${words}, row ${row}, column ${column}: ${significant(value)}`;

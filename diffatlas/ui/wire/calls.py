@@ -1,0 +1,16 @@
+"""All that the pages call, by name: what is asked, and what is answered."""
+
+from __future__ import annotations
+
+from diffatlas.ui.wire import attention, lab, lab_studies, library, runs, studies, study_figures
+from diffatlas.ui.wire.call import Call
+
+CALLS: dict[str, Call] = {
+    **runs.CALLS,
+    **library.CALLS,
+    **attention.CALLS,
+    **studies.CALLS,
+    **study_figures.CALLS,
+    **lab.CALLS,
+    **lab_studies.CALLS,
+}
