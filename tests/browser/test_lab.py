@@ -236,7 +236,7 @@ def test_quality_is_measured_and_drawn_against_steps_or_evaluations(open_page):
     page.wait_for_function(f"{places} === 128")
     lab(page).get_by_label("Against", exact=True).select_option("calls")
     page.wait_for_function(f"{places} === 255")
-    says = page.locator("#da-lab-panel-quality .da-figure > .da-caption").inner_text()
+    says = page.locator("#da-lab-panel-quality .da-figure .da-caption").inner_text()
     assert "one standard deviation" in says
     rows = list(
         csv.DictReader(
@@ -263,7 +263,7 @@ def test_an_error_budget_is_the_servers_figure_by_day_and_by_night(open_page):
     panel.get_by_role("button", name="Split the error").click()
     page.wait_for_function("document.querySelectorAll('#da-lab-panel-budget .js-line').length === 4")
     assert "the field’s own error is" in panel.inner_text()
-    assert "more steps no longer help" in panel.locator(".da-figure > .da-caption").inner_text()
+    assert "more steps no longer help" in panel.locator(".da-figure .da-caption").inner_text()
     entries = panel.locator(".da-figure-entry")
     assert entries.count() == 4
     entries.first.click()
