@@ -66,10 +66,16 @@ export function createDrawn(root, { server, call, most = 3, wide = WIDE, fitted 
         place.hidden = files.hidden = true; // what is there is of something else
         drawn = "";
         say(error.message);
+        message.append(" ", el("button", { type: "button", class: "da-plain", onclick: retry }, "Try again"));
       }
     }
     asking = false;
     if (key && key !== own && key !== refused) draw();
+  }
+
+  function retry() {
+    refused = "";
+    again();
   }
 
   async function save(format) {
