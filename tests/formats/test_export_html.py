@@ -20,6 +20,7 @@ from diffatlas.formats.html.data import kept_tokens, quantised
 from diffatlas.formats.kinds import KINDS, export
 from diffatlas.formats.named import Named
 from diffatlas.run import Run
+from diffatlas.ui.wire.calls import CALLS
 from tests.attended_runs import WORDS, run_of
 
 
@@ -166,6 +167,12 @@ def test_every_module_that_is_imported_is_there():
     assert not {"pages.js", "exports.js", "carry.js", "jobs.js"} & {
         name.rpartition("/")[2] for name in sources
     }
+
+
+def test_the_page_asks_itself_by_the_names_of_the_app_s_calls():
+    server = (html_bundle.VIEWER / "offline.js").read_text(encoding="utf-8")
+    answered = set(re.findall(r"^    (\w+): async ", server, re.MULTILINE))
+    assert {"attention", "word_maps", "divergence"} <= answered <= set(CALLS)
 
 
 #: Stable Diffusion's layout at 512 pixels: sixteen layers of cross-attention.

@@ -20,7 +20,7 @@ export function createServer(data) {
     if (!opened.has(key)) {
       const look = run.looks[name] ?? nothing(run);
       const maps = look.maps && openMaps(look.maps, look.tokens.length);
-      opened.set(key, { ...look, maps });
+      opened.set(key, { ...look, maps, read: look.activation && floatsOf(look.activation) });
     }
     return opened.get(key);
   }
@@ -35,6 +35,11 @@ export function createServer(data) {
     return out;
   }
 
+  // How much some tokens are read at a step, as the mean over them.
+  function activationAt({ read, tokens: { length } }, at, tokens) {
+    return read && tokens.reduce((sum, token) => sum + read[at * length + token], 0) / tokens.length;
+  }
+
   function joined(parts, { rows, columns }) {
     const values = new Float32Array(parts.length * rows * columns);
     parts.forEach((part, k) => values.set(part, k * rows * columns));
@@ -44,25 +49,25 @@ export function createServer(data) {
   return {
     attention: async (asked) => {
       const run = runs.get(asked.id);
-      const { maps, ...look } = lookOf(asked);
+      const { maps, read, ...look } = lookOf(asked);
       return { ...look, apart: false, parts: run.parts, run: run.run, title: run.title, status: run.status, steps: run.steps, images: 1, image: run.image };
     },
     word_maps: async (asked) => {
       const look = lookOf(asked);
       const { steps } = runs.get(asked.id);
-      return joined(steps.map((_, at) => wordAt(look, at, asked.tokens)), look.maps);
+      return { ...joined(steps.map((_, at) => wordAt(look, at, asked.tokens)), look.maps), activation: steps.map((_, at) => activationAt(look, at, asked.tokens)) };
     },
     words_at: async (asked) => {
       const look = lookOf(asked);
       const at = runs.get(asked.id).steps.findIndex((step) => step.index === asked.step);
-      return joined(asked.words.map((tokens) => wordAt(look, at, tokens)), look.maps);
+      return { ...joined(asked.words.map((tokens) => wordAt(look, at, tokens)), look.maps), activation: asked.words.map((tokens) => activationAt(look, at, tokens)) };
     },
     daam: async ({ id, tokens }) => {
       const run = runs.get(id);
       const maps = openMaps(run.daam, run.kept);
       return joined([wordAt({ maps }, 0, tokens)], maps);
     },
-    picture: async ({ id, step }) => ({ picture: runs.get(id).steps.find((each) => each.index === step)?.preview ?? null }),
+    step_picture: async ({ id, step }) => ({ picture: runs.get(id).steps.find((each) => each.index === step)?.preview ?? null }),
     divergence: async ({ a, b, layers }) => {
       const found = data.divergence[layers ? layers[0] : "all"] ?? data.divergence.all;
       if (found.error || a === data.runs[0].id) return found;

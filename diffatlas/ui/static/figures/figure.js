@@ -19,7 +19,6 @@ const HEAD = 26; // px above the first row of charts, which a title stands in
 const FOOT = { ticks: 30, titles: 50 }; // px beneath the last one, for its ticks, and the title of its axis
 const WIDE = 235; // px that a chart needs, unless told otherwise
 const STILL = 5; // px that a click may move by
-const TWICE = 1000; // ms between two clicks that are one double click, on a machine that is busy too
 
 /**
  * Create a figure in `root`. `onChoose(line, at, key)` is called where a point of a line is chosen, by a click or by an
@@ -46,6 +45,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
   let panels = []; // {axes, head, readout, unit, title}, and once drawn their area and what turns values into pixels
   let pointed = null; // as that one aims
   let pressed = null;
+  let twice = false; // whether what is pressed is the second of two clicks
   let across = 0;
   let pending = false; // whether the figure waits for room
   let placing = false; // whether plotly.js tells when it has drawn
@@ -53,6 +53,12 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
   stage.addEventListener("pointermove", (event) => point(aim(event)));
   stage.addEventListener("pointerleave", () => point(null));
   stage.addEventListener("pointerdown", (event) => (pressed = event.button ? null : event));
+  // The browser says which click is the second of two; plotly.js goes by its own clock, which a busy page outruns.
+  stage.addEventListener("mousedown", (event) => (twice = event.detail === 2 && !event.button), true);
+  window.addEventListener("mouseup", () => {
+    if (twice && !whole.hidden) unzoom();
+    twice = false;
+  });
   window.addEventListener("pointercancel", () => (pressed = null)); // a finger that scrolls
   window.addEventListener("pointerup", (event) => {
     const from = pressed;
@@ -71,7 +77,7 @@ export function createFigure(root, { onChoose = () => {}, onPoint = () => {}, wi
     // plotly.js changes what it is given, as one zooms.
     const layout = onPage(structuredClone(figure.layouts[across]));
     const traces = figure.data.map((trace, number) => ({ ...trace, ...(legend.isHidden(trace, number) ? { visible: false } : {}), ...(isRead(layout, trace) ? SILENT : {}) }));
-    await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false, doubleClickDelay: TWICE });
+    await library.react(stage, traces, layout, { ...figure.config, displayModeBar: false, responsive: false, doubleClick: false });
     if (!placing) for (const event of ["plotly_afterplot", "plotly_relayout"]) stage.on(event, place);
     placing = true;
     read(figure.layouts[across]);
