@@ -99,7 +99,7 @@ GROW = """async (address) => {
 def test_of_1000_steps_the_frames_in_sight_are_filled_and_the_others_are_two_elements(open_page: Any) -> None:
     page = open_page()
     address = next(url for url in page.requested if url.endswith("/views.js"))
-    found = page.evaluate(GROW, address.replace("views", "film"))
+    found = page.evaluate(GROW, address.replace("views.js", "runs/film.js"))
     # A filled frame has some twenty; all of them filled would be over 20,000.
     assert 2000 < found["nodes"] < 2 * 1060 + 20 * 240
     assert found["most"] < 2 * 1060 + 20 * 240

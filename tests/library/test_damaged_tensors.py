@@ -13,6 +13,7 @@ from diffatlas.errors import RunNotFound
 from diffatlas.library import Library, whole
 from tests.attended_runs import run_of
 from tests.library.made_runs import made
+from tests.spoken import Spoken
 
 TENSORS = ("steps/step_0001.safetensors", "steps/step_0001.attention.safetensors", "initial.safetensors")
 PICTURES = ("previews/step_0001_00.png", "images/image_00.png")
@@ -115,7 +116,7 @@ def test_the_page_lists_what_a_thumbnail_has_found(library: Library) -> None:
     from diffatlas.ui.turns import Turns
 
     libraries = Libraries(library.folder, False)
-    services = LibraryServices(libraries, Layers(libraries), None, {}, Turns())
+    services = Spoken(LibraryServices(libraries, Layers(libraries), None, {}, Turns()))
     name = "steps/step_0001.safetensors"
     change(library, name, b"\0" * 40 + (library.folder / "struck" / name).read_bytes()[40:])
     visitor = "v" * 32

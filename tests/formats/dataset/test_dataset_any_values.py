@@ -24,6 +24,7 @@ from diffatlas.formats.dataset.write import export_dataset
 from diffatlas.library import Library
 from tests.formats.dataset.dataset_runs import PACKED, WHOLE, events
 from tests.hostile import HOSTILE, bounded, damaged, with_another_part
+from tests.spoken import Spoken
 
 FILE = "data/train-00000-of-00001.parquet"
 RUNS = [PACKED, WHOLE]
@@ -254,7 +255,7 @@ def test_the_shell_and_the_page_say_it_in_a_sentence(
     said = capsys.readouterr().err.splitlines()[-1]
     assert (code, said.startswith("error: The dataset is not imported")) == (2, True)
     libraries = Libraries(tmp_path / "pages", False)
-    services = LibraryServices(libraries, Layers(libraries), None, {}, Turns())
+    services = Spoken(LibraryServices(libraries, Layers(libraries), None, {}, Turns()))
     job = services.import_("v" * 32, {"source": str(bad)})["job"]
     for _ in range(600):
         state = services.job("v" * 32, {"job": job})
