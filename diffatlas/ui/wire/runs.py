@@ -125,7 +125,8 @@ class StepPicture(Answer):
     key: str
     label: str
     url: str
-    decoder: str
+    #: None where it is not known what drew a preview.
+    decoder: str | None
     width: int
     height: int
 

@@ -190,7 +190,7 @@ export function createInspector({ server, getState, onSelect }) {
     }
     fill(view.large, large ? images[large.key].large : absent("x0", answer), large);
     view.largeLabel.replaceChildren(term(large?.key ?? "x0"));
-    view.decoder.textContent = large ? DECODERS[large.decoder] : "";
+    view.decoder.textContent = large ? (DECODERS[large.decoder] ?? "") : "";
     view.decode.hidden = !answer.can_decode && !decode;
     view.decode.textContent = decode ? "Use the linear map" : "Decode with the VAE";
     fillList(view.scalars, answer.scalars);
