@@ -21,6 +21,8 @@ def enter(page, model, said, prefix="field"):
     page.keyboard.press("Enter")
     page.focus(f"#{prefix}-prompt textarea")
     page.locator(f"#{prefix}-model .info-text", has_text=said).wait_for()
+    # Gradio sends what an answer ends with a second time; nobody types between the two.
+    page.wait_for_timeout(1000)
 
 
 def value(page, field):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from diffatlas.ui.own_files import base
 from tests.browser.visiting import PATIENCE
 
 #: Visits after which a window is closed, so that nothing gathers in it.
@@ -88,7 +89,10 @@ class Windows:
                 other.close()
         # What a test holds back still is no fault of the next one.
         page.unroute_all(behavior="ignoreErrors")
-        page.evaluate("sessionStorage.clear()")
+        # Where no script runs any more that could write: what a browser is told to forget from outside comes before
+        # what a page has written just now.
+        page.goto(f"{self._url}{base()}/core/page.css")
+        page.evaluate("localStorage.clear(); sessionStorage.clear()")
         page.goto("about:blank")
         context.clear_cookies()
         context.clear_permissions()
