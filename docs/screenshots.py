@@ -68,12 +68,16 @@ def studies(page: Page, address: str) -> None:
             page.click(f"#{operation}-lanes [role=option]:has-text('{lane}')")
             page.keyboard.press("Escape")
         page.click(f"#{operation}-run")
+        page.wait_for_selector(
+            f".da-page-{operation} .da-start", state="hidden"
+        )  # the example, which is complete
         page.wait_for_selector(f"{island}[data-status=complete]")
         page.wait_for_selector(f"{island} .da-cell-numbers:not(:empty)")
         page.evaluate("scrollTo(0, 0)")
         keep(page, operation)
         for view in views:
             page.click(f"{island} .da-tab[data-view={view}]")
+            page.wait_for_timeout(2000)  # a figure is asked for
             keep(page, f"{operation}-{view}")
 
 
