@@ -77,7 +77,8 @@ def drift(
     traces, shapes, notes = [], [], []
     company = {chart.name: lines_beside(chart, others, measures, axis) for chart in charts}
     count = len(lanes) + sum(len(one.study.lanes) for one in others)
-    readings = reading_lines(count) if read else 0
+    # A title and the value of a single line need not fit beside each other.
+    readings = max(1, reading_lines(count)) if read else 0
     grid = _grid(made, [chart.title for chart in charts], across, len(lanes), readings)
     for number, (chart, axes) in enumerate(zip(charts, grid, strict=True)):
         known = {one.key: curves[one.key][chart.name] for one in drawn[chart.name]}

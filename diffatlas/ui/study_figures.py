@@ -54,13 +54,13 @@ class StudyFigures:
 
     def drift(self, visitor: str, asked: wire.Drift) -> Response:
         """Return `diffatlas.figures.drift`; without a colour a sweep is drawn in ink."""
-        library, study = self._open(visitor, asked.id)
+        study, measured = self._measured(visitor, asked.id)
         own, beside = self._together(visitor, asked)
         return self._answer(
             asked,
             lambda across: figures.drift(
                 study,
-                self._measure(library, study),
+                measured,
                 asked.dark,
                 across,
                 lane=asked.lane,
@@ -73,12 +73,12 @@ class StudyFigures:
 
     def guidance(self, visitor: str, asked: wire.Guidance) -> Response:
         """Return `diffatlas.figures.guidance_by_step`."""
-        library, study = self._open(visitor, asked.id)
+        study, measured = self._measured(visitor, asked.id)
         return self._answer(
             asked,
             lambda across: figures.guidance_by_step(
                 study,
-                self._measure(library, study),
+                measured,
                 asked.lane,
                 asked.dark,
                 row=_row(study, asked.row),
@@ -89,13 +89,13 @@ class StudyFigures:
 
     def growth(self, visitor: str, asked: wire.Growth) -> Response:
         """Return `diffatlas.figures.growth`."""
-        library, study = self._open(visitor, asked.id)
+        study, measured = self._measured(visitor, asked.id)
         own, beside = self._together(visitor, asked)
         return self._answer(
             asked,
             lambda across: figures.growth(
                 study,
-                self._measure(library, study),
+                measured,
                 asked.lane,
                 asked.dark,
                 across=min(across, 2),
@@ -106,12 +106,12 @@ class StudyFigures:
 
     def distances(self, visitor: str, asked: wire.Distances) -> Response:
         """Return `diffatlas.figures.distances`."""
-        library, study = self._open(visitor, asked.id)
+        study, measured = self._measured(visitor, asked.id)
         return self._answer(
             asked,
             lambda across: figures.distances(
                 study,
-                self._measure(library, study),
+                measured,
                 asked.lane,
                 asked.by,
                 asked.dark,
@@ -122,8 +122,7 @@ class StudyFigures:
 
     def map(self, visitor: str, asked: wire.Map) -> Response:
         """Return `diffatlas.figures.map`, or ``{"pending": sentence}`` while UMAP is computed."""
-        library, study = self._open(visitor, asked.id)
-        measured = self._measure(library, study)
+        study, measured = self._measured(visitor, asked.id)
         lane, of, kind = asked.lane, asked.of, asked.kind
         if kind == "umap":
             coords = self._umap(visitor, measured, lane, of)
@@ -147,8 +146,7 @@ class StudyFigures:
 
     def agreement(self, visitor: str, asked: wire.FigureAsked) -> Response:
         """Return `diffatlas.figures.agreement`."""
-        library, study = self._open(visitor, asked.id)
-        measured = self._measure(library, study)
+        study, measured = self._measured(visitor, asked.id)
         return self._answer(
             asked, lambda across: figures.agreement(study, measured, asked.dark, across=across)
         )
@@ -158,13 +156,17 @@ class StudyFigures:
         ink, beside = ground(asked.dark).ink, []
         for told in asked.beside:
             look()
-            library, other = self._open(visitor, told.id)
-            beside.append(Beside(other, self._measure(library, other), told.name, told.colour or ink))
+            beside.append(Beside(*self._measured(visitor, told.id), told.name, told.colour or ink))
         if not beside:
             return None, []
         if asked.own is None:
             raise InvalidParams("What is drawn beside others has a name: give it.", field="own")
         return Own(asked.own.name, asked.own.colour or ink), beside
+
+    def _measured(self, visitor: str, study_id: Any) -> tuple[Study, Mapping[str, Any]]:
+        """Return a visitor's study and what was measured of it. Raises `RunNotFound` and `DamagedRun`."""
+        library, study = self._open(visitor, study_id)
+        return study, self._measure(library, study)
 
     def _answer(self, asked: wire.FigureAsked, draw: Callable[[int], figures.Figure]) -> Response:
         return _plain(page_figure({asked.across: draw(asked.across)}))
