@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from diffatlas.ui.own_files import base
 from tests.browser.firefox import find_firefox
+from tests.browser.visiting import PATIENCE
 from tests.browser.windows import Windows
 from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 
@@ -77,6 +79,17 @@ def windows(chromium: Any, app_url: str) -> Iterator[Windows]:
     windows = Windows(chromium, app_url)
     yield windows
     windows.close()
+
+
+@pytest.fixture
+def bare_page(chromium: Any, app_url: str) -> Iterator[Any]:
+    """A page of the app's own address without a script, in which modules are loaded by themselves."""
+    context = chromium.new_context(viewport={"width": 1000, "height": 900})
+    page = context.new_page()
+    page.set_default_timeout(PATIENCE)
+    page.goto(f"{app_url}{base()}/core/page.css")
+    yield page
+    context.close()
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from diffatlas.figures.figure import figure
 from diffatlas.figures.panels import lay_out
 from diffatlas.ui.own_files import base
 from diffatlas.ui.page_figure import page_figure
-from tests.browser.visiting import PATIENCE
 from tests.library.made_runs import made
 
 pytestmark = pytest.mark.browser
@@ -39,14 +38,9 @@ LINES = "document.querySelectorAll('.js-line').length"
 
 
 @pytest.fixture
-def page(chromium: Any, app_url: str) -> Any:
-    context = chromium.new_context(viewport={"width": 1000, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(f"{app_url}{base()}/core/page.css")  # of the app's own, and without a script
-    page.evaluate(CREATE, f"{app_url}{base()}")
-    yield page
-    context.close()
+def page(bare_page: Any, app_url: str) -> Any:
+    bare_page.evaluate(CREATE, f"{app_url}{base()}")
+    return bare_page
 
 
 def run_of(name: str, steps: int) -> Any:

@@ -9,7 +9,6 @@ import pytest
 from diffatlas import figures
 from diffatlas.ui.own_files import base
 from diffatlas.ui.page_figure import page_figure
-from tests.browser.visiting import PATIENCE
 from tests.figures.made_neighbourhoods import two_lanes
 from tests.figures.made_sweeps import SCALES, shared_sweep
 
@@ -32,14 +31,9 @@ CREATE = """async (folder) => {
 
 
 @pytest.fixture
-def page(chromium: Any, app_url: str) -> Any:
-    context = chromium.new_context(viewport={"width": 1000, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    page.goto(f"{app_url}{base()}/core/page.css")  # of the app's own, and without a script
-    page.evaluate(CREATE, f"{app_url}{base()}")
-    yield page
-    context.close()
+def page(bare_page: Any, app_url: str) -> Any:
+    bare_page.evaluate(CREATE, f"{app_url}{base()}")
+    return bare_page
 
 
 def show(page: Any, made: Any, across: int = 1, **asked: Any) -> None:

@@ -5,6 +5,7 @@ import { el } from "../core/dom.js";
 import { createDrawn } from "../figures/drawn.js";
 import { plain } from "../figures/figure_words.js";
 import { absence, definitions, thumb } from "./study_basins.js";
+import { together as besides } from "./study_layers.js";
 import { createPair } from "./study_pair.js";
 import { createTogether } from "./study_together.js";
 import { term } from "../core/tips.js";
@@ -51,11 +52,7 @@ export function createGrowth(root, { server, onSelect }) {
       absent.textContent = own?.growth?.sentence ?? pictures ?? absence(state);
       return chart.show(null);
     }
-    const { own: name, others } = state.kept;
-    const hex = (colour) => (colour.startsWith("#") ? colour : null);
-    const beside = others.map(({ id, name: called, colour }) => ({ id, name: called, colour: hex(colour) }));
-    const asked = { id: state.study.id, lane: state.lane, complete: own.cells.length };
-    chart.show(beside.length ? { ...asked, own: { name: name.name, colour: hex(name.colour) }, beside } : asked);
+    chart.show({ id: state.study.id, lane: state.lane, complete: own.cells.length, ...besides(state.kept) });
     told.write([
       ["Slope at 0", state.measures.definitions?.growth],
       ["Jump", state.measures.definitions?.jump],

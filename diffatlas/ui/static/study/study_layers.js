@@ -73,5 +73,11 @@ export function createStudyLayers({ server, operation, onChange }) {
   return { look, state, refresh: list.refresh, edit: list.edit, find: (id) => list.all().find((info) => info.id === id) };
 }
 
+/** What a figure of the study in view is asked for that draws `others` beside it: {own, beside}, or nothing. */
+export function together({ own, others }) {
+  const drawn = ({ name, colour }) => ({ name, colour: colour.startsWith("#") ? colour : null });
+  return others.length ? { own: drawn(own), beside: others.map((other) => ({ id: other.id, ...drawn(other) })) } : {};
+}
+
 // What was measured holds until more cells are complete.
 const keyOf = ({ status, done }) => `${status} ${done}`;

@@ -4,6 +4,7 @@
 import { el } from "../core/dom.js";
 import { createDrawn } from "../figures/drawn.js";
 import { createAgreement } from "./study_agreement.js";
+import { together } from "./study_layers.js";
 
 const DEFINED = { parting: "Parting step", collapse: "Mode collapse", clipping: "Clipping", drift: "Drift", diversity: "Diversity", agreement: "Agreement" };
 
@@ -25,7 +26,7 @@ export function createDrift(root, { server, onSelect }) {
   root.append(absent, body);
 
   function update({ study, measures, unmeasured, measuring, busy, kept, lane, row, cell }) {
-    const { own, others, missing } = kept;
+    const { missing } = kept;
     absent.hidden = Boolean(measures);
     body.hidden = !measures;
     if (!measures) {
@@ -37,9 +38,7 @@ export function createDrift(root, { server, onSelect }) {
     waiting.hidden = !waiting.textContent;
     const complete = Object.keys(measures.cells ?? {}).length; // measured anew, it is drawn anew
     const asked = { id: study.id, lane, row, complete };
-    const colour = (of) => (of.startsWith("#") ? of : null);
-    const beside = others.map(({ id, name, colour: of }) => ({ id, name, colour: colour(of) }));
-    byValue.show(beside.length ? { ...asked, own: { name: own.name, colour: colour(own.colour) }, beside } : asked);
+    byValue.show({ ...asked, ...together(kept) });
     stepsBox.hidden = !Object.values(measures.cells ?? {}).some(({ guidance_norm: norm }) => norm);
     byStep.show(stepsBox.hidden ? null : { ...asked, lane: lane ?? study.lanes[0].key });
     byValue.choose(cell ? { key: cell } : null);
