@@ -22,8 +22,8 @@ Tables = Mapping[str, tuple[tuple[Token, ...], ...]]
 class LayerInfo:
     """One captured layer: ``kind`` "cross" or "self", its heads, the (rows, columns) of its queries, the number of its
     text tokens, its part of the model ("down", "mid", "up", or the index of a transformer's block), the (rows, columns)
-    of its maps where those are others than ``grid`` (self-attention is pooled), and whether they were resampled after
-    they were captured."""
+    of its maps where those are others than ``grid`` (self-attention is pooled), whether they were resampled after they
+    were captured, and whether its places attend to text and image at once."""
 
     name: str
     kind: str
@@ -33,6 +33,7 @@ class LayerInfo:
     block: str | int | None = None
     cells: tuple[int, int] | None = None
     resampled: bool = False
+    joint: bool = False
 
     @property
     def key(self) -> str:
@@ -54,6 +55,7 @@ class LayerInfo:
             block=data.get("block"),
             cells=tuple(data["cells"]) if data.get("cells") else None,
             resampled=bool(data.get("resampled")),
+            joint=bool(data.get("joint")),
         )
 
 

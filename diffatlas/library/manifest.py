@@ -212,8 +212,10 @@ _PARAMS = fields(
     },
     ("model", "prompt", "seed"),
 )
+
+
 def check_params(value: Any) -> GenerationParams:
-    """Return the request that a manifest's ``params`` hold, or those of another file. Raises `Wrong` for what is none."""
+    """Return the request that ``params`` of a manifest, or of another file, hold. Raises `Wrong` for what is none."""
     _PARAMS(value)
     # What is built of it must be possible: the names of its fields, pictures, further arguments.
     try:

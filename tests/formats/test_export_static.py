@@ -204,7 +204,16 @@ def test_options_choose_layers_sizes_and_types(tmp_path):
         f"{n}.processor" for n in ("down_blocks.0.attn2", "down_blocks.2.attn2", "mid_block.attn2")
     ]
     other = write(
-        plan(run, Options(layers=("mid", "down_blocks.1*"), resolution=6, dtype="float32", npz=False)),
+        plan(
+            run,
+            Options(
+                layers=("mid", "down_blocks.1*"),
+                resolution=6,
+                dtype="float32",
+                allow_float32=True,
+                npz=False,
+            ),
+        ),
         tmp_path / "b",
     )
     assert check_folder(other).problems == []
@@ -216,7 +225,8 @@ def test_options_choose_layers_sizes_and_types(tmp_path):
     for wrong in ({"layers": ("nothing",)}, {"image": 1}):
         with pytest.raises(InvalidParams):
             plan(run, Options(**wrong))
-    for wrong in ({"dtype": "int8"}, {"resolution": 0}, {"max_layers": True}):
+    # float32 is refused until it is asked for twice.
+    for wrong in ({"dtype": "int8"}, {"dtype": "float32"}, {"resolution": 0}, {"max_layers": True}):
         with pytest.raises(InvalidParams):
             Options(**wrong)
 

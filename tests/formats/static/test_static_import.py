@@ -63,7 +63,8 @@ def test_a_folder_of_another_tool_with_bare_nan_becomes_a_run_with_gaps(library,
     (folder / "metrics.json").write_text(json.dumps(metrics))
     assert "NaN" in (folder / "metrics.json").read_text()
     done = import_static(library, folder)
-    assert any("NaN in 2 places" in note for note in done.notes)
+    told = [note for note in done.notes if "NaN in 1 place," in note]
+    assert [note.split()[2] for note in sorted(told)] == ["cross_attention_entropy", "latent_l2_norm"]
     assert any("no latents" in note for note in done.notes)
     run = library.load(done.run_id)
     assert run.params.prompt == "a crocodile, blue"
@@ -152,7 +153,7 @@ def test_what_is_damaged_is_left_out_and_told(library, tmp_path):
         ({"generator": []}, "generator"),
         ({"steps": 10**9}, "steps"),
         ({"generator": {"seed": -1}}, "seed"),
-        ({"generator": {"seed": 1, "cfg_scale": "many"}}, "guidance"),
+        ({"generator": {"seed": 1, "cfg_scale": "many"}}, "cfg_scale"),
         ({"generator": {"seed": 1, "num_steps": 0}}, "steps"),
     ],
 )
