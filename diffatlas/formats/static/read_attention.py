@@ -123,7 +123,7 @@ class FolderAttention:
         grid = own["grid"] if known else self._grid(maps)
         cells = own["cells"] if known else grid if grid[0] * grid[1] == bins else [bins, 1]
         # A band of the raster is a strip of the picture only where it is of whole rows.
-        if cells[0] * cells[1] != bins or (cells == [bins, 1] and grid[0] % bins):
+        if cells[0] * cells[1] != bins or (not known and cells != grid and grid[0] % bins):
             raise ValueError("its bins are no whole rows of the picture, so they have no place in it")
         resampled = bool(own.get("resampled")) if known else cells != grid
         self._describe(entry, grid, None, cells, resampled)
