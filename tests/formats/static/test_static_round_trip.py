@@ -35,7 +35,9 @@ class Case:
     def _repr_pretty_(self, printer, cycle) -> None:
         layers = self.run.provenance.get("attention", {}).get("layers", ())
         told = [(x["name"], x["kind"], x["grid"], x.get("cells")) for x in layers]
-        printer.text(f"{self.options}, {self.run.status}, {self.run.params}, {len(self.run.steps)} steps, {told}")
+        printer.text(
+            f"{self.options}, {self.run.status}, {self.run.params}, {len(self.run.steps)} steps, {told}"
+        )
 
     @property
     def attention(self) -> AttentionTrace | None:
@@ -78,7 +80,9 @@ def cases(draw) -> Case:
         run,
         steps=tuple(changed),
         status=status,
-        error={"code": "backend_failure", "message": "It broke.", "field": None} if status == "failed" else None,
+        error={"code": "backend_failure", "message": "It broke.", "field": None}
+        if status == "failed"
+        else None,
         images=run.images if status == "complete" else (),
         seconds=draw(st.none() | st.floats(0, 1e6)),
         total_steps=steps + draw(st.integers(0, 2)),
@@ -114,7 +118,9 @@ def batched(made: list[list[Run]], heads: bool) -> Run:
         maps = {
             key: np.concatenate(
                 [
-                    np.stack([one.attention[key] for one in of_image], 1) if heads else of_image[0].attention[key]
+                    np.stack([one.attention[key] for one in of_image], 1)
+                    if heads
+                    else of_image[0].attention[key]
                     for of_image in images
                 ]
             )
