@@ -116,8 +116,9 @@ def read_json(folder: Path, name: str, report: Report | None = None) -> dict[str
             raise ValueError("it is missing or a link")
         data = files.read_object(path, contract.MAX_JSON, bare=bare)
         if bare and name == contract.METRICS:
+            what = "NaN" if set(bare) == {"NaN"} else "NaN or infinity"
             for entry, count in _bare_by_name(path).items():
-                report.add(name, _bare_words(entry, count), severe=False)
+                report.add(name, _bare_words(entry, what, count), severe=False)
         elif bare:
             raise ValueError(f"it holds bare {bare[0]}, which is no JSON")
     except (OSError, ValueError) as error:
@@ -143,10 +144,10 @@ def _bare_by_name(path: Path) -> Counter[str]:
     return found
 
 
-def _bare_words(name: str, count: int) -> str:
+def _bare_words(name: str, what: str, count: int) -> str:
     places = f"{count} place{'' if count == 1 else 's'}"
     why = ": its tool took logarithms in half precision, where 0 has none" if "entropy" in name else ""
-    return f"{name[:60]} holds bare NaN in {places}, which is no JSON{why}; it is read as a number that is not known"
+    return f"{name[:60]} holds bare {what} in {places}, which is no JSON{why}; it is read as a number that is not known"
 
 
 def inside(folder: Path, name: object) -> Path | None:

@@ -249,7 +249,7 @@ def _tell(source: Source, latents: dict[str, np.ndarray]) -> None:
         source.notes.append(
             "The folder does not hold the noise that the run began with, so its path has no beginning."
         )
-    bare = [problem for problem in source.report.problems if "bare" in problem.what]
+    bare = [p for p in source.report.problems if "bare" in p.what and not p.severe]
     source.notes += [f"In {problem.where}, {problem.what}." for problem in bare]
     del source.notes[40:]
 
