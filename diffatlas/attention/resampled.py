@@ -18,7 +18,7 @@ def resampled_to(trace: HeldAttention, kind: str = "cross") -> str | None:
 
 
 def measured_on(trace: HeldAttention, kind: str = "cross") -> str | None:
-    """Say which measures are of resampled maps: "on maps resampled to 24 × 24 cells, not on the layers' own".
+    """Say which measures are of resampled maps: "on maps resampled to 24 × 24 cells".
 
     kind: "cross" for entropy, reallocation and activation, "self" for entropy alone. None where all are of the layers'
     own maps, which may have been measured before the maps were resampled (`KeptMeasures`).
@@ -34,9 +34,9 @@ def measured_on(trace: HeldAttention, kind: str = "cross") -> str | None:
         if trace.holds(step, layer.key)
     ]
     if any(numbers is None for numbers in known):
-        return f"on maps resampled to {cells}, not on the layers' own"
+        return f"on maps resampled to {cells}"
     if kind == "cross" and any(numbers.activation is None for numbers in known):
-        return f"on the layers' own maps, activation on maps resampled to {cells}"
+        return f"on the layers' own maps, but activation on maps resampled to {cells}"
     return None
 
 
@@ -46,7 +46,10 @@ def sentences(trace: HeldAttention) -> list[str]:
     for kind, what in KINDS.items():
         cells, on = resampled_to(trace, kind), measured_on(trace, kind)
         if on is not None:
-            found.append(f"Attention {what} is measured {on}.")
+            all_of_them = on == f"on maps resampled to {cells}"
+            found.append(
+                f"Attention {what} is measured {on}{', not on those of the layers themselves' if all_of_them else ''}."
+            )
         elif cells is not None:
             told = "entropy, reallocation and activation are" if kind == "cross" else "entropy is"
             found.append(

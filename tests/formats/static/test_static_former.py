@@ -52,7 +52,7 @@ def test_a_folder_of_the_first_version_is_read(library):
         wanted = np.frombuffer((FIRST / entry["path"]).read_bytes(), "<f2").reshape(entry["shape"])
         np.testing.assert_array_equal(trace.token_maps(1, layer.key), wanted.astype(np.float32))
     # It kept no measures, and one of its layers was resampled.
-    assert measured_on(trace) == "on maps resampled to 8 × 8 cells, not on the layers' own"
+    assert measured_on(trace) == "on maps resampled to 8 × 8 cells"
     assert measured_on(trace, "self") is None
 
 

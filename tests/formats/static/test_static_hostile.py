@@ -20,7 +20,7 @@ from tests.attended_runs import run_of
 from tests.formats.static.static_folders import reference_folder
 
 MEASURED = "diffatlas_measured.json"
-ON_MAPS = "on maps resampled to 16 × 16 cells, not on the layers' own"
+ON_MAPS = "on maps resampled to 16 × 16 cells"
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_where_there_are_too_many_numbers_activation_is_measured_on_maps_and_tha
     before, after = AttentionTrace.of(run), AttentionTrace.of(through(run, library, tmp_path / "out"))
     np.testing.assert_array_equal(after.entropy(), before.entropy())
     assert after.kl() == before.kl()
-    assert measured_on(after) == "on the layers' own maps, activation on maps resampled to 16 × 16 cells"
+    assert measured_on(after) == "on the layers' own maps, but activation on maps resampled to 16 × 16 cells"
     np.testing.assert_allclose(after.activation(), before.activation(), rtol=0.5)
     np.testing.assert_array_equal(
         after.measures.layer_activation[:, 2], before.measures.layer_activation[:, 2], err_msg="own size"
@@ -104,7 +104,7 @@ def test_another_tools_maps_are_said_to_be_resampled_wherever_they_are_measured(
     run_id = import_static(library, reference_folder(tmp_path / "theirs")).run_id
     run = library.load(run_id)
     trace = AttentionTrace.of(run)
-    on = "on maps resampled to 8 × 8 cells, not on the layers' own"
+    on = "on maps resampled to 8 × 8 cells"
     assert measured_on(trace) == on
     assert measured_on(trace, "self").startswith("on maps resampled to 4 × 1 cells")
     for made in (attention_curves(run), attention_words(run)):
@@ -116,7 +116,10 @@ def test_another_tools_maps_are_said_to_be_resampled_wherever_they_are_measured(
     page = page_data([Named("theirs", run, "#7c2d36")], DETAILS[0])
     assert any(on in note for note in page["runs"][0]["notes"])
     assert shell(["attention", run_id]) == 0
-    assert f"Attention to words is measured {on}." in capsys.readouterr().out
+    assert (
+        f"Attention to words is measured {on}, not on those of the layers themselves."
+        in capsys.readouterr().out
+    )
     # A folder of ours says it of them, too, and claims no measure of their own maps.
     again = write(plan(run), tmp_path / "again")
     assert not (again / "diffatlas_measured.json").exists()
