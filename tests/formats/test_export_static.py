@@ -321,3 +321,25 @@ def test_places_that_hold_more_than_a_run_are_refused(tmp_path, monkeypatch):
     file.write_text("")
     with pytest.raises(InvalidParams, match="is a file"):
         check_target(file, True)
+
+
+def reference_errors(folder: Path) -> list[str]:
+    """What the contract's own validator looks at, spelled out."""
+    metadata, numbers, path = (data(folder, f"{name}.json") for name in ("metadata", "metrics", "latent_pca"))
+    keys = "schema_version generator prompt steps timesteps images layers attention_files".split()
+    wrong = [key for key in keys if key not in metadata]
+    steps = metadata["steps"]
+    lists = (metadata["timesteps"], metadata["images"], numbers["latent_l2_norm"], path["points"])
+    wrong += [f"{len(values)} entries" for values in lists if len(values) != steps]
+    wrong += ["ratios"] * (len(path["explained_variance_ratio"]) != 2)
+    for found in metadata["attention_files"]:
+        if (folder / found["path"]).stat().st_size != 2 * np.prod(found["shape"]):
+            wrong.append(found["path"])
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return wrong + ["size"] * (size > 200_000_000)
+
+
+def test_the_contracts_own_validator_passes_what_is_written_but_for_float32(run, folder, tmp_path):
+    assert reference_errors(folder) == []
+    options = Options(dtype="float32", allow_float32=True)
+    assert reference_errors(write(plan(run, options), tmp_path / "wide")) != []
