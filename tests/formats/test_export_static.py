@@ -281,6 +281,14 @@ def test_what_is_lacking_is_said():
         plan(replace(run, steps=bare))
 
 
+@pytest.mark.parametrize(("name", "value"), [("latents", np.nan), ("latents", 1e6), ("noise_pred", np.inf)])
+def test_numbers_that_float16_cannot_hold_are_refused_in_a_sentence(name, value):
+    run = run_of()
+    broken = replace(run.steps[1], **{name: np.full_like(run.steps[1].latents, value)})
+    with pytest.raises(CapabilityError, match="from step 2 on"):
+        plan(replace(run, steps=(run.steps[0], broken, run.steps[2])))
+
+
 def test_only_another_static_folder_is_ever_overwritten(run, tmp_path):
     planned = plan(run)
     target = tmp_path / "run"
@@ -326,7 +334,16 @@ def test_places_that_hold_more_than_a_run_are_refused(tmp_path, monkeypatch):
 def reference_errors(folder: Path) -> list[str]:
     """What the contract's own validator looks at, spelled out."""
     metadata, numbers, path = (data(folder, f"{name}.json") for name in ("metadata", "metrics", "latent_pca"))
-    keys = "schema_version generator prompt steps timesteps images layers attention_files".split()
+    keys = [
+        "schema_version",
+        "generator",
+        "prompt",
+        "steps",
+        "timesteps",
+        "images",
+        "layers",
+        "attention_files",
+    ]
     wrong = [key for key in keys if key not in metadata]
     steps = metadata["steps"]
     lists = (metadata["timesteps"], metadata["images"], numbers["latent_l2_norm"], path["points"])

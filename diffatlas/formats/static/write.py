@@ -66,8 +66,8 @@ class Plan:
 def plan(run: Run, options: Options | None = None) -> Plan:
     """Return what the folder of a run will hold.
 
-    Raises `CapabilityError` where the run lacks what the folder needs: steps, latents, pictures; `InvalidParams` for
-    layers or an image that it does not have.
+    Raises `CapabilityError` where the run lacks what the folder needs (steps, latents, pictures) or holds numbers that
+    it cannot; `InvalidParams` for layers or an image that the run does not have.
     """
     options = options or Options()
     if not run.steps:
@@ -77,6 +77,8 @@ def plan(run: Run, options: Options | None = None) -> Plan:
     if latents is None and carried is None:
         raise CapabilityError(_no_latents(run))
     noise = _stack(run.steps, "noise_pred", options.image)
+    _check_finite(run, "latents", latents)
+    _check_finite(run, "predictions", noise)
     trace = _attention(run, options)
     layers = _chosen(trace, options)
     ids = _ids(layers, carried)
@@ -177,6 +179,20 @@ def _install(temporary: Path, folder: Path) -> None:
         raise
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_finite(run: Run, what: str, arrays: np.ndarray | None) -> None:
+    """Raise `CapabilityError` where numbers (T, ...) are none, or are infinite as float16."""
+    if arrays is None:
+        return
+    limit = np.finfo(np.float16).max
+    fine = [bool((np.abs(array.astype(np.float64)) <= limit).all()) for array in arrays]
+    if not all(fine):
+        step = fine.index(False) + 1
+        raise CapabilityError(
+            f"The {what} of the run {run.id} hold NaN, or numbers beyond {limit:,.0f}, from step {step} on: a static"
+            " folder, which has float16, cannot hold them."
+        )
 
 
 def _no_latents(run: Run) -> str:
