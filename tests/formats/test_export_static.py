@@ -289,6 +289,15 @@ def test_numbers_that_float16_cannot_hold_are_refused_in_a_sentence(name, value)
         plan(replace(run, steps=(run.steps[0], broken, run.steps[2])))
 
 
+def test_maps_that_hold_nan_are_refused_in_a_sentence():
+    run = run_of()
+    maps = {key: np.full_like(array, np.nan) for key, array in run.steps[1].attention.items()}
+    broken = replace(run, steps=(run.steps[0], replace(run.steps[1], attention=maps), run.steps[2]))
+    with pytest.raises(CapabilityError, match=r"down_blocks.0.attn2 holds NaN at step 2: .* --no-attention"):
+        plan(broken)
+    assert plan(broken, Options(attention=False)).files
+
+
 def test_only_another_static_folder_is_ever_overwritten(run, tmp_path):
     planned = plan(run)
     target = tmp_path / "run"

@@ -74,8 +74,8 @@ def kept_measures(
     if not found:
         return None
     data = {"version": 1, "steps": [places[step] for step in trace.steps], "layers": found}
-    text_ = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return (text_ + "\n").encode("utf-8", "backslashreplace")
+    spelled = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f"{spelled}\n".encode("utf-8", "backslashreplace")
 
 
 def checked(data: Any, count: int) -> dict[str, Any]:

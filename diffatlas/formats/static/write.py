@@ -81,6 +81,7 @@ def plan(run: Run, options: Options | None = None) -> Plan:
     _check_finite(run, "predictions", noise)
     trace = _attention(run, options)
     layers = _chosen(trace, options)
+    _check_maps(trace, layers)
     ids = _ids(layers, carried)
     attention = _attention_files(trace, layers, ids, run.steps, options)
     images = _images(run, options.image, carried)
@@ -193,6 +194,19 @@ def _check_finite(run: Run, what: str, arrays: np.ndarray | None) -> None:
             f"The {what} of the run {run.id} hold NaN, or numbers beyond {limit:,.0f}, from step {step} on: a static"
             " folder, which has float16, cannot hold them."
         )
+
+
+def _check_maps(trace: AttentionTrace | None, layers: Sequence[LayerInfo]) -> None:
+    """Raise `CapabilityError` where maps that would be written hold NaN or infinity."""
+    for layer in layers:
+        for step in trace.steps if trace is not None else ():
+            if trace.holds(step, layer.key):
+                maps = trace.token_maps if layer.kind == "cross" else trace.self_maps
+                if not np.isfinite(maps(step, layer.key)).all():
+                    raise CapabilityError(
+                        f"The attention of {layer.name} holds NaN at step {step + 1}: leave it out with --no-attention,"
+                        " or choose other --layers."
+                    )
 
 
 def _no_latents(run: Run) -> str:
