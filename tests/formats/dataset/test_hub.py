@@ -5,7 +5,7 @@ import huggingface_hub
 import pytest
 
 from diffatlas.errors import InvalidParams
-from diffatlas.formats.dataset import write as dataset
+from diffatlas.formats.dataset import shards as cutting
 from diffatlas.formats.dataset.hub import HubError, hub_id, push
 from diffatlas.formats.dataset.read import import_dataset
 from diffatlas.formats.dataset.schema import RefusedDataset
@@ -47,8 +47,8 @@ def folder(library, tmp_path_factory):
 @pytest.fixture
 def shards(library, tmp_path, monkeypatch):
     """A dataset of several files."""
-    monkeypatch.setattr(dataset, "GROUP_BYTES", 1)
-    monkeypatch.setattr(dataset, "FILE_BYTES", 1)
+    monkeypatch.setattr(cutting, "GROUP_BYTES", 1)
+    monkeypatch.setattr(cutting, "FILE_BYTES", 1)
     return export_dataset(library, tmp_path / "shards", [WHOLE, PACKED, STOPPED])
 
 

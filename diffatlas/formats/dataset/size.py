@@ -1,0 +1,51 @@
+"""What a dataset of runs takes, said before it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from diffatlas.files import bytes_words
+from diffatlas.library import format as layout
+
+if TYPE_CHECKING:
+    from diffatlas.library.store import Library
+
+
+@dataclass(frozen=True)
+class DatasetSize:
+    """The bytes of runs: ``attention`` those of their maps, ``rest`` those of all else; ``attended`` runs have maps.
+
+    They are the bytes in the library. Parquet files are compressed: the dataset takes at most about as much.
+    """
+
+    runs: int
+    attended: int
+    attention: int
+    rest: int
+
+    @property
+    def sentence(self) -> str:
+        """Say it in a line."""
+        of_runs = f"{self.runs} run" + ("s" if self.runs != 1 else "")
+        if not self.attended:
+            return f"{of_runs}, at most about {bytes_words(self.rest)}; none has attention."
+        return (
+            f"{of_runs}, at most about {bytes_words(self.rest + self.attention)}, of which the attention of "
+            f"{self.attended} is {bytes_words(self.attention)}."
+        )
+
+
+def dataset_size(library: Library, run_ids: Sequence[str]) -> DatasetSize:
+    """Return what a dataset of these runs would take, without reading an array. Raises `RunNotFound`."""
+    attended = attention = rest = 0
+    ids = dict.fromkeys(run_ids)
+    for run_id in ids:
+        sizes: dict[str, int] = {}
+        total = layout.size_of(library.path(run_id), sizes)
+        maps = sum(size for name, size in sizes.items() if layout.is_attention_file(name))
+        attended += maps > 0
+        attention += maps
+        rest += total - maps
+    return DatasetSize(len(ids), attended, attention, rest)
