@@ -28,13 +28,19 @@ class DatasetSize:
     @property
     def sentence(self) -> str:
         """Say it in a line."""
+        return self.sentence_with(True)
+
+    def sentence_with(self, attention: bool) -> str:
+        """Say it in a line, of a dataset with or without attention."""
         of_runs = f"{self.runs} run" + ("s" if self.runs != 1 else "")
         if not self.attended:
-            return f"{of_runs}, at most about {bytes_words(self.rest)}; none has attention."
-        return (
-            f"{of_runs}, at most about {bytes_words(self.rest + self.attention)}, of which the attention of "
-            f"{self.attended} is {bytes_words(self.attention)}."
-        )
+            return f"{of_runs}, at most about {bytes_words(self.rest)}. None has attention."
+        theirs = "Its attention" if self.runs == 1 else f"The attention of {self.attended} of them"
+        if not attention:
+            left = f"{theirs}, {bytes_words(self.attention)}, is left out."
+            return f"{of_runs}, at most about {bytes_words(self.rest)}. {left}"
+        both = bytes_words(self.rest + self.attention)
+        return f"{of_runs}, at most about {both}. {theirs} is {bytes_words(self.attention)} of it."
 
 
 def dataset_size(library: Library, run_ids: Sequence[str]) -> DatasetSize:

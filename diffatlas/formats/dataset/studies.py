@@ -49,6 +49,12 @@ def asked_studies(library: Library, study_ids: Sequence[str]) -> list[Study]:
     return found
 
 
+def with_runs_of(library: Library, run_ids: Sequence[str], study_ids: Sequence[str]) -> list[str]:
+    """Return these runs and those of these studies, each once. Raises what `asked_studies` raises."""
+    theirs = (run for study in asked_studies(library, study_ids) for run in runs_of(library, study))
+    return list(dict.fromkeys([*run_ids, *theirs]))
+
+
 def runs_of(library: Library, study: Study) -> list[str]:
     """Return the runs of a study that the library still has, each once, in the order of the cells."""
     named = dict.fromkeys(cell.run_id for cell in study.cells if cell.run_id)

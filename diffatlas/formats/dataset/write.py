@@ -30,7 +30,7 @@ from diffatlas.formats.dataset.schema import (
     study_features,
 )
 from diffatlas.formats.dataset.shards import Shards, Table
-from diffatlas.formats.dataset.studies import asked_studies, rows_of_studies, runs_of, whole_studies
+from diffatlas.formats.dataset.studies import asked_studies, rows_of_studies, whole_studies, with_runs_of
 from diffatlas.formats.staging import staged
 from diffatlas.library import format as layout
 from diffatlas.library import reader
@@ -116,12 +116,11 @@ def export_dataset(
     a run that is still being written and for attention that no run has, and `BackendFailure` where the disk refuses.
     """
     folder = Path(folder).expanduser()
-    _check(folder, run_ids, per, licence, studies)
+    check_asked(folder, run_ids, per, licence, studies)
     say = progress or (lambda share, message: None)
     say(0.0, "Reading the runs")
-    given = None if studies is None else asked_studies(library, studies)
-    ids = list(dict.fromkeys([*run_ids, *(one for study in given or () for one in runs_of(library, study))]))
-    together = whole_studies(library, ids) if given is None else given
+    ids = with_runs_of(library, run_ids, studies or ())
+    together = whole_studies(library, ids) if studies is None else asked_studies(library, studies)
     runs = [_opened(library, run_id, attention is not False) for run_id in ids]
     if attention and not any(run.maps for run in runs):
         raise CapabilityError(
@@ -156,9 +155,10 @@ def export_dataset(
     return folder
 
 
-def _check(
+def check_asked(
     folder: Path, run_ids: Sequence[str], per: str, licence: str, studies: Sequence[str] | None
 ) -> None:
+    """Raise `InvalidParams` for what `export_dataset` cannot be asked, before a run is read."""
     if isinstance(run_ids, str) or not (run_ids or studies):
         raise InvalidParams("There is no run to export: name one or more.", field="run_ids")
     if isinstance(studies, str):
