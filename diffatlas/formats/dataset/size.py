@@ -34,7 +34,8 @@ class DatasetSize:
         """Say it in a line, of a dataset with or without attention."""
         of_runs = f"{self.runs} run" + ("s" if self.runs != 1 else "")
         if not self.attended:
-            return f"{of_runs}, at most about {bytes_words(self.rest)}. None has attention."
+            none = "It has no attention." if self.runs == 1 else "None has attention."
+            return f"{of_runs}, at most about {bytes_words(self.rest)}. {none}"
         theirs = "Its attention" if self.runs == 1 else f"The attention of {self.attended} of them"
         if not attention:
             left = f"{theirs}, {bytes_words(self.attention)}, is left out."

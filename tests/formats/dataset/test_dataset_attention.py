@@ -190,7 +190,7 @@ def test_the_size_is_said_beforehand(library, tmp_path):
     assert said.sentence.startswith("3 runs, at most about ")
     assert "The attention of 2 of them is" in said.sentence
     assert said.sentence_with(False).endswith("is left out.")
-    assert dataset_size(library, [WHOLE]).sentence.endswith("None has attention.")
+    assert dataset_size(library, [WHOLE]).sentence.endswith("It has no attention.")
     folder = export_dataset(library, tmp_path / "d", ALL)
     written = sum(path.stat().st_size for path in (folder / "attention").iterdir())
     assert 0.5 * said.attention < written < 1.1 * said.attention
