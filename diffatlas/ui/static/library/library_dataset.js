@@ -148,7 +148,7 @@ export function createDataset({ server, onImported }) {
     view.title.textContent = ids.length ? `${plural(ids.length, "run")} as a dataset` : "Import a dataset";
     shelf.replaceChildren(...shipped.map(offered));
     shelf.hidden = !shipped.length;
-    whose.textContent = "Prompts, names, notes and tags go with the runs. So do pictures and latents.";
+    whose.textContent = "Prompts, names, notes and tags go with the runs. So do latents and pictures, those that a run was given among them.";
     source.placeholder = shared ? "user/name on the Hub" : "folder, or user/name on the Hub";
     for (const task of [make, push, take]) task.rest();
     if (ids.length) lookAt(ids).catch((error) => (size.textContent = error.message));
