@@ -23,7 +23,7 @@ from diffatlas.formats.dataset import checks
 from diffatlas.formats.dataset.attention import line_without_attention, without_attention
 from diffatlas.formats.dataset.hub import download, hub_id
 from diffatlas.formats.dataset.read_attention import write_maps
-from diffatlas.formats.dataset.read_studies import StudyParts, build_studies, install_studies
+from diffatlas.formats.dataset.read_studies import build_studies, install_studies
 from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, rows, table_files
 from diffatlas.formats.dataset.schema import ATTENTION, DATA, STUDIES, Progress
 from diffatlas.formats.staging import staged
@@ -104,7 +104,7 @@ def import_all(
             ready.mkdir()
             built, studies = _build(folder, ready, limit_bytes, say)
             say(1.0, "Moving the runs into the library")
-            return _install_all(library, built, studies, building)
+            return _install_all(library, built, studies, ready)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         raise BackendFailure(
@@ -156,12 +156,12 @@ class _Budget:
             raise checks.refused(run_id, "the pictures come to too many pixels")
 
 
-def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> tuple[list[Path], list[StudyParts]]:
-    """Build the runs in ``ready``; return their folders, and the studies."""
+def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> tuple[list[Path], list[str]]:
+    """Build the runs and studies in ``ready``; return the folders of the runs, and the ids of the studies."""
     budget = _Budget(limit_bytes)
     files = table_files(folder, limit_bytes)
     built: list[Path] = []
-    listed: dict[tuple[str, int], list[str]] = {}
+    attended: list[str] = []
 
     def all_rows(table: str) -> Iterator[dict[str, Any]]:
         for number, file in enumerate(files[table]):
@@ -178,10 +178,11 @@ def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> tuple[
             raise checks.refused(parts.id, "the id is that of two runs")
         lines = checks.lines(parts.id, parts.texts, about)
         _write(target, parts, about, lines, budget)
-        listed |= {(parts.id, line["index"]): line["attention"] for line in lines if line["attention"]}
+        if any(line["attention"] for line in lines):
+            attended.append(parts.id)
         built.append(target)
-    write_maps(ready, listed, all_rows(ATTENTION))
-    return built, build_studies(all_rows(STUDIES), budget.spend)
+    write_maps(ready, attended, all_rows(ATTENTION))
+    return built, build_studies(all_rows(STUDIES), ready, budget.spend)
 
 
 def _runs(all_rows: Iterable[dict[str, Any]]) -> Iterator[_Parts]:
@@ -319,7 +320,7 @@ def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     (folder / layout.MANIFEST).write_text(layout.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def _install_all(library: Library, built: list[Path], studies: list[StudyParts], room: Path) -> Imported:
+def _install_all(library: Library, built: list[Path], studies: list[str], room: Path) -> Imported:
     """Move the runs and studies into the library; where one cannot be, those that were are taken out again."""
     added: list[str] = []
     #: What the runs are called here.

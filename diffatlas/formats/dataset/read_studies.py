@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,48 +21,48 @@ if TYPE_CHECKING:
     from diffatlas.library.store import Library
 
 
-@dataclass(frozen=True)
-class StudyParts:
-    """A study, the pictures (PNG) of its cells that left no run by the cell's key, and whether its runs are to stay."""
-
-    study: Study
-    images: Mapping[str, bytes]
-    locked: bool
-
-
 def build_studies(
-    rows: Iterable[Mapping[str, Any]], spend: Callable[[str, int, int], None]
-) -> list[StudyParts]:
-    """Return the studies that rows hold. Raises `RefusedDataset` for what is none, and for an id that is there twice.
+    rows: Iterable[Mapping[str, Any]], room: Path, spend: Callable[[str, int, int], None]
+) -> list[str]:
+    """Build the studies that rows hold in ``room``, laid out as a library; return their ids.
 
     spend: called with the id, the width and the height of each picture before it is decoded; refuses too many pixels.
+
+    Raises `RefusedDataset` for what is no study, and for an id that is there twice.
     """
-    found: dict[str, StudyParts] = {}
+    studies, found = kept.Studies(room), []
     for row in rows:
-        study = _study(row["study_id"], row["study"])
-        if study.id in found:
-            raise checks.refused(study.id, "the id is that of two studies")
-        found[study.id] = StudyParts(study, _images(study, row, spend), row["locked"] is True)
-    return list(found.values())
+        study = _build(studies, row["study_id"], row["study"])
+        images = _images(study, row, spend)
+        folder = studies.folder / study.id
+        for cell, data in images.items():
+            (folder / "images").mkdir(exist_ok=True)
+            # A cell's key has been checked: it is made of its lane and its place.
+            (folder / "images" / f"{cell}.png").write_bytes(data)
+        if row["locked"] is True:
+            study_lock.lock(studies, study.id, True)
+        found.append(study.id)
+    return found
 
 
-def _study(study_id: object, text: object) -> Study:
-    """Read a study's file as a library does."""
+def _build(studies: kept.Studies, study_id: object, text: object) -> Study:
+    """Write a study's file and read it as a library does."""
     if not is_run_id(study_id):
         raise checks.refused(
             study_id, "the id of a study is none: letters, digits, hyphens and underscores are"
         )
+    if study_lock.has(studies, study_id):
+        raise checks.refused(study_id, "the id is that of two studies")
     checks.parsed(study_id, text, kept.MAX_BYTES, "study")
-    with tempfile.TemporaryDirectory() as folder:
-        studies = kept.Studies(folder)
-        (studies.folder / study_id).mkdir(parents=True)
-        (studies.folder / study_id / kept.FILE).write_text(text, encoding="utf-8")
-        try:
-            return studies.open(study_id)
-        except DiffAtlasError as error:
-            raise checks.refused(
-                study_id, f"a study cannot be read: {error.message[:300].rstrip('.')}"
-            ) from error
+    folder = studies.folder / study_id
+    folder.mkdir(parents=True)
+    (folder / kept.FILE).write_text(text, encoding="utf-8")
+    try:
+        return studies.open(study_id)
+    except DiffAtlasError as error:
+        raise checks.refused(
+            study_id, f"a study cannot be read: {error.message[:300].rstrip('.')}"
+        ) from error
 
 
 def _images(study: Study, row: Mapping[str, Any], spend: Callable[[str, int, int], None]) -> dict[str, bytes]:
@@ -78,22 +77,23 @@ def _images(study: Study, row: Mapping[str, Any], spend: Callable[[str, int, int
 
 
 def install_studies(
-    library: Library, built: Iterable[StudyParts], names: Mapping[str, str], room: Path
+    library: Library, study_ids: Iterable[str], names: Mapping[str, str], room: Path
 ) -> list[str]:
-    """Put studies into a library; return the ids of those that are new there.
+    """Move the studies that were built in ``room`` into a library; return the ids of those that are new there.
 
-    names: what the runs that came with them are called there. A study that is there already is left as it is. Each
-    is built in ``room`` and moved in whole; where one cannot be, those that were are taken out again.
+    names: what the runs that came with them are called there. A study that is there already is left as it is. Where
+    one cannot be moved, those that were are taken out again.
     """
     building, added = kept.Studies(room), []
     try:
-        for parts in built:
-            study = _renamed(parts.study, names)
+        for built in study_ids:
+            study = _renamed(building.open(built), names)
             study_id = _place_for(library, study)
             if study_id is not None:
-                _write(building, replace(study, id=study_id), parts)
+                folder = (building.folder / built).rename(building.folder / study_id)
+                building.save(replace(study, id=study_id))
                 library.studies.folder.mkdir(parents=True, exist_ok=True)
-                (building.folder / study_id).rename(library.studies.folder / study_id)
+                folder.rename(library.studies.folder / study_id)
                 added.append(study_id)
     except BaseException:
         for study_id in added:
@@ -130,14 +130,3 @@ def _digest(study: Study) -> str:
     lanes = [{**vars(lane), "changes": dict(lane.changes)} for lane in study.lanes]
     about = [study.operation, study.created, study.status, dict(study.spec), lanes, cells]
     return hashlib.sha256(json.dumps(about, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _write(studies: kept.Studies, study: Study, parts: StudyParts) -> None:
-    studies.save(study)
-    pictures = studies.folder / study.id / "images"
-    for cell, data in parts.images.items():
-        pictures.mkdir(exist_ok=True)
-        # A cell's key has been checked: it is made of its lane and its place.
-        (pictures / f"{cell}.png").write_bytes(data)
-    if parts.locked:
-        study_lock.lock(studies, study.id, True)

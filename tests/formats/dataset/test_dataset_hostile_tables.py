@@ -129,7 +129,7 @@ def test_maps_that_are_none(folder: Path, refused: Any, blob: bytes | None) -> N
 )
 def test_maps_that_no_step_lists(folder: Path, refused: Any, columns: dict[str, Any]) -> None:
     edit(folder, "attention", **columns)
-    assert "that no step lists, or one is there twice" in refused(folder)
+    assert "that no step lists, or one is there twice or not in order" in refused(folder)
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,14 @@ def test_maps_that_no_step_lists(folder: Path, refused: Any, columns: dict[str, 
     [
         (lambda rows: rows[1:], "step 1 are missing, or are not in order"),
         (lambda rows: rows[:-1], "step 2 are missing, or are not in order"),
-        (lambda rows: [], "are missing"),
+        (lambda rows: [], "its maps of attention are missing"),
+        (lambda rows: rows[:4], "its maps of attention are missing"),
+        (lambda rows: [*rows[:2], *rows[4:], *rows[2:4]], "step 2 are missing, or are not in order"),
         (lambda rows: [rows[0], *rows], "there twice"),
         (lambda rows: [*rows, rows[-1]], "there twice"),
         (lambda rows: [rows[0], rows[2], rows[1], *rows[3:]], "not in order"),
     ],
-    ids=range(6),
+    ids=range(8),
 )
 def test_maps_that_are_missing_or_too_many(folder: Path, refused: Any, order: Any, says: str) -> None:
     reorder(folder, "attention", order)
@@ -152,7 +154,7 @@ def test_maps_that_are_missing_or_too_many(folder: Path, refused: Any, order: An
 def test_maps_that_are_listed_and_in_no_table(folder: Path, refused: Any) -> None:
     """Where the table is gone, the runs are not whole."""
     shutil.rmtree(folder / "attention")
-    assert "maps of attention of step 1 are missing" in refused(folder)
+    assert "its maps of attention are missing" in refused(folder)
 
 
 def test_lists_of_maps_that_are_none(folder: Path, refused: Any) -> None:

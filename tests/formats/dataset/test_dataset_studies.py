@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from diffatlas.errors import CapabilityError, InvalidParams, RunNotFound
+from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams, RunNotFound
 from diffatlas.formats.dataset.read import import_all, import_dataset
 from diffatlas.formats.dataset.write import export_dataset
 from diffatlas.library import Library, study_lock
+from diffatlas.library.studies import Studies
 from diffatlas.library.study import Study
 from diffatlas.params import Noise
 from tests.library.made_runs import made
@@ -214,20 +215,16 @@ def test_what_cannot_be_moved_in_leaves_nothing(
     library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second study meets a full disk: the runs and the first are taken out again."""
-    from diffatlas.errors import BackendFailure
-    from diffatlas.formats.dataset import read_studies
-
     sweep, around = sweep_in(library), neighbourhood_in(library)
     folder = export_dataset(library, tmp_path / "d", [], studies=[sweep.id, around.id])
-    write, written = read_studies._write, []
+    save = Studies.save
 
-    def full(*told: object) -> None:
-        written.append(told)
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        write(*told)
+    def full(studies: Studies, study: Study) -> None:
+        if study.id == around.id:
+            raise BackendFailure("The study cannot be written: free some space.")
+        save(studies, study)
 
-    monkeypatch.setattr(read_studies, "_write", full)
+    monkeypatch.setattr(Studies, "save", full)
     back = Library(tmp_path / "back")
     with pytest.raises(BackendFailure, match="free some space"):
         import_all(back, folder)
