@@ -36,7 +36,10 @@ class DatasetSize:
         if not self.attended:
             none = "It has no attention." if self.runs == 1 else "None has attention."
             return f"{of_runs}, at most about {bytes_words(self.rest)}. {none}"
-        theirs = "Its attention" if self.runs == 1 else f"The attention of {self.attended} of them"
+        some = f"The attention of {self.attended} of them"
+        theirs = (
+            some if self.attended < self.runs else "Its attention" if self.runs == 1 else "Their attention"
+        )
         if not attention:
             left = f"{theirs}, {bytes_words(self.attention)}, is left out."
             return f"{of_runs}, at most about {bytes_words(self.rest)}. {left}"
