@@ -287,7 +287,8 @@ where it was changed after the step before |
 captured, each (K, B, ...); `steps` in its metadata says which steps |
 | `timesteps`, `sigmas`, `metrics` | one number per step; sigma is the noise level after the step |
 | `path_length`, `chord`, `straightness`, `mean_curvature`, `dimensions_95` | of the path of the first image: its \
-length, how far it ends from where it began, their ratio, how much it bends, and the dimensions that hold 95% of it |
+length, the distance from its beginning to its end, that distance by the length, its mean turn in degrees, and the \
+dimensions that hold 95% of it |
 | `initial_sigma`, `steps`, `total_steps`, `seconds` | noise level of x_T, steps done and planned, wall-clock time |
 | `name`, `tags`, `note` | what the owner wrote about the run |
 {_SHARED}""",

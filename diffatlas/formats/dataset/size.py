@@ -32,19 +32,18 @@ class DatasetSize:
 
     def sentence_with(self, attention: bool) -> str:
         """Say it in a line, of a dataset with or without attention."""
-        of_runs = f"{self.runs} run" + ("s" if self.runs != 1 else "")
+        runs = f"{self.runs} run" + ("s" if self.runs != 1 else "")
         if not self.attended:
             none = "It has no attention." if self.runs == 1 else "None has attention."
-            return f"{of_runs}, at most about {bytes_words(self.rest)}. {none}"
-        some = f"The attention of {self.attended} of them"
-        theirs = (
-            some if self.attended < self.runs else "Its attention" if self.runs == 1 else "Their attention"
-        )
+            return f"{runs}, at most about {bytes_words(self.rest)}. {none}"
+        if self.attended < self.runs:
+            maps = f"The attention of {self.attended} of them"
+        else:
+            maps = "Its attention" if self.runs == 1 else "Their attention"
+        size = bytes_words(self.attention)
         if not attention:
-            left = f"{theirs}, {bytes_words(self.attention)}, is left out."
-            return f"{of_runs}, at most about {bytes_words(self.rest)}. {left}"
-        both = bytes_words(self.rest + self.attention)
-        return f"{of_runs}, at most about {both}. {theirs} is {bytes_words(self.attention)} of it."
+            return f"{runs}, at most about {bytes_words(self.rest)}. {maps}, {size}, is left out."
+        return f"{runs}, at most about {bytes_words(self.rest + self.attention)}. {maps} is {size} of it."
 
 
 def dataset_size(library: Library, run_ids: Sequence[str]) -> DatasetSize:
