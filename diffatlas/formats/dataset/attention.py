@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diffatlas import files
 from diffatlas.attention.info import LayerInfo
 from diffatlas.attention.trace import AttentionTrace
@@ -46,11 +48,14 @@ def rows_of_attention(stored: StoredRun, lines: list[dict[str, Any]]) -> Iterato
     layers = {} if trace is None else {layer.key: layer for layer in trace.layers}
     for line in lines:
         for key in line["attention"]:
+            # Half precision overflows: what is measured of such maps is no number, either.
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+                measured = _measured(trace, line["index"], layers.get(key))
             yield {
                 "run_id": stored.id,
                 "step": line["index"] + 1,
                 **_named(key, layers.get(key)),
-                **_measured(trace, line["index"], layers.get(key)),
+                **measured,
                 **_map(stored.folder, line, key),
             }
 

@@ -42,6 +42,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_dataset(own, room / "d", ids, studies=[study.id])
 
 
+@pytest.fixture(scope="module")
+def read(whole: Path) -> dict[str, list[dict[str, Any]]]:
+    """The rows of each table."""
+    return {table: list(dataset_rows.rows(whole / table / SHARD, 10**9, table)) for table in COLUMNS}
+
+
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(whole, tmp_path / "d"))
@@ -327,12 +333,11 @@ def import_or_sentence(library: Library, source: Path) -> Imported | str:
 
 @bounded(40)
 @given(data=st.data())
-def test_rows_with_anything_in_them(whole: Path, tmp_path_factory: Any, data: st.DataObject) -> None:
+def test_rows_with_anything_in_them(
+    whole: Path, read: dict[str, list[dict[str, Any]]], tmp_path_factory: Any, data: st.DataObject
+) -> None:
     """Each gives whole runs and a study that opens, or one sentence and nothing in the library."""
-    told = {
-        table: [dict(row) for row in dataset_rows.rows(whole / table / SHARD, 10**9, table)]
-        for table in COLUMNS
-    }
+    told = {table: [dict(row) for row in rows] for table, rows in read.items()}
     row = data.draw(st.sampled_from(told[data.draw(st.sampled_from(["attention", "studies"]))]))
     name = data.draw(st.sampled_from(sorted(row)))
     row[name] = another(data, row[name])

@@ -20,6 +20,8 @@ from diffatlas.params import Noise
 from tests.library.made_runs import made
 from tests.studies.made_studies import Making
 
+pytestmark = pytest.mark.usefixtures("ready_reader")
+
 SEEN = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
 
 

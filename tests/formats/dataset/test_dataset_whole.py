@@ -37,7 +37,7 @@ def there_and_back(own: Library, ids: list[str], room: Path, per: str, **options
     return back
 
 
-@bounded(30)
+@bounded(20)
 @given(data=st.data())
 def test_any_runs_come_back(tmp_path_factory: Any, data: st.DataObject) -> None:
     room = tmp_path_factory.mktemp("whole")
@@ -65,11 +65,11 @@ def test_any_runs_come_back(tmp_path_factory: Any, data: st.DataObject) -> None:
         assert read_marks(own.folder / run.id) == read_marks(back.folder / run.id)
         assert back.check(run.id).status == run.status
     # Those that are there are known.
-    assert import_dataset(back, room / "d") == import_dataset(own, room / "d") == []
+    assert import_dataset(own, room / "d") == []
     shutil.rmtree(room)
 
 
-@bounded(15)
+@bounded(10)
 @given(data=st.data())
 def test_without_attention_all_else_comes_back(tmp_path_factory: Any, data: st.DataObject) -> None:
     room = tmp_path_factory.mktemp("without")
