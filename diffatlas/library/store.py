@@ -383,7 +383,7 @@ class Library:
         return export_dataset(self, Path(folder), run_ids, **options)
 
     def import_dataset(self, source: str | Path, **options: Any) -> Sequence[str]:
-        """Read runs from a dataset; see `diffatlas.formats.dataset.read.import_dataset`."""
+        """Read runs and studies from a dataset; see `diffatlas.formats.dataset.read.import_all`."""
         from diffatlas.formats.dataset.read import import_dataset
 
         return import_dataset(self, source, **options)

@@ -14,9 +14,10 @@ class Address(Answer):
 
 
 class Imported(Answer):
-    """The runs that have come in."""
+    """The runs and studies that have come in."""
 
     ids: list[str]
+    studies: list[str]
 
 
 class JobState(Answer):

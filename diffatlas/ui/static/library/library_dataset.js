@@ -16,6 +16,8 @@ const LICENCES = [
   ["apache-2.0", "Apache 2.0"],
   ["other", "Another licence"],
 ];
+// Studies that are called by their titles.
+const NAMED = 3;
 const REPO = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
 /** Create the dialog. `onImported()` is called when runs have come in. */
@@ -25,6 +27,9 @@ export function createDataset({ server, onImported }) {
   const title = input("text", { maxlength: 120, placeholder: "Runs of Diffusion Atlas", class: "da-input da-dataset-title" });
   const licence = el("select", { class: "da-select da-dataset-licence" }, ...LICENCES.map(([value, label]) => el("option", { value }, label)));
   const per = ["run", "step"].map((value) => el("input", { type: "radio", name: "da-dataset-per", value, ...(value === "run" ? { checked: "" } : {}) }));
+  const attention = createChoice("da-dataset-attention", () => describe());
+  const studies = createChoice("da-dataset-studies");
+  const size = el("p", { class: "da-caption da-dataset-size", role: "status" });
   const make = createTask("Write the dataset", "da-dataset-make", writeFolder);
   const repo = input("text", { placeholder: "user/name", class: "da-input da-dataset-repo", maxlength: 96 });
   const closed = el("input", { type: "checkbox", class: "da-check", checked: "" });
@@ -44,6 +49,9 @@ export function createDataset({ server, onImported }) {
       labelled("Title", title),
       el("fieldset", { class: "da-choices" }, el("legend", {}, "A row for each"), ...per.map((radio) => el("label", {}, radio, radio.value))),
       labelled("Licence", licence),
+      attention.root,
+      studies.root,
+      size,
       make.root,
     ),
     part(
@@ -69,7 +77,33 @@ export function createDataset({ server, onImported }) {
   }
 
   let ids = [];
-  const asked = () => ({ ids, per: per.find((radio) => radio.checked).value, licence: licence.value, title: title.value.trim() });
+  let about = null; // what the dataset would take, once that is known
+  const asked = () => ({
+    ids,
+    per: per.find((radio) => radio.checked).value,
+    licence: licence.value,
+    title: title.value.trim(),
+    attention: attention.box.checked,
+    studies: studies.box.checked,
+  });
+
+  function describe() {
+    if (!about) return;
+    size.textContent = about.attended && !attention.box.checked ? about.without_attention : about.with_attention;
+  }
+
+  async function lookAt(chosen) {
+    about = null;
+    attention.show("");
+    studies.show("");
+    size.textContent = "";
+    const told = await ask(server, "dataset_about", { ids: chosen });
+    if (chosen !== ids) return;
+    about = told;
+    attention.show(told.attended ? "With attention" : "");
+    studies.show(withStudies(told.studies));
+    describe();
+  }
 
   async function writeFolder(tell) {
     const { job } = await ask(server, "dataset", asked());
@@ -114,9 +148,10 @@ export function createDataset({ server, onImported }) {
     view.title.textContent = ids.length ? `${plural(ids.length, "run")} as a dataset` : "Import a dataset";
     shelf.replaceChildren(...shipped.map(offered));
     shelf.hidden = !shipped.length;
-    whose.textContent = "Prompts, names, notes and tags go with the runs. So do pictures and latents.";
+    whose.textContent = "Prompts, names, notes and tags go with the runs. So do latents and pictures, those that a run was given among them.";
     source.placeholder = shared ? "user/name on the Hub" : "folder, or user/name on the Hub";
     for (const task of [make, push, take]) task.rest();
+    if (ids.length) lookAt(ids).catch((error) => (size.textContent = error.message));
     view.open();
     if (toHub) repo.focus();
     else (ids.length ? title : source).focus();
@@ -124,6 +159,28 @@ export function createDataset({ server, onImported }) {
 
   view.dialog.addEventListener("close", () => (token.value = ""));
   return { open };
+}
+
+// The studies of the chosen runs in words; none without any.
+function withStudies(titles) {
+  if (!titles.length) return "";
+  const named = titles.slice(0, NAMED).map((title) => `“${title}”`);
+  const more = titles.length > NAMED ? ` and ${titles.length - NAMED} more` : "";
+  return `With the ${titles.length > 1 ? "studies" : "study"} ${named.join(", ")}${more}`;
+}
+
+// Something that goes along unless it is unchecked; without words it is not there.
+function createChoice(className, onChange) {
+  const box = el("input", { type: "checkbox", class: `da-check ${className}`, checked: "" });
+  const words = el("span", {});
+  const root = el("label", { class: "da-field da-private", hidden: "" }, box, words);
+  if (onChange) box.addEventListener("change", onChange);
+  const show = (text) => {
+    words.textContent = text;
+    root.hidden = !text;
+    box.checked = true;
+  };
+  return { root, box, show };
 }
 
 // A button, how far its work has come, and what came of it.
@@ -175,13 +232,19 @@ function createTask(label, className, work) {
 // The result of a job: a file to save, an address on the Hub, a folder of this machine, or runs that came in.
 function outcome(result) {
   const parts = [];
-  const { url, name, address, path, ids } = result ?? {};
+  const { url, name, address, path, ids, studies } = result ?? {};
   if (url) parts.push(el("button", { type: "button", class: "da-plain", onclick: () => download(url, name ?? "dataset.zip") }, `Download ${name ?? "the dataset"}`));
   if (/^https?:\/\//.test(address ?? "")) parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
   if (path) parts.push(el("span", {}, "Written to ", el("code", {}, path)));
-  if (Array.isArray(ids)) parts.push(ids.length ? `${plural(ids.length, "run")} imported.` : "All of its runs are here already.");
+  if (Array.isArray(ids)) parts.push(imported(ids, studies ?? []));
   if (!parts.length) parts.push("Done.");
   return parts.flatMap((part, at) => (at ? [el("br"), part] : [part]));
+}
+
+function imported(ids, studies) {
+  if (!ids.length && !studies.length) return "All of its runs are here already.";
+  const parts = [ids.length && plural(ids.length, "run"), studies.length && plural(studies.length, "study", "studies")];
+  return `${parts.filter(Boolean).join(" and ")} imported.`;
 }
 
 const input = (type, attributes) => el("input", { type, spellcheck: "false", autocomplete: "off", ...attributes });
