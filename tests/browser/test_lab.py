@@ -246,7 +246,7 @@ def test_quality_is_measured_and_drawn_against_steps_or_evaluations(open_page):
         )
     )
     assert sum(row["sampler"] == "heun" for row in rows) == 12
-    assert (rows[0]["lab_target"], rows[0]["asked_sampler"]) == ("Eight Gaussians", "ddim heun")
+    assert (rows[0]["lab_target"], rows[0]["asked_sampler"]) == ("Moons", "heun ddim")
     units = dict(entry.split("=") for entry in rows[0]["units"].split("; "))
     assert (units["excess_nll"], units["w2"], units["steps"]) == ("nats", "units of the plane", "none")
     drawn = page.evaluate(

@@ -17,7 +17,7 @@ const UNITS = {
 export function networkOf({ lab, step }) {
   if (!lab) return {};
   const recipe = Object.fromEntries(Object.entries(lab.recipe).map(([name, value]) => [`training_${name}`, value]));
-  return { lab_target: lab.title, lab_origin: lab.origin, trained_steps: step, ...recipe };
+  return { lab_target: lab.title, trained_steps: step, ...recipe };
 }
 
 /** What was asked of the sampler, or of a longer question, by column. A class is told by its name. */
