@@ -20,6 +20,7 @@ ALLOWED = {
     "files": {"errors"},
     "described": set(),
     "stored_version": {"errors", "__init__"},
+    "schema_words": set(),
     "guidance": {"errors"},
     "inputs": {"errors"},
     "request": {"errors"},
