@@ -107,6 +107,12 @@ class DamagedRun(DiffAtlasError):
     code = "damaged_run"
 
 
+class NewerVersion(DamagedRun):
+    """A run, a study, a lab or what a person said of one was written by a later version of Diffusion Atlas."""
+
+    code = "newer_version"
+
+
 class Unreadable(DiffAtlasError, ValueError):
     """A file cannot be read as what it should be. ``reason`` says why, to go on a sentence about the file."""
 

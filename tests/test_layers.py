@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "diffatlas"
 
 #: What reads files that may hold anything.
-READING = {"files", "described"}
+READING = {"files", "described", "stored_version"}
 BASE = {"errors", "guidance", "inputs", "request", "params", "events", "run", "showing", "stopping"}
 #: room -> the rooms of ours that it may import, besides itself.
 ALLOWED = {
@@ -19,6 +19,7 @@ ALLOWED = {
     "importing": set(),
     "files": {"errors"},
     "described": set(),
+    "stored_version": {"errors", "__init__"},
     "schema_words": set(),
     "guidance": {"errors"},
     "inputs": {"errors"},

@@ -117,7 +117,7 @@ print(json.dumps({
     "link": [query.get("skip"), "skip" in forms.query_of(one), filled["skip"], problem],
     "scripts": asked_fields()[-1],
     "shell": [cli.run([command, "a red circle", "--clip-skip", "13"]) for command in ("trace", "sweep")],
-    "columns": [runs.COLUMNS[-1], "clip_skip" in study.COLUMNS, runs.asked_of(other)["clip_skip"]],
+    "columns": [runs.ASKED[-1], "clip_skip" in study.COLUMNS, runs.asked_of(other)["clip_skip"]],
     "difference": [dataclasses.astuple(row) for row in compared.settings(one, other, {})],
     "names": told_apart(["mine", "mine"], [facts_of(one), facts_of(other)]),
     "told beside": [also_told(one), also_told(other)],

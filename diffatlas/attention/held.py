@@ -19,7 +19,7 @@ from diffatlas.attention.info import (
 )
 from diffatlas.attention.kept import KeptMeasures, LayerNumbers
 from diffatlas.attention.tokens import Token, unknown_token
-from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.errors import CapabilityError, DamagedRun, InvalidParams
 
 #: The maps of a step's index and a layer's key, as `Step.attention` has them; KeyError where the step has none.
 Read = Callable[[int, str], np.ndarray]
@@ -215,6 +215,12 @@ class HeldAttention:
     def _maps(self, step: int, layer: LayerInfo) -> np.ndarray:
         """The maps of one layer without the axes of halves, images and heads, float32."""
         maps = self._raw(step, layer).astype(np.float32)
+        axes = (3 if layer.kind == "cross" else 4) + self.per_head
+        if maps.ndim != axes or (layer.kind == "cross" and maps.shape[-3] != layer.tokens):
+            raise DamagedRun(
+                f"The attention of {layer.name} at step {step} is of the shape {maps.shape}, which is not what its run"
+                " says of it."
+            )
         if not self.per_head:
             return maps
         if self.head is None:

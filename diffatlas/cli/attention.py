@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffatlas.cli.output import print_table, text
+from diffatlas.errors import InvalidParams
 from diffatlas.shapes import EMBEDDED
 
 if TYPE_CHECKING:
@@ -17,10 +20,18 @@ if TYPE_CHECKING:
     from diffatlas.library import StoredRun
     from diffatlas.operations.attention import AttentionTrace
 
-    #: Its head and its cells.
-    Column = tuple[str, list[str]]
-
 commands = typer.Typer()
+NATS = "nats"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its head in the shell, its name in a file, its values by step, and their unit, "" for none."""
+
+    head: str
+    name: str
+    values: list[Any]
+    unit: str
 
 
 @commands.command()
@@ -38,24 +49,62 @@ def attention(
     ] = None,
     half: Annotated[str, typer.Option(help="Of guidance: cond, or uncond where both were kept.")] = "cond",
     image: Annotated[int, typer.Option(help="Which image of a batch, from 0.")] = 0,
+    to: Annotated[
+        Path | None,
+        typer.Option(
+            help="File to write instead: .csv with the table, .json with every number by layer and token, .npz with "
+            "the maps."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every number by layer and token as JSON.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option(help="Replace the file that --to names.")] = False,
 ) -> None:
     """Print the attention of a run by step: entropy, KL divergence from the step before, spikes, and each word.
 
     Entropies and divergences are in nats, averaged over the layers. A word has its activation; in a finished picture
     of the embedded models also the share of its map inside the boxes of what it names, and that of an even map.
     """
+    from diffatlas.formats.tables import looked_at
     from diffatlas.library.store import Library
     from diffatlas.operations.attention import attention_of
 
+    ending = "" if to is None else to.suffix.lower()
+    if to is not None and ending not in (".csv", ".json", ".npz"):
+        raise InvalidParams(f"{to} is no table of attention: end it in .csv, .json or .npz.", field="to")
     stored = Library().open(run)
     trace = attention_of(stored).at(image=image, half=half).within(layers or None)
-    columns = [("Step", [str(step + 1) for step in trace.steps]), *_measures(trace)]
+    columns = [Column("Step", "step", [step + 1 for step in trace.steps], ""), *_measures(trace)]
     for asked in dict.fromkeys(word or ()):
         columns += _word(trace, asked, _picture(stored, image))
-    heads, cells = zip(*columns, strict=True)
-    print_table(heads, list(zip(*cells, strict=True)))
-    for line in _rests_on(trace):
-        typer.echo(line)
+    if as_json:
+        typer.echo(looked_at.json(run, stored.params, trace).decode(), nl=False)
+    elif ending == ".json":
+        _write(to, looked_at.json(run, stored.params, trace), overwrite)
+    elif ending == ".npz":
+        _write(to, looked_at.npz(run, stored.params, trace), overwrite)
+    elif ending == ".csv":
+        looked = {"image": image, "half": half, "layers": "; ".join(layers or ["all"])}
+        values = {name: [value] * len(trace.steps) for name, value in looked.items()}
+        values |= {column.name: column.values for column in columns}
+        of = {"image": "none"}
+        of |= {column.name: column.unit or "none" for column in columns if column.name != "spike"}
+        _write(to, looked_at.csv(run, stored.params, values, of), overwrite)
+    else:
+        cells = [[_cell(value) for value in column.values] for column in columns]
+        print_table(tuple(column.head for column in columns), list(zip(*cells, strict=True)))
+        for line in _rests_on(trace):
+            typer.echo(line)
+        typer.echo(
+            f"In nats: {', '.join(column.head for column in columns if column.unit == NATS)}.", err=True
+        )
+
+
+def _write(to: Path, data: bytes, overwrite: bool) -> None:
+    from diffatlas.formats.files import write_data
+
+    typer.echo(write_data(to, data, overwrite, "--overwrite"))
 
 
 def _measures(trace: AttentionTrace) -> list[Column]:
@@ -65,12 +114,13 @@ def _measures(trace: AttentionTrace) -> list[Column]:
     if trace.cross_layers:
         spikes = trace.spikes()
         found += [
-            ("Entropy", _cells(mean_there(trace.entropy(), 1))),
-            ("KL", _cells(trace.kl())),
-            ("Spike", ["spike" if step in spikes else "" for step in trace.steps]),
+            Column("Entropy", "entropy", _known(mean_there(trace.entropy(), 1)), NATS),
+            Column("KL", "reallocation", _known(trace.kl()), NATS),
+            Column("Spike", "spike", ["spike" if step in spikes else None for step in trace.steps], ""),
         ]
     if trace.self_layers:
-        found.append(("Self-entropy", _cells(mean_there(trace.entropy("self"), 1))))
+        values = _known(mean_there(trace.entropy("self"), 1))
+        found.append(Column("Self-entropy", "self_entropy", values, NATS))
     return found
 
 
@@ -94,11 +144,12 @@ def _word(trace: AttentionTrace, word: str, picture: np.ndarray | None) -> list[
     found = []
     for nth, tokens in enumerate(places):
         head = word if len(places) == 1 else f"{word} ({nth + 1})"
-        found.append((head, _cells(activation[:, tokens].mean(1))))
+        found.append(Column(head, f"activation of {head}", _known(activation[:, tokens].mean(1)), ""))
         if picture is not None and (word.casefold(), nth) in names:
             overlap = word_overlap(trace, picture, word, nth)
-            found.append((f"{head} share", _cells(overlap.share)))
-            found.append((f"{head} uniform", _cells([overlap.uniform] * len(trace.steps))))
+            uniform = [float(overlap.uniform)] * len(trace.steps)
+            found.append(Column(f"{head} share", f"share of {head}", _known(overlap.share), ""))
+            found.append(Column(f"{head} uniform", f"uniform of {head}", uniform, ""))
     return found
 
 
@@ -108,5 +159,9 @@ def _picture(stored: StoredRun, image: int) -> np.ndarray | None:
     return pictures[image] if image < len(pictures) else None
 
 
-def _cells(values: Iterable[float | None]) -> list[str]:
-    return ["" if value is None or math.isnan(value) else text(float(value)) for value in values]
+def _known(values: Iterable[float | None]) -> list[float | None]:
+    return [None if value is None or math.isnan(value) else float(value) for value in values]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else text(value)

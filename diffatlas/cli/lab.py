@@ -7,7 +7,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 #: Bytes of a table.
 MOST_TABLE = 100_000_000
+#: A target has a variance of 1 in each direction of the plane.
+PLANE = "units of the plane"
+UNITS = {"w2": PLANE, "excess_nll": "nats"}
 commands = typer.Typer(help="Diffusion in the plane, against the exact answer.", no_args_is_help=True)
 
 LAB = typer.Argument(
@@ -96,7 +99,12 @@ def train(
 @commands.command()
 def sample(
     lab: Annotated[str, LAB],
-    to: Annotated[Path, typer.Option(help="Where the points are written, as .csv: x, y, class.")],
+    to: Annotated[
+        Path,
+        typer.Option(
+            help="Where the points are written, as .csv: x, y, class, then the network, what was asked, and units."
+        ),
+    ],
     n: Annotated[int, typer.Option(help="How many points.")] = 1000,
     sampler: Annotated[str, SAMPLER] = "heun",
     steps: Annotated[int, typer.Option(help="Steps of the sampler.")] = 18,
@@ -133,9 +141,23 @@ def sample(
     points, labels = lab2d.generate(denoiser, trainer.target, plan, trainer.schedule, n, guidance, seed)
     file = io.StringIO()
     rows = csv.writer(file)
-    rows.writerow(("x", "y", "class"))
+    asked = {
+        "field": field,
+        "sampler": sampler,
+        "steps": steps,
+        "eta": eta,
+        "churn": churn,
+        "guidance": guidance,
+    }
+    beside = (
+        _network(trainer) | {f"asked_{name}": value for name, value in asked.items()} | {"asked_seed": seed}
+    )
+    numbers = "; ".join(f"{name}=none" for name, value in beside.items() if type(value) in (int, float))
+    beside["units"] = f"x={PLANE}; y={PLANE}; {numbers}"
+    rows.writerow(("x", "y", "class", *beside))
     rows.writerows(
-        (f"{x:.7g}", f"{y:.7g}", trainer.target.classes[k]) for (x, y), k in zip(points, labels, strict=True)
+        (f"{x:.7g}", f"{y:.7g}", trainer.target.classes[k], *beside.values())
+        for (x, y), k in zip(points, labels, strict=True)
     )
     temporary = to.with_name(to.name + ".tmp")
     temporary.write_text(file.getvalue(), encoding="utf-8")
@@ -151,7 +173,10 @@ def measure(
     n: Annotated[int, typer.Option(help="Points of each sampling.")] = 2000,
     repeats: Annotated[int, typer.Option(help="Samplings of each number of steps.")] = 3,
     field: Annotated[str, typer.Option(help="learned or exact.")] = "learned",
-    as_json: Annotated[bool, typer.Option("--json", help="Print every measurement as JSON.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print every measurement as JSON, with what was asked, and the units."),
+    ] = False,
 ) -> None:
     """Measure samples against the target, beside the target against itself."""
     import statistics
@@ -179,8 +204,14 @@ def measure(
         ),
     ]
     if as_json:
-        rows = [{**asdict(point), **asdict(point.measures)} for point in found]
-        typer.echo(json.dumps([{k: v for k, v in row.items() if k != "measures"} for row in rows]))
+        asked = {"asked_field": field, "asked_n": n, "asked_repeats": repeats}
+        rows = []
+        for point in found:
+            numbers = {name: value for name, value in asdict(point).items() if name != "measures"}
+            numbers |= asdict(point.measures)
+            units = {name: UNITS.get(name, "none") for name in numbers if name != "sampler"}
+            rows.append({**numbers, **_network(trainer), **asked, "units": units})
+        typer.echo(json.dumps(rows))
         return
     table = []
     for count in [0, *dict.fromkeys(plan.steps for plan in plans)]:
@@ -193,6 +224,14 @@ def measure(
         calls = str(points[0].calls) if count else ""
         table.append((label, calls, *map(mean, ("mmd2", "mmd2_fine", "w2", "excess_nll", "tv", "covered"))))
     print_table(("Steps", "Calls", "MMD2", "fine", "Sliced W2", "Surprise", "Mode TV", "Covered"), table)
+
+
+def _network(trainer: Trainer) -> dict[str, Any]:
+    """Return what a network is, by the names that tables have."""
+    from dataclasses import asdict
+
+    recipe = {f"training_{name}": value for name, value in asdict(trainer.recipe).items()}
+    return {"lab_target": trainer.target.name, "trained_steps": trainer.step, **recipe}
 
 
 def _target(name: str) -> Target:

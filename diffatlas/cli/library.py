@@ -1,8 +1,7 @@
-"""The commands that deal with the library: runs, mark, trash, restore, compare, replay, dataset."""
+"""The commands that deal with the library: runs, mark, trash, restore, replay, dataset."""
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -16,7 +15,6 @@ from diffatlas.errors import InvalidParams, RunNotFound
 if TYPE_CHECKING:
     from diffatlas.events import Event
     from diffatlas.library import Library
-    from diffatlas.library.difference import ImageDifference, PathDifference
     from diffatlas.operations.replay import ReplayReport
 
 commands = typer.Typer()
@@ -193,33 +191,6 @@ def restore(
 
 
 @commands.command()
-def compare(
-    first: Annotated[str, typer.Argument(metavar="RUN", help="An id of `diffatlas runs`.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another one.")],
-) -> None:
-    """Show what differs between two runs: settings, machine, images and path."""
-    from diffatlas.formats import compared
-    from diffatlas.library.difference import difference
-    from diffatlas.library.store import Library
-    from diffatlas.registry import list_models
-
-    library = Library()
-    a, b = library.open(first), library.open(second)
-    found = difference(a, b)
-    machine = compared.machine(found.environment, first, second)
-    names = {entry.id: entry.name for entry in list_models("local")}
-    both = [*compared.settings(a.params, b.params, names), *machine.rows]
-    rows = [(row.name, row.a, row.b) for row in both]
-    for number, image in enumerate(found.images):
-        name = "image" if len(found.images) == 1 else f"image {number + 1}"
-        rows.append((name, _image_words(image), ""))
-    rows.append(("path", _path_words(found.path), ""))
-    print_table(("What", first, second), rows)
-    for sentence in machine.sentences:
-        print(sentence)
-
-
-@commands.command()
 def replay(
     run: RunId,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = None,
@@ -378,21 +349,3 @@ def _attention(asked: str | None) -> bool | str | None:
             field="attention",
         )
     return {"any": True, "none": False}.get(asked, asked)
-
-
-def _image_words(image: ImageDifference) -> str:
-    if image.identical:
-        return "identical"
-    if math.isinf(image.maximum):
-        return "cannot be compared: another size, or only one run has it"
-    return f"differs by {image.mean_absolute:.3g} of 255 levels on average, {image.maximum:g} at most"
-
-
-def _path_words(path: PathDifference | None) -> str:
-    if path is None:
-        return "cannot be compared step by step"
-    if path.identical:
-        return "identical"
-    if path.first_step is None:
-        return f"identical as far as both go, {len(path.distances) - 1} steps"
-    return f"apart from state {path.first_step}, by {path.relative:.3g} of the state's norm at most"

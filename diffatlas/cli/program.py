@@ -1,4 +1,4 @@
-"""The shell: ``diffatlas trace``, ``app``, and what `models`, `export`, `library`, `attention` and
+"""The shell: ``diffatlas trace``, ``app``, and what `models`, `export`, `library`, `compare`, `attention` and
 `study` add.
 
 Exit codes: 0 done; 1 a replay that came out different, or a folder that is not valid; 2 an error, one line on stderr
@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, bench, export, lab, library, models, study
+from diffatlas.cli import attention, bench, compare, export, lab, library, models, study
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -29,6 +29,7 @@ app = typer.Typer(
 # Commands beside those of this module; `models`, `dataset`, `lab` and `bench` are groups of their own.
 app.add_typer(export.commands)
 app.add_typer(library.commands)
+app.add_typer(compare.commands)
 app.add_typer(attention.commands)
 app.add_typer(study.commands)
 app.add_typer(models.commands, name="models")

@@ -11,6 +11,7 @@ from diffatlas.guidance import label_of
 from diffatlas.params import GenerationParams
 from diffatlas.request import (
     ARGUMENTS,
+    FIELDS,
     LORAS,
     METHOD,
     NOISE,
@@ -27,12 +28,15 @@ from diffatlas.spelled import name_of, number, spelled, words
 MOST = 3
 #: More records than these that only one run has are told in one sentence.
 MOST_ONE_SIDED = 2
-UNKNOWN = "not recorded"
+UNKNOWN, ABSENT = "not recorded", "not given"
 #: The settings that come first; the rest as in a request.
 _ORDER = (
     "prompt", "negative_prompt", "model", "seed", "num_inference_steps", "guidance_scale", "guidance_method",
     "guidance_options", "noise", "size", "scheduler", "num_images_per_prompt", "loras",
 )  # fmt: skip
+#: The settings that are somebody's words, and what stands where there is no value.
+_QUOTED = ("prompt", "negative prompt")
+_UNSET = frozenset((UNKNOWN, ABSENT, *(field.unset for field in FIELDS)))
 _MODEL = ("model", "pipeline", "source", "variant", "subfolder", "digest")
 
 
@@ -53,12 +57,16 @@ class Told:
     sentences: list[str] = field(default_factory=list)
 
 
-def settings(a: GenerationParams, b: GenerationParams, models: Mapping[str, str]) -> list[Row]:
-    """Return the settings in which two requests differ. ``models``: names of models by id."""
-    first, second = _settings(a, models), _settings(b, models)
+def settings(
+    a: GenerationParams, b: GenerationParams, models: Mapping[str, str], in_full: bool = False
+) -> list[Row]:
+    """Return the settings in which two requests differ.
+
+    models: names of models by id. in_full: by the names that sentences have ("guidance scale", not "guidance").
+    """
+    first, second = _settings(a, models, in_full), _settings(b, models, in_full)
     names = [*first, *(name for name in second if name not in first)]
-    absent = "not given"
-    pairs = ((name, first.get(name, absent), second.get(name, absent)) for name in names)
+    pairs = ((name, first.get(name, ABSENT), second.get(name, ABSENT)) for name in names)
     return [Row(name, x, y) for name, x, y in pairs if x != y]
 
 
@@ -84,7 +92,15 @@ def machine(environment: Mapping[str, tuple[Any, Any]], a: str = "run A", b: str
     return Told([row for row in rows if row.a != row.b], sentences)
 
 
-def _settings(params: GenerationParams, models: Mapping[str, str]) -> dict[str, str]:
+def said(row: Row) -> str:
+    """Return a row as a line: "Guidance scale: 5 and 7.5". What could be taken for two values is in quotes."""
+    values = [row.a, row.b]
+    if row.name in _QUOTED or any(" and " in value for value in values):
+        values = [value if value in _UNSET else f"“{value}”" for value in values]
+    return f"{row.name[:1].upper()}{row.name[1:]}: {values[0]} and {values[1]}"
+
+
+def _settings(params: GenerationParams, models: Mapping[str, str], in_full: bool) -> dict[str, str]:
     told = {}
     for asked in in_order(*_ORDER):
         if asked.kind == OPTIONS:
@@ -96,7 +112,8 @@ def _settings(params: GenerationParams, models: Mapping[str, str]) -> dict[str, 
             for one in getattr(params, asked.name):
                 told[f"picture {one.name}"] = f"{one.width} × {one.height}, {one.sha256[:8]}"
         else:
-            told[asked.called] = _told(asked, params, models) or asked.unset
+            name = asked.noun if in_full else asked.called
+            told[name] = _told(asked, params, models) or asked.unset
     return told
 
 

@@ -54,9 +54,13 @@ def write_named(
     kind: Kind, runs: Sequence[Named], path: Path, overwrite: bool, hint: str = "overwrite=True"
 ) -> Path:
     """Write named runs as a file of this kind. Raises `InvalidParams` where it cannot be, or is there already."""
-    if path.exists() and (not overwrite or not path.is_file()):
-        raise InvalidParams(f"{path} exists already: choose another file, or add {hint}.", field="to")
-    data = export(kind.key, runs)
+    _check_free(path, overwrite, hint)
+    return write_data(path, export(kind.key, runs), overwrite, hint)
+
+
+def write_data(path: Path, data: bytes, overwrite: bool, hint: str = "overwrite=True") -> Path:
+    """Write a file whole, its folder too. Raises `InvalidParams` where it cannot be, or is there already."""
+    _check_free(path, overwrite, hint)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
@@ -64,6 +68,11 @@ def write_named(
     except OSError as error:
         raise InvalidParams(f"{path} cannot be written ({error.strerror}).", field="to") from error
     return path
+
+
+def _check_free(path: Path, overwrite: bool, hint: str) -> None:
+    if path.exists() and (not overwrite or not path.is_file()):
+        raise InvalidParams(f"{path} exists already: choose another file, or add {hint}.", field="to")
 
 
 def _name(run: Run) -> str:

@@ -41,9 +41,21 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("csv", ".csv", "CSV", "The table of steps, for a spreadsheet.", None, tables.csv),
         Kind(
-            "json", ".json", "JSON", "Settings, machine, totals and steps, for a program.", None, tables.json
+            "json",
+            ".json",
+            "JSON",
+            "Settings, machine, totals, steps and attention, for a program.",
+            None,
+            tables.json,
         ),
-        Kind("npz", ".npz", "NPZ", "Latents and predictions, as NumPy arrays.", None, arrays.npz),
+        Kind(
+            "npz",
+            ".npz",
+            "NPZ",
+            "Latents, predictions and maps of attention, as NumPy arrays.",
+            None,
+            arrays.npz,
+        ),
         Kind(
             "safetensors",
             ".safetensors",

@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from diffatlas import files
-from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.errors import DiffAtlasError, InvalidParams, NewerVersion, Unreadable
 from diffatlas.lab2d import states
 from diffatlas.lab2d.mixtures import Target
 from diffatlas.lab2d.training import Trainer
+from diffatlas.stored_version import check_version
 
 FORMAT, VERSION = "diffatlas-kept-lab", 1
 MOST_NAME = 80
@@ -76,7 +77,8 @@ class Kept:
 class Shelf:
     """What is kept in ``folder``. most, most_bytes: bounds on what is kept at once, 0 for none.
 
-    Methods that take an id raise `InvalidParams` where nothing of this id is kept, or what is cannot be read.
+    Methods that take an id raise `InvalidParams` where nothing of this id is kept, or what is cannot be read;
+    `NewerVersion` where a later version kept it.
     """
 
     def __init__(self, folder: Path, most: int = 0, most_bytes: int = 0) -> None:
@@ -92,8 +94,8 @@ class Shelf:
                 found.append(_read(path))
             except FileNotFoundError:
                 continue
-            except (OSError, InvalidParams) as error:
-                told = isinstance(error, InvalidParams)
+            except (OSError, InvalidParams, NewerVersion) as error:
+                told = isinstance(error, DiffAtlasError)
                 problem = error.message if told else f"It cannot be read: {files.reason_of(error)}."
                 changed = _time_of(path)
                 found.append(Kept(path.stem, "damaged", "", changed, changed, {}, problem=problem))
@@ -216,7 +218,7 @@ class Shelf:
         """Return what is kept in place of ``before``, if nobody has changed its weights or deleted it since."""
         if before is None:
             return None
-        with contextlib.suppress(InvalidParams, OSError):
+        with contextlib.suppress(InvalidParams, NewerVersion, OSError):
             now = self.get(before.id)
             return now if now.weights == before.weights else None
         return None
@@ -308,15 +310,29 @@ def _bytes_of(path: Path, most: int) -> bytes:
 
 
 def _read(path: Path) -> Kept:
-    """Read the JSON of one that is kept. Raises `InvalidParams`, or FileNotFoundError where there is none."""
+    """Read the JSON of one that is kept.
+
+    Raises `InvalidParams`, `NewerVersion` where a later version kept it, or FileNotFoundError where there is none.
+    """
     try:
         value = files.parse_json(_bytes_of(path, MOST_JSON), path, finite=True)
     except Unreadable as error:
         raise InvalidParams(f"What was kept of this is damaged: {error.reason}.") from None
-    problem = next(_wrong(value, path.stem), None) if isinstance(value, dict) else "it is no object"
+    _check_format(value)
+    problem = next(_wrong(value, path.stem), None)
     if problem:
         raise InvalidParams(f"What was kept of this cannot be read: {problem}.")
     return Kept(**{name: value[name] for name in Kept.__dataclass_fields__ if name in value})
+
+
+def _check_format(value: Any) -> None:
+    """Raise `InvalidParams` for JSON that is nothing that was kept, `NewerVersion` where a later version kept it."""
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise InvalidParams("What was kept of this cannot be read: it is not what the lab writes.")
+    try:
+        check_version(value.get("version"), VERSION, "This kept lab")
+    except ValueError as error:
+        raise InvalidParams(f"What was kept of this cannot be read: {error}.") from None
 
 
 def _wrong(value: dict[str, Any], name: str) -> Iterator[str]:
@@ -325,8 +341,6 @@ def _wrong(value: dict[str, Any], name: str) -> Iterator[str]:
     def number(key: str) -> bool:
         return isinstance(value.get(key, 0), (int, float)) and not isinstance(value.get(key, 0), bool)
 
-    if value.get("format") != FORMAT or value.get("version") != VERSION:
-        yield "it is of another version of the app"
     if value.get("id") != name or value.get("kind") not in ("network", "drawing"):
         yield "it is not what its file says"
     if not isinstance(value.get("name"), str) or len(value["name"]) > MOST_NAME:

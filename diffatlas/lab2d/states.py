@@ -17,6 +17,7 @@ from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.lab2d.mixtures import Gaussians, Target
 from diffatlas.lab2d.targets import PRESETS, drawn, preset
 from diffatlas.lab2d.training import Recipe, Trainer
+from diffatlas.stored_version import check_version
 
 FORMAT, VERSION = "diffatlas-lab", 1
 MOST_BYTES = 16_000_000
@@ -108,7 +109,7 @@ def to_json(trainer: Trainer, view: dict[str, Any] | None = None) -> dict[str, A
 
 
 def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
-    """Return (trainer, view) of `to_json`. Raises `InvalidParams` with what is wrong.
+    """Return (trainer, view) of `to_json`. Raises `InvalidParams` with what is wrong, `NewerVersion` of a later format.
 
     A file may hold the averaged weights only, see `trainer_of`.
     """
@@ -116,10 +117,10 @@ def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
         raise InvalidParams(
             "This is not a lab: choose a .json file that the 2D Lab has saved.", field="state"
         )
-    if value.get("version") != VERSION:
-        raise InvalidParams(
-            f"This lab is of version {value.get('version')}; this program reads {VERSION}.", field="state"
-        )
+    try:
+        check_version(value.get("version"), VERSION, "This lab")
+    except ValueError as error:
+        raise InvalidParams(f"This lab cannot be read: {error}.", field="state") from None
     weights = value.get("weights")
     if not isinstance(weights, dict):
         raise InvalidParams("This lab has no step or no weights.", field="state")
@@ -131,7 +132,7 @@ def from_json(value: Any) -> tuple[Trainer, dict[str, Any]]:
 
 
 def read(path: str | Path) -> tuple[Trainer, dict[str, Any]]:
-    """Open a lab's file. Raises `InvalidParams`."""
+    """Open a lab's file. Raises `InvalidParams` or `NewerVersion`."""
     try:
         data = files.read_bytes(Path(path), MOST_BYTES)
     except Unreadable as error:
@@ -142,7 +143,7 @@ def read(path: str | Path) -> tuple[Trainer, dict[str, Any]]:
 
 
 def parse(data: bytes | str) -> tuple[Trainer, dict[str, Any]]:
-    """Open a lab from the text of its file. Raises `InvalidParams`."""
+    """Open a lab from the text of its file. Raises `InvalidParams` or `NewerVersion`."""
     if len(data) > MOST_BYTES:
         raise InvalidParams(f"A lab's file is at most {MOST_BYTES // 10**6} MB.", field="state")
     try:

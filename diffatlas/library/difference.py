@@ -128,7 +128,7 @@ def _path_difference(a: StoredRun, b: StoredRun) -> PathDifference | None:
         distances.append(apart)
         maximum = max(maximum, _finite(np.abs(one - other).max()))
         # Two states of zeros, of different signs or types, are not apart.
-        relative = max(relative, _finite(apart / size) if apart else 0.0)
+        relative = max(relative, _finite(apart / size if math.isfinite(apart) else apart) if apart else 0.0)
     return PathDifference(first is None and len(x) == len(y), first, maximum, relative, distances)
 
 

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas import files
-from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, Unreadable
+from diffatlas.errors import DamagedRun, DiffAtlasError, InvalidParams, NewerVersion, Unreadable
 from diffatlas.library import format as layout
+from diffatlas.stored_version import check_version
 
 #: Bytes of the file.
 MOST_MARKS = 1_000_000
+FORMAT_VERSION = 1
 MAX_NAME = 80
 MAX_NOTE = 10_000
 MAX_TAG = 40
@@ -54,21 +56,31 @@ class Marks:
 
 
 def read_marks(folder: Path) -> Marks:
-    """Read a run's marks. Raises `DamagedRun` where the file is there and cannot be read."""
+    """Read a run's marks. Raises `DamagedRun` where the file is there and cannot be read, `NewerVersion` among them."""
     try:
         data = files.read_object(folder / layout.MARKS, MOST_MARKS)
+        # The first marks did not say.
+        check_version(data.get("format", 1), FORMAT_VERSION, f"The {layout.MARKS} of the run {folder.name}")
         return Marks().changed(**{name: data[name] for name in Marks.__dataclass_fields__ if name in data})
     except FileNotFoundError:
         return Marks()
-    except DiffAtlasError as error:
-        reason = error.reason if isinstance(error, Unreadable) else error.message.rstrip(".")
+    except NewerVersion:
+        raise
+    except ValueError as error:
+        told = error.message if isinstance(error, DiffAtlasError) else str(error)
+        reason = error.reason if isinstance(error, Unreadable) else told.rstrip(".")
         raise DamagedRun(f"The {layout.MARKS} of the run {folder.name} cannot be read: {reason}.") from error
 
 
 def marks_to_change(folder: Path) -> Marks:
-    """Read a run's marks; a file that cannot be read is set aside, and the run stays locked until somebody says so."""
+    """Read a run's marks; a file that cannot be read is set aside, and the run stays locked until somebody says so.
+
+    Raises `NewerVersion` for marks of a later version, which are left as they are.
+    """
     try:
         return read_marks(folder)
+    except NewerVersion:
+        raise
     except DamagedRun:
         (folder / layout.MARKS).replace(folder / "marks.damaged.json")
         return Marks(locked=True)
@@ -76,7 +88,7 @@ def marks_to_change(folder: Path) -> Marks:
 
 def write_marks(folder: Path, marks: Marks) -> None:
     """Write a run's marks, in one rename."""
-    text = json.dumps(asdict(marks), ensure_ascii=False, indent=1)
+    text = json.dumps({"format": FORMAT_VERSION, **asdict(marks)}, ensure_ascii=False, indent=1)
     layout.write_atomically(folder / layout.MARKS, text.encode())
 
 

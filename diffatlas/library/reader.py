@@ -30,6 +30,7 @@ from diffatlas.library.manifest import (
 from diffatlas.library.marks import read_marks
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run, timestamp, with_cosine_to_end
+from diffatlas.stored_version import check_version, writer_of
 
 
 def read_run(folder: Path) -> Run:
@@ -206,7 +207,11 @@ def _told(folder: Path, error: Exception) -> str:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Read the manifest. Raises `DamagedRun` where it is absent, unreadable, of another format or not as described."""
+    """Read the manifest.
+
+    Raises `NewerVersion` where a later version wrote it, `DamagedRun` where it is absent, unreadable or not as
+    described.
+    """
     try:
         manifest = files.read_object(folder / layout.MANIFEST, MOST_MANIFEST)
     except FileNotFoundError as error:
@@ -217,15 +222,15 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise DamagedRun(
             f"The run in {folder.name} has no readable {layout.MANIFEST}: {error.reason}."
         ) from error
-    version = manifest.get("format")
-    if type(version) is not int or version != layout.FORMAT_VERSION:
-        raise DamagedRun(
-            f"The run in {folder.name} is of format {version!r:.40}, this version reads {layout.FORMAT_VERSION}: "
-            "update diffatlas."
-        )
     try:
+        check_version(
+            manifest.get("format"),
+            layout.FORMAT_VERSION,
+            f"The run in {folder.name}",
+            writer_of(manifest.get("provenance")),
+        )
         return check_manifest(manifest)
-    except Wrong as error:
+    except ValueError as error:
         raise damaged(folder, f"in {layout.MANIFEST}, {error}") from error
 
 

@@ -31,6 +31,7 @@ from diffatlas.errors import (
     DamagedRun,
     DiffAtlasError,
     InvalidParams,
+    NewerVersion,
     RunNotFound,
     Unreadable,
 )
@@ -39,6 +40,7 @@ from diffatlas.library import shipped, trash
 from diffatlas.library.format import is_run_id
 from diffatlas.library.study import FIELDS, MODES, OPERATIONS, STATUSES, Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
+from diffatlas.stored_version import check_version
 
 FOLDER = ".studies"
 FORMAT_VERSION = 1
@@ -265,11 +267,7 @@ def _json(data: Any) -> bytes:
 
 def _read(folder: Path) -> dict[str, Any]:
     data = files.read_object(folder / FILE, MAX_BYTES, finite=True)
-    version = data.get("format")
-    _must(
-        type(version) is int and version == FORMAT_VERSION,
-        f"it is of format {version!r:.20}, this version reads {FORMAT_VERSION}",
-    )
+    check_version(data.get("format"), FORMAT_VERSION, f"The study in {folder.name}")
     _FILE(data)
     return data
 
@@ -446,9 +444,11 @@ def _key(folder: Path) -> Path:
 
 @contextmanager
 def _reading(folder: Path) -> Iterator[None]:
-    """Turn whatever goes wrong while a study is read into `DamagedRun`."""
+    """Turn whatever goes wrong while a study is read into `DamagedRun`; `NewerVersion` is one already."""
     try:
         yield
+    except NewerVersion:
+        raise
     except FileNotFoundError as error:
         raise DamagedRun(f"The study in {folder.name} has no readable {FILE}: it is missing.") from error
     except Unreadable as error:

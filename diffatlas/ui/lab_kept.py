@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import InvalidParams
+from diffatlas.errors import InvalidParams, NewerVersion
 from diffatlas.formats.wire import shorts
 from diffatlas.lab2d.mixtures import Target
 from diffatlas.lab2d.shelf import Kept, Shelf
@@ -96,7 +96,7 @@ class LabKept:
                             lab.trainer, lab.origin, lab.begun, lab.given, before=lab.kept
                         )
             lab.unkept = ""
-        except InvalidParams as error:
+        except (InvalidParams, NewerVersion) as error:
             lab.unkept = error.message
         except OSError as error:
             log.warning("A lab could not be kept: %s", error)

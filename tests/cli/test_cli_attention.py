@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -138,3 +139,63 @@ def test_what_is_not_there_is_one_line(runs, monkeypatch, capsys, name, more, sa
     assert out == ""
     assert len(err.splitlines()) == 1
     assert says in err
+
+
+def test_the_table_is_written_with_units_and_what_was_asked(
+    runs, printed, monkeypatch, tmp_path, capsys
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    printed_columns = printed("all", "--word", "red")
+    to = tmp_path / "new" / "a.csv"
+    run_id = runs[1]["all"]
+    assert cli.run(["attention", run_id, "--word", "red", "--to", str(to)]) == 0
+    assert capsys.readouterr().out == f"{to}\n"
+    frame = pandas.read_csv(to)
+    assert frame["step"].tolist() == list(range(1, STEPS + 1))
+    named = {
+        "Entropy": "entropy",
+        "Self-entropy": "self_entropy",
+        "red": "activation of red",
+        "red share": "share of red",
+    }
+    for head, name in named.items():
+        np.testing.assert_allclose(frame[name], numbers(printed_columns[head]), rtol=1e-5)
+    assert (frame["run"][0], frame["image"][0], frame["half"][0], frame["layers"][0]) == (
+        run_id,
+        0,
+        "cond",
+        "all",
+    )
+    assert (frame["prompt"][0], frame["seed"][0]) == (ASKED.prompt, ASKED.seed)
+    units = dict(entry.split("=") for entry in frame["units"][0].split("; "))
+    assert (units["entropy"], units["reallocation"], units["activation of red"]) == ("nats", "nats", "none")
+    assert cli.run(["attention", run_id, "--to", str(to)]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert cli.run(["attention", run_id, "--to", str(to), "--overwrite"]) == 0
+    assert cli.run(["attention", run_id, "--to", "a.doc"]) == 2
+    assert ".csv, .json or .npz" in capsys.readouterr().err
+
+
+def test_json_and_npz_hold_what_is_looked_at(runs, monkeypatch, tmp_path, capsys) -> None:
+    folder, ids = runs
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(folder))
+    stored = Library(folder).open(ids["twice"])
+    asked = ["attention", ids["twice"], "--layers", "mid", "--half", "uncond"]
+    assert cli.run([*asked, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert cli.run([*asked, "--to", str(tmp_path / "a.npz")]) == 0
+    assert cli.run([*asked, "--to", str(tmp_path / "a.json")]) == 0
+    assert json.loads((tmp_path / "a.json").read_text()) == found
+    assert (found["half"], found["image"], found["steps"]) == ("uncond", 0, list(range(1, STEPS + 1)))
+    assert found["run"]["params"] == stored.params.to_dict()
+    (name,) = found["words_in"]
+    maps = np.stack([stored.attention(k)[f"cross:{name}"][1, 0] for k in range(STEPS)])
+    np.testing.assert_allclose(
+        found["activation"], maps.astype(np.float64).mean((2, 3)), rtol=1e-4, atol=1e-6
+    )
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as data:
+        assert data["layers"].tolist() == [f"cross/{name}"]
+        assert np.array_equal(data[f"cross/{name}"], maps.astype(np.float32))
+        assert data["steps"].tolist() == data[f"steps/cross/{name}"].tolist() == found["steps"]
+        assert data["words"].tolist() == [token["text"] for token in found["tokens"]]
+        assert json.loads(str(data["manifest"]))["half"] == "uncond"

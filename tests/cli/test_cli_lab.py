@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -31,6 +32,17 @@ def test_a_lab_is_trained_sampled_and_measured(tmp_path, capsys):
     want, labels = lab2d.generate(trainer.learned(), trainer.target, plan, trainer.schedule, n=50)
     np.testing.assert_allclose([[float(r["x"]), float(r["y"])] for r in rows], want, rtol=1e-5)
     assert [r["class"] for r in rows] == [trainer.target.classes[k] for k in labels]
+    told = rows[0]
+    recipe = {name: str(value) for name, value in asdict(trainer.recipe).items()}
+    assert {name: told[f"training_{name}"] for name in recipe} == recipe
+    assert (told["lab_target"], told["trained_steps"]) == ("moons", "200")
+    assert (told["asked_sampler"], told["asked_steps"], told["asked_seed"]) == ("ddim", "10", "0")
+    units = dict(entry.split("=") for entry in told["units"].split("; "))
+    assert units["x"] == units["y"] == "units of the plane"
+    # The table is a target again.
+    points, _, classes = lab2d.read_table(samples.read_text())
+    assert points.shape == (50, 2)
+    assert set(classes) <= set(trainer.target.classes)
 
     capsys.readouterr()
     assert (
@@ -39,6 +51,8 @@ def test_a_lab_is_trained_sampled_and_measured(tmp_path, capsys):
     )
     found = json.loads(capsys.readouterr().out)
     assert [(point["sampler"], point["steps"]) for point in found] == [("floor", 0)] * 3 + [("heun", 8)]
+    assert (found[0]["training_width"], found[0]["asked_n"], found[0]["asked_field"]) == (32, 100, "exact")
+    assert (found[0]["units"]["excess_nll"], found[0]["units"]["w2"]) == ("nats", "units of the plane")
 
 
 def test_a_table_is_trained_on(tmp_path, capsys):

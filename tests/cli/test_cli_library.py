@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import pytest
 from diffatlas import cli
 from diffatlas.events import Step
 from diffatlas.library import Library
-from diffatlas.params import GenerationParams
+from diffatlas.params import GenerationParams, Noise
 from diffatlas.run import Run
+from diffatlas.spelled import spelled
 
 
 def made(number: int, **changes) -> Run:
@@ -146,15 +148,66 @@ def test_the_shell_lists_the_trash_and_deletes_one_for_good(library: Library, id
 
 def test_comparing(library: Library, ids: list[str], capsys) -> None:
     assert cli.run(["compare", ids[0], ids[1]]) == 0
-    rows = {row[0]: row[1:] for row in table(capsys)}
-    assert rows["seed"] == ["0", "1"]
-    assert rows["torch"] == ["2.0", "2.1"]
-    assert rows["image"][0].startswith("differs by ")
-    assert rows["path"][0].startswith("apart from state 0")
-    assert "model" not in rows
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == f"{ids[0]} and {ids[1]}"
+    assert lines[:3] == ["Prompt: “a heron 0” and “a clock 1”", "Seed: 0 and 1", "Torch: 2.0 and 2.1"]
+    one, other = made(0), made(1)
+    apart = np.abs(one.images[0].astype(int) - other.images[0])
+    assert lines[3] == f"Image: {apart.mean():.3g} of 255 levels apart on average, {apart.max()} at most"
+    assert lines[4].startswith("Path: apart from the start, by ")
+    distances = np.linalg.norm((one.latents - other.latents).reshape(3, -1).astype(float), axis=1)
+    assert [line.split("\t") for line in lines[6:]] == [
+        [str(step), f"{distance:.6g}"] for step, distance in enumerate(distances)
+    ]
     copy = library.save(replace(made(0), id="a-copy"))
     assert cli.run(["compare", ids[0], copy]) == 0
-    assert table(capsys) == [["image", "identical", ""], ["path", "identical", ""]]
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "The same was asked, and both ran on the same.",
+        "Image: identical",
+        "Path: identical",
+    ]
+
+
+def test_comparing_says_each_field_in_words(library: Library, ids: list[str], capsys) -> None:
+    params = made(0).params.replace(
+        guidance_scale=7.5, num_inference_steps=4, scheduler="euler", negative_prompt="grey",
+        guidance_method="apg", guidance_options={"eta": 0.5}, noise=Noise("perturb", 8, 0.3),
+        extra={"cross_attention_kwargs": {"scale": 0.5}},
+    )  # fmt: skip
+    other = library.save(replace(made(0), id="other", params=params))
+    assert cli.run(["compare", ids[0], other]) == 0
+    printed = capsys.readouterr().out
+    for line in (
+        "Negative prompt: none and “grey”",
+        "Number of steps: 2 and 4",
+        f"Guidance scale: {spelled(made(0).params.guidance_scale)} and 7.5",
+        "Guidance method: plain and Adaptive projected",
+        "Guidance: eta: not given and 0.5",
+        "Noise: that of its seed alone and perturbed by 0.3 with seed 8",
+        "Scheduler: the model’s own and euler",
+        "Cross attention kwargs: scale: not given and 0.5",
+    ):
+        assert line in printed.splitlines()
+    assert not re.search(r"[{}]|None|\bnan\b", printed)
+
+
+def test_comparing_as_json_is_for_programs(library: Library, ids: list[str], capsys) -> None:
+    sick = made(1)
+    small = (np.zeros((4, 4, 3), np.uint8),)
+    latents = np.full_like(sick.initial_latents, np.inf)
+    other = library.save(replace(sick, id="other", images=small, initial_latents=latents))
+    assert cli.run(["compare", ids[0], other, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out, parse_constant=lambda name: pytest.fail(name))
+    assert (found["a"], found["b"]) == (ids[0], other)
+    assert found["params"]["seed"] == {"a": 0, "b": 1}
+    assert found["environment"] == {"versions.torch": {"a": "2.0", "b": "2.1"}}
+    assert "Seed: 0 and 1" in found["words"]
+    assert found["images"] == [{"mean_absolute": None, "maximum": None, "identical": False}]
+    assert found["path"]["distances"][0] is None
+    assert found["path"]["distances"][1] == pytest.approx(
+        float(np.linalg.norm((made(0).steps[0].latents - sick.steps[0].latents).astype(float)))
+    )
+    assert (found["path"]["identical"], found["path"]["first_step"]) == (False, 0)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +224,7 @@ def test_comparing(library: Library, ids: list[str], capsys) -> None:
         (["restore", "20260131-120000-00000000"], "trash has no run"),
         (["compare", "20260131-120000-00000000"], "RUN"),
         (["compare", "20260131-120000-00000000", "../x"], "no run"),
+        (["compare", "20260131-120000-00000000", "20260131-120000-00000000"], "named twice"),
         (["replay", "absent"], "no run 'absent'"),
         (["dataset", "export", "absent", "--to", "nowhere"], "no run 'absent'"),
         (["dataset", "export", "20260131-120000-00000000"], "--to"),

@@ -263,6 +263,26 @@ def test_the_csv_has_a_row_per_cell_with_its_numbers_in_full(sweep):
         assert row["batched"] == "true"
 
 
+@pytest.mark.parametrize("made", ["sweep", "hood"])
+def test_pandas_reads_every_number_of_a_study_with_its_unit(made, request):
+    pandas = pytest.importorskip("pandas")
+    made = request.getfixturevalue(made)
+    frame = pandas.read_csv(io.BytesIO(export_study("csv", *made)))
+    (text,) = set(frame["units"])
+    units = dict(entry.split("=") for entry in text.split("; "))
+    numbers = {
+        name
+        for name in frame
+        if pandas.api.types.is_numeric_dtype(frame[name])
+        and not pandas.api.types.is_bool_dtype(frame[name])
+        and frame[name].notna().any()
+    }
+    assert numbers <= set(units) <= set(frame)
+    assert {"seconds", "width", "value"} <= set(units)
+    told = json.loads(export_study("json", *made))["units"]
+    assert told == units
+
+
 def test_the_csv_of_a_neighbourhood_has_the_distances_to_the_anchor(hood):
     study, _, measures = hood
     rows, lane = rows_of(hood), measures["lanes"]["a"]

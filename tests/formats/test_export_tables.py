@@ -2,10 +2,13 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from diffatlas.formats.named import Named
 from diffatlas.formats.tables import runs as tables
@@ -64,7 +67,7 @@ def test_metrics_that_were_not_stored_are_computed(layers):
     run = layers[0].run
     bare = replace(run, steps=tuple(replace(s, metrics={}) for s in run.steps))
     for found, stored in zip(rows([Named("a", bare)]), rows([Named("a", run)]), strict=True):
-        for name in tables.COLUMNS[2 : -len(tables.ASKED)]:
+        for name in tables.COLUMNS[2 : tables.COLUMNS.index("model")]:
             assert bool(found[name]) == bool(stored[name]), name
             if found[name]:
                 assert float(found[name]) == pytest.approx(float(stored[name]), rel=1e-12, abs=1e-12), name
@@ -145,3 +148,60 @@ def test_json_is_strict_whatever_the_run_holds(odd_runs, run):
     assert (
         strictly(tables.json([Named("a", surrogate)]))["layers"][0]["run"]["params"]["prompt"] == "a \ud800 b"
     )
+
+
+def test_pandas_reads_the_numbers_and_their_units(layers):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(io.BytesIO(tables.csv(layers)))
+    path = layers[0].run.latents.astype(np.float64).reshape(6, -1)
+    np.testing.assert_allclose(frame["norm"][:6], np.linalg.norm(path, axis=1), rtol=1e-6)
+    (text,) = set(frame["units"])
+    units = dict(entry.split("=") for entry in text.split("; "))
+    assert units["guidance_angle"] == "degrees"
+    assert (units["width"], units["norm"]) == ("pixels", "latent units")
+    numbers = [
+        name for name in frame if pandas.api.types.is_numeric_dtype(frame[name]) and frame[name].notna().any()
+    ]
+    assert set(numbers) <= set(units) <= set(frame)
+    assert "norm" in numbers
+
+
+WORDS = st.text(min_size=1, max_size=20).filter(str.strip)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_table_holds_what_was_asked_and_what_the_run_holds(run, data):
+    asked = GenerationParams(
+        prompt=data.draw(WORDS), negative_prompt=data.draw(st.text(max_size=20)),
+        seed=data.draw(st.integers(0, 2**63 - 1)), guidance_scale=data.draw(st.floats(0, 100)),
+        num_inference_steps=data.draw(st.integers(1, 1000)), scheduler=data.draw(st.sampled_from([None, "ddim"])),
+        noise=data.draw(st.sampled_from([None, Noise("perturb", 4, 0.27, 3), Noise("slerp", 2**62, 1.0)])),
+        extra=data.draw(st.dictionaries(st.sampled_from(["eta", "strength"]), st.floats(0, 1), max_size=2)) or None,
+    )  # fmt: skip
+    number = st.floats(allow_nan=True, allow_infinity=True)
+    steps = tuple(
+        replace(
+            step, sigma=data.draw(st.none() | number), metrics={**step.metrics, "norm": data.draw(number)}
+        )
+        for step in run.steps
+    )
+    given_run = replace(run, params=asked, steps=steps)
+    found, layer = rows([Named("a", given_run)]), strictly(tables.json([Named("a", given_run)]))["layers"][0]
+    assert GenerationParams.from_dict(layer["run"]["params"]) == asked
+    for row, told, step in zip(found[1:], layer["steps"][1:], steps, strict=True):
+        for name, value in (("sigma", step.sigma), ("norm", step.metrics["norm"])):
+            known = value is not None and math.isfinite(value)
+            assert told[name] == (value if known else None)
+            # What is not finite is spelled as pandas and NumPy read it.
+            assert row[name] == ("" if value is None else repr(float(value)))
+        assert (int(row["seed"]), float(row["guidance_scale"])) == (asked.seed, asked.guidance_scale)
+        assert int(row["num_inference_steps"]) == asked.num_inference_steps
+        assert row["scheduler"] == (asked.scheduler or "")
+        assert json.loads(row["extra"] or "null") == asked.extra
+        noise = [row[f"noise_{name}"] for name in ("kind", "seed", "amount", "step")]
+        assert noise == (
+            ["", "", "", ""]
+            if asked.noise is None
+            else [asked.noise.kind, str(asked.noise.seed), repr(asked.noise.amount), str(asked.noise.step)]
+        )

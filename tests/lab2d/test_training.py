@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffatlas.errors import InvalidParams
+from diffatlas.errors import InvalidParams, NewerVersion
 from diffatlas.lab2d import objectives, states
 from diffatlas.lab2d.denoisers import convert, exact
 from diffatlas.lab2d.floors import excess, floor, loss_floor
@@ -207,7 +207,7 @@ def test_a_lab_that_is_no_lab_is_refused():
         ("[]", "not a lab"),
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
-        (json.dumps({**good, "version": 2}), "version"),
+        (json.dumps({**good, "version": "1"}), "no version of it"),
         (json.dumps({**good, "recipe": {**good["recipe"], "depth": 2}}), "do not fit"),
         (json.dumps({**good, "recipe": {**good["recipe"], "colour": 2}}), "no field 'colour'"),
         (json.dumps({**good, "recipe": {**good["recipe"], "width": 1e9}}), "width is a whole number"),
@@ -220,6 +220,14 @@ def test_a_lab_that_is_no_lab_is_refused():
     for text, says in cases:
         with pytest.raises(InvalidParams, match=says):
             states.parse(text)
+
+
+def test_a_lab_of_a_later_version_is_refused():
+    later = {**states.to_json(Trainer(preset("moons"), Recipe(width=8, depth=1))), "version": 2}
+    with pytest.raises(
+        NewerVersion, match=r"This lab is of format 2, and .* reads format 1: update diffatlas"
+    ):
+        states.parse(json.dumps(later))
 
 
 @pytest.mark.parametrize(

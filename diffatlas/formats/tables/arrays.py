@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.formats.named import Named, slugs
+from diffatlas.formats.tables.attended import attention_of, axes_of, each
 from diffatlas.formats.tables.runs import described
 from diffatlas.library import format as layout
 from diffatlas.run import Run
@@ -17,6 +19,7 @@ from diffatlas.run import Run
 FORMAT = "diffusion-atlas/arrays"
 VERSION = 1
 MANIFEST = "manifest"
+_ATTENTION = "attention/"
 #: The arrays of a step that are not its state, in this order.
 _OTHERS = ("start_latents", "x0_pred", "noise_pred", "cond_pred", "uncond_pred")
 
@@ -31,8 +34,12 @@ def npz(runs: Sequence[Named]) -> bytes:
       asked (`Run.sigmas_before`), NaN where it is not known;
     - ``<name>/x0_pred``, ``noise_pred``, ``cond_pred``, ``uncond_pred``, ``other_preds/perturbed`` and the like
       (K, B, ...), those that were captured;
+    - ``<name>/attention/cross/<layer>`` (K, ..., tokens, rows, columns) and ``<name>/attention/self/<layer>``
+      (K, ..., query_row, query_column, key_row, key_column), the maps of the layers that were captured, as they were;
+      ``<name>/attention/steps`` (S,), the steps that have any, ``<name>/attention/layers``, the names of those arrays,
+      and ``<name>/attention/words`` (halves, images, tokens), what each token stands for, both as texts;
     - ``manifest``, a string: JSON with what each layer is and, for each array, the steps of its rows (0 is x_T,
-      k the step k), since guidance may run at some steps only.
+      k the step k), since guidance may run at some steps only, and the names of its axes where it is a map.
 
     Arrays keep their dtype. Those of a name that are of several shapes are apart, as ``<name>/latents.2`` and so on.
     Read it so: ``numpy.load(file, allow_pickle=False)``, ``json.loads(str(data["manifest"]))``.
@@ -44,17 +51,25 @@ def npz(runs: Sequence[Named]) -> bytes:
             rows = {}
             # One array at a time: those of a large run would not fit in memory twice.
             for name, steps, array in _arrays(entry.run):
-                _add(archive, f"{folder}/{name}", array)
+                add(archive, f"{folder}/{name}", array)
                 rows[name] = _row(steps, array)
+            trace = attention_of(entry.run)
+            if trace is not None:
+                for name, steps, array in _attention(trace):
+                    add(archive, f"{folder}/{name}", array)
+                    rows[name] = _row(steps, array) | {"axes": _axes(name, trace, array)}
+                for name, texts in _texts(trace).items():
+                    add(archive, f"{folder}/{name}", texts)
             manifest["layers"].append(_about(entry, folder, rows))
-        _add(archive, MANIFEST, np.array(_text(manifest)))
+        add(archive, MANIFEST, np.array(_text(manifest)))
     return file.getvalue()
 
 
 def safetensors(runs: Sequence[Named]) -> bytes:
-    """Return a safetensors file of the same arrays under the same names as `npz`.
+    """Return a safetensors file of the same arrays under the same names as `npz`, without those that are texts.
 
-    Its metadata holds ``manifest``, the same JSON. Read it so: ``safetensors.numpy.load_file(path)``, and
+    Its metadata holds ``manifest``, the same JSON, in which the texts stand under ``texts``. Read it so:
+    ``safetensors.numpy.load_file(path)``, and
     ``json.loads(safetensors.safe_open(path, "numpy").metadata()["manifest"])``.
     """
     from safetensors.numpy import save
@@ -62,18 +77,25 @@ def safetensors(runs: Sequence[Named]) -> bytes:
     tensors: dict[str, np.ndarray] = {}
     layers = []
     for entry, folder in zip(runs, slugs(runs), strict=True):
-        arrays = {name: (steps, np.ascontiguousarray(array)) for name, steps, array in _arrays(entry.run)}
-        tensors |= {f"{folder}/{name}": array for name, (_, array) in arrays.items()}
-        layers.append(
-            _about(entry, folder, {name: _row(steps, array) for name, (steps, array) in arrays.items()})
-        )
+        rows = {}
+        for name, steps, array in _arrays(entry.run):
+            tensors[f"{folder}/{name}"] = np.ascontiguousarray(array)
+            rows[name] = _row(steps, array)
+        trace = attention_of(entry.run)
+        if trace is not None:
+            for name, steps, array in _attention(trace):
+                tensors[f"{folder}/{name}"] = np.ascontiguousarray(array)
+                rows[name] = _row(steps, array) | {"axes": _axes(name, trace, array)}
+        layers.append(_about(entry, folder, rows))
     return save(
         tensors, metadata={"manifest": _text({"format": FORMAT, "version": VERSION, "layers": layers})}
     )
 
 
 def _about(entry: Named, folder: str, rows: dict[str, Any]) -> dict[str, Any]:
-    return {"name": entry.name, "folder": folder, "run": described(entry.run), "arrays": rows}
+    trace = attention_of(entry.run)
+    texts = {} if trace is None else {name: texts.tolist() for name, texts in _texts(trace).items()}
+    return {"name": entry.name, "folder": folder, "run": described(entry.run), "arrays": rows, "texts": texts}
 
 
 def _row(steps: list[int], array: np.ndarray) -> dict[str, Any]:
@@ -98,6 +120,40 @@ def _arrays(run: Run) -> Iterator[tuple[str, list[int], np.ndarray]]:
         yield from _stacked(layout.OTHER_PREDS + name, rows)
 
 
+def _attention(trace: AttentionTrace) -> Iterator[tuple[str, list[int], np.ndarray]]:
+    numbers = [step + 1 for step in trace.steps]
+    yield f"{_ATTENTION}steps", numbers, np.array(numbers, dtype=np.int64)
+    for layer in trace.layers:
+        held = [step for step in trace.steps if trace.holds(step, layer.key)]
+        maps = ((step + 1, np.asarray(trace.read(step, layer.key))) for step in held)
+        yield from _stacked(_name_of(layer.key), list(maps))
+
+
+def _texts(trace: AttentionTrace) -> dict[str, np.ndarray]:
+    """Return the arrays of texts: the names of the layers' maps, and the words by half, image and token."""
+    words: dict[str, list[list[str]]] = {}
+    for _, half, one in each(trace):
+        words.setdefault(half, []).append([token.text for token in one.tokens])
+    most = max(len(texts) for images in words.values() for texts in images)
+    padded = [[[*texts, *[""] * (most - len(texts))] for texts in images] for images in words.values()]
+    return {
+        f"{_ATTENTION}layers": np.array([_name_of(layer.key) for layer in trace.layers], dtype=np.str_),
+        f"{_ATTENTION}words": np.array(padded, dtype=np.str_),
+    }
+
+
+def _name_of(key: str) -> str:
+    """Return the name of the array of a layer's maps: "attention/cross/mid_block...."."""
+    return _ATTENTION + key.replace(":", "/", 1)
+
+
+def _axes(name: str, trace: AttentionTrace, array: np.ndarray) -> list[str]:
+    if array.ndim == 1:
+        return ["step"]
+    key = name.removeprefix(_ATTENTION).replace("/", ":", 1)
+    return ["step", *axes_of(key, trace.per_head, array.ndim - 1)]
+
+
 def _known(values: Sequence[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
 
@@ -115,7 +171,8 @@ def _stacked(
         yield own, [number for number, _ in group], np.stack([array for _, array in group])
 
 
-def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+def add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    """Add an array to an NPZ."""
     # ZipInfo without a date: the same runs give the same bytes.
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as member:
         np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)

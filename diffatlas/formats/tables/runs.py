@@ -1,4 +1,4 @@
-"""Tables of layers: CSV for a spreadsheet, JSON for a program. No latents; `arrays` has those."""
+"""Tables of layers: CSV for a spreadsheet, JSON for a program. No latents and no maps; `arrays` has those."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from diffatlas import measured
 from diffatlas.formats.named import Named, plain
+from diffatlas.formats.tables import attended, units
 from diffatlas.library import format as layout
 from diffatlas.measured import METRICS, finite
 from diffatlas.params import GenerationParams
@@ -28,9 +29,12 @@ ASKED = tuple(
     )
     for column in field.columns
 )  # fmt: skip
-COLUMNS = ("layer", "run", "step", "timestep", "sigma_before", "sigma", *METRICS, *ASKED)
+_OF_A_STATE = ("step", "timestep", "sigma_before", "sigma", *METRICS)
+COLUMNS = ("layer", "run", *_OF_A_STATE, *ASKED, units.COLUMN)
 FORMAT = "diffusion-atlas/layers"
 VERSION = 1
+#: The numbers of a run itself.
+_OF_A_RUN = ("seconds", "initial_sigma", "total_steps")
 #: How values that are more than a number or a text are written, by the kind of their field.
 _WRITTEN = {
     OPTIONS: lambda options: " ".join(f"{name}={value!r}" for name, value in options.items()),
@@ -48,9 +52,9 @@ def csv(runs: Sequence[Named]) -> bytes:
     ``timestep`` and ``sigma_before`` are those at which the model was asked on the way to the state, ``sigma`` the
     noise level of the state itself. Numbers are written in full, as Python's shortest spelling that reads back to the
     same float64; a value that is unknown is an empty cell. A name that a spreadsheet would read as a formula gets an
-    apostrophe before it.
+    apostrophe before it. The last column says the unit of each of the others that is a number.
     """
-    text = io.StringIO()
+    text, of_all = io.StringIO(), units.units_cell(COLUMNS)
     writer = csv_writer.writer(text)
     writer.writerow(COLUMNS)
     for entry in runs:
@@ -65,18 +69,32 @@ def csv(runs: Sequence[Named]) -> bytes:
                 *(state.metrics[metric] for metric in METRICS),
             )
             writer.writerow(
-                (name, run_id, state.step, *("" if v is None else repr(float(v)) for v in values), *asked)
+                (
+                    name,
+                    run_id,
+                    state.step,
+                    *("" if v is None else repr(float(v)) for v in values),
+                    *asked,
+                    of_all,
+                )
             )
     return text.getvalue().encode()
 
 
 def json(runs: Sequence[Named]) -> bytes:
-    """Return strict JSON: per layer what was asked, what it ran on, totals, and the states with their numbers.
+    """Return strict JSON: per layer what was asked, what it ran on, totals, the states with their numbers, and what
+    is measured of its attention (`diffatlas.formats.tables.attended.measured`), null where none was captured.
 
+    ``units`` at the top has the unit of each number by its name.
     Numbers are numbers, null where a value is unknown or not finite. In `provenance`, whose numbers may be
     settings, non-finite ones are the strings "NaN", "Infinity" and "-Infinity", as in a stored run.
     """
-    document = {"format": FORMAT, "version": VERSION, "layers": [_layer(entry) for entry in runs]}
+    document = {
+        "format": FORMAT,
+        "version": VERSION,
+        "units": units.units_of((*_OF_A_STATE, *measured.TOTALS, *_OF_A_RUN, *ASKED, *attended.MEASURES)),
+        "layers": [_layer(entry) for entry in runs],
+    }
     # A lone surrogate becomes the escape by which JSON spells it.
     return (layout.dumps(document, indent=1) + "\n").encode("utf-8", "backslashreplace")
 
@@ -115,6 +133,7 @@ def _layer(entry: Named) -> dict[str, Any]:
             }
             for state in measured.states(entry.run, path)
         ],
+        "attention": attended.measured(entry.run),
     }
 
 

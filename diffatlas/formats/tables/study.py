@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas.formats.tables import units
 from diffatlas.formats.tables.runs import ASKED, asked_of, written
 from diffatlas.library import format as layout
 from diffatlas.library.study import Cell, Study
@@ -42,26 +43,35 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
     """Return a UTF-8 CSV (RFC 4180): a row per cell, in the order of lanes, rows and columns.
 
     Numbers are written in full; a value that is unknown is an empty cell. A text that a spreadsheet would read as a
-    formula gets an apostrophe before it. The numbers are those of `diffatlas.studies.numbers.cell_numbers`.
+    formula gets an apostrophe before it. The numbers are those of `diffatlas.studies.numbers.cell_numbers`; the last
+    column says their units.
     """
     names, numbers = number_names(study, measures), cell_numbers(study, measures)
+    columns = (*COLUMNS, *names, units.COLUMN)
+    of_all = units.units_cell(columns)
     text = io.StringIO()
     writer = csv_writer.writer(text)
-    writer.writerow((*COLUMNS, *names))
+    writer.writerow(columns)
     for cell in study.cells:
-        known = {**_asked(study, cell), "caption": caption_of(cell, measures), **numbers[cell.key]}
-        writer.writerow([written(known.get(name)) for name in (*COLUMNS, *names)])
+        known = {
+            **_asked(study, cell),
+            "caption": caption_of(cell, measures),
+            **numbers[cell.key],
+            units.COLUMN: of_all,
+        }
+        writer.writerow([written(known.get(name)) for name in columns])
     return text.getvalue().encode()
 
 
 def json(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, Any]) -> bytes:
     """Return strict JSON: the study with the parameters of each cell, and the measures as they are.
 
-    Numbers are numbers; null where one is unknown or not finite.
+    Numbers are numbers; null where one is unknown or not finite. ``units`` has the unit of each by its name.
     """
     document = {
         "format": FORMAT,
         "version": VERSION,
+        "units": units.units_of((*COLUMNS, *number_names(study, measures))),
         "study": described(study, measures),
         "measures": measures or None,
     }

@@ -356,11 +356,12 @@ export function mount(element, read, server, props) {
       about: "Points on their way ({sampler|sampler}), coloured by class. Gold lines: the exact density at this noise; burgundy: that of the points shown. The mesh is carried by the same {probability_flow|flow}; of the path, burgundy goes through the learned field and gold through the exact one, and its ring can be dragged.",
       png: () => [plane.canvas],
       csv: sampleRows,
+      asked: () => store.get().frames?.told ?? {},
       more: [["GIF", gif]],
     });
     const panels = Object.fromEntries(VIEWS.map(([name]) => [name, el("div", { class: "da-panel", id: `da-lab-panel-${name}`, role: "tabpanel", "aria-labelledby": `da-lab-tab-${name}`, hidden: "" }, views[name].node)]));
     const from = figure({ name: "source", title: "Source", body: source.node, png: () => [source.canvas] });
-    const towards = figure({ name: "target", title: "Target", body: goal.node, png: () => [goal.canvas], csv: targetRows });
+    const towards = figure({ name: "target", title: "Target", body: goal.node, png: () => [goal.canvas], csv: targetRows, asked: () => ({ lab_target: store.get().lab.title }) });
     const beside = el("div", { class: "da-lab-beside" }, from.node, towards.node, measures.node);
     const file = figure({ name: "lab", body: el("span", {}), more: [["Save this lab", save]] });
     file.node.classList.add("da-lab-file");

@@ -3,6 +3,7 @@
 
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
+import { askedOf, networkOf } from "./lab_asked.js";
 import { createDrawing } from "./lab_drawing.js";
 import { figure } from "./lab_figure.js";
 import { createJob } from "./lab_job.js";
@@ -19,13 +20,17 @@ export function createBudgetView({ store, sampling }) {
     body: el("div", {}, ...job.nodes, ...drawing.nodes),
     about: "{error_budget|Error budget} of the sampler, class and guidance of the side.",
     more: drawing.files,
+    asked: () => told,
     csv: () => (data ? [["steps", "evaluations", "total", "integration_learned", "integration_exact", "model"], ...data.steps.map((steps, k) => [steps, data.calls[k], data.total[k], data.integration[k], data.exact_integration[k], data.model])] : []),
   });
   let data = null;
+  let told = {}; // the network, and what was asked
 
   async function measure() {
     job.say(`Following ${POINTS} points through both fields…`);
-    data = await job.run("lab_budget", { ...sampling(), n: POINTS });
+    const asked = { ...sampling(), n: POINTS };
+    told = { ...networkOf(store.get()), ...askedOf(asked, store.get().lab) };
+    data = await job.run("lab_budget", asked);
     if (data) job.say(`${SHORT[data.sampler]}: the field’s own error is ${significant(data.model, 3)}, whatever the steps.`);
     await drawing.show(data && {});
     return data;

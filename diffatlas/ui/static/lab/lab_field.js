@@ -2,6 +2,7 @@
 
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
+import { askedOf, networkOf } from "./lab_asked.js";
 import { createCanvas, toPixels } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
@@ -35,6 +36,7 @@ export function createFieldView({ store, sampling }) {
     about: "Arrows have the direction of the field at their place, and lengths by its square root, on one scale in all panels. The last panel is the length of the difference, light where it is large. Guidance w is that of the sampler.",
     png: () => [...Object.values(panels), heat].map(({ canvas }) => canvas),
     csv: rows,
+    asked: () => (data ? data.told : {}),
   });
   let busy = false;
   let again = false;
@@ -66,10 +68,12 @@ export function createFieldView({ store, sampling }) {
     busy = true;
     const v = fields.values();
     const { weight, kind, interval, low, high } = sampling();
+    const asked = { ...v, classes: classOf(v.classes), weight: v.classes === "none" ? 0 : weight, kind, interval, low, high };
+    const told = { ...networkOf(store.get()), ...askedOf(asked, lab) };
     try {
-      const got = await store.call("lab_field", { ...v, classes: classOf(v.classes), weight: v.classes === "none" ? 0 : weight, kind, interval, low, high });
+      const got = await store.call("lab_field", asked);
       if (store.get().lab === lab) {
-        data = { ...got, maps: Object.fromEntries(Object.entries(got.maps).map(([name, values]) => [name, decodeFloats(values)])), apart: decodeFloats(got.apart), asked: v };
+        data = { ...got, maps: Object.fromEntries(Object.entries(got.maps).map(([name, values]) => [name, decodeFloats(values)])), apart: decodeFloats(got.apart), asked: v, told };
         paint();
         store.set({ field: data });
       }

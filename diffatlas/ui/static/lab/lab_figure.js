@@ -3,18 +3,19 @@
 import { el } from "../core/dom.js";
 import { download } from "../form/exports.js";
 import { withTerms } from "../core/tips.js";
+import { withAsked } from "./lab_asked.js";
 
 /**
  * Frame `body` as a figure. `png()` returns the canvases to be saved side by side, `csv()` rows of values with the
- * heading first, `more` are further buttons [label, run]. Each may be left out. Returns its `node`, and `csv(rows, of)`,
- * which saves rows under another name.
+ * heading first, and `asked()` what stands beside them in every row, by column. `more` are further buttons
+ * [label, run]. Each may be left out. Returns its `node`, and `csv(rows, of)`, which saves rows under another name.
  */
-export function figure({ title = "", about = "", name, body, png = null, csv = null, more = [] }) {
+export function figure({ title = "", about = "", name, body, png = null, csv = null, asked = () => ({}), more = [] }) {
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const button = (label, run) => el("button", { type: "button", class: "da-plain da-lab-save", "aria-label": `${label} of ${title || name}`, onclick: () => tried(run) }, label);
   const buttons = [
     png && button("PNG", () => savePng(png(), `lab-${name}.png`)),
-    csv && button("CSV", () => saveCsv(csv(), `lab-${name}.csv`)),
+    csv && button("CSV", () => saveCsv(csv(), asked(), `lab-${name}.csv`)),
     ...more.map(([label, run]) => button(label, run)),
   ];
   const caption = about ? el("p", { class: "da-caption" }, ...withTerms(about)) : null;
@@ -31,7 +32,7 @@ export function figure({ title = "", about = "", name, body, png = null, csv = n
 
   const head = el("div", { class: "da-lab-figure-head" }, title ? el("h3", {}, title) : null, el("span", { class: "da-lab-saves" }, ...buttons));
   const node = el("figure", { class: "da-lab-figure" }, title || buttons.some(Boolean) ? head : null, body, problem, caption);
-  return { node, csv: (rows, of) => saveCsv(rows, `lab-${of}.csv`) };
+  return { node, csv: (rows, of) => saveCsv(rows, asked(), `lab-${of}.csv`) };
 }
 
 function savePng(canvases, name) {
@@ -52,10 +53,10 @@ function savePng(canvases, name) {
   });
 }
 
-function saveCsv(rows, name) {
+function saveCsv(rows, asked, name) {
   if (rows.length < 2) throw new Error("There is nothing to save yet.");
   const cell = (value) => (value === null || value === undefined ? "" : /[",\n]/.test(String(value)) ? `"${String(value).replaceAll('"', '""')}"` : String(value));
-  saveBlob(new Blob([rows.map((row) => row.map(cell).join(",")).join("\n") + "\n"], { type: "text/csv" }), name);
+  saveBlob(new Blob([withAsked(rows, asked).map((row) => row.map(cell).join(",")).join("\n") + "\n"], { type: "text/csv" }), name);
 }
 
 function saveBlob(blob, name) {

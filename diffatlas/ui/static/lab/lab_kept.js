@@ -74,6 +74,7 @@ export function createKept({ palette, call, onOpen, onDeleted, onRestored }) {
         name.title = entry.kind === "drawing" ? "Open this target" : "Open this network";
         name.disabled = rename.disabled = Boolean(entry.problem);
         const when = new Date(1000 * entry.changed).toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+        meta.classList.toggle("is-problem", Boolean(entry.problem));
         meta.textContent = entry.problem || `${entry.kind === "drawing" ? "target" : "network"} · ${when}`;
         for (const [button, word] of [[rename, "Rename"], [drop, "Delete"]]) button.setAttribute("aria-label", `${word} ${entry.name}`);
         if (entry.id === kept) row.setAttribute("aria-current", "true");

@@ -2,6 +2,7 @@
 // server's figure (diffatlas/figures/memory.py).
 
 import { el } from "../core/dom.js";
+import { askedOf } from "./lab_asked.js";
 import { createDrawing } from "./lab_drawing.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
@@ -19,10 +20,12 @@ export function createMemoryView({ store }) {
     name: "memory",
     body: el("div", {}, picks, ...drawing.nodes),
     about: "{copy|Copies} of training points by the size of the training set, and what one of the networks draws: choose its size above.",
+    asked: () => told,
     more: [...drawing.files, ["CSV of copies", () => framed.csv(copies(), "copies")], ["CSV of distances", () => framed.csv(distances(), "nearest")]],
   });
   const node = el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.train_steps), ...job.nodes, framed.node);
   let rows = [];
+  let told = {}; // the target, and what was asked
   let at = 0;
 
   async function measure(steps = null) {
@@ -32,6 +35,7 @@ export function createMemoryView({ store }) {
     job.say("Training on 5 points…");
     paint();
     const asked = { train_steps: fields.values().train_steps, sizes: SIZES };
+    told = { lab_target: store.get().lab.title, ...askedOf(asked) };
     const result = await job.run("lab_memory", asked, (state) => {
       if (state.partial && state.partial.rows.length !== rows.length) {
         rows = state.partial.rows;

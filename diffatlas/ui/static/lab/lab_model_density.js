@@ -2,6 +2,7 @@
 
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
+import { askedOf, networkOf } from "./lab_asked.js";
 import { createCanvas, decodeShorts } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
@@ -20,9 +21,11 @@ export function createDensityView({ store }) {
     body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, fields.nodes.classes), ...job.nodes, el("div", { class: "da-lab-panels da-lab-pair" }, el("div", {}, el("h4", {}, "Of the network"), panels.model.node), el("div", {}, el("h4", {}, "Of the target"), panels.exact.node))),
     about: "Every place is carried back to noise along the {probability_flow|flow}, and the change of volume on the way gives its density. Both on one scale, by the square root, so that thin places show.",
     png: () => [panels.model.canvas, panels.exact.canvas],
+    asked: () => told,
     csv: () => (data ? [["x", "y", "network", "target"], ...Array.from(data.model, (value, k) => [...place(k), value * data.top, data.exact[k] * data.top])] : []),
   });
   let data = null;
+  let told = {}; // the network, and what was asked
   let classes = "";
 
   function place(k) {
@@ -32,7 +35,10 @@ export function createDensityView({ store }) {
 
   async function measure() {
     job.say("Carrying 2,304 places back to noise…");
-    const got = await job.run("lab_model_density", { classes: classOf(fields.values().classes) });
+    const asked = { classes: classOf(fields.values().classes) };
+    const network = { ...networkOf(store.get()), ...askedOf(asked, store.get().lab) };
+    const got = await job.run("lab_model_density", asked);
+    told = network;
     data = got && { ...got, model: decodeShorts(got.model, 2), exact: decodeShorts(got.exact, 2) };
     if (got) job.say(...withTerms(`{kl|KL divergence} of the network from the target: ${significant(got.divergence, 3)} ± ${significant(got.spread, 2)} nats. The network’s density sums to ${significant(got.mass, 3)} over the square.`));
     paint();

@@ -3,6 +3,7 @@
 
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
+import { askedOf, networkOf } from "./lab_asked.js";
 import { createDrawing } from "./lab_drawing.js";
 import { figure } from "./lab_figure.js";
 import { createFields } from "./lab_form.js";
@@ -42,9 +43,11 @@ export function createQualityView({ store, sampling }) {
     body: el("div", {}, el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(boxes.nodes)), el("div", { class: "da-lab-fields da-lab-row" }, ...Object.values(fields.nodes)), ...job.nodes, ...drawing.nodes, table),
     about: "Below the {noise_floor|noise floor} samplers cannot be told from each other, nor from the target.",
     more: drawing.files,
+    asked: () => told,
     csv: () => (data ? [["sampler", "steps", "evaluations", "repeat", ...MEASURES.map(([name]) => name)], ...[...data.floor, ...data.rows].map((row) => [row.sampler, row.steps, row.calls, row.repeat, ...MEASURES.map(([name]) => row[name])])] : []),
   });
   let data = null;
+  let told = {}; // the network, and what was asked
 
   async function measure() {
     const v = fields.values();
@@ -54,6 +57,8 @@ export function createQualityView({ store, sampling }) {
     job.say("Measuring the target against itself…");
     paint();
     const asked = { ...sampling(), sampler: "heun", steps: 18, samplers, n: Number(v.n), repeats: v.repeats };
+    const { samplers: several, ...rest } = asked;
+    told = { ...networkOf(store.get()), ...askedOf({ ...rest, sampler: several, steps: STEPS }, store.get().lab) };
     const result = await job.run("lab_quality", asked, ({ partial, progress }) => {
       if (!partial) return;
       data = partial;

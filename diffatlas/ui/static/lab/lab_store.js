@@ -2,6 +2,7 @@
 
 import { ask } from "../core/ask.js";
 import { follow } from "../core/jobs.js";
+import { askedOf, networkOf } from "./lab_asked.js";
 import { decodeShorts } from "./lab_canvas.js";
 import { decodeFloats } from "../core/state.js";
 
@@ -210,9 +211,10 @@ export function createLabStore({ server, onChange }) {
     set({ sampling: asked, busy: "Sampling…", problem: null });
     const alive = setInterval(() => call("lab_alive", {}).catch(() => {}), ALIVE_EVERY);
     try {
+      const told = { ...networkOf(state), ...askedOf(asked, state.lab) };
       const got = await call("lab_sample", { ...asked, mesh: true, anyway });
       if (mine !== asking) return null;
-      const frames = { ...got, asked, points: decodeShorts(got.frames, state.far), mesh: got.mesh && decodeShorts(got.mesh, state.far), final: decodeFloats(got.final) };
+      const frames = { ...got, asked, told, points: decodeShorts(got.frames, state.far), mesh: got.mesh && decodeShorts(got.mesh, state.far), final: decodeFloats(got.final) };
       set({ frames, busy: "", live: null, density: null });
       return frames;
     } catch (error) {

@@ -2,6 +2,7 @@
 
 import { el } from "../core/dom.js";
 import { significant } from "../core/format.js";
+import { networkOf } from "./lab_asked.js";
 import { createChart } from "./lab_chart.js";
 import { inks } from "./lab_canvas.js";
 import { figure } from "./lab_figure.js";
@@ -15,21 +16,23 @@ export function createTrainingView({ store }) {
   const curve = createChart({ label: "Training loss by step" });
   const levels = createChart({ label: "Error by noise level" });
   const numbers = el("p", { class: "da-caption", role: "status" });
-  const loss = figure({ title: "Loss", name: "loss", body: curve.node, about: "Mean squared error of what the network predicts, on the batches of training. The gold line is the {bayes_floor|Bayes floor}, the least that any network can reach.", png: () => [curve.canvas], csv: () => [["step", "loss", "floor"], ...store.get().losses.map(([step, value]) => [step, value, store.get().floor])] });
-  const error = figure({ title: "Error by noise level", name: "excess", body: el("div", {}, levels.node, numbers), about: "How far the prediction of the noise is from the exact one ({excess|excess}), at points of the target, beside the floor. Without class is the field of the null token, which guidance pushes away from.", png: () => [levels.canvas], csv: excessRows });
+  const loss = figure({ title: "Loss", name: "loss", body: curve.node, about: "Mean squared error of what the network predicts, on the batches of training. The gold line is the {bayes_floor|Bayes floor}, the least that any network can reach.", png: () => [curve.canvas], csv: () => [["step", "loss", "floor"], ...store.get().losses.map(([step, value]) => [step, value, store.get().floor])], asked: () => networkOf(store.get()) });
+  const error = figure({ title: "Error by noise level", name: "excess", body: el("div", {}, levels.node, numbers), about: "How far the prediction of the noise is from the exact one ({excess|excess}), at points of the target, beside the floor. Without class is the field of the null token, which guidance pushes away from.", png: () => [levels.canvas], csv: excessRows, asked: () => told });
   const node = el("div", { class: "da-lab-two" }, loss.node, error.node);
   let busy = false;
   let last = 0;
   let key = "";
   let data = null;
+  let told = {}; // the network whose error was measured
 
   async function measure() {
     if (busy || !store.get().lab) return;
     busy = true;
     const { lab } = store.get();
     try {
+      const of = networkOf(store.get());
       const got = await store.call("lab_excess", {});
-      if (store.get().lab === lab) data = got;
+      if (store.get().lab === lab) [data, told] = [got, of];
       say(data);
     } catch (failure) {
       data = null;

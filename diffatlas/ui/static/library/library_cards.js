@@ -1,7 +1,7 @@
 // The runs that were found, as cards or as lines: one element for each run, kept while it is on the page.
 
 import { el } from "../core/dom.js";
-import { plural, statusText, stepsText, titleOf, whenText } from "../runs/library_text.js";
+import { endText, plural, stepsText, titleOf, whenText } from "../runs/library_text.js";
 import { padlock } from "../runs/padlock.js";
 
 /** Create the list in `root`. `onOpen(id)`, `onPick(ids, picked)` and `onLock(id, locked)` are told. */
@@ -87,7 +87,7 @@ function createCard(id, { onOpen, onPick, onLock, modelName }) {
     const parts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), run.attention ? "attention" : null, whenText(run.created)];
     facts.replaceChildren(...parts.filter(Boolean).map((part) => el("span", {}, part)));
     const words = [];
-    if (run.status !== "complete") words.push(run.error ? `${statusText(run.status)}: ${run.error}` : statusText(run.status));
+    if (run.status !== "complete") words.push(endText(run));
     told.textContent = words.join(" · ");
     told.hidden = !words.length;
     marks.replaceChildren(

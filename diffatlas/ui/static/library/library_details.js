@@ -10,7 +10,7 @@ import { createNote, createTags } from "./library_marks.js";
 import { createReplay } from "./library_replay.js";
 import { createRoll } from "./library_roll.js";
 import { facts } from "./library_table.js";
-import { bytesText, statusText, stepsText, titleOf, whenText } from "../runs/library_text.js";
+import { bytesText, endText, stepsText, titleOf, whenText } from "../runs/library_text.js";
 import { copyLinkButton } from "../core/pages.js";
 import { padlock } from "../runs/padlock.js";
 import { createRunNotes } from "../runs/run_notes.js";
@@ -162,7 +162,7 @@ export function createDetails({ server, kinds, acts, modelName, knownTags }) {
 
   function draw() {
     if (!renaming) view.title.textContent = titleOf(run);
-    const state = run.status === "complete" ? [] : [run.error ? `${statusText(run.status)}: ${run.error}` : statusText(run.status)];
+    const state = run.status === "complete" ? [] : [endText(run)];
     said.textContent = [...state, stepsText(run), whenText(run.created), bytesText(run.bytes)].filter(Boolean).join(" · ");
     attention.hidden = !run.attention;
     // What the link asks for is known once the run has been read.

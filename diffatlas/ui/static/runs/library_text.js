@@ -17,6 +17,9 @@ export const titleOf = (run) => run.label || run.name || run.prompt || "A run wi
 
 export const statusText = (status) => STATUS[status] ?? String(status);
 
+/** How a run ended that is not complete, and why. Of one that cannot be read the sentence says it all. */
+export const endText = ({ status, error }) => (error ? (status === "damaged" ? error : `${statusText(status)}: ${error}`) : statusText(status));
+
 /** "30 steps", or how far it came. */
 export function stepsText({ status, steps, total_steps: total }) {
   if (status === "complete" || total === null || total === undefined) return plural(steps ?? 0, "step");
