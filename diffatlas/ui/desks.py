@@ -40,6 +40,7 @@ LONG_CALLS = frozenset(
         "bindings",
         "lab_measure",
         "lab_excess",
+        "lab_loss_figure",
         "lab_gif",
     }
 )
@@ -57,7 +58,7 @@ QUICK_CALLS = frozenset(
         "study",
         "image_detail",
     }
-    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
+    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence", "attention_curves"}
     | {
         "lab_paths",
         "lab_density",
