@@ -72,7 +72,7 @@ def draw_comparison(
                 line={"color": ground(dark).burgundy, "width": 1.8},
                 showlegend=False,
                 hovertemplate=f"step %{{x}}: %{{y:.4g}}{unit}<extra></extra>",
-                meta={"measure": key, "line": key},
+                meta={"measure": key, "line": "path"},
                 **axes,
             )
         )

@@ -52,6 +52,6 @@ function sample({ mode = "lines", line, marker, fillcolor }) {
 
 // A ring is seen by its line.
 function inkOf(marker, colour) {
-  if (marker?.line?.width > 1) return marker.line.color;
+  if (marker?.line?.width > 1) return marker.line.color ?? marker.color;
   return typeof marker?.color === "string" ? marker.color : colour;
 }

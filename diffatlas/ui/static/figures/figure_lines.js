@@ -117,7 +117,7 @@ export function createLines({ onChoose, onPoint, named = false }) {
     let pen = "M";
     let d = "";
     line.y.forEach((value, k) => {
-      if (isNone(value)) return void (pen = "M");
+      if (isNone(value) || !Number.isFinite(panel.y(value))) return void (pen = "M");
       d += `${pen}${panel.x(line.x[k]).toFixed(1)},${panel.y(value).toFixed(1)}`;
       pen = "L";
     });
@@ -145,7 +145,8 @@ export function createLines({ onChoose, onPoint, named = false }) {
     if (!names.length || !(on || (over && names.length > 1))) return null;
     const was = found(chosen);
     const first = (line) => (lines.find((each) => each.line === line).x[0] === 0 && !isValue() ? 1 : 0);
-    const from = was && names.includes(was.line) && was.at !== undefined ? was : { line: names.at(-1), at: on > 0 ? first(names.at(-1)) - 1 : countOf(names.at(-1)) };
+    const there = was?.x === undefined ? was?.at : atPlace(lines.find((each) => each.line === (was.line ?? names[0])), was.x);
+    const from = was && (names.includes(was.line) || was.x !== undefined) && !isNone(there) ? { line: was.line ?? names[0], at: there } : { line: names.at(-1), at: on > 0 ? first(names.at(-1)) - 1 : countOf(names.at(-1)) };
     const line = names[(names.indexOf(from.line) + over + names.length) % names.length];
     const at = Math.min(countOf(line) - 1, Math.max(first(line), from.at + on));
     onChoose(line, at, keyAt({ line, at }));

@@ -67,7 +67,8 @@ function rangeOf(letter, { rangemode }, traces, scale) {
   if (high - low < 1e-9 * Math.max(1, Math.abs(high))) return [low - (Math.abs(high) * 0.1 || 1), high + (Math.abs(high) * 0.1 || 1)];
   if (letter === "x" || traces.some(({ type }) => type === "heatmap")) return [low, high];
   const pad = 0.055 * (high - low);
-  return [low === 0 && rangemode === "tozero" ? 0 : low - pad, high + pad];
+  const isBased = rangemode === "tozero" || traces.some(({ type }) => type === "bar");
+  return [low === 0 && isBased ? 0 : low - pad, high + pad];
 }
 
 // Ticks within the range: {at, text}.

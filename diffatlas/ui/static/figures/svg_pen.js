@@ -102,11 +102,12 @@ function pathOf({ x: along, y: values, line }, x, y) {
 }
 
 function bars({ x: along, y: values, width }, x, y) {
+  const base = y.log ? y.begin : y.to(0);
   return along
     .map((at, k) => {
       if (!isShown(y, values[k]) || !values[k]) return "";
       const half = (Array.isArray(width) ? width[k] : (width ?? 1)) / 2;
-      return `M${x.to(at - half).toFixed(1)},${y.begin}V${y.to(values[k]).toFixed(1)}H${x.to(at + half).toFixed(1)}V${y.begin}Z`;
+      return `M${x.to(at - half).toFixed(1)},${base}V${y.to(values[k]).toFixed(1)}H${x.to(at + half).toFixed(1)}V${base}Z`;
     })
     .join("");
 }

@@ -2,11 +2,13 @@
 
 import { el, isDark, onTheme } from "../core/dom.js";
 import { createFigure } from "../figures/figure.js";
+import { plotly } from "../figures/plotly_script.js";
 import { figure } from "./lab_figure.js";
 
 const WIDE = 300; // px that a chart needs: its axes have titles
 const EVERY = 1000; // ms between two figures while a network trains, at least
 const BREATH = 6; // and how many times as long as the last one took
+const LONGEST = 5000; // ms
 
 /** Create the view. */
 export function createTrainingView({ store }) {
@@ -28,17 +30,20 @@ export function createTrainingView({ store }) {
 
   async function paint() {
     const { lab, revision, step, status } = store.get();
-    const key = JSON.stringify([lab?.lab, revision, step, status === "training", isDark()]);
+    const ground = JSON.stringify([lab?.lab, isDark()]);
+    const key = `${ground} ${revision} ${step} ${status === "training"}`;
     if (asking || !lab || key === drawn || !framed.node.clientWidth) return;
-    const wait = status === "training" ? notBefore - performance.now() : 0;
+    const wait = status === "training" && drawn.startsWith(ground) ? notBefore - performance.now() : 0;
     clearTimeout(later);
     if (wait > 0) {
       later = setTimeout(paint, wait);
       return;
     }
     asking = true;
-    const began = performance.now();
+    let began = performance.now();
     try {
+      await plotly();
+      began = performance.now(); // fetching that is not part of drawing
       const got = await store.call("lab_loss_figure", { dark: isDark() });
       if (store.get().lab === lab) await chart.draw(got);
       say("");
@@ -48,7 +53,7 @@ export function createTrainingView({ store }) {
     drawn = key;
     asking = false;
     const took = performance.now() - began;
-    notBefore = performance.now() + Math.max(EVERY, BREATH * took);
+    notBefore = performance.now() + Math.min(LONGEST, Math.max(EVERY, BREATH * took));
     paint();
   }
 
