@@ -54,7 +54,7 @@ FLOOR_AFTER = 300
 #: Seconds after which a network that trains is kept as it is by then, should the server end.
 KEEP_EVERY = 20.0
 #: Seconds for which the errors of a network that trains are told as they were.
-OLD = 1.5
+OLD = 3.0
 #: Measurements of a target against itself.
 FLOORS = 6
 

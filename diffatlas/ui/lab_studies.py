@@ -257,7 +257,7 @@ class LabStudies:
     def loss_figure(self, visitor: str, asked: wire.LossFigure) -> FigureTold:
         """Return `diffatlas.figures.loss` of a network, as far as its training has come."""
         told = self._labs.find(visitor, asked.lab).losses()
-        return page_figure({across: draw_loss(told, asked.dark, across, LOSS_ROW) for across in (1, 2)})
+        return page_figure({asked.across: draw_loss(told, asked.dark, asked.across, LOSS_ROW)})
 
     def model_density(self, visitor: str, asked: FieldAsked) -> Started:
         """Start computing the density of the learned model, and its divergence from the target's."""

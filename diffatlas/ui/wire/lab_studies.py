@@ -58,9 +58,10 @@ class Memory(LabAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class LossFigure(LabAsked):
-    """The loss of a network, as far as its training has come."""
+    """The loss of a network, as far as its training has come. across: charts in a row."""
 
     dark: Flag = False
+    across: Annotated[Whole, Field(ge=1, le=2)] = 2
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,8 @@ export function createTrainingView({ store }) {
 
   async function paint() {
     const { lab, revision, step, status } = store.get();
-    const ground = JSON.stringify([lab?.lab, isDark()]);
+    const across = place.clientWidth < 2 * WIDE ? 1 : 2;
+    const ground = JSON.stringify([lab?.lab, isDark(), across]);
     const key = `${ground} ${revision} ${step} ${status === "training"}`;
     if (asking || !lab || key === drawn || !framed.node.clientWidth) return;
     const wait = status === "training" && drawn.startsWith(ground) ? notBefore - performance.now() : 0;
@@ -44,7 +45,7 @@ export function createTrainingView({ store }) {
     try {
       await plotly();
       began = performance.now(); // fetching that is not part of drawing
-      const got = await store.call("lab_loss_figure", { dark: isDark() });
+      const got = await store.call("lab_loss_figure", { dark: isDark(), across });
       if (store.get().lab === lab) await chart.draw(got);
       say("");
     } catch (error) {
@@ -68,6 +69,7 @@ export function createTrainingView({ store }) {
     problem.hidden = !words;
   }
 
+  new ResizeObserver(paint).observe(place);
   onTheme(paint);
   return { node: framed.node, update: paint };
 }
