@@ -17,6 +17,7 @@ from diffatlas.figures.budget import budget
 from diffatlas.figures.comparison import comparison
 from diffatlas.figures.curves import curves
 from diffatlas.figures.density import density
+from diffatlas.figures.departure import departure
 from diffatlas.figures.distances import distances
 from diffatlas.figures.drift import drift
 from diffatlas.figures.field import field
@@ -44,6 +45,7 @@ __all__ = [
     "comparison",
     "curves",
     "density",
+    "departure",
     "distances",
     "drift",
     "field",

@@ -56,9 +56,7 @@ def departure(
     made.add_traces([line, peak])
     if first is not None:
         dashed = {"color": ground(dark).gold, "width": 1.5, "dash": "4px,3px"}
-        made.add_shape(
-            type="line", x0=first, x1=first, y0=0, y1=1, xref="x", yref="y domain", line=dashed
-        )
+        made.add_shape(type="line", x0=first, x1=first, y0=0, y1=1, xref="x", yref="y domain", line=dashed)
     made.layout.yaxis.rangemode = "tozero"
     made.layout.meta = {
         **made.layout.meta,
