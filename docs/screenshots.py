@@ -186,7 +186,7 @@ def trajectory(page: Page, address: str) -> None:
     show(page, "curves")
     keep(page, "curves")
     page.click(".da-compare-go")
-    page.wait_for_selector(".da-compare-curve")
+    page.wait_for_selector(".da-compare-result .da-figure-says")
     page.click(".da-deep summary")
     page.wait_for_selector(".da-deep canvas")
     page.evaluate("document.querySelector('.da-section-compare').scrollIntoView()")

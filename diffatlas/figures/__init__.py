@@ -11,10 +11,13 @@ measures are; nothing here runs a model, and nothing here knows a page::
 from diffatlas.figures.agreement import agreement
 from diffatlas.figures.attention_curves import attention_curves
 from diffatlas.figures.attention_divergence import attention_divergence
+from diffatlas.figures.attention_objects import attention_objects, attention_seeds
 from diffatlas.figures.attention_words import attention_words
 from diffatlas.figures.budget import budget
+from diffatlas.figures.comparison import comparison
 from diffatlas.figures.curves import curves
 from diffatlas.figures.density import density
+from diffatlas.figures.departure import departure
 from diffatlas.figures.distances import distances
 from diffatlas.figures.drift import drift
 from diffatlas.figures.field import field
@@ -26,6 +29,7 @@ from diffatlas.figures.loss import loss
 from diffatlas.figures.map import map
 from diffatlas.figures.memory import memory
 from diffatlas.figures.path import path
+from diffatlas.figures.picture_values import picture_values
 from diffatlas.figures.quality import quality
 
 __all__ = [
@@ -34,10 +38,14 @@ __all__ = [
     "agreement",
     "attention_curves",
     "attention_divergence",
+    "attention_objects",
+    "attention_seeds",
     "attention_words",
     "budget",
+    "comparison",
     "curves",
     "density",
+    "departure",
     "distances",
     "drift",
     "field",
@@ -49,5 +57,6 @@ __all__ = [
     "memory",
     "page",
     "path",
+    "picture_values",
     "quality",
 ]

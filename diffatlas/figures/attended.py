@@ -14,14 +14,16 @@ from diffatlas.attention.trace import AttentionTrace
 from diffatlas.attention.words import Word
 from diffatlas.figures.figure import Figure, text
 from diffatlas.figures.layers import run_of
-from diffatlas.figures.template import RAMP_SCALE
+from diffatlas.figures.template import RAMP_SCALE, dash, layer_colour
 from diffatlas.library.attended import attention_of
 from diffatlas.library.stored import StoredRun
-from diffatlas.look import MONO
+from diffatlas.look import DASHES, LAYERS, MONO
 from diffatlas.names import facts_of, told_apart
 
 #: Pixels of a word's row in a matrix.
 ROW = 22
+#: A word among lines: this and its place in the prompt, the first 0.
+WORD = "word "
 #: Ticks of an axis of steps, at most.
 TICKS = 12
 
@@ -134,6 +136,20 @@ def draw_matrix(
         range=[len(words) - 0.5, -0.5], tickvals=list(range(len(words))), ticktext=names, showgrid=False
     )
     made.layout[f"xaxis{axes['xaxis'][1:]}"].update(**step_axis(steps))
+
+
+def word_look(word: Word, place: int) -> dict[str, Any]:
+    """Return what a word's line is called and looks like. Colours and dashes are not those that layers begin with."""
+    return {
+        "name": text(word.text),
+        "legendgroup": f"{WORD}{place}",
+        "line": {
+            "color": layer_colour(len(LAYERS) - 1 - place),
+            "width": 1.6,
+            "dash": dash(len(DASHES) - 1 - place),
+        },
+        "meta": {"line": f"{WORD}{place}"},
+    }
 
 
 def by_word(values: np.ndarray, words: Sequence[Word]) -> np.ndarray:

@@ -13,19 +13,30 @@ from diffatlas.attention.resampled import resampled_to
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.attention.words import Word, prompt_words
 from diffatlas.errors import InvalidParams
-from diffatlas.figures.attended import ROW, attended, by_word, draw_matrix, step_axis
-from diffatlas.figures.figure import Figure, figure
-from diffatlas.figures.panels import TITLE, lay_out
+from diffatlas.figures.attended import (
+    ROW,
+    WORD,
+    Attended,
+    attended,
+    by_word,
+    draw_matrix,
+    step_axis,
+    word_look,
+)
+from diffatlas.figures.attention_curves import MEAN
+from diffatlas.figures.figure import Figure, figure, text
+from diffatlas.figures.panels import READING, TITLE, lay_out, reading_lines
 from diffatlas.figures.template import ground
 from diffatlas.glossary import term
 from diffatlas.measured import finite
 
-#: Pixels of the curve, and between it and the matrix.
+#: Pixels of the curves, and between them and the matrix.
 CURVE, BETWEEN = 170, 64
 ABOUT = (
     "Each word’s map is divided by its sum in both runs, so this compares where a word is read, not how much. Words "
-    "are paired by their text."
+    "are paired by their text: two prompts that differ in a word are compared in the others."
 )
+OVER_WORDS = "mean over the words"
 
 
 def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
@@ -43,24 +54,60 @@ def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
         raise InvalidParams("These are the same run: give another one to compare with.")
     for side in (one, other):
         side.trace.chosen("cross", None)
-    found = js(one.trace, other.trace)
-    words, values = _words(one.trace.tokens, found)
+    return draw_divergence(one, other, js(one.trace, other.trace), dark)
+
+
+def draw_divergence(
+    one: Attended, other: Attended, found: Divergence, dark: bool = False, read: bool = False
+) -> Figure:
+    """Return `attention_divergence` of what was measured already.
+
+    read: see `diffatlas.figures.attention_curves.draw_curves`, whose words lines and rows are called as here. The
+    layout's ``meta`` has the ``pairs`` of indices of tokens that are compared.
+    """
+    shown = _words(one.trace.tokens, found)
+    words, places = [word for _, word in shown], [place for place, _ in shown]
+    values = by_word(found.values, words)
     title = f"“{one.name}” and “{other.name}”"
     says = f"{_told(found)} {ABOUT}{_of_resampled(one.trace, other.trace)}"
     made = figure("attention_divergence", title, says, _spoken(found, words, values), dark)
     rows = max(ROW * len(words), 4 * ROW)
-    charts = lay_out(
-        made,
-        [f"{term('attention_js').name}, mean over the words, nats", "By word and step, nats"],
-        1,
-        (CURVE + BETWEEN + rows) // 2,
-    )
-    _divide(made, rows)
+    name = term("attention_js").name
+    readings = max(1, reading_lines(len(words) + 1)) if read else 0
+    titles = [f"{name}, nats", "By word and step, nats"]
+    charts = lay_out(made, titles, 1, (CURVE + BETWEEN + rows) // 2, readings)
+    _divide(made, rows, readings)
     meta = {"runs": [one.id, other.id], "measure": "attention_js"}
+    steps = [step + 1 for step in found.steps]
+    for place, word, own in zip(places, words, values, strict=True):
+        look = word_look(word, place)
+        made.add_trace(
+            go.Scatter(
+                x=steps,
+                y=[finite(float(v)) for v in own],
+                mode="lines" if len(steps) > 1 else "markers",
+                opacity=0.8,
+                hovertemplate=f"{text(word.text)}, step %{{x}}: %{{y:.4g}} nats<extra></extra>",
+                **{**look, "meta": {**meta, **look["meta"]}},
+                **charts[0],
+            )
+        )
     _draw_mean(made, charts[0], found, meta, dark)
     bar = {"y": 0, "yanchor": "bottom", "len": rows / (CURVE + BETWEEN + rows)}
-    draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", meta, **bar)
-    made.update_layout(hovermode="closest", showlegend=False)
+    keys = {"rows": [f"{WORD}{place}" for place in places]}
+    draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", {**meta, **keys}, **bar)
+    made.update_layout(hovermode="closest", showlegend=True)
+    made.layout.meta = {
+        **made.layout.meta,
+        "panels": [
+            {"key": "attention_js", "name": name, "unit": " nats"},
+            {"key": None, "name": "By word and step", "unit": " nats"},
+        ],
+        "along": "step",
+        "titled": True,
+        "reading": readings * READING,
+        "pairs": [[x.index, y.index] for x, y in found.tokens],
+    }
     return made
 
 
@@ -70,9 +117,9 @@ def _of_resampled(*traces: AttentionTrace) -> str:
     return f" Measured on maps resampled to {' and '.join(cells)}." if cells else ""
 
 
-def _divide(made: Figure, rows: int) -> None:
-    """Give the matrix as much of the height as its rows need, and the curve above it the rest."""
-    whole = CURVE + BETWEEN + rows
+def _divide(made: Figure, rows: int, readings: int) -> None:
+    """Give the matrix as much of the height as its rows need, and the curves above it the rest."""
+    whole = CURVE + BETWEEN + rows + 2 * readings * READING
     low, high = rows / whole, 1 - CURVE / whole
     made.layout.yaxis.domain, made.layout.yaxis2.domain = [high, 1], [0, low]
     for note, top in zip(
@@ -90,9 +137,11 @@ def _draw_mean(
             x=[step + 1 for step in found.steps],
             y=values,
             mode="lines" if len(values) > 1 else "markers",
-            line={"color": ground(dark).burgundy, "width": 2},
+            name=OVER_WORDS,
+            legendgroup=OVER_WORDS,
+            line={"color": ground(dark).burgundy, "width": 3},
             hovertemplate="step %{x}: %{y:.4g} nats<extra></extra>",
-            meta={**meta, "mean": True},
+            meta={**meta, "mean": True, "line": MEAN, "main": True},
             **axes,
         )
     )
@@ -100,18 +149,19 @@ def _draw_mean(
     made.layout.yaxis.rangemode = "tozero"
 
 
-def _words(tokens: tuple, found: Divergence) -> tuple[list[Word], np.ndarray]:
-    """Return the words of the first run that both have, their tokens counted among the pairs, and their values."""
-    place = {one.index: k for k, (one, _) in enumerate(found.tokens)}
-    words = []
-    for word in prompt_words(tokens):
-        there = tuple(place[index] for index in word.tokens if index in place)
+def _words(tokens: tuple, found: Divergence) -> list[tuple[int, Word]]:
+    """Return the words of the first run that both have, each with its place in the prompt.
+
+    A word's tokens are counted among the pairs.
+    """
+    pair = {one.index: k for k, (one, _) in enumerate(found.tokens)}
+    shared = []
+    for place, word in enumerate(prompt_words(tokens)):
+        there = tuple(pair[index] for index in word.tokens if index in pair)
         if there:
-            words.append(Word(word.text, there, word.kind))
-    if not words:
-        # The prompts share the beginning, the end and padding alone.
-        words = [Word(one.text, (k,), "special") for k, (one, _) in enumerate(found.tokens)]
-    return words, by_word(found.values, words)
+            shared.append((place, Word(word.text, there, word.kind)))
+    # The prompts may share the beginning, the end and padding alone.
+    return shared or [(k, Word(one.text, (k,), "special")) for k, (one, _) in enumerate(found.tokens)]
 
 
 def _told(found: Divergence) -> str:

@@ -102,7 +102,7 @@ def frame(
     title = lines[0].name if len(lines) == 1 else f"Curves of {len(lines)} runs"
     made = figure("curves", title, ABOUT[along], _spoken(lines), dark)
     own = {
-        "panels": [{"key": name, "unit": _METRICS[name].unit} for name in CHARTS],
+        "panels": [{"key": name, "name": term(name).name, "unit": _METRICS[name].unit} for name in CHARTS],
         "along": along,
         "reading": readings * READING,
     }

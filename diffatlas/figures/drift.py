@@ -117,7 +117,13 @@ def drift(
     made.layout.meta = {
         **made.layout.meta,
         "panels": [
-            {"key": chart.term, "unit": chart.unit, "whole": chart.name == "parting"} for chart in charts
+            {
+                "key": chart.term,
+                "name": chart.title.removesuffix(", degrees"),
+                "unit": chart.unit,
+                "whole": chart.name == "parting",
+            }
+            for chart in charts
         ],
         "along": "value",
         "reading": readings * READING,

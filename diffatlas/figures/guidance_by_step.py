@@ -73,7 +73,10 @@ def guidance_by_step(
         made.layout[f"xaxis{axes['xaxis'][1:]}"].update(_steps(last))
     made.layout.meta = {
         **made.layout.meta,
-        "panels": [{"key": name, "unit": unit} for name, _, unit in CHARTS],
+        "panels": [
+            {"key": name, "name": title.removesuffix(", degrees"), "unit": unit}
+            for name, title, unit in CHARTS
+        ],
         "along": "step",
         "reading": readings * READING,
     }

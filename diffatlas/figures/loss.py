@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,16 +12,32 @@ import plotly.graph_objects as go
 from diffatlas.figures.figure import Figure, figure
 from diffatlas.figures.lab_words import percent, target_name
 from diffatlas.figures.log_axis import log_axis
-from diffatlas.figures.panels import lay_out, say_absent
+from diffatlas.figures.panels import AXIS_TITLE, lay_out, say_absent
 from diffatlas.figures.template import ground, symbol
 from diffatlas.lab2d.floors import Excess, excess, loss_floor
-from diffatlas.lab2d.schedules import T
-from diffatlas.lab2d.training import Trainer
+from diffatlas.lab2d.mixtures import Target
+from diffatlas.lab2d.schedules import Schedule, T
+from diffatlas.lab2d.training import Learned, Recipe, Trainer
 
 #: Points of the curve: of more steps each point is a mean over several.
 MOST = 400
 ROW = 300
 PAIRED = "With paired noise the loss has another floor, without a closed form."
+
+
+@dataclass(frozen=True)
+class Losses:
+    """What is known of a training by ``step``: its losses, their ``floor`` where it has one, and the errors by level.
+
+    errors: of `errors_of`, empty where they are not known.
+    """
+
+    target: str
+    recipe: Recipe
+    step: int
+    losses: Sequence[float]
+    floor: float | None
+    errors: Mapping[str, Excess]
 
 
 def loss(trainer: Trainer, dark: bool = False) -> Figure:
@@ -34,48 +52,48 @@ def loss(trainer: Trainer, dark: bool = False) -> Figure:
         figures.loss(trainer)
     """
     recipe, paired = trainer.recipe, trainer.recipe.pairing == "ot"
-    trained = trainer.step > 0
     floor = (
         None if paired else loss_floor(trainer.source, trainer.schedule, recipe.objective, recipe.label_drop)
     )
-    errors = {} if paired or not trained else _errors(trainer)
-    stride = max(1, -(-len(trainer.losses) // MOST))
-    made = figure(
-        "loss",
-        f"Training on {target_name(trainer.target)}, {trainer.step:,} steps",
-        _says(trainer, errors, stride),
-        _spoken(trainer, floor, errors),
-        dark,
-    )
-    curve, levels = lay_out(made, ["Loss", "Error by noise level"], 2, ROW)
-    if trainer.losses:
-        _curve(made, curve, trainer, floor, stride, dark)
+    known = trainer.step and not paired
+    errors = errors_of(trainer.learned(), trainer.target, trainer.schedule) if known else {}
+    told = Losses(target_name(trainer.target), recipe, trainer.step, trainer.losses, floor, errors)
+    return draw_loss(told, dark)
+
+
+def errors_of(model: Learned, target: Target, schedule: Schedule) -> dict[str, Excess]:
+    """Return a network's error above its floor, by level: with the class, and without."""
+    return {
+        name: excess(model, target, schedule, conditional)
+        for name, conditional in (("with class", True), ("without class", False))
+    }
+
+
+def draw_loss(told: Losses, dark: bool = False, across: int = 2, row: int = ROW) -> Figure:
+    """Return `loss` of what was measured already; row: pixels of a chart."""
+    paired, trained = told.recipe.pairing == "ot", told.step > 0
+    stride = max(1, -(-len(told.losses) // MOST))
+    title = f"Training on {told.target}, {told.step:,} steps"
+    made = figure("loss", title, _says(told, stride), _spoken(told), dark)
+    curve, levels = lay_out(made, ["Loss", "Error by noise level"], across, row, foot=AXIS_TITLE)
+    if len(told.losses):
+        _curve(made, curve, told, stride, dark)
     else:
         say_absent(
             made, curve, "No losses were kept: they begin where it trains on." if trained else "Not trained."
         )
-    if errors:
-        _levels(made, levels, errors, dark)
+    if told.errors:
+        _levels(made, levels, told.errors, dark)
     else:
         say_absent(made, levels, PAIRED if paired else "Measured once a network has been trained.")
     made.update_layout(hovermode="closest")
     return made
 
 
-def _errors(trainer: Trainer) -> dict[str, Excess]:
-    model = trainer.learned()
-    return {
-        name: excess(model, trainer.target, trainer.schedule, conditional)
-        for name, conditional in (("with class", True), ("without class", False))
-    }
-
-
-def _curve(
-    made: Figure, axes: dict[str, str], trainer: Trainer, floor: float | None, stride: int, dark: bool
-) -> None:
+def _curve(made: Figure, axes: dict[str, str], told: Losses, stride: int, dark: bool) -> None:
     """Draw the loss, each point at the last of its steps, and its floor."""
-    on, losses = ground(dark), np.array(trainer.losses, float)
-    first = trainer.step - len(losses)
+    on, losses, floor = ground(dark), np.array(told.losses, float), told.floor
+    first = told.step - len(losses)
     starts = np.arange(0, len(losses), stride)
     ends = np.minimum(starts + stride, len(losses))
     values = np.add.reduceat(losses, starts) / (ends - starts)
@@ -99,12 +117,10 @@ def _curve(
     if floor is not None:
         made.add_trace(
             go.Scatter(
-                x=[first + 1, trainer.step],
+                x=[first + 1, told.step],
                 y=[floor, floor],
                 mode="lines",
-                name="Bayes floor of the loss"
-                if not trainer.recipe.train_points
-                else "Points known by heart",
+                name="Bayes floor of the loss" if not told.recipe.train_points else "Points known by heart",
                 line={"color": on.gold, "width": 1.6, "dash": "dash"},
                 hovertemplate="floor %{y:.4g}<extra></extra>",
                 meta={"measure": "floor"},
@@ -117,7 +133,7 @@ def _curve(
     made.update_layout({_key(axes, "x"): {"title_text": "step"}, _key(axes, "y"): {"title_text": "loss"}})
 
 
-def _levels(made: Figure, axes: dict[str, str], errors: dict[str, Excess], dark: bool) -> None:
+def _levels(made: Figure, axes: dict[str, str], errors: Mapping[str, Excess], dark: bool) -> None:
     """Draw the excess with class and without, and the floor with class, as the page does."""
     on, known = ground(dark), []
     looks = {"with class": on.burgundy, "without class": on.muted}
@@ -164,13 +180,14 @@ def _key(axes: dict[str, str], which: str) -> str:
     return f"{which}axis{axes[f'{which}axis'][1:]}"
 
 
-def _says(trainer: Trainer, errors: dict[str, Excess], stride: int) -> str:
+def _says(told: Losses, stride: int) -> str:
+    recipe, errors = told.recipe, told.errors
     said = "Loss: mean squared error of what the network predicts, on the batches of training"
     said += f", each point the mean over {stride} steps." if stride > 1 else "."
-    if trainer.recipe.pairing == "ot":
+    if recipe.pairing == "ot":
         return f"{said} {PAIRED}"
-    if trainer.recipe.train_points:
-        said += f" Its floor is that of knowing the {trainer.recipe.train_points:,} training points by heart."
+    if recipe.train_points:
+        said += f" Its floor is that of knowing the {recipe.train_points:,} training points by heart."
     else:
         said += " The Bayes floor is the least that any network can reach."
     if errors:
@@ -181,18 +198,21 @@ def _says(trainer: Trainer, errors: dict[str, Excess], stride: int) -> str:
     return said
 
 
-def _spoken(trainer: Trainer, floor: float | None, errors: dict[str, Excess]) -> str:
-    told = [f"{target_name(trainer.target)}, trained for {trainer.step:,} steps."]
-    if trainer.losses:
-        some = trainer.losses[-200:]
-        told.append(
-            f"The loss begins at {trainer.losses[0]:.3g}; over the last {len(some)} steps it is {np.mean(some):.3g}."
+def _spoken(told: Losses) -> str:
+    said = [f"{told.target}, trained for {told.step:,} steps."]
+    if len(told.losses):
+        some = told.losses[-200:]
+        said.append(
+            f"The loss begins at {told.losses[0]:.3g}; over the last {len(some)} steps it is {np.mean(some):.3g}."
         )
-    told.append(PAIRED if floor is None else f"Its floor is {floor:.3g}.")
-    for name, found in errors.items():
+    if told.recipe.pairing == "ot":
+        said.append(PAIRED)
+    elif told.floor is not None:
+        said.append(f"Its floor is {told.floor:.3g}.")
+    for name, found in told.errors.items():
         worst = int(np.argmax(found.excess))
-        told.append(
+        said.append(
             f"Excess {name}: {percent(found.relative)} of the floor, most at level {found.levels[worst]} "
             f"({found.excess[worst]:.3g})."
         )
-    return " ".join(told)
+    return " ".join(said)

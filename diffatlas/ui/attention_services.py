@@ -9,6 +9,11 @@ import numpy as np
 
 from diffatlas.attention import resampled
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
+from diffatlas.figures.attended import Attended
+from diffatlas.figures.attention_curves import draw_curves
+from diffatlas.figures.attention_divergence import draw_divergence
+from diffatlas.figures.attention_objects import attention_seeds, draw_objects
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import told
 from diffatlas.formats.code import run_code
 from diffatlas.formats.tables.attention import described
@@ -17,6 +22,7 @@ from diffatlas.library import Library, RunInfo, StoredRun
 from diffatlas.operations.attention import AttentionTrace
 from diffatlas.operations.attention_boxes import Binding, binding, named_words, word_overlap
 from diffatlas.operations.attention_view import Look, Readings, need_words, word_map
+from diffatlas.params import seed_words
 from diffatlas.shapes import EMBEDDED
 from diffatlas.shapes.detect import Detection
 from diffatlas.ui import run_names
@@ -27,10 +33,12 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.run_services import LibraryRuns, RunServices
 from diffatlas.ui.wire import attention as wire
-from diffatlas.ui.wire.kinds import Nothing, Opened, Several
+from diffatlas.ui.wire.kinds import Figure, Nothing, Opened, Several
 
 #: Runs in the list of those with attention.
 LISTED = 60
+#: Charts of the curves in a row, by how wide a page is.
+CURVES_ACROSS = (1, 2, 3)
 
 
 class AttentionServices(RunServices):
@@ -50,6 +58,7 @@ class AttentionServices(RunServices):
         own = {
             "attention_runs": self.attention_runs,
             "attention": self.attention,
+            "attention_curves": self.attention_curves,
             "word_maps": self.word_maps,
             "words_at": self.words_at,
             "daam": self.daam,
@@ -101,6 +110,18 @@ class AttentionServices(RunServices):
             "known": told.known_words(stored.provenance),
         }
 
+    def attention_curves(self, visitor: str, asked: wire.AttentionDrawn) -> Figure:
+        """Return `diffatlas.figures.attention_curves` of a run as it is looked at."""
+        stored, look = self._stored(visitor, asked.id), _look(asked)
+        shown, measures = self._attended(stored, look), self._readings.measures(stored, look)
+        return page_figure(
+            {across: draw_curves(shown, measures, asked.dark, across, read=True) for across in CURVES_ACROSS}
+        )
+
+    def _attended(self, stored: StoredRun, look: Look) -> Attended:
+        name = stored.info.name or stored.params.prompt
+        return Attended(name, stored.id, self._readings.trace(stored, look))
+
     def word_maps(self, visitor: str, asked: wire.WordMaps) -> wire.WordMapsTold:
         """Return the map of some tokens, taken as one word, by step."""
         stored, look = self._stored(visitor, asked.id), _look(asked)
@@ -128,15 +149,16 @@ class AttentionServices(RunServices):
         at = _position(trace, asked.step)
         return _maps(trace.looks_at(trace.steps[at], asked.place)[None])
 
-    def objects(self, visitor: str, asked: wire.AttentionAsked) -> wire.Objects:
+    def objects(self, visitor: str, asked: wire.AttentionDrawn) -> wire.Objects:
         """Return how much of each word's map lies on the object it names, and the binding of two colours."""
         stored, look = self._stored(visitor, asked.id), _look(asked)
         trace, image = self._readings.trace(stored, look), _detectable(stored, look)
         need_words(trace)
         height, width = image.shape[:2]
-        words = []
+        words, overlaps = [], []
         for word, nth in named_words(trace.tokens):
             found = word_overlap(trace, image, word, nth)
+            overlaps.append(found)
             words.append(
                 {
                     "word": word,
@@ -144,20 +166,27 @@ class AttentionServices(RunServices):
                     "found": [_object(d, width, height) for d in found.found],
                     "share": [rounded(v) for v in found.share],
                     "uniform": rounded(found.uniform),
+                    "lift": [rounded(v) for v in found.lift],
                     "iou": [rounded(v) for v in found.iou],
                 }
             )
         bound, why = _binding(trace, image)
+        shown = self._attended(stored, look)
+        drawn = {
+            across: draw_objects(shown, overlaps, bound, asked.dark, across, read=True)
+            for across in CURVES_ACROSS
+        }
         return {
             "words": words,
             "binding": bound and _binding_fields(bound, width, height),
             "why": why,
             "steps": list(trace.steps),
+            "figure": page_figure(drawn) if words else None,
         }
 
     def bindings(self, visitor: str, asked: wire.Bindings) -> wire.RunBindings:
         """Return the binding of several runs, to see what those that fail have in common."""
-        look, rows = _look(asked), []
+        look, rows, drawn, names = _look(asked), [], {}, {}
         for run_id in self._ids(visitor, asked.ids)[:LISTED]:
             stored = self._reach.library(visitor).open(run_id)
             row = {
@@ -174,24 +203,25 @@ class AttentionServices(RunServices):
             except DiffAtlasError as error:
                 bound, why = None, error.message
             if bound:
+                drawn[run_id], names[run_id] = bound, seed_words(stored.params.seed)
                 values = [rounded(v) for v in bound.values]
                 row |= {"steps": list(bound.steps), "values": values, "holds": bound.holds}
                 row["mean"] = rounded(bound.mean)
             rows.append({**row, "why": why})
-        return {"runs": rows}
+        return {
+            "runs": rows,
+            "figure": page_figure({1: attention_seeds(drawn, asked.first, asked.dark, names)}),
+        }
 
-    def divergence(self, visitor: str, asked: wire.Divergence) -> wire.Diverging:
-        """Return how the attention of two runs differs, by step and token."""
+    def divergence(self, visitor: str, asked: wire.Divergence) -> Figure:
+        """Return `diffatlas.figures.attention_divergence` of two runs as they are looked at."""
         a, b = self._stored(visitor, asked.a), self._stored(visitor, asked.b)
         if a.id == b.id:
             raise InvalidParams("These are the same run: choose another one.")
-        found = self._readings.divergence(a, b, _look(asked))
-        return {
-            "steps": list(found.steps),
-            "tokens": [[x.index, y.index] for x, y in found.tokens],
-            "values": floats(found.values),
-            "by_step": [rounded(v) for v in found.by_step],
-        }
+        look = _look(asked)
+        found = self._readings.divergence(a, b, look)
+        one, other = (self._attended(stored, look) for stored in (a, b))
+        return page_figure({1: draw_divergence(one, other, found, asked.dark, read=True)})
 
     def step_picture(self, visitor: str, asked: wire.StepPictureAsked) -> wire.StepPicture:
         """Return the preview of a step at its full size; null where the step has none."""

@@ -40,6 +40,7 @@ LONG_CALLS = frozenset(
         "bindings",
         "lab_measure",
         "lab_excess",
+        "lab_loss_figure",
         "lab_gif",
     }
 )
@@ -58,7 +59,7 @@ QUICK_CALLS = frozenset(
         "image_detail",
         "dataset_about",
     }
-    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
+    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence", "attention_curves"}
     | {
         "lab_paths",
         "lab_density",

@@ -17,8 +17,10 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import InvalidParams
+from diffatlas.figures.lab_words import target_name
+from diffatlas.figures.loss import Losses, errors_of
 from diffatlas.formats.wire import rounded
-from diffatlas.lab2d.floors import loss_floor
+from diffatlas.lab2d.floors import Excess, loss_floor
 from diffatlas.lab2d.mixtures import Target, draw, points_target
 from diffatlas.lab2d.samplers import Frames
 from diffatlas.lab2d.shelf import Kept
@@ -51,6 +53,8 @@ STINT = 5.0
 FLOOR_AFTER = 300
 #: Seconds after which a network that trains is kept as it is by then, should the server end.
 KEEP_EVERY = 20.0
+#: Seconds for which the errors of a network that trains are told as they were.
+OLD = 3.0
 #: Measurements of a target against itself.
 FLOORS = 6
 
@@ -113,6 +117,8 @@ class Lab:
         self.rate = 0.0
         #: Of the loss; known once a training has worked it out.
         self.floor: float | None = None
+        #: The errors by level, with their step and the time at which they were measured.
+        self._errors: tuple[int, float, dict[str, Excess]] = (0, 0.0, {})
         self._sticks: dict[int | None, Yardstick] = {}
         self._floors: dict[tuple[int | None, int], list[Point]] = {}
         self._lock = threading.Lock()
@@ -154,6 +160,28 @@ class Lab:
                 self.trainer.source, self.trainer.schedule, recipe.objective, recipe.label_drop
             )
         return self.floor
+
+    def errors(self) -> dict[str, Excess]:
+        """Return the errors by level (`diffatlas.figures.loss.errors_of`); of a training not older than `OLD` seconds.
+
+        Empty where nothing is trained yet, and where the loss has no floor.
+        """
+        step, when, found = self._errors
+        fresh = step == self.trainer.step or (self.training and time.monotonic() - when < OLD)
+        if not self.trainer.step or self.trainer.recipe.pairing == "ot" or (found and fresh):
+            return found
+        step = self.trainer.step
+        found = errors_of(self.learned(), self.target, self.trainer.schedule)
+        self._errors = (step, time.monotonic(), found)
+        return found
+
+    def losses(self) -> Losses:
+        """Return what is known of the training by now. While it trains, its floor may not be worked out yet."""
+        floor = self.floor if self.training else self.find_floor()
+        errors = self.errors()
+        with self._lock:
+            kept, step = list(self.trainer.losses), self.trainer.step
+        return Losses(target_name(self.target), self.trainer.recipe, step, kept, floor, errors)
 
     def learned(self) -> Learned:
         """Return the model of the averaged weights as they are now."""

@@ -13,10 +13,11 @@ from diffatlas.figures import budget as budget_figure
 from diffatlas.figures import memory as memory_figure
 from diffatlas.figures import quality as quality_figure
 from diffatlas.figures.lab_words import MEASURES
+from diffatlas.figures.loss import draw_loss
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats.wire import rounded, shorts
 from diffatlas.lab2d.densities import CELLS, kl_divergence, mass, model_density
 from diffatlas.lab2d.fields import density
-from diffatlas.lab2d.floors import excess
 from diffatlas.lab2d.likelihood import LOW
 from diffatlas.lab2d.metrics import measure
 from diffatlas.lab2d.mixtures import Target, draw
@@ -36,15 +37,14 @@ from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.lab_asked import bind, check_paired, field_of, plan_of
 from diffatlas.ui.lab_bounds import stoppable, stoppable_of
 from diffatlas.ui.lab_sessions import Lab, Labs, Shown, give_way
-from diffatlas.ui.page_figure import page_figure
 from diffatlas.ui.turns import Place
 from diffatlas.ui.wire import lab_studies as wire
 from diffatlas.ui.wire.kinds import Empty, Started
 from diffatlas.ui.wire.kinds import Figure as FigureTold
 from diffatlas.ui.wire.lab import FieldAsked, LabAsked
 
-#: Pixels of the chart of one measure.
-QUALITY_ROW = 260
+#: Pixels of the chart of one measure, and of one of a training.
+QUALITY_ROW, LOSS_ROW = 260, 230
 
 
 @dataclass
@@ -80,6 +80,7 @@ class LabStudies:
             "lab_memory": self.memory,
             "lab_memory_figure": self.memory_figure,
             "lab_excess": self.excess,
+            "lab_loss_figure": self.loss_figure,
             "lab_model_density": self.model_density,
             "lab_job": self.job,
             "lab_job_stop": self.stop_job,
@@ -232,7 +233,6 @@ class LabStudies:
     def excess(self, visitor: str, asked: LabAsked) -> wire.Excess:
         """Return the loss's floor and what lies above it by noise level, with the class and without."""
         lab = self._labs.find(visitor, asked.lab)
-        model, schedule = lab.learned(), lab.trainer.schedule
         if lab.trainer.recipe.pairing == "ot":
             raise CapabilityError(
                 "With paired noise the loss has another floor, without a closed form: train with independent pairing."
@@ -242,8 +242,7 @@ class LabStudies:
             "drop": lab.trainer.recipe.label_drop,
         }
         relative = {}
-        for name, conditional in (("class", True), ("null", False)):
-            found = excess(model, lab.target, schedule, conditional)
+        for name, found in zip(("class", "null"), lab.errors().values(), strict=True):
             answer[name] = {
                 "floor": [rounded(float(v)) for v in found.floor],
                 "excess": [rounded(float(v)) for v in found.excess],
@@ -254,6 +253,11 @@ class LabStudies:
             answer["sigmas"] = [rounded(float(v)) for v in found.sigmas]
         answer["times"] = rounded(relative["null"] / relative["class"]) if relative["class"] else None
         return answer
+
+    def loss_figure(self, visitor: str, asked: wire.LossFigure) -> FigureTold:
+        """Return `diffatlas.figures.loss` of a network, as far as its training has come."""
+        told = self._labs.find(visitor, asked.lab).losses()
+        return page_figure({asked.across: draw_loss(told, asked.dark, asked.across, LOSS_ROW)})
 
     def model_density(self, visitor: str, asked: FieldAsked) -> Started:
         """Start computing the density of the learned model, and its divergence from the target's."""

@@ -11,9 +11,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from diffatlas.backends.bounds import BoundedBackend, bounds_here
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams, RunNotFound
+from diffatlas.figures.departure import departure
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import compared, told
 from diffatlas.formats.broken import broken_stored
 from diffatlas.formats.bundle import zip_folder
@@ -54,7 +58,6 @@ from diffatlas.ui.wire.kinds import (
     Nothing,
     One,
     Opened,
-    Pair,
     Refused,
     Several,
     Started,
@@ -64,6 +67,7 @@ from diffatlas.ui.wire.library import (
     DatasetAsked,
     Details,
     Difference,
+    Differing,
     Example,
     Explored,
     Find,
@@ -75,6 +79,7 @@ from diffatlas.ui.wire.library import (
     Moved,
     PictureAsked,
     Push,
+    Replayed,
     Thumbs,
 )
 from diffatlas.ui.wire.runs import Export
@@ -244,7 +249,7 @@ class LibraryServices:
         url = image_url(found, visitor, f"diffatlas-{slug(name)}-{ending}.png")
         return {"url": url, "name": url.rsplit("/", 1)[-1], "width": found.shape[1], "height": found.shape[0]}
 
-    def difference(self, visitor: str, asked: Pair) -> Difference:
+    def difference(self, visitor: str, asked: Differing) -> Difference:
         """Return what differs between two runs: parameters, environment, images and paths."""
         library = self._libraries.of(visitor)
         a, b = library.open(asked.a), library.open(asked.b)
@@ -268,7 +273,9 @@ class LibraryServices:
                 "first_step": path.first_step,
                 "maximum": rounded(path.maximum),
                 "relative": rounded(path.relative),
-                "distances": [rounded(float(d)) for d in path.distances],
+                "figure": _departure(
+                    path.distances, path.first_step, "Distance between the two paths", asked.dark
+                ),
             },
         }
 
@@ -301,7 +308,7 @@ class LibraryServices:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.NAMES`)."""
         return forms.query_of(self._libraries.of(visitor).open(_several(ids)[-1]).params)
 
-    def replay(self, visitor: str, asked: One) -> Started:
+    def replay(self, visitor: str, asked: Replayed) -> Started:
         """Start to run a stored run again, and hold each state against the stored one."""
         library = self._libraries.of(visitor)
         stored = library.open(asked.id)
@@ -326,7 +333,7 @@ class LibraryServices:
                         progress(step=event.index + 1)
                 if report is None:
                     raise BackendFailure("The replay ended without a verdict: start it again.")
-                return _report(report)
+                return _report(report, asked.dark)
             finally:
                 self._turns.leave(ticket)
 
@@ -476,10 +483,19 @@ def _thumb(library: Library, info: RunInfo) -> str | None:
         return None
 
 
-def _report(report: ReplayReport) -> dict[str, Any]:
+def _departure(values: Sequence[float], first: int | None, name: str, dark: bool) -> dict[str, Any] | None:
+    """Return `diffatlas.figures.departure`; None where nothing is apart."""
+    known = [value for value in values if np.isfinite(value)]
+    if len(known) < 2 or not max(known) > 0:
+        return None
+    return page_figure({1: departure(values, first, name, dark)})
+
+
+def _report(report: ReplayReport, dark: bool) -> dict[str, Any]:
     told = asdict(report)
     told["environment"] = asdict(compared.machine(report.environment, "the stored run", "the replay"))
-    told["by_step"] = [rounded(float(value)) for value in report.by_step]
+    name = "Distance of the states, as a part of their norm"
+    told["figure"] = _departure(told.pop("by_step"), report.first_step, name, dark)
     for name in ("maximum", "relative", "image_mean_absolute"):
         told[name] = None if told[name] is None else rounded(float(told[name]))
     return told

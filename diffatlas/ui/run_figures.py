@@ -12,9 +12,9 @@ from fastapi import Response
 
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.curves import Line, frame, traces
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.figures.template import ground
 from diffatlas.stopping import look
-from diffatlas.ui.page_figure import page_figure
 from diffatlas.ui.wire.runs import Curves
 
 if TYPE_CHECKING:

@@ -17,6 +17,8 @@ from typing import Any, Protocol
 from fastapi import Response
 
 from diffatlas.errors import InvalidParams
+from diffatlas.figures.comparison import draw_comparison
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats.kinds import KINDS, export, file_name
 from diffatlas.formats.named import Named
 from diffatlas.formats.wire import floats, rounded
@@ -37,11 +39,10 @@ from diffatlas.ui.layers import Layer
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_figures import RunFigures
-from diffatlas.ui.wire.kinds import File, One
+from diffatlas.ui.wire.kinds import Figure, File, One
 from diffatlas.ui.wire.runs import (
     ChangeMaps,
     Compared,
-    Comparison,
     Export,
     Projected,
     Projection,
@@ -198,14 +199,14 @@ class RunServices:
         if asked.decode and self._reach.shared:
             # A run that was imported may name what it likes.
             refuse_server_files(stored.params)
-        return step_data.step_detail(stored, asked.index, self._backend, asked.decode, visitor)
+        return step_data.step_detail(stored, asked.index, self._backend, asked.decode, visitor, asked.dark)
 
     def deep(self, visitor: str, asked: One) -> ChangeMaps:
         """Return where and in which channels a run changes, step by step."""
         return change_maps(self._stored(visitor, asked.id))
 
-    def compare(self, visitor: str, asked: Compared) -> Comparison:
-        """Return how two layers' paths differ, step by step."""
+    def compare(self, visitor: str, asked: Compared) -> Figure:
+        """Return `diffatlas.figures.comparison` of two layers."""
         first, second = self.named(visitor, [asked.a, asked.b])
         if first.id == second.id:
             raise InvalidParams("These are the same layer: choose two.")
@@ -215,7 +216,8 @@ class RunServices:
             found = comparison.compare(*paths, align=asked.align)
         except ValueError as error:
             raise InvalidParams(str(error)) from error
-        return step_data.comparison_fields(first, second, found)
+        drawn = draw_comparison(first.name, second.name, found, asked.dark, asked.across, read=True)
+        return page_figure({asked.across: drawn})
 
     def export(self, visitor: str, asked: Export) -> File:
         """Write a file of the asked layers where the browser can fetch it, and return its address."""

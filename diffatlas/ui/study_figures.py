@@ -12,12 +12,12 @@ from fastapi import Response
 from diffatlas import figures
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.beside import Beside, Own
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.figures.template import ground
 from diffatlas.library import Library
 from diffatlas.library.study import Study
 from diffatlas.operations.projections import Projections
 from diffatlas.stopping import look
-from diffatlas.ui.page_figure import page_figure
 from diffatlas.ui.run_services import umap_words
 from diffatlas.ui.wire import study_figures as wire
 

@@ -158,13 +158,13 @@ class StudyServices(RunServices):
             library.touch(cell.run_id)
         return {"layers": [cell.run_id for cell in cells]}
 
-    def image_detail(self, visitor: str, asked: wire.CellAsked) -> wire.ImageDetail:
+    def image_detail(self, visitor: str, asked: wire.CellDetail) -> wire.ImageDetail:
         """Return a cell's image with its histogram and statistics, for a cell that has no run."""
         library, study = self._open(visitor, asked.id)
         pixels = images_of(study, library, only=asked.cell).get(asked.cell)
         if pixels is None:
             raise InvalidParams("This cell has no image.")
-        return {"image": image_url(pixels, visitor), **step_data.measured(pixels)}
+        return {"image": image_url(pixels, visitor), **step_data.measured(pixels, asked.dark)}
 
     def stop_lane(self, visitor: str, asked: wire.LaneAsked) -> Done:
         """Stop one lane of a study that runs."""

@@ -11,9 +11,9 @@ import pytest
 from diffatlas import figures
 from diffatlas.events import Step
 from diffatlas.figures.figure import figure
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.figures.panels import lay_out
 from diffatlas.ui.own_files import base
-from diffatlas.ui.page_figure import page_figure
 from tests.library.made_runs import made
 
 pytestmark = pytest.mark.browser

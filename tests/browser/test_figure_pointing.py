@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from diffatlas import figures
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.ui.own_files import base
-from diffatlas.ui.page_figure import page_figure
 from tests.figures.made_neighbourhoods import two_lanes
 from tests.figures.made_sweeps import SCALES, shared_sweep
 

@@ -105,19 +105,23 @@ def test_words_timeline_and_scrolling_go_together(page: Any, runs: list[Run]) ->
     )
 
 
+SAYS = "#da-offline-compare .da-figure-says"
+
+
 def test_two_runs_their_paths_and_curves(page: Any, runs: list[Run]) -> None:
     page.click(".da-tab[data-view=compare]")
     page.wait_for_selector(".da-attention-twin canvas:visible >> nth=1")
     found = js(*(AttentionTrace.of(run) for run in runs))
-    told = page.inner_text(".da-compare-told")
+    told = page.inner_text(SAYS)
     assert float(told.split(": ")[1].split()[0]) == pytest.approx(found.by_step.max(), rel=1e-2)
     # Of some layers, the maps and the divergence are both theirs.
     page.select_option(".da-attention-controls select >> nth=0", '["down"]')
     found = js(*(AttentionTrace.of(run).within("down") for run in runs))
     page.wait_for_function(
-        "before => document.querySelector('.da-compare-told').innerText !== before", arg=told
+        "before => document.querySelector('#da-offline-compare .da-figure-says').innerText !== before",
+        arg=told,
     )
-    told = page.inner_text(".da-compare-told")
+    told = page.inner_text(SAYS)
     assert float(told.split(": ")[1].split()[0]) == pytest.approx(found.by_step.max(), rel=1e-2)
     page.click(".da-tab[data-view=path]")
     assert page.locator(".da-path-line").count() == 2
@@ -125,7 +129,7 @@ def test_two_runs_their_paths_and_curves(page: Any, runs: list[Run]) -> None:
     page.wait_for_selector(".da-timeline-at:has-text('step 2 of 6')")
     assert "da-active" in page.get_attribute(".da-offline-run >> nth=1", "class")
     page.click(".da-tab[data-view=latents]")
-    norm = page.locator(".da-plot[data-metric=norm] .da-readout > span").all_inner_texts()
+    norm = page.locator(".da-figure-head[data-metric=norm] .da-readout > span").all_inner_texts()
     wanted = [run.steps[1].metrics["norm"] for run in runs]
     assert [float(text) for text in norm] == pytest.approx(wanted, rel=1e-3)
 

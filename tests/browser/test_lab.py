@@ -98,8 +98,8 @@ def test_training_is_watched_stopped_and_continued(open_page):
     page.wait_for_function(
         f"document.querySelector('.da-lab .da-status').textContent.includes('{before + 100:,} steps trained')"
     )
-    assert page.locator("#da-lab-panel-training canvas").first.evaluate(INKS) > 3
-    page.wait_for_selector("text=Over all levels the")
+    page.wait_for_selector("#da-lab-panel-training .da-figure-says:has-text('Over all levels the excess')")
+    assert page.locator("#da-lab-panel-training .scatterlayer .js-line").count() >= 4
     rows = list(
         csv.reader(saved(page, lambda: lab(page).get_by_role("button", name="CSV of Loss").click()).open())
     )

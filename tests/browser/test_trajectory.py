@@ -188,7 +188,7 @@ def test_no_sideways_scroll(open_page, theme, width):
     for selector in (
         "[open] .da-inspector-list dt",
         "[open] .da-inspector-list dd",
-        "[open] .da-bars-readout",
+        "[open] .da-figure-head",
     ):
         assert page.evaluate(CONTRAST, selector) >= 4.5, selector
 

@@ -182,7 +182,7 @@ def test_inspector_plays_the_steps_and_shows_what_belongs_to_each(open_page):
     page.wait_for_selector("dialog.da-inspector[open] .da-inspector-large img")
     assert title.inner_text() == "Step 4 of 6"
     page.wait_for_function("document.querySelectorAll('[open] .da-inspector-list dt').length > 15")
-    assert page.locator(".da-bars-area").count() == 4
+    assert page.locator("[open] .da-svg-figure g > path").count() == 4
     pictures = page.evaluate(
         """() => [...document.querySelectorAll('[open] .da-inspector-row img, [open] .da-inspector-pictures img')]
              .map(image => image.currentSrc)"""
@@ -218,9 +218,9 @@ def test_histogram_of_a_frame_opens_larger(open_page):
     page = open_page()
     run(page, num_inference_steps=3)
     page.locator(".da-frame-histogram").nth(1).click()
-    page.wait_for_selector(".da-bars-area")
+    page.wait_for_selector("[open] .da-svg-figure g > path")
     page.wait_for_function(
-        """() => { const box = document.querySelector('.da-bars-area').ownerSVGElement.getBoundingClientRect();
+        """() => { const box = document.querySelector('[open] .da-svg-figure').getBoundingClientRect();
                    return box.width > 300 && box.top < innerHeight && box.bottom > 0; }"""
     )
     assert page.inner_text("[open] .da-inspector-title") == "Step 2 of 3"
@@ -241,10 +241,10 @@ def test_two_locked_layers_are_compared(open_page):
     run(page, prompt="a blue circle", seed=9, num_inference_steps=6)
     lock(page)
     page.click(".da-compare-go")
-    page.wait_for_selector(".da-compare-summary")
-    words = page.inner_text(".da-compare-summary")
+    page.wait_for_selector(".da-compare-result .da-figure-says")
+    words = page.inner_text(".da-compare-result .da-figure-says")
     assert "part at step" in words, words  # one seed, two prompts: they begin together
-    assert page.locator(".da-compare-curve").count() == 2
+    assert page.locator(".da-compare-result .da-figure-head").count() == 2
 
 
 def test_deep_dive_tells_the_numbers_of_the_run(open_page):

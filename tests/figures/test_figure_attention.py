@@ -194,3 +194,46 @@ def test_words_and_prompts_are_escaped():
         assert "&lt;a href" in words
         assert "<a" not in words
         assert "</script" not in words
+
+
+def test_each_word_is_a_line_that_the_page_finds_by_its_place():
+    run = run_of(1)
+    trace = AttentionTrace.of(run)
+    lines = of(figures.attention_curves(run), "activation")
+    assert [(t.name, t.meta["line"]) for t in lines] == [(word, f"word {k}") for k, word in enumerate(WORDS)]
+    np.testing.assert_allclose(np.array([t.y for t in lines]).T, trace.activation()[:, 1 : len(WORDS) + 1])
+    a, b = run_of(1), renamed(run_of(2), 1, "green")
+    apart = figures.attention_divergence(a, b)
+    rows = matrix(apart)
+    assert list(rows.meta["rows"]) == [f"word {k}" for k, word in enumerate(WORDS) if word != "red"]
+    for row, values in zip(rows.meta["rows"], rows.z, strict=True):
+        (line,) = of(apart, "attention_js", line=row)
+        assert list(line.y) == list(values)
+    assert [1, 1] in apart.layout.meta["pairs"]
+
+
+class Found:
+    """What `diffatlas.operations.attention_boxes` tells of a word."""
+
+    def __init__(self, word, values, nth=0, shape="circle"):
+        self.word, self.nth, self.shape, self.found = word, nth, shape, ("one",)
+        self.share = self.values = np.array(values, float)
+        self.uniform, self.steps, self.holds = 0.25, (0, 1, 2), True
+
+
+def test_shares_and_bindings_are_drawn_beside_what_chance_gives():
+    run = run_of(1)
+    words = [Found("red", [0.1, 0.2, 0.3]), Found("blue", [0.3, np.nan, 0.5])]
+    pair = type("Pair", (), {"words": tuple(words)})()
+    figure = figures.attention_objects(run, words, pair)
+    shares = of(figure, "box_share")
+    assert [(t.name, t.meta["line"]) for t in shares] == [("red", "word 1"), ("blue", "word 5")]
+    assert list(shares[1].y) == [0.3, None, 0.5]
+    levels = of(figure, "level")
+    assert [t.y[0] for t in levels] == [0.25, 0.25, 0, 0]
+    assert [t.line.color for t in levels[:2]] == [t.line.color for t in shares]
+    assert [list(t.y) for t in of(figure, "binding")] == [list(t.y) for t in shares]
+    seeds = figures.attention_seeds({"a": words[0], "b": words[1]}, "a", names={"a": "seed 1", "b": "seed 2"})
+    lines = of(seeds, "binding")
+    assert [(t.name, t.line.dash) for t in lines] == [("seed 1", "solid"), ("seed 2", "dash")]
+    assert "2 of 2 runs" in seeds.layout.meta["spoken"]

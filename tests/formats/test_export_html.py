@@ -10,6 +10,7 @@ import zlib
 import numpy as np
 import pytest
 
+from diffatlas import figures
 from diffatlas.attention.compare import js
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import InvalidParams
@@ -19,6 +20,7 @@ from diffatlas.formats.html import page as html_page
 from diffatlas.formats.html.data import kept_tokens, quantised
 from diffatlas.formats.kinds import KINDS, export
 from diffatlas.formats.named import Named
+from diffatlas.look import NIGHT, PAPER
 from diffatlas.run import Run
 from diffatlas.ui.wire.calls import CALLS
 from tests.attended_runs import WORDS, run_of
@@ -110,14 +112,43 @@ def test_path_and_divergence_of_two_runs():
     points = np.concatenate([np.array(run) for run in data["path"]["coords"]])
     np.testing.assert_allclose(np.linalg.norm(points, axis=0), singular[:2], rtol=1e-5)
     found = js(AttentionTrace.of(a), AttentionTrace.of(b))
-    told = data["divergence"]["all"]
-    np.testing.assert_allclose(told["by_step"], found.by_step, rtol=1e-5)
-    # The ninth pair of what is kept is the ninth token: only padding is left out.
-    np.testing.assert_allclose(floats(told["values"]).reshape(3, -1), found.values[:, :9], rtol=1e-5)
+    told = data["divergence"]["all"]["first"]["light"]
+    np.testing.assert_allclose(mean_of(told), found.by_step, rtol=1e-5)
+    # Only padding is left out of the tokens that are compared.
+    assert told["layouts"]["1"]["meta"]["pairs"] == [[k, k] for k in range(9)]
     # A part's divergence is that of its layers, as the maps beside it are.
     down = js(*(AttentionTrace.of(run).within("down") for run in (a, b)))
-    np.testing.assert_allclose(data["divergence"]["down"]["by_step"], down.by_step, rtol=1e-5)
+    np.testing.assert_allclose(mean_of(data["divergence"]["down"]["second"]["dark"]), down.by_step, rtol=1e-5)
     assert np.abs(down.by_step - found.by_step).max() > 1e-3
+
+
+def mean_of(figure: dict) -> list:
+    """The mean over the words in a figure of divergence."""
+    return next(trace["y"] for trace in figure["data"] if trace["meta"].get("mean"))
+
+
+@pytest.mark.parametrize(("ground", "dark"), [("light", False), ("dark", True)])
+def test_its_figures_are_those_that_python_makes(ground, dark):
+    a, b = run_of(0), run_of(1)
+    data = data_of(export("html", [named(a, "one"), named(b, "two")]))
+    up = AttentionTrace.of(a).within("up")
+    on = NIGHT if dark else PAPER
+    made = [
+        (data["runs"][0]["looks"]["up"]["curves"], figures.attention_curves(up, dark)),
+        (data["divergence"]["all"]["first"], figures.attention_divergence(a, b, dark)),
+        (data["divergence"]["all"]["second"], figures.attention_divergence(b, a, dark)),
+        (data["latents"], figures.curves([a, b], colours=[on.burgundy, on.ink], dark=dark)),
+    ]
+    for found, wanted in made:
+        drawn, (told, *_) = found[ground]["data"], found[ground]["layouts"].values()
+        assert len(drawn) == len(wanted.data)
+        for one, other in zip(drawn, json.loads(wanted.to_json())["data"], strict=True):
+            values = "z" if one["type"] == "heatmap" else "y"
+            np.testing.assert_allclose(
+                np.array(one[values], float), np.array(other[values], float), rtol=1e-5
+            )
+            assert one.get("line") == other.get("line")
+        assert told["meta"]["says"] == wanted.layout.meta["says"]
 
 
 def test_runs_that_have_no_common_basis_or_no_attention_say_why():

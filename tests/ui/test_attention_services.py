@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from diffatlas import ImageInput
+from diffatlas import ImageInput, figures
 from diffatlas.capture.spec import Capture
 from diffatlas.operations.attention import attention_of, js
 from diffatlas.operations.attention_boxes import binding, word_overlap
@@ -166,11 +166,50 @@ def test_bindings_of_several_runs_say_why_one_has_none(room):
 def test_two_runs_are_compared(room):
     found = room.ask("divergence", a=room.ids["one"], b=room.ids["two"])
     own = js(attention(room, "one"), attention(room, "two"))
-    np.testing.assert_allclose(floats(found["values"], *own.values.shape), own.values, rtol=1e-5)
-    np.testing.assert_allclose(found["by_step"], own.by_step, rtol=1e-5)
-    assert found["tokens"] == [[x.index, y.index] for x, y in own.tokens]
+    (mean,) = (trace for trace in found["data"] if trace["meta"].get("mean"))
+    np.testing.assert_allclose(mean["y"], own.by_step)
+    meta = found["layouts"]["1"]["meta"]
+    assert meta["pairs"] == [[x.index, y.index] for x, y in own.tokens]
+    wanted = figures.attention_divergence(*(room.library.open(room.ids[name]) for name in ("one", "two")))
+    assert meta["says"] == wanted.layout.meta["says"]
     same = room.ask("divergence", a=room.ids["one"], b=room.ids["one"])
     assert "same run" in same["error"]["message"]
+
+
+@pytest.mark.parametrize("layers", [None, ["mid"]])
+def test_the_curves_are_the_figure_of_the_run_as_it_is_looked_at(room, layers):
+    found = room.ask("attention_curves", id=room.ids["one"], layers=layers, dark=True)
+    wanted = figures.attention_curves(attention(room, "one").within(layers), dark=True)
+    assert set(found["layouts"]) == {"1", "2", "3"}
+    assert [trace["y"] for trace in found["data"]] == [list(trace.y) for trace in wanted.data]
+    for layout in found["layouts"].values():
+        assert layout["meta"]["says"] == wanted.layout.meta["says"]
+        # Which lines the page finds by their names, and room for what it writes beneath the titles.
+        assert layout["meta"]["reading"] > 0
+    lines = {trace["meta"].get("line") for trace in found["data"]}
+    words = PROMPT.split()
+    assert lines >= {f"word {k}" for k in range(len(words))}
+
+
+def test_objects_are_drawn_with_their_shares_and_binding(room):
+    found = room.ask("objects", id=room.ids["one"])
+    figure = found["figure"]
+    shares = {
+        trace["name"]: trace["y"] for trace in figure["data"] if trace["meta"]["measure"] == "box_share"
+    }
+    for word in found["words"]:
+        if word["found"]:
+            np.testing.assert_allclose(shares[word["word"]], word["share"], rtol=1e-5)
+            np.testing.assert_allclose(word["lift"], np.array(word["share"]) / word["uniform"], rtol=1e-5)
+    bound = [trace for trace in figure["data"] if trace["meta"]["measure"] == "binding"]
+    assert len(bound) == len(found["binding"]["words"] if found["binding"] else ())
+    seeds = room.ask("bindings", ids=[room.ids["one"], room.ids["two"]], first=room.ids["one"])
+    drawn = {
+        trace["meta"]["line"]: trace["y"] for trace in seeds["figure"]["data"] if "line" in trace["meta"]
+    }
+    for row in seeds["runs"]:
+        if row["values"]:
+            np.testing.assert_allclose(drawn[row["id"]], row["values"], rtol=1e-5)
 
 
 def test_a_run_without_attention_to_words_says_what_to_do(room):

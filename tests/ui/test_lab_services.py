@@ -445,3 +445,32 @@ def test_a_study_of_the_lab_ends_inside_what_it_computes(services, moons, name, 
     state = finished(services, started)
     assert time.monotonic() - began < 5
     assert state["error"]["message"] == "This was stopped."
+
+
+@pytest.mark.parametrize("across", [1, 2])
+def test_the_figure_of_the_loss_is_that_of_what_was_measured(services, across):
+    lab = services.begin(ME, {"target": {"preset": "moons"}, "recipe": SMALL})["lab"]
+    asked = {"lab": lab, "dark": True, "across": across}
+    assert "Not trained" in json.dumps(services.loss_figure(ME, asked))
+    seen = trained(services, lab)
+    drawn = services.loss_figure(ME, asked)
+    traces = {trace["meta"]["measure"]: trace for trace in drawn["data"]}
+    assert traces["floor"]["y"][0] == pytest.approx(seen["floor"], rel=1e-5)
+    # The losses that are watched are means of ten steps.
+    losses = decoded(traces["loss"]["y"])
+    np.testing.assert_allclose(losses.reshape(-1, 10).mean(1), seen["losses"], rtol=1e-5)
+    excess = services.excess(ME, {"lab": lab})
+    told = traces["Excess, with class"]["y"]
+    np.testing.assert_allclose(
+        [v for v in told if v], [v for v in excess["class"]["excess"] if v > 0], rtol=1e-5
+    )
+    meta = drawn["layouts"][str(across)]["meta"]
+    assert f"{100 * excess['class']['relative']:.3g} %" in meta["says"]
+    assert drawn["layouts"][str(across)]["template"]["layout"]["paper_bgcolor"] == NIGHT.paper
+
+
+def decoded(values: Any) -> np.ndarray:
+    """Numbers of a figure's JSON, which Plotly may write as base64."""
+    if isinstance(values, list):
+        return np.array(values, float)
+    return np.frombuffer(base64.b64decode(values["bdata"]), np.dtype(values["dtype"]))

@@ -231,7 +231,7 @@ def test_two_runs_differ_in_what_was_asked(room):
     ]
     assert told["machine"] == {"rows": [], "sentences": []}
     assert not told["path"]["identical"]
-    assert len(told["path"]["distances"]) == 4
+    assert len(told["path"]["figure"]["data"][0]["y"]) == 4
     same = room.ask("difference", a=room.ids[0], b=room.ids[0])
     assert same["settings"] == []
     assert same["path"]["identical"]

@@ -124,9 +124,12 @@ def test_a_step_is_shown_with_its_own_pictures_and_numbers(room):
     assert [picture["key"] for picture in found["pictures"]] == ["x_t", "x0", "cond", "uncond"]
     assert found["decoder"] == "vae"
     assert all(picture["width"] == picture["height"] == 64 for picture in found["pictures"])
-    counts = np.array(found["histogram"]["counts"])
+    counts = np.array([trace["y"] for trace in found["histogram"]["data"]])
     assert counts.shape == (4, 64)
     assert (counts.sum(1) == 64 * 64).all()
+    for channel, values in enumerate(counts[:3]):
+        own = np.histogram(run.steps[2].preview[0][..., channel], bins=64, range=(0, 256))[0]
+        np.testing.assert_array_equal(values, own)
     luma = run.steps[2].preview[0] / 255 @ np.array([0.2126, 0.7152, 0.0722])
     values = {entry["key"]: entry["value"] for entry in found["scalars"]}
     measured = {entry["label"]: entry["value"] for entry in found["statistics"]}
@@ -163,16 +166,18 @@ def test_change_maps_are_root_mean_squares_of_the_steps(room):
 def test_two_layers_are_compared_step_by_step(room):
     found = room.ask("compare", a=room.ids["one"], b=room.ids["two"], align="auto")
     a, b = (room.runs[name].latents.reshape(6, -1).astype(float) for name in ("one", "two"))
-    assert found["align"] == "step"
-    assert found["distance"] == pytest.approx(np.linalg.norm(a - b, axis=1).tolist(), rel=1e-5)
-    assert found["parting"] == 0
-    assert "begin apart" in found["summary"]
-    warped = room.ask("compare", a=room.ids["one"], b=room.ids["three"], align="auto")
-    assert warped["align"] == "dtw"
-    assert warped["pairs"][0] == [0, 0]
-    assert warped["pairs"][-1] == [STEPS["one"], STEPS["three"]]
+    distance, angle = found["data"]
+    assert distance["x"] == list(range(6))
+    assert distance["y"] == pytest.approx(np.linalg.norm(a - b, axis=1).tolist(), rel=1e-5)
+    cosine = (a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+    assert angle["y"] == pytest.approx(np.degrees(np.arccos(cosine)).tolist(), rel=1e-4)
+    assert "begin apart" in found["layouts"]["1"]["meta"]["says"]
+    warped = room.ask("compare", a=room.ids["one"], b=room.ids["three"], align="auto", across=2)
+    assert "dynamic time warping" in warped["layouts"]["2"]["meta"]["says"]
+    assert warped["data"][0]["x"][-1] == STEPS["one"]
     turned = room.ask("compare", a=room.ids["one"], b=room.ids["three"], align="procrustes")
-    assert 0 < turned["disparity"] < 2
+    assert "unexplained" in turned["layouts"]["1"]["meta"]["says"]
+    assert len(turned["data"]) == 1
     same = room.ask("compare", a=room.ids["one"], b=room.ids["one"])
     assert "same layer" in same["error"]["message"]
     apart = room.ask("compare", a=room.ids["one"], b=room.ids["wide"])

@@ -5,20 +5,29 @@ from __future__ import annotations
 import base64
 import io
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diffatlas import measured
-from diffatlas.attention.compare import js
+from diffatlas.attention.compare import Divergence, js
 from diffatlas.attention.info import PARTS
 from diffatlas.attention.parts import THIRDS, parts_of
 from diffatlas.attention.resampled import sentences
 from diffatlas.attention.tokens import Token
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
+from diffatlas.figures.attended import Attended
+from diffatlas.figures.attention_curves import draw_curves
+from diffatlas.figures.attention_divergence import draw_divergence
+from diffatlas.figures.curves import Line, frame
+from diffatlas.figures.curves import traces as line_traces
+from diffatlas.figures.figure import Figure
+from diffatlas.figures.page_figure import page_figure
+from diffatlas.figures.panels import reading_lines
+from diffatlas.figures.template import ground
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken_run
 from diffatlas.formats.named import Named, first_preview
@@ -37,6 +46,8 @@ CURVES = (
     "guidance_norm",
     "guidance_angle",
 )
+#: Charts in a row, by how wide the page is.
+ACROSS = (1, 2, 3)
 #: Tokens that maps are kept of, at most: a long prompt of T5 has 512.
 MOST_TOKENS = 160
 
@@ -85,7 +96,8 @@ def page_data(runs: Sequence[Named], detail: Detail) -> dict[str, Any]:
         ],
         "path": path,
         "why_no_path": why_no_path,
-        "divergence": _divergences(traces, kept, parts),
+        "latents": _latents(runs),
+        "divergence": _divergences(runs, traces, kept, parts),
         "glossary": {term.key: asdict(term) for term in TERMS},
         "cells": detail.cells,
     }
@@ -189,7 +201,7 @@ def _run(
         ],
         "curves": _curves(run),
         "parts": {name: _spelled(layers) for name, layers in parts.items()},
-        "looks": _looks(trace, kept, parts, detail) if trace else {},
+        "looks": _looks(entry, trace, kept, parts, detail) if trace else {},
         "daam": _daam(trace, kept) if trace and trace.cross_layers else None,
         "kept": len(kept or ()),
         **_left_out(trace, kept),
@@ -227,20 +239,28 @@ def _curves(run: Any) -> dict[str, Any]:
 
 
 def _looks(
-    trace: AttentionTrace, kept: list[int], parts: Mapping[str, tuple[str, ...]], detail: Detail
+    entry: Named,
+    trace: AttentionTrace,
+    kept: list[int],
+    parts: Mapping[str, tuple[str, ...]],
+    detail: Detail,
 ) -> dict[str, Any]:
     """What is shown of all layers, and of each part of the model that is kept."""
     return {
-        name: _look(trace, trace.within(layers), kept, detail.cells)
+        name: _look(entry, trace, trace.within(layers), kept, detail.cells)
         for name, layers in {"all": None, **parts}.items()
     }
 
 
-def _look(whole: AttentionTrace, trace: AttentionTrace, kept: list[int], cells: int) -> dict[str, Any]:
+def _look(
+    entry: Named, whole: AttentionTrace, trace: AttentionTrace, kept: list[int], cells: int
+) -> dict[str, Any]:
     measures = trace.measures
     told = described(whole, trace, measures)
     tokens = [{**trace.tokens[index].to_dict(), "index": at} for at, index in enumerate(kept)]
-    look = {**told, "tokens": tokens, "per_head": False, "halves": False, "maps": None}
+    shown = Attended(entry.name, entry.run.id, trace)
+    curves = _figure(lambda dark, across: draw_curves(shown, measures, dark, across, read=True), ACROSS)
+    look = {**told, "tokens": tokens, "per_head": False, "halves": False, "maps": None, "curves": curves}
     if not trace.cross_layers:
         return look
     maps = trace.maps(min(cells, max(trace.grid)), tokens=kept)
@@ -278,7 +298,40 @@ def _paths(runs: Sequence[Named]) -> tuple[dict[str, Any] | None, str | None]:
     }, None
 
 
+def _figure(draw: Callable[[bool, int], Figure], across: Sequence[int] = (1,)) -> dict[str, Any]:
+    """A figure on paper and at night, as the page draws it, with its numbers to six digits."""
+    return {
+        name: _brief(page_figure({count: draw(dark, count) for count in across}))
+        for name, dark in (("light", False), ("dark", True))
+    }
+
+
+def _brief(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _brief(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_brief(part) for part in value]
+    return rounded(value) if isinstance(value, float) else value
+
+
+def _latents(runs: Sequence[Named]) -> dict[str, Any] | None:
+    """What is measured of the latents by step; None where they were not kept."""
+    lines = [Line.of(entry.run, entry.name, "") for entry in runs]
+    if not any(state.metrics[name] is not None for line in lines for state in line.states for name in CURVES):
+        return None
+
+    def draw(dark: bool, across: int) -> Figure:
+        inks = (ground(dark).burgundy, ground(dark).ink)
+        own = [replace(line, colour=ink) for line, ink in zip(lines, inks, strict=False)]
+        made = frame(own, dark, across, readings=reading_lines(len(own)))
+        made.add_traces(line_traces(own, dark))
+        return made
+
+    return _figure(draw, ACROSS)
+
+
 def _divergences(
+    runs: Sequence[Named],
     traces: Sequence[AttentionTrace | None],
     kept: Sequence[list[int] | None],
     parts: Sequence[Mapping[str, tuple[str, ...]]],
@@ -292,28 +345,48 @@ def _divergences(
                 "Attention to words was not captured in both runs, so how far apart it is cannot be told."
             )
         }
-    told = {"all": _divergence(*traces, kept)}
+    told = {"all": _divergence(runs, traces, kept)}
     for name in parts[0]:
-        told[name] = _divergence(
-            *(trace.within(own[name]) for trace, own in zip(traces, parts, strict=True)), kept
-        )
+        looked = [trace.within(own[name]) for trace, own in zip(traces, parts, strict=True)]
+        told[name] = _divergence(runs, looked, kept)
     return told
 
 
-def _divergence(a: AttentionTrace, b: AttentionTrace, kept: Sequence[list[int]]) -> dict[str, Any]:
-    """The divergence of the tokens that both have and the page keeps."""
+def _divergence(
+    runs: Sequence[Named], traces: Sequence[AttentionTrace], kept: Sequence[list[int]]
+) -> dict[str, Any]:
+    """The figure of the divergence, with the words of the first run and with those of the second."""
     try:
-        found = js(a, b)
+        found = js(*traces)
     except InvalidParams as error:
         return _unknown(error.message)
-    left, right = ({index: at for at, index in enumerate(indices)} for indices in kept)
-    pairs = [k for k, (x, y) in enumerate(found.tokens) if x.index in left and y.index in right]
+    shown = [Attended(entry.name, entry.run.id, trace) for entry, trace in zip(runs, traces, strict=True)]
     return {
-        "steps": list(found.steps),
-        "tokens": [[left[found.tokens[k][0].index], right[found.tokens[k][1].index]] for k in pairs],
-        "values": floats(found.values[:, pairs]),
-        "by_step": [rounded(float(v)) for v in found.by_step],
+        "first": _diverging(*shown, found, kept),
+        "second": _diverging(*reversed(shown), _turned(found), kept[::-1]),
     }
+
+
+def _diverging(
+    one: Attended, other: Attended, found: Divergence, kept: Sequence[list[int]]
+) -> dict[str, Any]:
+    """The figure; its pairs are those of tokens that the page keeps, as it counts them."""
+    drawn = _figure(lambda dark, across: draw_divergence(one, other, found, dark, read=True))
+    left, right = ({index: at for at, index in enumerate(indices)} for indices in kept)
+    pairs = [[left[x.index], right[y.index]] for x, y in found.tokens if x.index in left and y.index in right]
+    for figure in drawn.values():
+        figure["layouts"]["1"]["meta"]["pairs"] = pairs
+    return drawn
+
+
+def _turned(found: Divergence) -> Divergence:
+    """The same with the second run for the first."""
+    order = sorted(range(len(found.tokens)), key=lambda k: found.tokens[k][1].index)
+    return replace(
+        found,
+        tokens=tuple(found.tokens[k][::-1] for k in order),
+        values=found.values[:, order],
+    )
 
 
 def _unknown(why: str) -> dict[str, Any]:

@@ -65,6 +65,7 @@ def html(runs: Sequence[Named], most_bytes: int = MOST_BYTES) -> bytes:
             "runs/space.css",
             "trajectory/deep.css",
             "attention/attention.css",
+            "figures/figure.css",
             "viewer/offline.css",
         )
     )

@@ -1,4 +1,4 @@
-"""One step in full, and two runs side by side, as plain JSON."""
+"""One step in full, as plain JSON."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.figures.page_figure import page_figure
+from diffatlas.figures.picture_values import picture_values
 from diffatlas.formats.wire import rounded
-from diffatlas.geometry.image_stats import histogram, statistics
+from diffatlas.geometry.image_stats import statistics
 from diffatlas.geometry.path import norm
 from diffatlas.glossary import term
 from diffatlas.library import format as layout
@@ -17,11 +19,8 @@ from diffatlas.operations.pictures import step_pictures
 from diffatlas.ui.components.pictures import image_url
 
 if TYPE_CHECKING:
-    from diffatlas.geometry.compare import Comparison
     from diffatlas.library.stored import StoredRun
-    from diffatlas.ui.layers import Layer
 
-BINS = 64
 PICTURES = ("x_t", "x0", "cond", "uncond")
 #: Of `diffatlas.geometry.image_stats.statistics`: its name there, the glossary's key, a label and a unit.
 STATISTICS = (
@@ -36,7 +35,9 @@ STATISTICS = (
 )
 
 
-def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool, visitor: str) -> dict[str, Any]:
+def step_detail(
+    stored: StoredRun, index: int, backend: Any, decode: bool, visitor: str, dark: bool = False
+) -> dict[str, Any]:
     """Return the pictures of step ``index`` and what can be measured of it.
 
     decode: whether the VAE draws the pictures, which needs the model; otherwise the run's own linear map and
@@ -66,7 +67,7 @@ def step_detail(stored: StoredRun, index: int, backend: Any, decode: bool, visit
         "pictures": [
             _picture(key, pictures[key], drawn_by[key], visitor) for key in PICTURES if key in pictures
         ],
-        **measured(pictures.get("x0")),
+        **measured(pictures.get("x0"), dark),
         "scalars": _scalars(stored, index),
     }
 
@@ -83,13 +84,13 @@ def _picture(key: str, pixels: np.ndarray, decoder: str, visitor: str) -> dict[s
     }
 
 
-def measured(pixels: np.ndarray | None) -> dict[str, Any]:
+def measured(pixels: np.ndarray | None, dark: bool = False) -> dict[str, Any]:
     """Return the histogram and the statistics of (H, W, 3) uint8 pixels."""
     if pixels is None:
         return {"histogram": None, "statistics": []}
     found = statistics(pixels)
     return {
-        "histogram": {"bins": BINS, "counts": histogram(pixels, BINS).tolist()},
+        "histogram": page_figure({1: picture_values(pixels, dark)}),
         "statistics": [_value(key, found[name], unit, label) for name, key, label, unit in STATISTICS],
     }
 
@@ -114,37 +115,3 @@ def _scalars(stored: StoredRun, index: int) -> list[dict[str, Any]]:
 def _value(key: str, value: float | None, unit: str = "", label: str | None = None) -> dict[str, Any]:
     number = None if value is None else rounded(float(value))
     return {"key": key, "label": label or term(key).name, "value": number, "unit": unit}
-
-
-def comparison_fields(a: Layer, b: Layer, found: Comparison) -> dict[str, Any]:
-    """Return a comparison as the page draws it."""
-    return {
-        "a": a.id,
-        "b": b.id,
-        "align": found.align,
-        "x": [rounded(float(x)) for x in found.x],
-        "pairs": None if found.pairs is None else np.asarray(found.pairs).tolist(),
-        "distance": [rounded(float(d)) for d in found.distance],
-        "angle": None if found.angle is None else [rounded(float(angle)) for angle in found.angle],
-        "parting": found.parting,
-        "threshold": found.threshold,
-        "disparity": None if found.disparity is None else rounded(found.disparity),
-        "total": None if found.total is None else rounded(found.total),
-        "summary": _summary(a.name, b.name, found),
-    }
-
-
-def _summary(a: str, b: str, found: Comparison) -> str:
-    share = f"{100 * found.threshold:g}%"
-    if found.align == "procrustes":
-        return (
-            f"Turned and shifted onto “{a}”, “{b}” leaves {100 * found.disparity:.3g}% of its spread unexplained. "
-            "Little says that the paths have one form, not that they take one route."
-        )
-    if found.align == "dtw":
-        return f"Each state of “{a}” is held against the states of “{b}” that dynamic time warping gives it."
-    if found.parting is None:
-        return f"“{a}” and “{b}” stay together: their distance is never lastingly over {share} of their norm."
-    if found.parting == 0:
-        return f"“{a}” and “{b}” begin apart: their noise differs by more than {share} of its norm."
-    return f"“{a}” and “{b}” part at step {found.parting}: from there their distance is over {share} of their norm."

@@ -11,6 +11,8 @@ from diffatlas.ui.wire.call import Call
 from diffatlas.ui.wire.kinds import (
     Answer,
     Asked,
+    Figure,
+    Flag,
     Floats,
     Known,
     Measured,
@@ -53,6 +55,13 @@ class AttentionAsked(One, Look):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionDrawn(AttentionAsked):
+    """A figure of one run as it is looked at."""
+
+    dark: Flag = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class WordMaps(AttentionAsked):
     """The map of one word by step."""
 
@@ -84,12 +93,17 @@ class LooksAt(AttentionAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class Bindings(Several, HalfLook):
-    """The binding of several runs."""
+    """The binding of several runs. first: the one that is looked at."""
+
+    first: str | None = None
+    dark: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Divergence(Pair, Look):
     """How the attention of two runs differs."""
+
+    dark: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,6 +235,8 @@ class WordOverlap(Answer):
     found: list[Object]
     share: list[Measured]
     uniform: Measured
+    #: How many times the share is that of a map that is the same everywhere.
+    lift: list[Measured]
     iou: list[Measured]
 
 
@@ -252,6 +268,8 @@ class Objects(Answer):
     binding: Binding | None
     why: str | None
     steps: list[int]
+    #: `diffatlas.figures.attention_objects`, where the prompt names any.
+    figure: Figure | None
 
 
 class RunBinding(Answer):
@@ -270,15 +288,8 @@ class RunBindings(Answer):
     """The binding of several runs."""
 
     runs: list[RunBinding]
-
-
-class Diverging(Answer):
-    """How the attention of two runs differs, (steps, tokens), and by step; tokens: pairs of indices."""
-
-    steps: list[int]
-    tokens: list[tuple[int, int]]
-    values: Floats
-    by_step: list[Measured]
+    #: `diffatlas.figures.attention_seeds` of those that have one.
+    figure: Figure
 
 
 class StepPicture(Answer):
@@ -290,12 +301,13 @@ class StepPicture(Answer):
 CALLS = {
     "attention_runs": Call(Nothing, AttentionRuns),
     "attention": Call(AttentionAsked, Attention),
+    "attention_curves": Call(AttentionDrawn, Figure),
     "word_maps": Call(WordMaps, WordMapsTold),
     "words_at": Call(WordsAt, WordMapsTold),
     "daam": Call(Daam, Maps),
     "looks_at": Call(LooksAt, Maps),
-    "objects": Call(AttentionAsked, Objects),
+    "objects": Call(AttentionDrawn, Objects),
     "bindings": Call(Bindings, RunBindings),
-    "divergence": Call(Divergence, Diverging),
+    "divergence": Call(Divergence, Figure),
     "step_picture": Call(StepPictureAsked, StepPicture),
 }

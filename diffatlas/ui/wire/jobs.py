@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NotRequired
 
-from diffatlas.ui.wire.kinds import Answer, File, Measured, Problem
+from diffatlas.ui.wire.kinds import Answer, Figure, File, Measured, Problem
 
 
 class Address(Answer):
@@ -53,7 +53,8 @@ class ReplayReport(Answer):
     first_step: int | None
     maximum: Measured
     relative: Measured
-    by_step: list[Measured]
+    #: `diffatlas.figures.departure` of the states; None where nothing is apart.
+    figure: Figure | None
     image_identical: bool | None
     image_mean_absolute: Measured
     environment: Machine

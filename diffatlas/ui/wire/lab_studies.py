@@ -57,6 +57,14 @@ class Memory(LabAsked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LossFigure(LabAsked):
+    """The loss of a network, as far as its training has come. across: charts in a row."""
+
+    dark: Flag = False
+    across: Annotated[Whole, Field(ge=1, le=2)] = 2
+
+
+@dataclass(frozen=True, kw_only=True)
 class LabJob(JobAsked):
     """A job. lab: the one that is open."""
 
@@ -208,6 +216,7 @@ CALLS = {
     "lab_memory": Call(Memory, Started),
     "lab_memory_figure": Call(MemoryFigure, Figure),
     "lab_excess": Call(LabAsked, Excess),
+    "lab_loss_figure": Call(LossFigure, Figure),
     "lab_model_density": Call(FieldAsked, Started),
     "lab_job": Call(LabJob, LabJobState),
     "lab_job_stop": Call(LabJob, Empty),

@@ -14,6 +14,7 @@ from diffatlas.ui.wire.kinds import (
     Answer,
     Asked,
     Empty,
+    Figure,
     Flag,
     JobAsked,
     Known,
@@ -50,6 +51,20 @@ class Find(Asked):
     descending: Flag = True
     limit: Count = 100
     offset: Count = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differing(Pair):
+    """Two runs that are compared. dark: of what is drawn."""
+
+    dark: Flag = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replayed(One):
+    """A run that is to be made again. dark: of what is drawn."""
+
+    dark: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,7 +270,8 @@ class PathDifference(Answer):
     first_step: int | None
     maximum: Measured
     relative: Measured
-    distances: list[Measured]
+    #: `diffatlas.figures.departure`; None where nothing is apart.
+    figure: Figure | None
 
 
 class Difference(Answer):
@@ -327,10 +343,10 @@ CALLS = {
     "trash": Call(Several, Moved),
     "details": Call(One, Details),
     "picture": Call(PictureAsked, FullPicture),
-    "difference": Call(Pair, Difference),
+    "difference": Call(Differing, Difference),
     "open": Call(Several, Opened),
     "explore": Call(Several, Explored),
-    "replay": Call(One, Started),
+    "replay": Call(Replayed, Started),
     "replay_state": Call(JobAsked, ReplayState),
     "replay_stop": Call(JobAsked, Empty),
     "dataset_about": Call(Several, DatasetAbout),

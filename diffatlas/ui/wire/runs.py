@@ -52,17 +52,20 @@ class Projected(Several):
 
 @dataclass(frozen=True, kw_only=True)
 class StepAsked(One):
-    """One step of a run. decode: whether the VAE draws its pictures, which needs the model."""
+    """One step of a run. decode: whether the VAE draws its pictures, which needs the model. dark: of its histogram."""
 
     index: Whole
     decode: Flag = False
+    dark: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compared(Pair):
-    """Two paths, step by step."""
+    """Two paths, step by step. across: charts in a row."""
 
     align: Literal["auto", "step", "dtw", "procrustes"] = "auto"
+    dark: Flag = False
+    across: Annotated[Whole, Field(ge=1, le=2)] = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +134,6 @@ class StepPicture(Answer):
     height: int
 
 
-class Histogram(Answer):
-    """Pixels by value: red, green, blue and luma, each in so many bins."""
-
-    bins: int
-    counts: list[list[int]]
-
-
 class Value(Answer):
     """A number of a step, its name in the glossary and on the page, and its unit."""
 
@@ -148,9 +144,9 @@ class Value(Answer):
 
 
 class Counted(Answer):
-    """What is measured of a picture."""
+    """What is measured of a picture. histogram: `diffatlas.figures.picture_values`."""
 
-    histogram: Histogram | None
+    histogram: Figure | None
     statistics: list[Value]
 
 
@@ -202,24 +198,6 @@ class ChangeMaps(Answer):
     note: str | None
 
 
-class Comparison(Answer):
-    """How two paths differ, by the places ``x`` of the first: `diffatlas.geometry.compare.Comparison`."""
-
-    a: str
-    b: str
-    align: str
-    x: list[Measured]
-    pairs: list[tuple[int, int]] | None
-    distance: list[Measured]
-    #: In degrees.
-    angle: list[Measured] | None
-    parting: int | None
-    threshold: float
-    disparity: Measured
-    total: Measured
-    summary: str
-
-
 CALLS = {
     "layers": Call(Nothing, LayersTold),
     "edit": Call(LayerEdit, LayersTold),
@@ -229,6 +207,6 @@ CALLS = {
     "project": Call(Projected, Projection),
     "step": Call(StepAsked, StepDetail),
     "deep": Call(One, ChangeMaps),
-    "compare": Call(Compared, Comparison),
+    "compare": Call(Compared, Figure),
     "export": Call(Export, File),
 }

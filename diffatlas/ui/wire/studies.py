@@ -12,6 +12,7 @@ from diffatlas.ui.wire.kinds import (
     Asked,
     Done,
     File,
+    Flag,
     Known,
     Nothing,
     One,
@@ -56,6 +57,13 @@ class CellAsked(One):
     """One cell of a study, by its key."""
 
     cell: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellDetail(CellAsked):
+    """Its image in full. dark: of the histogram."""
+
+    dark: Flag = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -306,7 +314,7 @@ CALLS = {
     "measures": Call(One, SweepMeasures | NeighbourhoodMeasures),
     "study_export": Call(StudyExport, File),
     "to_layers": Call(CellsAsked, Opened),
-    "image_detail": Call(CellAsked, ImageDetail),
+    "image_detail": Call(CellDetail, ImageDetail),
     "stop_lane": Call(LaneAsked, Done),
     "stop_measures": Call(Nothing, Done),
     "study_layers": Call(OfOperation, StudyLayers),

@@ -49,7 +49,7 @@ export function createServer(data) {
   return {
     attention: async (asked) => {
       const run = runs.get(asked.id);
-      const { maps, read, ...look } = lookOf(asked);
+      const { maps, read, curves, ...look } = lookOf(asked);
       return { ...look, apart: false, parts: run.parts, run: run.run, title: run.title, status: run.status, steps: run.steps, images: 1, image: run.image };
     },
     word_maps: async (asked) => {
@@ -68,10 +68,10 @@ export function createServer(data) {
       return joined([wordAt({ maps }, 0, tokens)], maps);
     },
     step_picture: async ({ id, step }) => ({ picture: runs.get(id).steps.find((each) => each.index === step)?.preview ?? null }),
-    divergence: async ({ a, b, layers }) => {
+    attention_curves: async (asked) => lookOf(asked).curves[asked.dark ? "dark" : "light"],
+    divergence: async ({ a, layers, dark }) => {
       const found = data.divergence[layers ? layers[0] : "all"] ?? data.divergence.all;
-      if (found.error || a === data.runs[0].id) return found;
-      return { ...found, tokens: found.tokens.map(([x, y]) => [y, x]), b };
+      return found.error ? found : found[a === data.runs[0].id ? "first" : "second"][dark ? "dark" : "light"];
     },
   };
 }

@@ -6,14 +6,15 @@ import { createAttentionCurves } from "../../../ui/static/attention/attention_cu
 import { createAttentionFilm } from "../../../ui/static/attention/attention_film.js";
 import { createWordGrid } from "../../../ui/static/attention/attention_grid.js";
 import { createPlayer } from "../../../ui/static/attention/attention_player.js";
-import { createPlots } from "../../../ui/static/attention/attention_plots.js";
+import { createAttentionFigure } from "../../../ui/static/attention/attention_figure.js";
 import { createStage } from "../../../ui/static/attention/attention_stage.js";
 import { createSteps } from "../../../ui/static/attention/attention_steps.js";
 import { createAttentionStore } from "../../../ui/static/attention/attention_store.js";
 import { createWords } from "../../../ui/static/attention/attention_words.js";
-import { el } from "../../../ui/static/core/dom.js";
+import { el, isDark, onTheme } from "../../../ui/static/core/dom.js";
 import { seedWords, sizeWords } from "../../../ui/static/core/format.js";
 import { givenPictures } from "../../../ui/static/runs/given.js";
+import { createSmallFigure } from "../../../ui/static/figures/small_figure.js";
 import { createServer, readData } from "./offline.js";
 import { createPathPlot } from "./path_plot.js";
 import { createScroller } from "./scroller.js";
@@ -24,14 +25,12 @@ const NAMES = { words: "Words", steps: "Steps", curves: "Attention", path: "Path
 const CAPTIONS = {
   words: "Every word’s map at the chosen step ({word_map|word maps}). Choose one to look at it above.",
   steps: "How much each word is read at each step ({activation|activation}). Choose a cell to go there.",
-  curves: "How many tokens a place reads at once ({attention_entropy|entropy}), and at which steps attention moves ({attention_kl|reallocation}).",
+  curves: "How much each word is read ({activation|activation}), how many tokens a place reads at once ({attention_entropy|entropy}), and at which steps attention moves ({attention_kl|reallocation}).",
   path: "The way of the {latents|latents} from noise to image ({pca|PCA}).",
   latents: "What is measured of the {latents|latents} after every step.",
   compare: "The same word in two runs, and how far apart their attention is ({attention_js|divergence}).",
   beside: "Both runs at the same step.",
 };
-const CURVES = [["norm", "Norm"], ["step_length", "Step length"], ["cosine_to_end", "Cosine to end"], ["distance_to_end", "Distance to end"], ["guidance_norm", "Guidance norm"], ["guidance_angle", "Guidance angle", "°"]];
-const COLOURS = ["var(--da-burgundy)", "var(--da-ink)"];
 
 async function main() {
   const page = document.getElementById("page");
@@ -63,10 +62,10 @@ function show(page, data) {
   const views = {
     words: createWordGrid({ store, onSelect: store.choose }),
     steps: createSteps({ store, onGo: go }),
-    curves: createAttentionCurves({ onGo: go }),
+    curves: createAttentionCurves({ store, onGo: go, createFigure: createSmallFigure }),
     path: createPathView({ data, onGo: goTo }),
-    latents: createLatents({ data, onGo: go }),
-    compare: createAttentionCompare({ store, onGo: go }),
+    latents: createLatents({ data, onGo: go, onRun: store.open }),
+    compare: createAttentionCompare({ store, onGo: go, createFigure: createSmallFigure }),
   };
   const tabs = createTabs({
     views: there.map((view) => [view, NAMES[view]]),
@@ -129,6 +128,7 @@ function show(page, data) {
     else return;
     event.preventDefault();
   });
+  onTheme(render); // a figure is of one ground
   store.open(data.runs[0].id);
   if (several) store.show("compare");
 }
@@ -168,26 +168,10 @@ function createPathView({ data, onGo }) {
 }
 
 // The measures of the latents: a line for each run.
-function createLatents({ data, onGo }) {
-  let shown = null;
-  const known = CURVES.filter(([name]) => data.runs.some((run) => run.curves[name].some((value) => value !== null)));
-  if (!known.length) return { node: el("p", { class: "da-caption" }, "The latents were not captured, so nothing is measured of them."), update() {} };
-  const plots = createPlots({ onGo: (k) => onGo(nearest(k)) });
-  const longest = data.runs.reduce((a, b) => (b.curves.steps.length > a.curves.steps.length ? b : a)).curves.steps;
-  const steps = longest.map((number) => ({ index: number - 1 }));
-
-  // Steps between captured ones have a measure, but no map: go to the last captured one before.
-  function nearest(k) {
-    return Math.max(0, shown.data.steps.findLastIndex((step) => step.index <= steps[k].index));
-  }
-
-  function update(state) {
-    shown = state;
-    const plot = ([name, label, unit = ""]) => [name, { metric: { name, label, unit }, rows: data.runs.map((run, k) => ({ values: longest.map((_, at) => run.curves[name][at] ?? null), colour: data.runs.length > 1 ? COLOURS[k] : null, loose: k > 0 })) }];
-    plots.update(Object.fromEntries(known.map(plot)), steps, Math.max(0, longest.indexOf(state.step.index + 1)));
-  }
-
-  return { node: plots.node, update };
+function createLatents({ data, onGo, onRun }) {
+  if (!data.latents) return { node: el("p", { class: "da-caption" }, "The latents were not captured, so nothing is measured of them."), update() {} };
+  const figure = createAttentionFigure({ createFigure: createSmallFigure, onGo, onLine: onRun });
+  return { node: figure.node, update: (state) => figure.update(data.latents[isDark() ? "dark" : "light"], state) };
 }
 
 function footnote({ runs, cells }) {

@@ -16,7 +16,8 @@ import { createStage } from "./attention_stage.js";
 import { createSteps } from "./attention_steps.js";
 import { createAttentionStore, VIEWS } from "./attention_store.js";
 import { createWords } from "./attention_words.js";
-import { el, reducedMotion } from "../core/dom.js";
+import { el, onTheme, reducedMotion } from "../core/dom.js";
+import { createFigure } from "../figures/figure.js";
 import { seedWords } from "../core/format.js";
 import { createExportRow } from "../form/exports.js";
 import { showFieldError } from "../form/field_error.js";
@@ -38,7 +39,7 @@ const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: 
 const CAPTIONS = {
   words: "Every word’s map at the chosen step ({word_map|word maps}). Choose one to look at it above.",
   steps: "How much each word is read at each step ({activation|activation}). Choose a cell to go there.",
-  curves: "How many tokens a place reads at once ({attention_entropy|entropy}), and at which steps attention moves ({attention_kl|reallocation}).",
+  curves: "How much each word is read ({activation|activation}), how many tokens a place reads at once ({attention_entropy|entropy}), and at which steps attention moves ({attention_kl|reallocation}).",
   places: "What places of the picture read from each other ({self_attention|self-attention}).",
   objects: "Whether a word looks at the object that it names, where a detector can tell ({box_share|share}, {binding|binding}).",
   compare: "The same word in two runs, and how far apart their attention is ({attention_js|divergence}).",
@@ -71,10 +72,10 @@ export function mount(element, read, server, props, onSubmit) {
   const views = {
     words: createWordGrid({ store, onSelect: store.choose }),
     steps: createSteps({ store, onGo: go }),
-    curves: createAttentionCurves({ onGo: go }),
+    curves: createAttentionCurves({ store, onGo: go, createFigure }),
     places: createPlaces({ store }),
-    objects: createObjects({ store, onGo: go, onOpen: open }),
-    compare: createAttentionCompare({ store, onGo: go }),
+    objects: createObjects({ store, onGo: go, onOpen: open, createFigure }),
+    compare: createAttentionCompare({ store, onGo: go, createFigure }),
   };
   const runs = createAttentionRuns({ onOpen: open, onCompare: compare });
   const tabs = createTabs({
@@ -207,6 +208,7 @@ export function mount(element, read, server, props, onSubmit) {
     else return;
     event.preventDefault();
   });
+  onTheme(() => state?.data && render()); // a figure is of one ground
   window.addEventListener("da-page", inSight);
   window.addEventListener("da-attention", ({ detail: { id, other } }) => {
     open(id);

@@ -1,44 +1,37 @@
 // Whether words look at the objects they name: shares in the boxes of detected objects, binding, and other seeds.
 
+import { createAttentionFigure } from "./attention_figure.js";
 import { createAttentionPicture } from "./attention_picture.js";
 import { gridOf } from "./attention_film.js";
-import { createPlots } from "./attention_plots.js";
 import { limits } from "./attention_store.js";
 import { wordText } from "./attention_stage.js";
-import { el } from "../core/dom.js";
+import { el, isDark } from "../core/dom.js";
 import { seedWords, significant } from "../core/format.js";
 import { term } from "../core/tips.js";
 
-const OWN = "var(--da-burgundy)";
-const RIGHT = "var(--da-ink)";
-
 /** Create the view; `onGo(position)` is called for a step, `onOpen(id)` for a run. */
-export function createObjects({ store, onGo, onOpen }) {
+export function createObjects({ store, onGo, onOpen, createFigure }) {
   const verdict = el("p", { class: "da-objects-verdict" });
   const picture = createAttentionPicture({ side: 192 });
   const table = el("table", { class: "da-table da-objects-table" });
-  const plots = createPlots({ onGo });
+  const chart = createAttentionFigure({ createFigure, onGo, onWord: store.choose });
   const seeds = el("div", { class: "da-seeds" });
-  const seedPlots = createPlots({ onGo });
+  const seedChart = createAttentionFigure({ createFigure, onGo, onLine: onOpen });
   const seedsNote = el("p", { class: "da-caption" });
-  const seedsBox = el("section", {}, el("h3", {}, term("binding", "Binding"), " in other seeds of this prompt"), seedPlots.node, seeds, seedsNote);
+  const seedsBox = el("section", {}, el("h3", {}, term("binding", "Binding"), " in other seeds of this prompt"), seedChart.node, seeds, seedsNote);
   const note = el(
     "p",
     { class: "da-caption" },
-    "The boxes are those of the objects that an exact detector finds in the finished image; dashed is the object that a colour word should not look at. ",
-    term("box_share", "Share"),
-    ": how much of the word’s map lies inside them; the dashed line is the share of a map that is the same everywhere. ",
-    term("binding", "Binding"),
-    ": whether a colour word looks at its own object (1) or at the other (−1).",
+    "The boxes are those of the objects that an exact detector finds in the finished image; dashed is the object that a colour word should not look at.",
   );
-  const body = el("div", {}, el("div", { class: "da-attention-pair" }, el("div", { class: "da-objects-picture" }, picture.node), el("div", { class: "da-attention-side" }, verdict, el("div", { class: "da-table-box" }, table))), plots.node, note, seedsBox);
+  const body = el("div", {}, el("div", { class: "da-attention-pair" }, el("div", { class: "da-objects-picture" }, picture.node), el("div", { class: "da-attention-side" }, verdict, el("div", { class: "da-table-box" }, table))), chart.node, note, seedsBox);
   const absent = el("p", { class: "da-caption" });
   const node = el("div", {}, body, absent);
 
   function update(state) {
     const { data } = state;
     if (!data) return;
-    const asked = data.activation ? { id: state.id, ...store.look() } : null;
+    const asked = data.activation ? { id: state.id, ...store.look(), dark: isDark() } : null;
     const found = store.want("objects", asked);
     const answer = found.value;
     body.hidden = !answer?.words.length;
@@ -49,7 +42,7 @@ export function createObjects({ store, onGo, onOpen }) {
     drawPicture(state, chosen, answer.binding);
     verdict.textContent = sentence(answer);
     drawTable(state, answer.words, chosen);
-    drawPlots(state, answer, chosen);
+    chart.update(answer.figure, state);
     drawSeeds(state);
   }
 
@@ -64,7 +57,7 @@ export function createObjects({ store, onGo, onOpen }) {
   function drawTable(state, words, chosen) {
     const rows = words.map((word) => {
       const share = word.share[state.at];
-      const lift = share === null || !word.uniform ? null : share / word.uniform;
+      const lift = word.lift[state.at];
       const found = word.found.map(({ color, shape }) => `${color} ${shape}`).join(", ") || "not found";
       const cells = [found, share === null ? "–" : significant(share, 3), word.uniform === null ? "–" : significant(word.uniform, 3), lift === null ? "–" : `${significant(lift, 3)} ×`];
       const pick = el("button", { type: "button", class: "da-row", dir: "auto", onclick: () => store.choose(indicesOf(state, word)) }, word.word);
@@ -76,23 +69,12 @@ export function createObjects({ store, onGo, onOpen }) {
     );
   }
 
-  function drawPlots(state, { binding }, chosen) {
-    const { data, at } = state;
-    const wanted = {};
-    const even = data.steps.map(() => chosen.uniform);
-    wanted[`share ${chosen.word} ${chosen.nth}`] = { metric: { name: "box_share", label: `Share of ${chosen.word} in its box`, absent: `No object of the image fits ${chosen.word}.` }, rows: chosen.found.length ? [{ values: chosen.share, colour: OWN }, { values: even, colour: RIGHT, loose: true }] : [{ values: data.steps.map(() => null) }] };
-    for (const word of binding?.words ?? []) {
-      wanted[`binding ${word.word} ${word.nth}`] = { metric: { name: "binding", label: `Binding of ${word.word} to the ${word.shape}` }, rows: [{ values: word.values, colour: OWN }, { values: even.map(() => 0), colour: RIGHT, loose: true }] };
-    }
-    plots.update(wanted, data.steps, at);
-  }
-
   // Runs of this prompt, each with its binding: what do those have in common that fail?
   function drawSeeds(state) {
-    const { data, runs, id, at } = state;
+    const { data, runs, id } = state;
     const same = (runs ?? []).filter((run) => run.prompt === data.run.prompt && run.attention !== "self");
-    const found = same.length ? store.want("bindings", { ids: same.map((run) => run.id), head: state.head, half: state.half, image: 0 }) : {};
-    const rows = (found.value?.runs ?? []).filter((row) => row.values && row.steps.length === data.steps.length);
+    const found = same.length ? store.want("bindings", { ids: same.map((run) => run.id), head: state.head, half: state.half, image: 0, first: id, dark: isDark() }) : {};
+    const rows = (found.value?.runs ?? []).filter((row) => row.values);
     const others = same.some((run) => run.id !== id);
     // A prompt of one colour, or none, has no binding in any of its runs.
     seedsBox.hidden = !others || Boolean(found.error) || (found.value && !rows.length);
@@ -100,9 +82,7 @@ export function createObjects({ store, onGo, onOpen }) {
       seedsNote.textContent = `Reading ${same.length} runs…`;
       return;
     }
-    const lines = rows.map((row) => ({ values: row.values, colour: row.holds ? RIGHT : OWN, loose: row.id !== id }));
-    seedPlots.node.hidden = !lines.length;
-    if (lines.length) seedPlots.update({ seeds: { metric: { name: "binding", label: "Binding, mean of the two words" }, rows: lines } }, data.steps, at);
+    seedChart.update(rows.length ? found.value.figure : null, state, [id]);
     const faces = found.value.runs.map((row) => {
       const run = same.find((each) => each.id === row.id);
       const text = row.values ? (row.holds ? "as asked" : "wrong colours") : "not both there";

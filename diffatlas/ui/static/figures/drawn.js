@@ -3,6 +3,7 @@
 import { ask } from "../core/ask.js";
 import { el, isDark, onTheme } from "../core/dom.js";
 import { createFigure } from "./figure.js";
+import { createFiles } from "./figure_files.js";
 import { plotly } from "./plotly_script.js";
 
 const WIDE = 300; // px that a chart needs: its axes have titles
@@ -13,15 +14,15 @@ const NEAR = 20; // px: a width that differs by less is the same
  * `createFigure`; `fitted`: whether the call takes the `width` that there is.
  *
  * `show(asked)` draws it: `asked` is what the call takes besides `dark` and `across`, and null for no figure. What has
- * come stays until another has, unless `asked.id` is another. `choose`, `find` and `layout` are those of the figure; `files`
+ * come stays until another has, unless `asked.id` is another. `choose`, `find`, `data` and `layout` are those of the figure; `files`
  * are the buttons that keep it. `onDrawn()` is called when another figure is on screen.
  */
 export function createDrawn(root, { server, call, most = 3, wide = WIDE, fitted = false, onDrawn = () => {}, ...options }) {
   const message = el("p", { class: "da-figure-message", role: "status" });
   const place = el("div", {});
-  const files = el("span", { class: "da-figure-files" }, ...["svg", "png"].map((format) => el("button", { type: "button", class: "da-plain", title: `Keep this figure as a ${format.toUpperCase()} file`, onclick: () => save(format) }, format.toUpperCase())));
   root.append(message, place);
   const chart = createFigure(place, { wide, ...options });
+  const files = createFiles({ save: chart.save, say });
   let wanted = null; // what it is to be of
   let key = ""; // of what is wanted
   let drawn = ""; // key of what is on screen
@@ -78,14 +79,6 @@ export function createDrawn(root, { server, call, most = 3, wide = WIDE, fitted 
     again();
   }
 
-  async function save(format) {
-    try {
-      await chart.save(format);
-    } catch (error) {
-      say(error.message);
-    }
-  }
-
   function say(words) {
     if (message.textContent !== words) message.textContent = words;
     message.hidden = !words;
@@ -94,5 +87,5 @@ export function createDrawn(root, { server, call, most = 3, wide = WIDE, fitted 
   const again = () => wanted && show(wanted);
   new ResizeObserver(again).observe(root);
   onTheme(again);
-  return { show, choose: chart.choose, find: chart.find, layout: chart.layout, files };
+  return { show, choose: chart.choose, find: chart.find, data: chart.data, layout: chart.layout, files };
 }

@@ -6,7 +6,7 @@ const watched = new Set();
 onTheme(() => watched.forEach((again) => again()));
 
 /** The page's colours, by name. */
-export function inks() {
+function inks() {
   const style = getComputedStyle(document.body);
   const of = (name) => style.getPropertyValue(`--da-${name}`).trim();
   return { paper: of("paper"), sheet: of("sheet"), ink: of("ink"), muted: of("muted"), rule: of("rule"), burgundy: of("burgundy"), gold: of("gold"), mono: of("mono") };

@@ -15,7 +15,7 @@ export function figure({ title = "", about = "", name, body, png = null, csv = n
   const button = (label, run) => el("button", { type: "button", class: "da-plain da-lab-save", "aria-label": `${label} of ${title || name}`, onclick: () => tried(run) }, label);
   const buttons = [
     png && button("PNG", () => savePng(png(), `lab-${name}.png`)),
-    csv && button("CSV", () => saveCsv(csv(), asked(), `lab-${name}.csv`)),
+    csv && button("CSV", async () => saveCsv(await csv(), asked(), `lab-${name}.csv`)),
     ...more.map(([label, run]) => button(label, run)),
   ];
   const caption = about ? el("p", { class: "da-caption" }, ...withTerms(about)) : null;

@@ -2,9 +2,9 @@
 
 import { ask } from "../core/ask.js";
 import { createDialog } from "../core/dialog.js";
-import { el } from "../core/dom.js";
+import { el, isDark } from "../core/dom.js";
 import { seedWords, short } from "../core/format.js";
-import { differing, machineTold, smallCurve } from "./library_table.js";
+import { departure, differing, machineTold } from "./library_table.js";
 import { stepsText, titleOf, whenText } from "../runs/library_text.js";
 
 /** Create the dialog. `onOpen(ids)` opens both on the Trajectory page. */
@@ -40,7 +40,7 @@ export function createDifference({ server, onOpen, modelName }) {
     found.replaceChildren(el("p", { class: "da-caption", role: "status" }, "Comparing…"));
     view.open();
     try {
-      const answer = await ask(server, "difference", { a: a.id, b: b.id });
+      const answer = await ask(server, "difference", { a: a.id, b: b.id, dark: isDark() });
       if (mine === asked) found.replaceChildren(...told(answer));
     } catch (error) {
       if (mine !== asked) return;
@@ -91,6 +91,6 @@ function pathTold(path) {
   const far = Number.isFinite(path.relative) ? ` They come to lie ${short(path.relative, 3)} of their norm apart, and no number differs by more than ${short(path.maximum)}.` : "";
   return [
     el("p", {}, `They differ ${from}.${far}`),
-    smallCurve(path.distances ?? [], { label: "Distance between the two paths", first: path.first_step }),
+    departure(path.figure),
   ];
 }

@@ -1,10 +1,10 @@
 // Replay: a run is made again from what is stored of it, and compared step by step.
 
 import { ask } from "../core/ask.js";
-import { el } from "../core/dom.js";
+import { el, isDark } from "../core/dom.js";
 import { short } from "../core/format.js";
 import { follow } from "../core/jobs.js";
-import { machineTold, smallCurve } from "./library_table.js";
+import { departure, machineTold } from "./library_table.js";
 
 /** Create the replay of the run that is shown. It goes on while other runs are looked at. */
 export function createReplay({ server }) {
@@ -24,7 +24,7 @@ export function createReplay({ server }) {
     replays.set(id, replay);
     draw();
     try {
-      const { job } = await ask(server, "replay", { id });
+      const { job } = await ask(server, "replay", { id, dark: isDark() });
       replay.job = job;
       draw();
       await follow(server, "replay_state", job, {
@@ -81,7 +81,7 @@ function verdict(report) {
   return [
     el("p", { class: "da-verdict", "data-verdict": report.verdict }, report.sentence),
     report.maximum > 0 ? el("p", { class: "da-mono" }, `No number of the latents is off by more than ${short(report.maximum)}.`) : null,
-    smallCurve(report.by_step ?? [], { label: "Distance of the states, as a part of their norm", first: report.first_step ?? null }),
+    departure(report.figure),
     ...(rows.length || sentences.length ? machineTold({ rows, sentences }, "then", "now", "") : []),
   ].filter(Boolean);
 }

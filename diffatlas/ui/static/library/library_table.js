@@ -1,12 +1,8 @@
-// Small tables and a small curve, for what differs between two runs and for what a run was made with.
+// Small tables and a chart, for what differs between two runs and for what a run was made with.
 
-import { el, svg } from "../core/dom.js";
-import { short } from "../core/format.js";
+import { el } from "../core/dom.js";
+import { createSmallFigure } from "../figures/small_figure.js";
 import { valueText } from "../runs/library_text.js";
-
-const WIDTH = 520;
-const HEIGHT = 110;
-const EDGE = { top: 14, right: 8, bottom: 20, left: 8 };
 
 /** Names and values, as a list of definitions. `rows` are [name, value]. */
 export function facts(rows, className = "") {
@@ -31,27 +27,11 @@ export function machineTold({ rows, sentences }, a, b, same) {
   return nodes.length ? nodes : [el("p", {}, same)];
 }
 
-/** A curve over the steps, from zero, with its greatest value; `first` is the step where it leaves zero, or null. */
-export function smallCurve(values, { label, first = null }) {
-  const known = values.filter((value) => Number.isFinite(value));
-  const top = Math.max(...known, 0);
-  if (known.length < 2 || !(top > 0)) return null;
-  const x = (at) => EDGE.left + (at / (values.length - 1)) * (WIDTH - EDGE.left - EDGE.right);
-  const y = (value) => EDGE.top + (1 - value / top) * (HEIGHT - EDGE.top - EDGE.bottom);
-  const points = values.map((value, at) => (Number.isFinite(value) ? `${x(at).toFixed(1)},${y(value).toFixed(1)}` : null)).filter(Boolean);
-  const peak = values.indexOf(top);
-  const words = `${label}, at most ${short(top)}`;
-  return el(
-    "figure",
-    { class: "da-small-curve" },
-    svg(
-      "svg",
-      { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": words },
-      svg("line", { x1: x(0), x2: x(values.length - 1), y1: y(0), y2: y(0), class: "da-axis-line" }),
-      first === null ? null : svg("line", { x1: x(first), x2: x(first), y1: EDGE.top, y2: y(0), class: "da-parting" }),
-      svg("polyline", { points: points.join(" "), class: "da-curve-line" }),
-      svg("circle", { cx: x(peak), cy: y(top), r: 3, class: "da-curve-dot" }),
-    ),
-    el("figcaption", {}, el("span", {}, `${label}, from the first state to the last`), el("span", { class: "da-mono" }, `at most ${short(top)}`)),
-  );
+/** A figure of how far two paths are apart by state, as a node; null where there is none. */
+export function departure(figure) {
+  if (!figure) return null;
+  const root = el("div", { class: "da-departure" });
+  const chart = createSmallFigure(root, { onChoose: (line, at) => chart.choose({ line, at }) });
+  chart.draw(figure);
+  return root;
 }

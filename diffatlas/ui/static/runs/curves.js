@@ -3,6 +3,7 @@
 import { ask } from "../core/ask.js";
 import { el, isDark, onTheme } from "../core/dom.js";
 import { createFigure } from "../figures/figure.js";
+import { createFiles } from "../figures/figure_files.js";
 import { linesFor, READ } from "../figures/figure_lines.js";
 import { swatch } from "../figures/labels3d.js";
 import { plotly } from "../figures/plotly_script.js";
@@ -16,7 +17,7 @@ export function createCurves(root, { server, onSelect }) {
   let along = "step";
   const at = el("span", { class: "da-curves-at" });
   const legend = el("span", { class: "da-legend" });
-  const files = el("span", { class: "da-figure-files" }, ...["svg", "png"].map((format) => el("button", { type: "button", class: "da-plain", title: `Keep these curves as a ${format.toUpperCase()} file`, onclick: () => save(format) }, format.toUpperCase())));
+  const files = createFiles({ save: (format) => chart.save(format), say, what: "these curves" });
   const head = el("div", { class: "da-curves-head" }, axisSwitch(), at, legend, files);
   const message = el("p", { class: "da-curves-message", role: "status" });
   root.append(head, message);
@@ -136,14 +137,6 @@ export function createCurves(root, { server, onSelect }) {
     // As the figure draws them: only the first line is whole.
     const names = named.map((layer) => el("span", { class: layer.locked ? null : "da-loose" }, swatch(layer.colour, layer !== layers[0]), layer.name));
     legend.replaceChildren(...(names.length || layers.length < 2 ? names : [`${layers.length} layers. Point at a line to read it.`]));
-  }
-
-  async function save(format) {
-    try {
-      await chart.save(format);
-    } catch (error) {
-      say(error.message);
-    }
   }
 
   new ResizeObserver(() => {

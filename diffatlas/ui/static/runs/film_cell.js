@@ -3,7 +3,7 @@
 
 import { el } from "../core/dom.js";
 import { short, significant } from "../core/format.js";
-import { smallHistogram } from "./histogram.js";
+import { smallHistogram } from "./film_histogram.js";
 
 /** The cell of a step, its frame empty. */
 export function createCell(step) {

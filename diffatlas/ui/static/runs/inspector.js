@@ -1,8 +1,8 @@
 // One step in full: its pictures, all its numbers, its histogram, and a player over the steps of its run.
 
-import { el } from "../core/dom.js";
+import { el, isDark, onTheme } from "../core/dom.js";
 import { niceStep, significant } from "../core/format.js";
-import { createHistogram } from "./histogram.js";
+import { createPictureHistogram } from "./picture_histogram.js";
 import { createSteps } from "./inspector_steps.js";
 import { BUSY } from "../core/state.js";
 import { term } from "../core/tips.js";
@@ -22,7 +22,7 @@ let numbered = 0; // each page has one
 /** Create the inspector. `onSelect(id, index)` is told of every step it goes to. */
 export function createInspector({ server, getState, onSelect }) {
   const steps = createSteps(server);
-  const histogram = createHistogram();
+  const histogram = createPictureHistogram();
   const view = layout(histogram.root);
   const { dialog, slider } = view;
   document.body.append(dialog);
@@ -64,6 +64,7 @@ export function createInspector({ server, getState, onSelect }) {
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
   dialog.addEventListener("keydown", press);
   new ResizeObserver(fit).observe(view.large);
+  onTheme(() => dialog.open && show()); // the histogram is of one ground
 
   function open(id, at, options = {}) {
     const found = getState().layers.find((each) => each.id === id);
@@ -111,7 +112,7 @@ export function createInspector({ server, getState, onSelect }) {
   async function show(note = "") {
     head();
     const mine = ++asked;
-    const request = { id: layer.id, index, decode };
+    const request = { id: layer.id, index, decode, dark: isDark() };
     const key = keyOf(index);
     const kept = steps.ready(key);
     if (kept) return apply(key, kept, note);
@@ -280,12 +281,12 @@ export function createInspector({ server, getState, onSelect }) {
     let at = index;
     for (let k = 0; k < AHEAD; k++) {
       at = turn(at, true);
-      steps.get({ id: layer.id, index: at, decode }, keyOf(at)).catch(() => {}); // it will be told when it is played
+      steps.get({ id: layer.id, index: at, decode, dark: isDark() }, keyOf(at)).catch(() => {}); // it will be told when it is played
     }
   }
 
   const speed = () => Number(view.speed.value);
-  const keyOf = (at) => `${runKey(layer)} ${at} ${decode} ${ended(layer)}`;
+  const keyOf = (at) => `${runKey(layer)} ${at} ${decode} ${ended(layer)} ${isDark()}`;
 
   return { open, close: () => dialog.close(), update };
 }

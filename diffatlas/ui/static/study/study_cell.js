@@ -2,9 +2,9 @@
 
 import { ask } from "../core/ask.js";
 import { createDialog } from "../core/dialog.js";
-import { el } from "../core/dom.js";
+import { el, isDark } from "../core/dom.js";
 import { significant } from "../core/format.js";
-import { createHistogram } from "../runs/histogram.js";
+import { createPictureHistogram } from "../runs/picture_histogram.js";
 import { baselineOf, baselineWord, captionOf, distancesOf, nameOf, placeOf, told } from "../runs/study_words.js";
 import { term } from "../core/tips.js";
 
@@ -54,7 +54,7 @@ export function createCellDialog({ server }) {
   const caption = el("p", { class: "da-caption" });
   const statistics = el("dl", { class: "da-numbers" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
-  const histogram = createHistogram();
+  const histogram = createPictureHistogram();
   const words = "This backend returns the finished image alone: there are no steps to look at.";
   view.body.append(
     problem,
@@ -75,7 +75,7 @@ export function createCellDialog({ server }) {
     problem.hidden = true;
     view.open();
     try {
-      const answer = await ask(server, "image_detail", { id: study.id, cell: cell.key });
+      const answer = await ask(server, "image_detail", { id: study.id, cell: cell.key, dark: isDark() });
       if (mine !== ticket) return;
       if (answer.image) picture.firstChild.src = answer.image;
       histogram.update(answer.histogram);

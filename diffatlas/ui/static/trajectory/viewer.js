@@ -96,7 +96,7 @@ export function mount(element, read, server, props, onSubmit) {
   const curves = createCurves(parts.curves, { server, onSelect: select });
   const numbers = createNumbers(parts);
   const layers = createLayersPanel(parts.layers, { onActivate: store.activate, onEdit: store.edit });
-  const compare = createCompare(parts.compare, { server });
+  const compare = createCompare(parts.compare, { server, onSelect: select });
   const exports = createExports(parts.exports, { server, kinds: props.kinds ?? [] });
   const deep = createDeepDive(parts.deep, { server, onSelect: select });
 
