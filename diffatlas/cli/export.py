@@ -1,4 +1,4 @@
-"""The commands that write runs to files and read folders of other tools: export, validate, import."""
+"""The commands that write runs to files and read what others wrote: export, validate, import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffatlas.cli.output import print_table
+from diffatlas.cli.output import print_table, showing_progress
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -181,19 +181,27 @@ def validate(
 
 
 @commands.command(name="import")
-def import_folder(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A static run folder.")],
+def import_source(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A static run folder, runs that were exported, a dataset; a zip of these; its https:// address; "
+            "or user/name on the Hub.",
+        ),
+    ],
 ) -> None:
-    """Make a run of a static folder, ours or another tool's; gaps in it stay gaps, and are told."""
-    from diffatlas.formats.static.read import import_static
+    """Make runs of a folder, a zip, an address on the web or a dataset; gaps in them stay gaps, and are told."""
     from diffatlas.library.store import Library
 
-    done = import_static(Library(), folder)
+    with showing_progress() as progress:
+        done = Library().import_runs(source, progress=progress)
     for note in done.notes:
         print(note, file=sys.stderr)
     if not done.new:
         print("It is in the library already.", file=sys.stderr)
-    print(done.run_id)
+    for run_id in done.run_ids:
+        print(run_id)
 
 
 def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:

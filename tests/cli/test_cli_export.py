@@ -9,6 +9,7 @@ import pytest
 from diffatlas.cli import run as shell
 from diffatlas.library import Library
 from tests.attended_runs import run_of
+from tests.formats.source.web import web
 
 
 @pytest.fixture
@@ -132,3 +133,16 @@ def test_several_runs_and_other_folders_are_refused(library, tmp_path, capsys):
     for command in ("validate", "import"):
         assert shell([command, str(tmp_path / "absent")]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_zip_and_an_address_are_imported(library, tmp_path, capsys):
+    run_id = Library().list()[0].id
+    assert shell(["export", run_id, "--to", str(tmp_path / "runs.zip")]) == 0
+    with web() as server:
+        server.files["/runs.zip"] = (tmp_path / "runs.zip").read_bytes()
+        assert shell(["import", f"{server.url}/runs.zip"]) == 0
+        assert run_id in capsys.readouterr().out
+        assert shell(["import", f"{server.url}/none.zip"]) == 2
+        said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert "none.zip cannot be fetched: there is nothing at it" in said

@@ -7,10 +7,6 @@ file names are made here and never taken from the dataset; all runs are built as
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,23 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
+from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.formats.dataset import checks
 from diffatlas.formats.dataset.hub import download, hub_id
 from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, data_files, rows
 from diffatlas.formats.dataset.schema import STATES, Progress
+from diffatlas.formats.install import install_all, trusted, write_manifest
 from diffatlas.formats.staging import staged
 from diffatlas.library import format as layout
 from diffatlas.library.marks import write_marks
-from diffatlas.library.reader import read_manifest
 from diffatlas.library.shipped import shipped
 
 if TYPE_CHECKING:
     from diffatlas.library.store import Library
 
 LIMIT_BYTES = 4_000_000_000
-#: Fields of a manifest that say where a run lies, not what it is.
-_PLACE = ("id", "imported")
 
 
 def import_dataset(
@@ -87,7 +81,7 @@ def import_dataset(
             ready.mkdir()
             built = _build(folder, ready, limit_bytes, say)
             say(1.0, "Moving the runs into the library")
-            added = _install_all(library.folder, built)
+            added = install_all(library.folder, built)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         raise BackendFailure(
@@ -241,14 +235,7 @@ def _write(folder: Path, parts: _Parts, about: dict[str, Any], budget: _Budget) 
     (folder / layout.STEPS).write_text("".join(f"{text}\n" for text in parts.texts), encoding="utf-8")
     if marks is not None:
         write_marks(folder, marks)
-    _write_manifest(folder, _trusted(about))
-
-
-def _trusted(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest without what would have the cache take the run for one that was made here."""
-    kept = {name: value for name, value in manifest.items() if name not in ("key", "writer")}
-    provenance = {name: value for name, value in manifest.get("provenance", {}).items() if name != "key"}
-    return {**kept, "provenance": provenance, "imported": True}
+    write_manifest(folder, trusted(about))
 
 
 def _check_places(parts: _Parts, lines: list[dict[str, Any]]) -> None:
@@ -271,61 +258,3 @@ def _picture(path: Path, run_id: str, data: Any, budget: _Budget) -> tuple[int, 
     checks.check_picture(run_id, data)
     path.write_bytes(data)
     return size
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / layout.MANIFEST).write_text(layout.dumps(manifest, indent=1), encoding="utf-8")
-
-
-def _install_all(library: Path, built: list[Path]) -> list[str | None]:
-    """Move the runs into the library; where one cannot be moved, those that were are taken out again."""
-    added: list[str | None] = []
-    try:
-        for run in built:
-            added.append(_install(library, run))
-    except BaseException:
-        for run_id in filter(None, added):
-            shutil.rmtree(library / run_id, ignore_errors=True)
-        raise
-    return added
-
-
-def _install(library: Path, built: Path) -> str | None:
-    """Move a run into the library and return its id; None where it is there already."""
-    run_id = built.name
-    while True:
-        target = library / run_id
-        if not os.path.lexists(target):
-            try:
-                built.rename(target)
-                return run_id
-            except OSError:
-                if not os.path.lexists(target):
-                    raise
-        digest = _digest(built)
-        if _digest(target) == digest:
-            return None
-        if run_id != built.name:
-            raise BackendFailure(
-                f"The run {run_id} is in the library and is damaged: delete it, then import again."
-            )
-        # Made of its content: the same the next time.
-        run_id = f"{built.name[:119]}-{digest[:8]}"
-        manifest = read_manifest(built)
-        _write_manifest(built, {**manifest, "id": run_id})
-
-
-def _digest(folder: Path) -> str | None:
-    """Return a hash of what a run is, wherever it lies and whatever is noted about it; None of a damaged one."""
-    digest = hashlib.sha256()
-    try:
-        manifest = read_manifest(folder)
-        about = {name: value for name, value in _trusted(manifest).items() if name not in _PLACE}
-        digest.update(json.dumps(about, sort_keys=True).encode())
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = path.relative_to(folder).as_posix()
-            if name not in (layout.MANIFEST, layout.MARKS) and not path.name.startswith("."):
-                digest.update(f"\n{name} {path.stat().st_size}\n".encode() + path.read_bytes())
-    except (OSError, DiffAtlasError):
-        return None
-    return digest.hexdigest()
