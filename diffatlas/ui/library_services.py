@@ -40,6 +40,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import INK
+from diffatlas.ui.sent_files import sent_file
 from diffatlas.ui.starts import start_of
 from diffatlas.ui.trash_services import TrashServices, each, thumb_of
 from diffatlas.ui.turned import seconds_of
@@ -160,6 +161,7 @@ class LibraryServices:
             "shipped": [{"name": name, "title": SHIPPED[name]} for name in shipped()],
             "expires": self._libraries.expires(visitor),
             "trashed": library.trash_count,
+            "most_upload": settings().upload_bytes if self._libraries.shared else None,
         }
 
     def example(self, visitor: str, asked: Nothing) -> Example:
@@ -391,28 +393,26 @@ class LibraryServices:
         return {"job": self._jobs.start(visitor, work)}
 
     def import_(self, visitor: str, asked: Import) -> Started:
-        """Start to import a dataset: the name of one on the Hub, or, on a personal machine, a folder."""
-        from diffatlas.formats.dataset.hub import hub_id
-        from diffatlas.formats.dataset.read import import_dataset
+        """Start to import runs: from an address, a dataset of the Hub, a file that was sent, or the owner's disk."""
+        from diffatlas.formats.source.take import import_runs
 
         self._libraries.check_room(visitor)
         library, source = self._libraries.of(visitor), asked.source.strip()
-        if not source:
-            raise InvalidParams("Name a dataset, such as user/name, or the folder of one.", field="source")
         shared = self._libraries.shared
-        if shared and hub_id(source) is None and source not in shipped():
-            raise InvalidParams(
-                "On a shared server only datasets of the Hub can be imported.", field="source"
-            )
-        # A shared server's own login is not its visitors', nor are its folders.
-        options = (
-            {"local": False, "token": False, "limit_bytes": settings().visitor_library} if shared else {}
-        )
+        # A shared server's own login is not its visitors', nor are its folders and its network.
+        options = {"own": False, "token": False, "most_bytes": settings().visitor_library} if shared else {}
+        upload = None if asked.upload is None else sent_file(asked.upload)
 
         def work(job: Job, progress: Progress) -> Any:
-            with _desk(visitor, job, progress):
-                progress(message="Reading the dataset…")
-                return {"ids": import_dataset(library, source, progress=_steps_of(progress), **options)}
+            try:
+                with _desk(visitor, job, progress):
+                    progress(message="Reading…")
+                    told = _steps_of(progress)
+                    taken = import_runs(library, source, upload=upload, progress=told, **options)
+                    return {"ids": list(taken.new), "notes": list(taken.notes)}
+            finally:
+                if upload is not None:
+                    upload.unlink(missing_ok=True)
 
         return {"job": self._jobs.start(visitor, work)}
 

@@ -77,12 +77,13 @@ def resolve(parts: SplitResult, own: bool) -> Place:
     for *_, target in found:
         ip = ipaddress.ip_address(str(target[0]).partition("%")[0])
         if not is_public(ip) and not (named and _is_own(ip)):
-            where = f"{host[:80]} is {ip}, no address of the public network"
+            shown = f"{ip} is" if host.strip("[]") == str(ip) else f"{host[:80]} is {ip},"
             advice = (
                 "write it as a number, or as localhost, where it is a server of your own"
-                if own
+                if own and not named
                 else "give one that everybody can reach"
             )
+            where = f"{shown} no address of the public network"
             raise refused(url, where, advice)
     return Place(host, port, secure, tuple((family, target) for family, *_, target in found))
 

@@ -107,8 +107,8 @@ def _folder(text: str, upload: Path | None, own: bool, room: Path, most_bytes: i
         return unpack(room / "fetched.zip", room / "folder", most_bytes, text)
     if upload is None and not own:
         raise InvalidParams(
-            f"{text[:120]!r} is neither a web address nor user/name on the Hub: choose the file or folder of your "
-            "own machine with “Choose”, or give its https:// address.",
+            f"{text[:120]!r} is neither a web address nor user/name on the Hub, and a shared server reads no file of "
+            "its own for a visitor: choose a file or folder of yours, or give an https:// address.",
             field="source",
         )
     path = upload or _own_path(text)

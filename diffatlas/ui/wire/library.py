@@ -91,9 +91,13 @@ class Push(DatasetAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Asked):
-    """A dataset's name on the Hub, one that ships, or a folder."""
+    """A web address, a dataset's name on the Hub, one that ships, or a folder or zip of the server's owner.
+
+    upload: what the server calls a zip that was sent to it, instead; then ``source`` is what the visitor calls it.
+    """
 
     source: str
+    upload: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,6 +186,8 @@ class Found(Answer):
     shipped: list[Shipped]
     expires: str | None
     trashed: int
+    #: Bytes of a file that the server takes; None for no limit.
+    most_upload: int | None
 
 
 class Thumbs(Answer):
