@@ -119,7 +119,7 @@ def test_ones_own_server_is_reached_on_ones_own_machine_only(server, tmp_path):
     port = server.url.rpartition(":")[2]
     assert fetched(f"{server.url}/a.bin", tmp_path / "a") == BODY
     assert fetched(f"http://localhost:{port}/a.bin", tmp_path / "b") == BODY
-    assert "127.0.0.1, no address of the public network" in refusal(
+    assert "127.0.0.1 is no address of the public network" in refusal(
         f"{server.url}/a.bin", tmp_path / "c", own=False
     )
     assert server.asked == ["/a.bin"] * 2
