@@ -143,7 +143,7 @@ def test_no_index_and_no_zip(library, server):
 
 
 def test_runs_of_a_zip_come_back_bit_for_bit(library, tmp_path):
-    runs = [replace(run_of(steps), id=f"run-{steps}") for steps in (2, 3)]
+    runs = [replace(run_of(seed), id=f"run-{seed}") for seed in (2, 3)]
     for several in (runs, runs[:1]):
         data = bundle.zip([Named(run.id, run) for run in several])
         path = tmp_path / "runs.zip"

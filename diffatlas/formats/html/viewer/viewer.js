@@ -15,6 +15,7 @@ import { el } from "../../../ui/static/core/dom.js";
 import { seedWords, sizeWords } from "../../../ui/static/core/format.js";
 import { givenPictures } from "../../../ui/static/runs/given.js";
 import { createServer, readData } from "./offline.js";
+import { createOpening } from "./opening.js";
 import { createPathPlot } from "./path_plot.js";
 import { createScroller } from "./scroller.js";
 import { createTabs } from "../../../ui/static/core/tabs.js";
@@ -39,10 +40,20 @@ async function main() {
   try {
     const data = await readData(document.getElementById("data").textContent);
     show(page, data);
+    page.before(createOpening({ version: data.version, onPage: (other) => show(page, other), onNode: (node) => put(page, node) }));
   } catch (error) {
     console.error(error);
     page.replaceChildren(el("p", { class: "da-offline-wait" }, "This page could not be opened: the file is cut off, or the browser is older than 2023."));
   }
+}
+
+// What is shown until something else is put in its place.
+let inPlace = new AbortController();
+
+function put(page, node) {
+  inPlace.abort();
+  inPlace = new AbortController();
+  page.replaceChildren(node);
 }
 
 function show(page, data) {
@@ -93,7 +104,7 @@ function show(page, data) {
     el("div", { class: "da-stage" }, ...Object.values(panels)),
     el("footer", { class: "da-footer" }, footnote(data)),
   );
-  page.replaceChildren(root);
+  put(page, root);
 
   // A state of the path belongs to a run: look at that run, at the step that led there.
   function goTo(run, step) {
@@ -128,7 +139,7 @@ function show(page, data) {
     else if (event.key === "ArrowLeft") player.move(-1);
     else return;
     event.preventDefault();
-  });
+  }, { signal: inPlace.signal });
   store.open(data.runs[0].id);
   if (several) store.show("compare");
 }

@@ -11,25 +11,45 @@ export function filesOfInput(input) {
 
 /** The same of what was dropped. To be called while the event is handled: what was dropped is gone afterwards. */
 export async function filesOfDrop(transfer) {
-  const entries = [...transfer.items].filter((item) => item.kind === "file").map((item) => item.webkitGetAsEntry?.() ?? item.getAsFile());
+  const items = [...transfer.items].filter((item) => item.kind === "file");
+  // Entries of folders cannot be read on a page from the disk in Chromium, handles can; other browsers have no handles.
+  const asked = items.map((item) => {
+    const entry = item.webkitGetAsEntry?.();
+    if (!entry?.isDirectory) return item.getAsFile();
+    return item.getAsFileSystemHandle ? item.getAsFileSystemHandle() : entry;
+  });
   const found = [];
   const take = (path, file) => {
     if (found.push({ path, file }) > MOST_FILES) throw new Error(TOO_MANY);
   };
-  async function walk(entry, above) {
-    if (entry instanceof File) return take(entry.name, entry);
-    const path = above + entry.name;
-    if (entry.isFile) return take(path, await new Promise((resolve, reject) => entry.file(resolve, reject)));
-    const reader = entry.createReader();
-    // It gives a hundred at a time.
-    for (;;) {
-      const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
-      if (!some.length) return null;
-      for (const one of some) await walk(one, `${path}/`);
+  for (const one of asked) {
+    const dropped = await one;
+    if (dropped instanceof File) take(dropped.name, dropped);
+    else if (dropped) await (dropped.createReader ? walkEntry : walkHandle)(dropped, dropped.name, take);
+  }
+  return found;
+}
+
+async function walkHandle(folder, path, take) {
+  for await (const handle of folder.values()) {
+    const name = `${path}/${handle.name}`;
+    if (handle.kind === "directory") await walkHandle(handle, name, take);
+    else take(name, await handle.getFile());
+  }
+}
+
+async function walkEntry(folder, path, take) {
+  const reader = folder.createReader();
+  // It gives a hundred at a time.
+  for (;;) {
+    const some = await new Promise((resolve, reject) => reader.readEntries(resolve, reject));
+    if (!some.length) return;
+    for (const entry of some) {
+      const name = `${path}/${entry.name}`;
+      if (entry.isDirectory) await walkEntry(entry, name, take);
+      else take(name, await new Promise((resolve, reject) => entry.file(resolve, reject)));
     }
   }
-  for (const entry of entries.filter(Boolean)) await walk(entry, "");
-  return found;
 }
 
 /** Let files be dropped on `node`: `onFiles(promise of [{path, file}])`. It has the class da-drop-here meanwhile. */
