@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffatlas.library import Library
 
 commands = typer.Typer()
-STATIC = "static"
+STATIC, SITE = "static", "site"
 
 
 @commands.command()
@@ -27,13 +27,14 @@ def export(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="File to write, whose ending says what; with --format static a folder. Default: one here."
+            help="File to write, whose ending says what; with --format static or site a folder. Default: one here."
         ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--format", help="csv, json, npz, safetensors, pdf, svg, png, gif, mp4, html, zip or static."
+            "--format",
+            help="csv, json, npz, safetensors, pdf, svg, png, gif, mp4, html, zip, static or site.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -63,7 +64,7 @@ def export(
         bool, typer.Option("--dry-run", help="static: tell the sizes, write nothing.")
     ] = False,
 ) -> None:
-    """Write runs of the library to one file: tables, arrays, report, film, movie, page; or one to a static folder."""
+    """Write runs of the library to one file: tables, arrays, report, film, movie, page; or to a folder or a site."""
     from diffatlas.library.store import Library
 
     asked = {
@@ -99,11 +100,16 @@ def _export_file(
     from diffatlas.formats.files import kind_of, write_named
     from diffatlas.formats.kinds import KINDS, file_name
 
+    if kind == SITE:
+        from diffatlas.formats.html.site import write_site
+
+        print(write_site(_named(library, ids), to or Path("diffatlas-site"), overwrite, "--overwrite"))
+        return
     if to is None and kind is None:
         raise InvalidParams("Name the file to write with --to, or what to write with --format.", field="to")
     if kind is not None and kind not in KINDS:
         raise InvalidParams(
-            f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}.", field="format"
+            f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}, {SITE}.", field="format"
         )
     found = KINDS[kind] if kind else kind_of(to, ", or say --format")
     if found.most is not None and len(ids) > found.most:

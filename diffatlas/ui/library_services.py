@@ -41,7 +41,7 @@ from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import INK
 from diffatlas.ui.sent_files import sent_file
-from diffatlas.ui.starts import start_of
+from diffatlas.ui.starts import recorded_runs
 from diffatlas.ui.trash_services import TrashServices, each, thumb_of
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Turns
@@ -165,12 +165,14 @@ class LibraryServices:
         }
 
     def example(self, visitor: str, asked: Nothing) -> Example:
-        """Copy the recorded run that the pages begin with into the visitor's library."""
-        start = start_of("trajectory")
-        if start is None:
+        """Copy the recorded runs that came along into the visitor's library, and return those that were not there."""
+        recorded, library = recorded_runs(), self._libraries.of(visitor)
+        if not recorded:
             raise RunNotFound("No recorded run came with this installation: make one on the Trajectory page.")
-        self._libraries.of(visitor).adopt(start["id"])
-        return {"id": start["id"]}
+        new = [run for run in recorded if not (library.folder / run).is_dir()]
+        for run in recorded:
+            library.adopt(run)
+        return {"ids": new}
 
     def thumbs(self, visitor: str, asked: Several) -> Thumbs:
         """Return small pictures of runs, for rows that came without."""

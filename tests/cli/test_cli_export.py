@@ -146,3 +146,16 @@ def test_a_zip_and_an_address_are_imported(library, tmp_path, capsys):
         said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0
     assert "none.zip cannot be fetched: there is nothing at it" in said
+
+
+def test_a_site_is_written_into_a_folder(library, tmp_path, capsys):
+    assert shell(["export", *ids(library), "--format", "site", "--to", str(tmp_path / "site")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'site'}\n"
+    assert {p.name for p in (tmp_path / "site").iterdir()} == {
+        "index.html",
+        "_headers",
+        ".nojekyll",
+        "README.md",
+    }
+    assert shell(["export", *ids(library), "--format", "site", "--to", str(tmp_path / "site")]) == 2
+    assert "--overwrite" in capsys.readouterr().err

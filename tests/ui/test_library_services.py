@@ -24,6 +24,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.services import Services
+from diffatlas.ui.starts import recorded_runs
 from diffatlas.ui.trash_services import TrashServices
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
@@ -410,9 +411,10 @@ def test_a_run_that_the_form_cannot_ask_for_is_not_explored(room):
     room.ask("trash", ids=[run])
 
 
-def test_the_recorded_run_is_brought_in_once(tmp_path):
+def test_the_recorded_runs_are_brought_in_once(tmp_path):
     room = make(tmp_path, shared=True)
-    found = room.ask("example", STRANGER)["id"]
-    assert room.ask("example", STRANGER)["id"] == found
-    assert [run["id"] for run in room.ask("find", STRANGER)["runs"]] == [found]
-    assert found not in [run["id"] for run in room.ask("find")["runs"]]
+    found = room.ask("example", STRANGER)["ids"]
+    assert found == recorded_runs()
+    assert room.ask("example", STRANGER)["ids"] == []
+    assert {run["id"] for run in room.ask("find", STRANGER)["runs"]} == set(found)
+    assert not {run["id"] for run in room.ask("find")["runs"]} & set(found)

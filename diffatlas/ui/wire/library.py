@@ -278,9 +278,9 @@ class Explored(Answer):
 
 
 class Example(Answer):
-    """The recorded run that came into the library."""
+    """The recorded runs that came into the library."""
 
-    id: str
+    ids: list[str]
 
 
 class Trashed(Answer):

@@ -10,7 +10,7 @@ export function filesOfInput(input) {
 }
 
 /** The same of what was dropped. To be called while the event is handled: what was dropped is gone afterwards. */
-export async function filesOfDrop(transfer) {
+async function filesOfDrop(transfer) {
   const items = [...transfer.items].filter((item) => item.kind === "file");
   // Entries of folders cannot be read on a page from the disk in Chromium, handles can; other browsers have no handles.
   const asked = items.map((item) => {

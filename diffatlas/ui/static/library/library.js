@@ -436,7 +436,7 @@ function layout() {
   const again = el("button", { type: "button", class: "da-plain da-again" }, "Try again");
   const problem = el("div", { class: "da-problem", role: "alert", hidden: "" }, message, again);
   const make = button("da-first", "Make a run");
-  const bring = button("", "Bring in a recorded run");
+  const bring = button("", "Bring in two recorded runs");
   const take = button("", "Import runs…");
   const nothing = el(
     "div",

@@ -29,7 +29,12 @@ export function createImport({ server, onImported }) {
     folder,
   );
   const shelf = el("div", { class: "da-dataset-shelf" });
-  const kept = el("section", { class: "da-details-part" }, el("h3", {}, "Recorded runs"), el("p", { class: "da-caption" }, "They come with Diffusion Atlas."), shelf);
+  const recorded = createTask("Two runs with attention", "da-import-recorded", async () => {
+    const { ids } = await ask(server, "example", {});
+    onImported({ ids });
+    return { ids };
+  });
+  const kept = el("section", { class: "da-details-part" }, el("h3", {}, "Recorded runs"), el("p", { class: "da-caption" }, "They come with Diffusion Atlas: one draws both objects as asked, in the other their colours change places."), recorded.root, shelf);
   view.title.textContent = "Import runs";
   view.body.append(
     el(
@@ -96,9 +101,8 @@ export function createImport({ server, onImported }) {
   function open({ shared = false, shipped = [], mostUpload = null } = {}) {
     most = mostUpload;
     shelf.replaceChildren(...shipped.map(offered));
-    kept.hidden = !shipped.length;
     source.placeholder = shared ? "https://… or user/name on the Hub" : "https://…, user/name on the Hub, or a folder or zip";
-    for (const task of [take, given]) task.rest();
+    for (const task of [take, given, recorded]) task.rest();
     view.open();
     source.focus();
   }
