@@ -31,7 +31,8 @@ README = """# Examples
 
 Recorded runs and studies of the embedded model, laid out as a library is: what each page shows before anything has
 run. `python -m docs.record_examples` makes them again; `starts.json` says which belongs to which page. They are
-only read. The neighbours are kept without the model's single predictions, to keep the folder small.
+only read. To keep the folder small, the neighbours are kept without the model's single predictions, and the run whose
+colours change places without any prediction, with attention at every fifth step.
 """
 
 
