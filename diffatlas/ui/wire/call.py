@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from diffatlas.errors import InvalidParams
 from diffatlas.ui.asked_values import asked_values, shown
 from diffatlas.ui.wire.kinds import Refused
-from diffatlas.ui.wire.words import words
+from diffatlas.schema_words import words
 
 T = TypeVar("T")
 
