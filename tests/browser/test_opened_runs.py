@@ -17,7 +17,7 @@ from diffatlas.formats.named import Named
 from diffatlas.formats.static.write import plan, write
 from diffatlas.run import Run
 from tests.attended_runs import run_of
-from tests.browser.test_html_page import file, runs
+from tests.browser.test_html_page import STEPS, file, runs
 from tests.formats.static.static_folders import reference_folder
 
 pytestmark = pytest.mark.browser
@@ -176,9 +176,13 @@ def test_another_page_takes_the_place_of_this_one(page: Any, tmp_path: Path) -> 
     page.wait_for_selector(".da-offline-run h1:has-text('another')")
     count = len(run.steps)
     page.wait_for_selector(f".da-timeline-at:has-text('of {count}')")
-    # The keys are those of what is shown.
+    # The keys are those of what is shown, and so they are when the page's own runs come back.
     page.keyboard.press("ArrowLeft")
     page.wait_for_selector(f".da-timeline-at:has-text('step {count - 1} of {count}')")
+    page.click(".da-opening-back")
+    page.wait_for_selector(f".da-timeline-at:has-text('of {STEPS}')")
+    page.locator("body").press("ArrowLeft")
+    page.wait_for_selector(f".da-timeline-at:has-text('step {STEPS - 1} of {STEPS}')")
 
 
 def test_a_wrong_file_gets_a_sentence_and_what_is_shown_stays(

@@ -14,22 +14,29 @@ const DATA = /<script type="application\/octet-stream" id="data">([\w+/=\s]*)<\/
 
 /** Create the line with its buttons, and take what is dropped anywhere on the page.
  *
- * `version` is that of the page's data; `onPage(data)` shows another page's, `onNode(node)` shows an element. */
-export function createOpening({ version, onPage, onNode }) {
+ * `own` is the page's data; `onPage(data)` shows it or another page's, `onNode(node)` shows an element. */
+export function createOpening({ own, onPage, onNode }) {
   const file = el("input", { type: "file", accept: ".zip,.html,application/zip,text/html", hidden: "" });
   const folder = el("input", { type: "file", webkitdirectory: "", hidden: "" });
   const choose = (input, text) => el("button", { type: "button", class: "da-plain", onclick: () => input.click() }, text);
   const problem = el("p", { class: "da-opening-problem", role: "alert", hidden: "" });
   const several = el("select", { class: "da-select", "aria-label": "Which run", hidden: "" });
+  const back = el("button", { type: "button", class: "da-plain da-opening-back", hidden: "", onclick: () => putBack() }, "Back to what this page holds");
   const node = el(
     "aside",
     { class: "da-opening", "aria-label": "Open another run" },
-    el("p", {}, "Drop a run on this page, or choose ", choose(file, "a file…"), " or ", choose(folder, "a folder…"), ". It stays in this browser. ", several),
+    el("p", {}, "Drop a run on this page, or choose ", choose(file, "a file…"), " or ", choose(folder, "a folder…"), ". It stays in this browser. ", several, " ", back),
     problem,
     file,
     folder,
   );
   let latest = 0;
+
+  function putBack() {
+    latest += 1;
+    several.hidden = back.hidden = problem.hidden = true;
+    onPage(own);
+  }
 
   for (const input of [file, folder]) {
     input.addEventListener("change", () => {
@@ -45,7 +52,9 @@ export function createOpening({ version, onPage, onNode }) {
     problem.hidden = true;
     try {
       const shown = await read(await some);
-      if (mine === latest) shown();
+      if (mine !== latest) return;
+      shown();
+      back.hidden = false;
     } catch (error) {
       if (mine !== latest) return;
       problem.textContent = sentence(error);
@@ -58,7 +67,7 @@ export function createOpening({ version, onPage, onNode }) {
     if (!chosen.length) throw new Error(`There is no file in it: choose ${WANTED}.`);
     const [first] = chosen;
     if (chosen.length === 1 && /\.html?$/i.test(first.path)) {
-      const data = await pageIn(first, version);
+      const data = await pageIn(first, own.version);
       return () => {
         onPage(data);
         several.hidden = true;

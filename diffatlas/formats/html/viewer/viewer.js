@@ -40,7 +40,7 @@ async function main() {
   try {
     const data = await readData(document.getElementById("data").textContent);
     show(page, data);
-    page.before(createOpening({ version: data.version, onPage: (other) => show(page, other), onNode: (node) => put(page, node) }));
+    page.before(createOpening({ own: data, onPage: (other) => show(page, other), onNode: (node) => put(page, node) }));
   } catch (error) {
     console.error(error);
     page.replaceChildren(el("p", { class: "da-offline-wait" }, "This page could not be opened: the file is cut off, or the browser is older than 2023."));
