@@ -267,20 +267,56 @@ def replay(
 
 @datasets.command("export")
 def export_dataset(
-    run_ids: RunIds,
-    to: Annotated[Path, typer.Option(help="Folder to write: absent or empty.")],
+    run_ids: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN...", help="Ids of `diffatlas runs`.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Folder to write: absent or empty.")] = None,
+    study: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A study of `diffatlas studies` that goes along, with its runs; may be repeated, '' for none. "
+            "Default: those whose runs are all named."
+        ),
+    ] = None,
+    attention: Annotated[
+        bool | None,
+        typer.Option(
+            "--attention/--no-attention", help="Whether attention goes along. Default: where runs have it."
+        ),
+    ] = None,
     per: Annotated[str, typer.Option(help="run for a row per run, step for a row per state.")] = "run",
     licence: Annotated[
         str, typer.Option("--licence", "--license", help="For the card: cc-by-4.0, cc0-1.0, mit, ...")
     ] = "cc-by-4.0",
     title: Annotated[str, typer.Option(help="The name that the card shows.")] = "",
+    size: Annotated[bool, typer.Option("--size", help="Say what it would take, and write nothing.")] = False,
 ) -> None:
     """Write runs as a dataset, which `datasets.load_dataset` reads and `import` makes runs of again."""
+    from diffatlas.formats.dataset.size import dataset_size
+    from diffatlas.formats.dataset.studies import with_runs_of
+    from diffatlas.formats.dataset.write import check_asked
     from diffatlas.library.store import Library
 
+    library = Library()
+    studies = None if study is None else [one for one in study if one]
+    if to is None and not size:
+        raise InvalidParams("Say which folder to write: --to DIR. --size only says what it would take.")
+    if to is not None:
+        check_asked(to.expanduser(), run_ids or [], per, licence, studies)
+    said = dataset_size(library, with_runs_of(library, run_ids or [], studies or []))
+    print(said.sentence_with(attention is not False), file=sys.stderr)
+    if size:
+        return
     with showing_progress() as progress:
-        folder = Library().export_dataset(
-            to, run_ids, per=per, licence=licence, title=title, progress=progress
+        folder = library.export_dataset(
+            to,
+            run_ids or [],
+            per=per,
+            attention=attention,
+            studies=studies,
+            licence=licence,
+            title=title,
+            progress=progress,
         )
     print(folder)
 
@@ -293,15 +329,24 @@ def import_dataset(
             metavar="SOURCE", help="A folder, user/name on the Hub, or (in a checkout) how-it-learned."
         ),
     ],
+    max_gb: Annotated[
+        float | None, typer.Option(help="The most that it may take, in GB.", min=0, show_default="4")
+    ] = None,
 ) -> None:
-    """Make runs of a dataset; those that are in the library already stay as they are."""
+    """Make runs and studies of a dataset; those that are in the library already stay as they are."""
+    from diffatlas.formats.dataset.read import LIMIT_BYTES, import_all
     from diffatlas.library.store import Library
 
+    if max_gb is not None and not math.isfinite(max_gb):
+        raise InvalidParams("The most that a dataset may take is a number of GB.", field="max_gb")
+    limit = LIMIT_BYTES if max_gb is None else round(max_gb * 1e9)
     with showing_progress() as progress:
-        new = Library().import_dataset(source, progress=progress)
-    for run_id in new:
+        new = import_all(Library(), source, limit_bytes=limit, progress=progress)
+    for run_id in new.runs:
         print(run_id)
-    if not new:
+    for study_id in new.studies:
+        print(f"The study {study_id} came with them: `diffatlas studies` lists it.", file=sys.stderr)
+    if not new.runs and not new.studies:
         print("All of its runs are in the library already.", file=sys.stderr)
 
 

@@ -139,6 +139,11 @@ def attention_file(folder: Path, index: int) -> Path:
     return folder / "steps" / f"step_{index:04d}.attention.safetensors"
 
 
+def is_attention_file(name: str) -> bool:
+    """Whether a file of a run's folder is one of `attention_file`."""
+    return name.endswith(".attention.safetensors")
+
+
 def preview_file(folder: Path, index: int, image: int) -> Path:
     """Return the path of the preview of one image of the batch."""
     return folder / "previews" / f"step_{index:04d}_{image:02d}.png"

@@ -29,6 +29,8 @@ STATUSES = ("complete", "stopped", "failed", "running", "partial")
 MOST_MANIFEST, MOST_LINE, MOST_STEPS = 16_000_000, 1_000_000, 256_000_000
 #: Some schedulers take a few steps for each that was asked.
 MAX_LINES = 4 * MAX_STEPS
+#: Pictures of a step, one for each image of the batch: recorded calls may make more than a request may ask.
+MOST_IMAGES = 16 * MAX_IMAGES
 #: Layers of a model, tokens of a prompt, pixels along a side, heads.
 _LAYERS, _TOKENS, _SIDE, _HEADS = 10_000, 200_000, 1_000_000, 100_000
 #: What may be missing of a run, and the characters of the sentence that says why, with its name.
@@ -245,7 +247,7 @@ _LINE = fields(
         "metrics": by_name(number, 1000),
         "x0_gain": maybe(number),
         "arrays": _arrays,
-        "previews": whole(0, 16 * MAX_IMAGES),
+        "previews": whole(0, MOST_IMAGES),
         "attention": _maps,
     },
     ("index", "timestep", "sigma", "metrics", "arrays", "previews"),

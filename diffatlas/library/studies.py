@@ -47,6 +47,7 @@ TITLE = "title.json"
 MAX_TITLE = 120
 #: A study file larger than this (bytes) is none of ours.
 MAX_BYTES = 16_000_000
+MAX_CELLS = 100_000
 
 #: Folders of the studies that this process runs now.
 _RUNNING: set[Path] = set()
@@ -310,7 +311,7 @@ _FILE: Check = fields_of(
             1000,
             1,
         ),
-        "cells": listed(fields_of({"key": text(200)}, ("key", "status", "params")), 100_000, 1),
+        "cells": listed(fields_of({"key": text(200)}, ("key", "status", "params")), MAX_CELLS, 1),
         "spec": fields_of(
             {
                 "values": listed(_plain_value, 10_000),

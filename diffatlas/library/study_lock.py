@@ -34,6 +34,11 @@ def has(studies: Studies, study_id: str) -> bool:
     return folder is not None and folder.is_dir() and not folder.is_symlink()
 
 
+def is_locked(studies: Studies, study_id: str) -> bool:
+    """Return whether a study of the library is locked."""
+    return has(studies, study_id) and (studies.folder / study_id / FILE).is_file()
+
+
 def locked_runs(studies: Studies) -> set[str]:
     """Return the runs of the locked studies; those of a study that cannot be read are not known."""
     found: set[str] = set()

@@ -56,6 +56,7 @@ QUICK_CALLS = frozenset(
         "details",
         "study",
         "image_detail",
+        "dataset_about",
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {

@@ -17,6 +17,8 @@ from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams, RunN
 from diffatlas.formats import compared, told
 from diffatlas.formats.broken import broken_stored
 from diffatlas.formats.bundle import zip_folder
+from diffatlas.formats.dataset.size import dataset_size
+from diffatlas.formats.dataset.studies import whole_studies
 from diffatlas.formats.kinds import KINDS, export, file_name
 from diffatlas.formats.named import Named, slug
 from diffatlas.formats.wire import rounded
@@ -59,6 +61,7 @@ from diffatlas.ui.wire.kinds import (
     Started,
 )
 from diffatlas.ui.wire.library import (
+    DatasetAbout,
     DatasetAsked,
     Details,
     Difference,
@@ -117,6 +120,7 @@ class LibraryServices:
             "replay_state": self.replay_state,
             "replay_stop": self.replay_stop,
             "export": self.export,
+            "dataset_about": self.dataset_about,
             "dataset": self.dataset,
             "push": self.push,
             "import": self.import_,
@@ -363,6 +367,17 @@ class LibraryServices:
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
 
+    def dataset_about(self, visitor: str, asked: Several) -> DatasetAbout:
+        """Return what a dataset of the asked runs would take, and the studies that would go along."""
+        library, ids = self._libraries.of(visitor), _several(asked.ids)
+        size = dataset_size(library, ids)
+        return {
+            "with_attention": size.sentence,
+            "without_attention": size.sentence_with(False),
+            "attended": size.attended,
+            "studies": [study.title for study in whole_studies(library, ids)],
+        }
+
     def dataset(self, visitor: str, asked: DatasetAsked) -> Started:
         """Start to write a Hugging Face dataset of the asked runs, to be downloaded as a zip."""
         library, ids, options = self._libraries.of(visitor), _several(asked.ids), _dataset_options(asked)
@@ -411,7 +426,8 @@ class LibraryServices:
                     progress(message="Reading…")
                     told = _steps_of(progress)
                     taken = import_runs(library, source, upload=upload, progress=told, **options)
-                    return {"ids": list(taken.new), "notes": list(taken.notes)}
+                    new, studies = list(taken.new), list(taken.studies)
+                    return {"ids": new, "studies": studies, "notes": list(taken.notes)}
             finally:
                 if upload is not None:
                     upload.unlink(missing_ok=True)
@@ -498,8 +514,10 @@ def _steps_of(progress: Progress) -> Callable[[float, str], None]:
     return told
 
 
-def _dataset_options(asked: DatasetAsked) -> dict[str, str]:
-    return {name: value for name in ("per", "licence", "title") if (value := getattr(asked, name))}
+def _dataset_options(asked: DatasetAsked) -> dict[str, Any]:
+    told = {name: value for name in ("per", "licence", "title") if (value := getattr(asked, name))}
+    # None takes what there is.
+    return {**told, "attention": None if asked.attention else False, "studies": None if asked.studies else []}
 
 
 def _made(stored: StoredRun) -> list[tuple[str, str]]:

@@ -274,6 +274,10 @@ def test_a_zip_of_several_runs_and_a_dataset(open_page, tmp_path):
         assert {name.split("/")[0] for name in archive.namelist()} == set(ids)
     page.click(".da-act-dataset")
     page.wait_for_selector(".da-dataset[open]")
+    page.wait_for_function(
+        "document.querySelector('.da-dataset-size').textContent.startsWith('2 runs, at most')"
+    )
+    assert not page.is_visible(".da-dataset-attention")
     page.click(".da-dataset-make")
     with page.expect_download() as download:
         page.get_by_text("Download dataset.zip").click()

@@ -177,6 +177,9 @@ def test_comparing(library: Library, ids: list[str], capsys) -> None:
         (["dataset", "push", "nowhere", "--to", "somebody/something"], ""),
         (["dataset", "push", "nowhere", "--to", "a/b", "--token", "hf_secret"], "--token"),
         (["dataset", "import", "/nowhere/at/all"], ""),
+        (["dataset", "import", "/nowhere/at/all", "--max-gb", "inf"], "number of GB"),
+        (["dataset", "export", "--to", "nowhere"], "no run to export"),
+        (["dataset", "export", "--to", "nowhere", "--study", "absent"], "no study 'absent'"),
     ],
 )
 def test_a_wrong_request_is_exit_code_2_and_one_line(
@@ -228,6 +231,39 @@ def test_a_dataset_there_and_back(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "already" in captured.err
+
+
+def test_attention_and_a_study_go_along(
+    library: Library, ids: list[str], tmp_path: Path, monkeypatch, capsys
+) -> None:
+    from tests.attended_runs import run_of
+    from tests.formats.dataset.test_dataset_studies import sweep_in
+
+    attended, sweep = library.save(run_of(300, steps=2)), sweep_in(library)
+    command = ["dataset", "export", attended, "--study", sweep.id]
+    assert cli.run([*command, "--size"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("5 runs, at most about ")
+    assert "The attention of 1 of them is " in captured.err
+    assert cli.run([*command, "--to", str(tmp_path / "d")]) == 0
+    assert captured.err in capsys.readouterr().err
+    bare = [*command, "--no-attention", "--to", str(tmp_path / "bare")]
+    assert cli.run(bare) == 0
+    assert "is left out" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "bare").iterdir() if path.is_dir()) == ["data", "studies"]
+    assert cli.run(["dataset", "export", ids[0], "--attention", "--to", str(tmp_path / "none")]) == 2
+    assert "None of these runs has attention" in capsys.readouterr().err
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "other"))
+    assert cli.run(["dataset", "import", str(tmp_path / "d"), "--max-gb", "0.00001"]) == 2
+    assert "holds more than 1e-05 GB" in capsys.readouterr().err
+    assert cli.run(["dataset", "import", str(tmp_path / "d")]) == 0
+    captured = capsys.readouterr()
+    assert attended in captured.out.split()
+    assert sweep.id not in captured.out
+    assert f"The study {sweep.id} came with them" in captured.err
+    assert Library().studies.open(sweep.id) == sweep
+    assert len(Library().open(attended).attention(0)) == 2
 
 
 def test_pushing(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -204,7 +204,7 @@ def test_a_run_that_is_being_written_shows_its_attention(tmp_path: Path) -> None
         writer.write(Finished("complete", 0.1, [0.0, 0.5, 1.0]))
 
 
-def test_a_dataset_leaves_attention_out_and_says_nothing_of_it(tmp_path):
+def test_a_dataset_leaves_attention_out_where_asked_and_says_nothing_of_it(tmp_path):
     import json
 
     from diffatlas import GenerationParams
@@ -213,9 +213,14 @@ def test_a_dataset_leaves_attention_out_and_says_nothing_of_it(tmp_path):
     mine, yours = Library(tmp_path / "mine"), Library(tmp_path / "yours")
     params = GenerationParams(prompt="a red circle", num_inference_steps=2)
     run = trace(params, Capture(attention="cross"), library=mine)
-    mine.export_dataset(tmp_path / "dataset", [run.id])
+    mine.export_dataset(tmp_path / "dataset", [run.id], attention=False)
     [imported] = yours.import_dataset(tmp_path / "dataset")
     stored = yours.open(imported)
     assert stored.attention(0) == {}
     assert "attention" not in json.dumps(stored.manifest)
     np.testing.assert_array_equal(stored.step(1).latents, run.steps[1].latents)
+    # With it, it is another run there, beside the one that lacks it.
+    mine.export_dataset(tmp_path / "whole", [run.id])
+    [whole] = yours.import_dataset(tmp_path / "whole")
+    assert whole != imported
+    assert_same(replace(run.steps[1], attention=yours.open(whole).attention(1)), run.steps[1])

@@ -7,6 +7,7 @@ import os
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -277,6 +278,39 @@ def test_a_dataset_comes_as_a_zip_and_goes_in_again(room, tmp_path):
     told = wait(room, "job", room.ask("import", source=str(readme.parent))["job"])
     assert told["error"] is None, told
     assert room.ask("find")["total"] == 3, "the same runs are not taken twice"
+
+
+def test_a_dataset_says_what_it_takes_and_leaves_out_what_is_unchecked(room, tmp_path):
+    import zipfile
+
+    from tests.attended_runs import run_of
+    from tests.formats.dataset.test_dataset_studies import sweep_in
+
+    library = room.library
+    attended, sweep = library.save(run_of(301, steps=2)), sweep_in(library)
+    ids = [attended, *(cell.run_id for cell in sweep.cells if cell.run_id)]
+    about = room.ask("dataset_about", ids=ids)
+    assert about["with_attention"].startswith("5 runs, at most about ")
+    assert about["without_attention"].endswith("is left out.")
+    assert (about["attended"], about["studies"]) == (1, [sweep.title])
+    assert room.ask("dataset_about", ids=ids[:2])["studies"] == []
+
+    def tables(**options):
+        told = wait(room, "job", room.ask("dataset", ids=ids, **options)["job"])
+        assert told["error"] is None, told
+        with zipfile.ZipFile(told["result"]["url"].removeprefix("gradio_api/file=")) as archive:
+            archive.extractall(tmp_path / str(len(options)))
+            return {Path(name).parent.name for name in archive.namelist() if name.endswith(".parquet")}
+
+    assert tables() == {"data", "attention", "studies"}
+    assert tables(attention=False, studies=False) == {"data"}
+    library.studies.delete(sweep.id)
+    source = next((tmp_path / "0").rglob("README.md")).parent
+    told = wait(room, "job", room.ask("import", source=str(source))["job"])
+    assert told["result"] == {"ids": [], "studies": [sweep.id], "notes": []}
+    library.studies.delete(sweep.id)
+    for run in ids:
+        library.delete(run)
 
 
 def test_what_comes_with_the_project_goes_in_on_a_shared_server_too(shared_room):

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from diffatlas.formats.dataset.schema import CARD, DATA, LICENCES, SHEET, TAG, one_line
+from diffatlas.formats.dataset.schema import (
+    ATTENTION,
+    CARD,
+    CONFIGS,
+    DATA,
+    LICENCES,
+    SHEET,
+    STUDIES,
+    TAG,
+    one_line,
+)
 from diffatlas.library import reader
 
 if TYPE_CHECKING:
@@ -34,9 +44,12 @@ def write_card(
     licence: str,
     title: str,
     description: str,
-    rows: int,
+    rows: Mapping[str, int],
 ) -> None:
-    """Write the card, and a contact sheet where the runs have pictures, into the folder of a dataset."""
+    """Write the card, and a contact sheet where the runs have pictures, into the folder of a dataset.
+
+    rows: how many each table has.
+    """
     from huggingface_hub import DatasetCard, DatasetCardData
 
     title = one_line(title)[:200] or "Runs of Diffusion Atlas"
@@ -48,13 +61,16 @@ def write_card(
     data = DatasetCardData(
         license=licence,
         pretty_name=title,
-        size_categories=_size_category(rows),
+        size_categories=_size_category(rows[DATA]),
         tags=[TAG, "diffusers", "text-to-image", "image", "latents"],
+        # The table of the runs is the one that is shown and loaded first.
         configs=[
             {
-                "config_name": "default",
-                "data_files": [{"split": "train", "path": f"{DATA}/train-*.parquet"}],
+                "config_name": CONFIGS[table],
+                **({"default": True} if table == DATA else {}),
+                "data_files": [{"split": "train", "path": f"{table}/train-*.parquet"}],
             }
+            for table in rows
         ],
     )
     body = _body(
@@ -127,7 +143,7 @@ def _body(
     licence: str,
     title: str,
     description: str,
-    rows: int,
+    rows: Mapping[str, int],
     picture: bool,
 ) -> str:
     models = sorted({run.stored.params.model for run in runs})
@@ -140,21 +156,35 @@ def _body(
     what = "run" if per == "run" else "state of a run (step 0 is the noise)"
     made = ", ".join(as_text(model) for model in models)
     parts += [
-        f"{count} of text-to-image diffusion, recorded step by step with Diffusion Atlas; {rows} rows, one per "
+        f"{count} of text-to-image diffusion, recorded step by step with Diffusion Atlas; {rows[DATA]} rows, one per "
         f"{what}. Made with: {made}.",
         "## Load it",
         _LOAD_RUN if per == "run" else _LOAD_STEP,
+        *([_LOAD_ATTENTION] if ATTENTION in rows else []),
         "## Open it in Diffusion Atlas",
         "```bash\ndiffatlas dataset import PATH_OR_USER/NAME\n```\n\nThe runs come back bit for bit: latents, "
-        "predictions, pictures, numbers, parameters and marks. Attention maps, where a run has them, are left out.",
+        "predictions, pictures, numbers, parameters and marks. " + _kept_words(runs, rows),
         "## Columns",
         _COLUMNS[per],
+        *([_ATTENTION_COLUMNS.format(rows[ATTENTION])] if ATTENTION in rows else []),
+        *([_STUDY_COLUMNS.format(rows[STUDIES])] if STUDIES in rows else []),
         "## Runs",
         _table(runs),
         "## Licence",
         f"{LICENCES[licence]}. The licences of the models apply to what they made, too.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _kept_words(runs: Sequence[Exported], rows: Mapping[str, int]) -> str:
+    """Say what of attention and of studies is here."""
+    if ATTENTION in rows:
+        words = "So does their attention, which is a table of its own."
+    elif any(run.left_out for run in runs):
+        words = "Their attention was left out."
+    else:
+        words = "They were recorded without attention."
+    return words + (" The studies that they are of come back with them." if STUDIES in rows else "")
 
 
 def _table(runs: Sequence[Exported]) -> str:
@@ -203,8 +233,45 @@ state["preview"]                              # what the model expects the image
 latents = load(state["latents"])["latents"]   # (1, B, ...): the state after this step
 ```"""
 
+_LOAD_ATTENTION = """```python
+maps = load_dataset("PATH_OR_USER/NAME", "attention", split="train")  # not fetched unless it is asked for
+row = maps[0]
+row["step"], row["layer"], row["entropy"]     # which map it is, and how spread it is (nats)
+weights = load(row["maps"])["maps"]           # (B, tokens, rows, columns): how much each place looks at each token
+weights[0, row["words"].index("red")]         # the first token of the word "red"
+```"""
+
+_ATTENTION_COLUMNS = """The table `attention`, {} rows, one for each map of a layer at a step:
+
+| Column | What it holds |
+|---|---|
+| `run_id`, `step` | of which run, and of which step (1 is the first) |
+| `kind`, `layer`, `block`, `heads`, `grid` | `cross` (to the text) or `self`; the layer's name in the model, its \
+part, its heads, and its rows and columns |
+| `entropy`, `entropy_share` | mean entropy over the tokens (of self-attention, over the places), in nats, and as a \
+share of the most that there can be |
+| `words`, `tokens`, `activation` | for each token the word of the prompt, the token as text, and its mean weight over \
+the places; none for self-attention |
+| `shape`, `maps` | safetensors: `maps` (B, tokens, rows, columns); of self-attention (B, rows, columns, rows, \
+columns), the place that looks first. An axis in front is that of the two halves of guidance, one after B that of the \
+heads, where they were kept |
+
+The measures are those of the first image of the batch and of its conditional half, with the heads averaged."""
+
+_STUDY_COLUMNS = """The table `studies`, {} rows, one for each study:
+
+| Column | What it holds |
+|---|---|
+| `study_id`, `operation`, `title`, `created`, `status` | which study, what it did, and how it ended |
+| `runs`, `cells` | its runs; its cells, each with its lane, its place, its label and its run |
+| `image_cells`, `images` | pictures of cells that left no run |
+| `study`, `locked` | the file of the study and whether its runs are to stay, for the import |"""
+
 _SHARED = """| `model`, `prompt`, `negative_prompt`, `seed`, `num_inference_steps`, `guidance_scale`, \
 `width`, `height`, `scheduler`, `num_images_per_prompt` | what was asked, in diffusers' names |
+| `guidance_method`, `guidance_options`, `noise` | the method of guidance and its options, and what the noise was made \
+of besides that of the seed, as JSON |
+| `inputs` | the pictures that the run was given |
 | `status`, `created` | how the run ended, and when it began (UTC) |
 | `manifest`, `steps_jsonl`, `marks` | the files of the run, for the import |"""
 
@@ -219,6 +286,9 @@ where it was changed after the step before |
 | `predictions` | safetensors: `noise_pred`, `cond_pred`, `uncond_pred`, `x0_pred`, `other_preds/...`, those that were \
 captured, each (K, B, ...); `steps` in its metadata says which steps |
 | `timesteps`, `sigmas`, `metrics` | one number per step; sigma is the noise level after the step |
+| `path_length`, `chord`, `straightness`, `mean_curvature`, `dimensions_95` | of the path of the first image: its \
+length, the distance from its beginning to its end, that distance by the length, its mean turn in degrees, and the \
+dimensions that hold 95% of it |
 | `initial_sigma`, `steps`, `total_steps`, `seconds` | noise level of x_T, steps done and planned, wall-clock time |
 | `name`, `tags`, `note` | what the owner wrote about the run |
 {_SHARED}""",

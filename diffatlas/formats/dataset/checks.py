@@ -16,15 +16,19 @@ from diffatlas.described import Wrong
 from diffatlas.errors import DiffAtlasError
 from diffatlas.formats.dataset.schema import RefusedDataset, one_line
 from diffatlas.library import format as layout
-from diffatlas.library.manifest import MAX_LINES, check_manifest
+from diffatlas.library.manifest import (
+    MAX_LINES,
+    MOST_IMAGES,
+    MOST_LINE,
+    MOST_MANIFEST,
+    STATUSES,
+    check_manifest,
+)
 from diffatlas.library.marks import Marks
 from diffatlas.library.reader import parse_line
-from diffatlas.params import GenerationParams
-from diffatlas.request import MAX_IMAGES, MAX_SIDE
 
-STATUSES = ("complete", "stopped", "failed", "running")
-#: Characters of a manifest, a line of steps.jsonl and a prompt; bytes of a safetensors header.
-MAX_MANIFEST, MAX_LINE, MAX_PROMPT, MAX_HEADER = 4_000_000, 100_000, 100_000, 1_000_000
+#: Characters of a prompt; bytes of a safetensors header.
+MAX_PROMPT, MAX_HEADER = 100_000, 1_000_000
 _DTYPES = {"F16": np.float16, "F32": np.float32, "F64": np.float64}
 
 
@@ -51,7 +55,7 @@ def manifest(run_id: object, text: object) -> dict[str, Any]:
     """Return the manifest of a run, every field of a kind that the library can hold. Raises `RefusedDataset`."""
     if not layout.is_run_id(run_id):
         raise refused(run_id, "the id is none: letters, digits, hyphens and underscores are")
-    data = parsed(run_id, text, MAX_MANIFEST, "manifest")
+    data = parsed(run_id, text, MOST_MANIFEST, "manifest")
     if not isinstance(data, dict) or data.get("id") != run_id:
         raise refused(run_id, "the manifest is of another run")
     if data.get("format") != layout.FORMAT_VERSION:
@@ -80,13 +84,18 @@ def declared_size(run_id: str, data: object) -> tuple[int, int]:
         raise refused(run_id, "a picture is missing or is no PNG")
     # The first fields of the first chunk.
     width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise refused(run_id, f"a picture is of {width:,} by {height:,} pixels, more than {MAX_SIDE}")
+    side = files.MOST_SIDE
+    if not (0 < width <= side and 0 < height <= side) or width * height > files.MOST_PIXELS:
+        raise refused(
+            run_id,
+            f"a picture is of {width:,} by {height:,} pixels, more than {side:,} a side or than "
+            f"{files.MOST_PIXELS:,} in all",
+        )
     return width, height
 
 
-def check_picture(run_id: str, data: bytes) -> None:
-    """Decode a PNG of the size that it declares. Raises `RefusedDataset` where it is damaged or no plain RGB."""
+def check_picture(run_id: str, data: bytes, mode: str = "RGB") -> None:
+    """Decode a PNG of the size that it declares. Raises `RefusedDataset` where it is damaged or of another mode."""
     from PIL import Image as Picture
 
     size = declared_size(run_id, data)
@@ -95,7 +104,7 @@ def check_picture(run_id: str, data: bytes) -> None:
             proper = (
                 data.endswith(files.PNG_END)
                 and opened.size == size
-                and opened.mode == "RGB"
+                and opened.mode == mode
                 and getattr(opened, "n_frames", 1) == 1
             )
             if proper:
@@ -103,7 +112,7 @@ def check_picture(run_id: str, data: bytes) -> None:
     except Exception as error:
         raise refused(run_id, "a picture is damaged") from error
     if not proper:
-        raise refused(run_id, "a picture is not plain RGB, or is not whole")
+        raise refused(run_id, f"a picture is not plain {mode}, or is not whole")
 
 
 def tensors(run_id: str, blob: object) -> dict[tuple[str, int], np.ndarray]:
@@ -116,7 +125,8 @@ def tensors(run_id: str, blob: object) -> dict[tuple[str, int], np.ndarray]:
         for key, about in header.items():
             name, number = re.fullmatch(r"([a-z0-9_/]+)(\.\d{1,4})?", key).groups()
             shape, (begin, end) = about["shape"], about["data_offsets"]
-            if not layout.is_step_array(name) or not all(type(n) is int and n > 0 for n in shape):
+            # One axis more than each step's array has.
+            if not layout.is_step_array(name) or not _is_shape(shape, range(3, 9)):
                 raise ValueError(name, number)
             if math.prod(shape) * np.dtype(_DTYPES[about["dtype"]]).itemsize != end - begin:
                 raise ValueError("size")
@@ -139,6 +149,24 @@ def tensors(run_id: str, blob: object) -> dict[tuple[str, int], np.ndarray]:
     return arrays
 
 
+def maps(run_id: str, blob: object) -> np.ndarray:
+    """Return the map that `rows_of_attention` packed. Raises `RefusedDataset`."""
+    header = _header(run_id, blob)
+    header.pop("__metadata__", None)
+    try:
+        about = header["maps"]
+        begin, end = about["data_offsets"]
+        if len(header) > 1 or not _is_shape(about["shape"], range(4, 8)):
+            raise ValueError("shape")
+        if math.prod(about["shape"]) * np.dtype(_DTYPES[about["dtype"]]).itemsize != end - begin:
+            raise ValueError("size")
+        from safetensors.numpy import load
+
+        return load(blob)["maps"]
+    except Exception as error:
+        raise refused(run_id, "a map of attention is damaged, or is none") from error
+
+
 def marks(run_id: str, text: object) -> Marks | None:
     """Return the marks of the text of ``marks.json``; None is none. Raises `RefusedDataset`."""
     if text is None:
@@ -150,17 +178,21 @@ def marks(run_id: str, text: object) -> Marks | None:
         raise refused(run_id, "its marks are not a name, tags, a note and a lock, or are too long") from error
 
 
+def _is_shape(shape: object, axes: range) -> bool:
+    return (
+        isinstance(shape, list)
+        and len(shape) in axes
+        and all(type(side) is int and side > 0 for side in shape)
+    )
+
+
 def _check_params(run_id: object, params: object) -> None:
+    """Check the texts. The rest is what a library holds of any run: a recorded call may ask what no request may."""
     if not isinstance(params, dict):
         raise refused(run_id, "there are no parameters")
     for name in ("model", "prompt", "negative_prompt", "scheduler"):
         if not isinstance(params.get(name), (str, type(None))) or len(params.get(name) or "") > MAX_PROMPT:
             raise refused(run_id, f"{name} is no text, or too long")
-    try:
-        GenerationParams.from_dict(params).validate()
-    except Exception as error:
-        reason = str(error).rstrip(".") if isinstance(error, DiffAtlasError) else "they are of the wrong kind"
-        raise refused(run_id, f"the parameters are not possible: {reason[:300]}") from error
 
 
 def _check_fields(run_id: object, data: dict[str, Any]) -> None:
@@ -176,7 +208,7 @@ def _check_fields(run_id: object, data: dict[str, Any]) -> None:
 def _line(run_id: str, index: int, text: str) -> dict[str, Any]:
     from pathlib import Path
 
-    parsed(run_id, text, MAX_LINE, f"line {index + 1} of steps.jsonl")
+    parsed(run_id, text, MOST_LINE, f"line {index + 1} of steps.jsonl")
     try:
         line = parse_line(Path(run_id), index, text.encode())
         proper = (
@@ -184,7 +216,7 @@ def _line(run_id: str, index: int, text: str) -> dict[str, Any]:
             and line["arrays"] == sorted(set(line["arrays"]))
             and all(layout.is_step_array(name) for name in line["arrays"])
             and sum(n.startswith(layout.OTHER_PREDS) for n in line["arrays"]) <= layout.MOST_OTHER_PREDS
-            and 0 <= line["previews"] <= MAX_IMAGES
+            and 0 <= line["previews"] <= MOST_IMAGES
         )
     except (DiffAtlasError, TypeError, AttributeError):
         proper = False

@@ -12,7 +12,7 @@ from typing import Any
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.formats.dataset.rows import checked_names
-from diffatlas.formats.dataset.schema import CARD, DATA, TAG, Progress, RefusedDataset
+from diffatlas.formats.dataset.schema import CARD, CONFIGS, DATA, TAG, Progress, RefusedDataset
 from diffatlas.settings import check_hub_token
 
 PUBLIC = "https://huggingface.co"
@@ -104,9 +104,8 @@ def _push(
             commit_message="Add runs of Diffusion Atlas",
         )
         done += sum(files[name] for name in group)
-    stale = [
-        n for n in there if n not in files and re.fullmatch(rf"{DATA}/train-\d{{5}}-of-\d{{5}}\.parquet", n)
-    ]
+    ours = re.compile(rf"({'|'.join(CONFIGS)})/train-\d{{5}}-of-\d{{5}}\.parquet")
+    stale = [name for name in there if name not in files and ours.fullmatch(name)]
     if stale:
         api.create_commit(
             repo_id,
@@ -149,11 +148,11 @@ def _download(
     say(0.0, "Looking at the dataset")
     info = api.dataset_info(repo_id, files_metadata=True)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
-    names = checked_names(sizes, limit_bytes)
+    names = [name for own in checked_names(sizes, limit_bytes).values() for name in own]
     for number, name in enumerate(names):
         say(number / len(names), f"Fetching file {number + 1} of {len(names)}")
         api.hf_hub_download(repo_id, name, repo_type="dataset", revision=info.sha, local_dir=folder)
-        if sum(path.stat().st_size for path in (folder / DATA).glob("*.parquet")) > limit_bytes:
+        if sum(path.stat().st_size for path in folder.glob("*/*.parquet")) > limit_bytes:
             raise RefusedDataset("The dataset is not imported: it is larger than the Hub says.")
     return str(info.sha)
 
@@ -178,8 +177,13 @@ def _files(folder: Path) -> dict[str, int]:
     """Return the files of a dataset and their bytes, the card first."""
     from diffatlas.formats.dataset.schema import SHEET
 
-    shards = sorted(path for path in (folder / DATA).glob("train-*.parquet") if path.is_file())
-    if not (folder / CARD).is_file() or not shards:
+    shards = [
+        path
+        for table in CONFIGS
+        for path in sorted((folder / table).glob("train-*.parquet"))
+        if path.is_file()
+    ]
+    if not (folder / CARD).is_file() or not any(path.parent.name == DATA for path in shards):
         raise InvalidParams(f"{folder} is not a dataset: export one there first.", field="folder")
     paths = [folder / CARD, *([folder / SHEET] if (folder / SHEET).is_file() else []), *shards]
     return {path.relative_to(folder).as_posix(): path.stat().st_size for path in paths}
@@ -191,7 +195,7 @@ def _groups(files: dict[str, int]) -> Iterator[list[str]]:
     for name, number in files.items():
         group.append(name)
         size += number
-        if size > share and name.startswith(DATA):
+        if size > share and name.endswith(".parquet"):
             yield group
             group, size = [], 0
     if group:

@@ -5,8 +5,8 @@ a row at a time. A file that decompresses without end meets the limit of memory 
 crashes the parser crashes this process. It imports nothing of ours, knows no keys and opens no other file.
 
 COLUMNS is JSON, lists of columns: the first list that the file has is read. MEMORY is the most that the process
-may take, DECLARED the most that the file may say it holds, in bytes. Exit codes: `NOT_PARQUET`, `WRONG_COLUMNS`,
-`TOO_LARGE`.
+may take, DECLARED the most that the file may say it holds, in bytes. The version that the file says it has (`VERSION`)
+goes along. Exit codes: `NOT_PARQUET`, `WRONG_COLUMNS`, `TOO_LARGE`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import sys
 
 NOT_PARQUET, WRONG_COLUMNS, TOO_LARGE = 3, 4, 5
 CPU_SECONDS = 1800
+#: In the metadata of a file: the version of the dataset, a whole number as text.
+VERSION = b"diffatlas_dataset"
 
 
 def main(file: str, columns: str, memory: str, declared: str) -> int:
@@ -38,10 +40,12 @@ def main(file: str, columns: str, memory: str, declared: str) -> int:
         says = sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in chosen)
         if says > int(declared):
             return TOO_LARGE
-        schema = pa.schema([parquet.schema_arrow.field(name) for name in chosen])
+        version = (parquet.schema_arrow.metadata or {}).get(VERSION, b"1")
+        fields = [parquet.schema_arrow.field(name) for name in chosen]
+        schema = pa.schema(fields, metadata={VERSION: version[:20]})
         with pa.ipc.new_stream(sys.stdout.buffer, schema) as stream:
             for batch in parquet.iter_batches(batch_size=1, columns=list(chosen), use_threads=False):
-                stream.write_batch(batch.select(chosen))
+                stream.write_batch(batch.select(chosen).replace_schema_metadata(schema.metadata))
                 sys.stdout.buffer.flush()
     except MemoryError:
         return TOO_LARGE

@@ -1,12 +1,13 @@
 """Making runs of a dataset again: a folder or a Hub id whose content is trusted in nothing.
 
-Only Parquet files are read, by a process of its own (`dataset_rows`); every part is checked (`dataset_checks`);
-file names are made here and never taken from the dataset; all runs are built aside and moved in once all are good.
+Only Parquet files are read, by a process of its own (`rows`); every part is checked (`checks`); file names are made
+here and never taken from the dataset; all runs and studies are built aside and moved in once all are good.
 """
 
 from __future__ import annotations
 
 import errno
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +15,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diffatlas.errors import BackendFailure, InvalidParams
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.formats.dataset import checks
 from diffatlas.formats.dataset.hub import download, hub_id
-from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, data_files, rows
-from diffatlas.formats.dataset.schema import STATES, Progress
-from diffatlas.formats.install import install_all, trusted, write_manifest
+from diffatlas.formats.dataset.read_attention import write_maps
+from diffatlas.formats.dataset.read_studies import build_studies, install_studies
+from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, rows, table_files
+from diffatlas.formats.dataset.schema import ATTENTION, DATA, STUDIES, Progress
+from diffatlas.formats.install import install, trusted, write_manifest
 from diffatlas.formats.staging import staged
 from diffatlas.library import format as layout
+from diffatlas.library.manifest import MOST_IMAGES
 from diffatlas.library.marks import write_marks
+from diffatlas.library.reader import read_params
 from diffatlas.library.shipped import shipped
 
 if TYPE_CHECKING:
@@ -31,7 +36,20 @@ if TYPE_CHECKING:
 LIMIT_BYTES = 4_000_000_000
 
 
-def import_dataset(
+@dataclass(frozen=True)
+class Imported:
+    """The ids of the runs and of the studies that are new in a library."""
+
+    runs: list[str]
+    studies: list[str]
+
+
+def import_dataset(library: Library, source: str | Path, **options: Any) -> list[str]:
+    """Do what `import_all` does; return the ids of the runs that are new in the library."""
+    return import_all(library, source, **options).runs
+
+
+def import_all(
     library: Library,
     source: str | Path,
     *,
@@ -40,15 +58,15 @@ def import_dataset(
     local: bool = True,
     progress: Progress | None = None,
     endpoint: str | None = None,
-) -> list[str]:
-    """Make runs of a dataset that `export_dataset` wrote; return the ids of those that are new in the library.
+) -> Imported:
+    """Make runs and studies of a dataset that `export_dataset` wrote; return the ids of those that are new here.
 
-    A run that is there already is left as it is. One whose id another run has gets an id of its own, the same each
-    time. All runs come in, or none. The marks come along; the cache key does not: what a stranger's file says a
-    model made is no answer to a query here.
+    A run that is there already is left as it is, and so is a study. One whose id another has gets an id of its own,
+    the same each time, and the studies name their runs by those that they have here. All come in, or none. The marks
+    come along; the cache key does not: what a stranger's file says a model made is no answer to a query here.
 
     Args:
-        library: where the runs go.
+        library: where they go.
         source: a folder, a dataset on the Hub ("user/name" or its address), or the name of one that is `shipped`.
         token: for the Hub; None takes that of the machine's own login, False none.
         limit_bytes: the most that the files, and what they decompress to, may take.
@@ -79,16 +97,15 @@ def import_dataset(
                 )
             ready = building / "runs"
             ready.mkdir()
-            built = _build(folder, ready, limit_bytes, say)
+            built, studies = _build(folder, ready, limit_bytes, say)
             say(1.0, "Moving the runs into the library")
-            added = install_all(library.folder, built)
+            return _install_all(library, built, studies, ready)
     except OSError as error:
         full = error.errno == errno.ENOSPC
         raise BackendFailure(
             f"The dataset cannot be imported ({error.strerror or error})"
             + (": free some space on the library's disk." if full else ".")
         ) from error
-    return [run_id for run_id in added if run_id is not None]
 
 
 def _folder_of(source: str | Path) -> Path | None:
@@ -109,6 +126,8 @@ class _Parts:
     marks: Any
     texts: list[str] = field(default_factory=list)
     images: list[Any] = field(default_factory=list)
+    #: The pictures that it was given; None for one that was not kept.
+    inputs: list[Any] = field(default_factory=list)
     #: Previews in the order of the steps; in a dataset of states, those of each.
     previews: list[Any] = field(default_factory=list)
     tensors: dict[tuple[str, int], np.ndarray] = field(default_factory=dict)
@@ -116,7 +135,7 @@ class _Parts:
     @property
     def bytes(self) -> int:
         """What it takes in memory."""
-        pictures = sum(len(p) for p in (*self.images, *self.previews) if isinstance(p, bytes))
+        pictures = sum(len(p) for p in (*self.images, *self.inputs, *self.previews) if isinstance(p, bytes))
         return pictures + sum(array.nbytes for array in self.tensors.values()) + sum(map(len, self.texts))
 
 
@@ -132,25 +151,33 @@ class _Budget:
             raise checks.refused(run_id, "the pictures come to too many pixels")
 
 
-def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> list[Path]:
+def _build(folder: Path, ready: Path, limit_bytes: int, say: Progress) -> tuple[list[Path], list[str]]:
+    """Build the runs and studies in ``ready``; return the folders of the runs, and the ids of the studies."""
     budget = _Budget(limit_bytes)
-    files = data_files(folder, limit_bytes)
+    files = table_files(folder, limit_bytes)
     built: list[Path] = []
-    for parts in _runs(_all_rows(files, limit_bytes, say)):
+    attended: list[str] = []
+
+    def all_rows(table: str) -> Iterator[dict[str, Any]]:
+        for number, file in enumerate(files[table]):
+            done = sum(len(files[before]) for before in list(files)[: list(files).index(table)]) + number
+            total = sum(len(own) for own in files.values())
+            say(done / total, f"Reading file {done + 1} of {total}")
+            # Each file may decompress to no more than what the whole may.
+            yield from rows(file, limit_bytes, table)
+
+    for parts in _runs(all_rows(DATA)):
         about = checks.manifest(parts.id, parts.manifest)
         target = ready / parts.id
         if target.exists():
             raise checks.refused(parts.id, "the id is that of two runs")
-        _write(target, parts, about, budget)
+        lines = checks.lines(parts.id, parts.texts, about)
+        _write(target, parts, about, lines, budget)
+        if any(line["attention"] for line in lines):
+            attended.append(parts.id)
         built.append(target)
-    return built
-
-
-def _all_rows(files: list[Path], limit_bytes: int, say: Progress) -> Iterator[dict[str, Any]]:
-    for number, file in enumerate(files):
-        say(number / len(files), f"Reading file {number + 1} of {len(files)}")
-        # Each file may decompress to no more than what the whole may.
-        yield from rows(file, limit_bytes)
+    write_maps(ready, attended, all_rows(ATTENTION))
+    return built, build_studies(all_rows(STUDIES), ready, budget.spend)
 
 
 def _runs(all_rows: Iterable[dict[str, Any]]) -> Iterator[_Parts]:
@@ -192,7 +219,8 @@ def _parts(row: dict[str, Any], texts: list[str], previews: list[Any]) -> _Parts
             raise checks.refused(run_id, "an array is there twice")
         tensors[place] = array
     images = _batch(row["image"], row["more_images"])
-    return _Parts(run_id, row["manifest"], row["marks"], texts, images, previews, tensors)
+    inputs = row.get("inputs", [])
+    return _Parts(run_id, row["manifest"], row["marks"], texts, images, inputs, previews, tensors)
 
 
 def _batch(first: Any, more: list[Any]) -> list[Any]:
@@ -205,12 +233,13 @@ def _at(run_id: str, step: int, arrays: dict[tuple[str, int], np.ndarray]) -> di
     return arrays
 
 
-def _write(folder: Path, parts: _Parts, about: dict[str, Any], budget: _Budget) -> None:
+def _write(
+    folder: Path, parts: _Parts, about: dict[str, Any], lines: list[dict[str, Any]], budget: _Budget
+) -> None:
     """Check what is left to check, and write the run's folder."""
     from safetensors.numpy import save
 
     run_id = parts.id
-    lines = checks.lines(run_id, parts.texts, about)
     marks = checks.marks(run_id, parts.marks)
     _check_places(parts, lines)
     for name in ("steps", "previews", "images"):
@@ -232,6 +261,7 @@ def _write(folder: Path, parts: _Parts, about: dict[str, Any], budget: _Budget) 
             raise checks.refused(run_id, f"the previews of step {index + 1} are of several sizes")
     for image, data in enumerate(parts.images):
         _picture(layout.image_file(folder, image), run_id, data, budget)
+    _write_inputs(folder, parts, about, budget)
     (folder / layout.STEPS).write_text("".join(f"{text}\n" for text in parts.texts), encoding="utf-8")
     if marks is not None:
         write_marks(folder, marks)
@@ -243,18 +273,49 @@ def _check_places(parts: _Parts, lines: list[dict[str, Any]]) -> None:
     listed = {(name, line["index"] + 1) for line in lines for name in line["arrays"]}
     if set(parts.tensors) - {("latents", 0)} != listed:
         raise checks.refused(parts.id, "the tensors are not those of its steps")
-    if len({array.shape for (name, _), array in parts.tensors.items() if name in STATES}) > 1:
-        raise checks.refused(parts.id, "the latents are of several shapes")
     if len(parts.previews) != sum(line["previews"] for line in lines):
         raise checks.refused(parts.id, "the previews are not those of its steps")
-    if len(parts.images) > checks.MAX_IMAGES:
+    if len(parts.images) > MOST_IMAGES:
         raise checks.refused(parts.id, "there are too many images")
 
 
-def _picture(path: Path, run_id: str, data: Any, budget: _Budget) -> tuple[int, int]:
+def _write_inputs(folder: Path, parts: _Parts, about: dict[str, Any], budget: _Budget) -> None:
+    """Write the pictures that the run was given, which are those that its parameters describe."""
+    described = about["params"].get("inputs") or []
+    if len(parts.inputs) > len(described):
+        raise checks.refused(parts.id, "there are more pictures than it was given")
+    for index, (one, data) in enumerate(zip(described, parts.inputs, strict=False)):
+        if data is not None:
+            (folder / "inputs").mkdir(exist_ok=True)
+            mode = "L" if one["mode"] == "1" else one["mode"]
+            _picture(layout.input_file(folder, index), parts.id, data, budget, mode)
+    try:
+        read_params(folder, about)
+    except DiffAtlasError as error:
+        raise checks.refused(parts.id, "a picture that it was given is another one") from error
+
+
+def _picture(path: Path, run_id: str, data: Any, budget: _Budget, mode: str = "RGB") -> tuple[int, int]:
     size = checks.declared_size(run_id, data)
     # Before anything is decoded.
     budget.spend(run_id, *size)
-    checks.check_picture(run_id, data)
+    checks.check_picture(run_id, data, mode)
     path.write_bytes(data)
     return size
+
+
+def _install_all(library: Library, built: list[Path], studies: list[str], room: Path) -> Imported:
+    """Move the runs and studies into the library; where one cannot be, those that were are taken out again."""
+    added: list[str] = []
+    #: What the runs are called here.
+    names: dict[str, str] = {}
+    try:
+        for run in built:
+            names[run.name], fresh = install(library.folder, run)
+            if fresh:
+                added.append(names[run.name])
+        return Imported(added, install_studies(library, studies, names, room))
+    except BaseException:
+        for run_id in added:
+            shutil.rmtree(library.folder / run_id, ignore_errors=True)
+        raise

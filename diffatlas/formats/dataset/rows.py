@@ -7,14 +7,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.formats.dataset import parquet_process
-from diffatlas.formats.dataset.schema import DATA, RUN_COLUMNS, STEP_COLUMNS, RefusedDataset, one_line
-from diffatlas.request import MAX_IMAGES, MAX_STEPS
+from diffatlas.formats.dataset.schema import COLUMNS, DATA, FORMAT_VERSION, RefusedDataset, one_line
+from diffatlas.inputs import MAX_INPUTS
+from diffatlas.library.manifest import MAX_LINES, MOST_IMAGES
+from diffatlas.library.studies import MAX_CELLS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,11 +31,20 @@ _HARMLESS_NAMES = {".gitattributes", ".gitignore", "LICENSE", "LICENCE"}
 #: Folders that git and the Hub's client keep for themselves; not looked into.
 _TOOLS = {".git", ".cache"}
 _MAX_FILES, _MAX_FOLDERS, _DEEPEST = 10_000, 1000, 20
-_DATA_FILE = re.compile(rf"{DATA}/train-(\d{{5}})-of-(\d{{5}})\.parquet")
+_TABLE_FILE = re.compile(rf"({'|'.join(COLUMNS)})/train-(\d{{5}})-of-(\d{{5}})\.parquet")
+#: The columns that hold one picture, and those that hold several: how many of them at most.
+_PICTURE = ("image", "preview")
+_PICTURES = {
+    "more_images": MOST_IMAGES,
+    "previews": MOST_IMAGES * MAX_LINES,
+    "more_previews": MOST_IMAGES,
+    "inputs": MAX_INPUTS,
+    "images": MAX_CELLS,
+}
 
 
-def data_files(folder: Path, limit_bytes: int) -> list[Path]:
-    """Return the Parquet files of a dataset's folder, in order.
+def table_files(folder: Path, limit_bytes: int) -> dict[str, list[Path]]:
+    """Return the Parquet files of each table in a dataset's folder, in order.
 
     Raises `RefusedDataset` for links, for programs and pickles, for files that are missing and for too many bytes.
     """
@@ -61,34 +72,39 @@ def data_files(folder: Path, limit_bytes: int) -> list[Path]:
                 found[relative] = path.stat().st_size
         if len(found) > _MAX_FILES:
             raise RefusedDataset(f"The dataset is not imported: it has more than {_MAX_FILES:,} files.")
-    return [folder / name for name in checked_names(found, limit_bytes)]
+    names = checked_names(found, limit_bytes)
+    return {table: [folder / name for name in own] for table, own in names.items()}
 
 
-def checked_names(sizes: dict[str, int], limit_bytes: int) -> list[str]:
-    """Return those of a dataset's files (path and bytes) that hold rows, in order. Raises `RefusedDataset`."""
-    shards, total = {}, 0
+def checked_names(sizes: dict[str, int], limit_bytes: int) -> dict[str, list[str]]:
+    """Return by table those of a dataset's files (path and bytes) that hold rows, in order. Raises `RefusedDataset`."""
+    found: dict[str, dict[str, re.Match[str]]] = {table: {} for table in COLUMNS}
+    total = 0
     for name, size in sizes.items():
-        shard = _DATA_FILE.fullmatch(name)
+        shard = _TABLE_FILE.fullmatch(name)
         if shard:
-            shards[name] = shard
+            found[shard[1]][name] = shard
             total += size
         elif not _may_lie_there(name):
             raise RefusedDataset(
                 f"The dataset is not imported: it holds {one_line(name)[:120]!r}, and only Parquet files, texts and "
                 "pictures are expected."
             )
-    if not shards:
+    if not found[DATA]:
         raise RefusedDataset(
             f"This is not a dataset of Diffusion Atlas: it has no {DATA}/train-00000-of-00001.parquet or the like."
         )
-    counts = {int(shard[2]) for shard in shards.values()}
-    if len(counts) > 1 or {int(s[1]) for s in shards.values()} != set(range(*counts)):
-        raise RefusedDataset(
-            f"The dataset is not whole: some of its files in {DATA} are missing, or they are of two exports."
-        )
+    for table, shards in found.items():
+        counts = {int(shard[3]) for shard in shards.values()}
+        if shards and (
+            len(counts) > 1 or {int(shard[2]) for shard in shards.values()} != set(range(*counts))
+        ):
+            raise RefusedDataset(
+                f"The dataset is not whole: some of its files in {table} are missing, or they are of two exports."
+            )
     if total > limit_bytes:
         raise RefusedDataset(_too_large(limit_bytes))
-    return sorted(shards)
+    return {table: sorted(shards) for table, shards in found.items()}
 
 
 def _may_lie_there(name: str) -> bool:
@@ -96,8 +112,8 @@ def _may_lie_there(name: str) -> bool:
     return last in _HARMLESS_NAMES or Path(last).suffix.lower() in _HARMLESS or last.endswith(".parquet")
 
 
-def rows(file: Path, limit_bytes: int) -> Iterator[dict[str, Any]]:
-    """Yield the rows of a file, each with `RUN_COLUMNS` or `STEP_COLUMNS`; pictures are their bytes.
+def rows(file: Path, limit_bytes: int, table: str = DATA) -> Iterator[dict[str, Any]]:
+    """Yield the rows of a file of a table, each with one of its sets of `COLUMNS`; pictures are their bytes.
 
     Raises `RefusedDataset` where the file is no Parquet, lacks columns, has them in other types, or decompresses to
     more than ``limit_bytes``.
@@ -105,10 +121,11 @@ def rows(file: Path, limit_bytes: int) -> Iterator[dict[str, Any]]:
     import pyarrow as pa
 
     limit = min(limit_bytes, MAX_RUN_BYTES)
-    with _reader(file, limit_bytes, limit) as process:
+    with _reader(file, table, limit_bytes, limit) as process:
         total = 0
         try:
             with pa.ipc.open_stream(process.stdout) as stream:
+                _check_version(stream.schema)
                 _check_types(stream.schema)
                 for batch in stream:
                     total += batch.get_total_buffer_size()
@@ -122,7 +139,7 @@ def rows(file: Path, limit_bytes: int) -> Iterator[dict[str, Any]]:
 
 
 @contextmanager
-def _reader(file: Path, declared: int, row_bytes: int) -> Iterator[subprocess.Popen[bytes]]:
+def _reader(file: Path, table: str, declared: int, row_bytes: int) -> Iterator[subprocess.Popen[bytes]]:
     # Room for a row as it is read, taken apart and sent.
     memory = READER_BYTES + 3 * row_bytes
     command = [
@@ -130,7 +147,7 @@ def _reader(file: Path, declared: int, row_bytes: int) -> Iterator[subprocess.Po
         "-I",
         parquet_process.__file__,
         str(file),
-        json.dumps([STEP_COLUMNS, RUN_COLUMNS]),
+        json.dumps(COLUMNS[table]),
         str(memory),
         str(declared),
     ]
@@ -177,6 +194,15 @@ def _too_large(limit_bytes: int) -> str:
     )
 
 
+def _check_version(schema: pa.Schema) -> None:
+    told = schema.metadata[parquet_process.VERSION]
+    if told not in {str(version).encode() for version in range(1, FORMAT_VERSION + 1)}:
+        raise RefusedDataset(
+            f"The dataset is of version {one_line(told.decode(errors='replace'))!r}, and this version of Diffusion "
+            f"Atlas reads up to {FORMAT_VERSION}: update diffatlas."
+        )
+
+
 def _check_types(schema: pa.Schema) -> None:
     from pyarrow import types
 
@@ -189,15 +215,18 @@ def _check_types(schema: pa.Schema) -> None:
     def picture(kind: pa.DataType) -> bool:
         return types.is_struct(kind) and kind.get_field_index("bytes") >= 0 and data(kind.field("bytes").type)
 
-    def pictures(kind: pa.DataType) -> bool:
-        return (types.is_list(kind) or types.is_large_list(kind)) and picture(kind.value_type)
+    def several(kind: pa.DataType, one: Callable[[pa.DataType], bool]) -> bool:
+        return (types.is_list(kind) or types.is_large_list(kind)) and one(kind.value_type)
 
     wanted = {
-        **dict.fromkeys(("run_id", "manifest", "marks", "steps_jsonl"), text),
-        **dict.fromkeys(("image", "preview"), picture),
-        **dict.fromkeys(("more_images", "previews", "more_previews"), pictures),
-        **dict.fromkeys(("latents", "predictions"), data),
+        **dict.fromkeys(("run_id", "manifest", "marks", "steps_jsonl", "kind", "layer"), text),
+        **dict.fromkeys(("study_id", "study"), text),
+        **dict.fromkeys(_PICTURE, picture),
+        **dict.fromkeys(_PICTURES, lambda kind: several(kind, picture)),
+        **dict.fromkeys(("latents", "predictions", "maps"), data),
+        "image_cells": lambda kind: several(kind, text),
         "step": types.is_integer,
+        "locked": types.is_boolean,
     }
     for field in schema:
         if not wanted[field.name](field.type):
@@ -210,21 +239,28 @@ def _row(batch: pa.RecordBatch) -> dict[str, Any]:
     row = {}
     for name, column in zip(batch.schema.names, batch.columns, strict=True):
         scalar = column[0]
-        if name in ("image", "preview"):
+        if name in _PICTURE:
             row[name] = scalar["bytes"].as_py() if scalar.is_valid else None
-        elif name in ("more_images", "previews", "more_previews"):
-            row[name] = _pictures(name, scalar)
+        elif name in _PICTURES:
+            items = _items(name, scalar, _PICTURES[name])
+            row[name] = [item["bytes"].as_py() if item.is_valid else None for item in items]
+        elif name == "image_cells":
+            row[name] = [item.as_py() for item in _items(name, scalar, MAX_CELLS)]
         else:
             row[name] = scalar.as_py()
     return row
 
 
-def _pictures(name: str, scalar: pa.ListScalar) -> list[bytes | None]:
+def _items(name: str, scalar: pa.ListScalar, most: int) -> Sequence[pa.Scalar]:
     if not scalar.is_valid:
-        return []
+        return ()
     # Its length first: a list of a billion nothings is a few bytes in the file.
-    if len(scalar.values) > MAX_IMAGES * (MAX_STEPS if name == "previews" else 1):
+    if len(scalar.values) > most:
         raise RefusedDataset(
-            f"The dataset is not imported: there are too many pictures in its column {name!r}."
+            f"The dataset is not imported: there are too many {_called(name)} in its column {name!r}."
         )
-    return [item["bytes"].as_py() if item.is_valid else None for item in scalar.values]
+    return scalar.values
+
+
+def _called(name: str) -> str:
+    return "cells" if name == "image_cells" else "pictures"

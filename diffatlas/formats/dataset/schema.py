@@ -1,4 +1,4 @@
-"""What a dataset of runs looks like: its columns, its tensors, its licences.
+"""What a dataset of runs looks like: its tables, their columns, its tensors, its licences.
 
 ::
 
@@ -6,10 +6,15 @@
       README.md                        the dataset card
       contact_sheet.png                a picture for it, where the runs have pictures
       data/train-00000-of-00002.parquet
+      attention/train-....parquet      where the runs have attention and it was asked for
+      studies/train-....parquet        where studies go along
 
-One row is a run, or a state of a run (``per="step"``), step 0 the noise x_T. ``manifest``, ``steps_jsonl`` and
-``marks`` are the files of the run folder (`diffatlas.library.format`) as they are; with the tensors and the
-pictures they are all that an import reads. The other columns say the same in types that can be filtered.
+One row of ``data`` is a run, or a state of a run (``per="step"``), step 0 the noise x_T. ``manifest``, ``steps_jsonl``
+and ``marks`` are the files of the run folder (`diffatlas.library.format`) as they are; with the tensors, the pictures
+and the other tables they are all that an import reads. The other columns say the same in types that can be filtered.
+
+One row of ``attention`` is the map of a layer at a step, one of ``studies`` a study. Each table is a configuration of
+the dataset on its own, so that whoever looks at the runs does not fetch the maps.
 """
 
 from __future__ import annotations
@@ -22,11 +27,17 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.measured import TOTALS
 
+#: The version of datasets that is written; those up to it are read. 1 (version 0.1.0) had no table but that of the
+#: runs, and said no version.
+FORMAT_VERSION = 2
 PER = ("run", "step")
 CARD = "README.md"
 SHEET = "contact_sheet.png"
-DATA = "data"
+#: The tables: their folders, and the names of their configurations.
+DATA, ATTENTION, STUDIES = "data", "attention", "studies"
+CONFIGS = {DATA: "default", ATTENTION: "attention", STUDIES: "studies"}
 #: By this tag of its card a dataset is recognised as one of ours.
 TAG = "diffusion-atlas"
 
@@ -59,51 +70,88 @@ class RefusedDataset(DiffAtlasError):
 
 
 def features(per: str, metrics: Iterable[str]) -> Any:
-    """Return the `datasets.Features` of a dataset with one row per ``per`` and these names of metrics."""
+    """Return the `datasets.Features` of a dataset with one row per ``per`` and these names of metrics.
+
+    The first columns are what a table shows first: a picture, the prompt, the numbers.
+    """
     from datasets import Features, Image, List, Value
 
     number, text = Value("float64"), Value("string")
     asked = {
-        "model": text,
         "prompt": text,
-        "negative_prompt": text,
+        "model": text,
         "seed": Value("int64"),
         "num_inference_steps": Value("int32"),
         "guidance_scale": number,
+        "scheduler": text,
+    }
+    asked_too = {
+        "negative_prompt": text,
         "width": Value("int32"),
         "height": Value("int32"),
-        "scheduler": text,
         "num_images_per_prompt": Value("int32"),
+        "guidance_method": text,
+        "guidance_options": text,
+        "noise": text,
     }
-    pictures = {"image": Image(), "more_images": List(Image())}
     measured = {name: number if per == "step" else List(number) for name in sorted(metrics)}
     # A struct without fields cannot be written.
     metric_columns = {"metrics": measured} if measured else {}
     tensors = {"latents": Value("large_binary"), "predictions": Value("large_binary")}
+    kept = {"inputs": List(Image())} | tensors | {"manifest": text, "marks": text, "steps_jsonl": text}
     if per == "step":
         return Features(
             {"run_id": text, "step": Value("int32")}
-            | {"preview": Image(), "more_previews": List(Image())}
+            | {"preview": Image()}
             | {"timestep": number, "sigma": number, "x0_gain": number}
             | metric_columns
             | asked
             | {"status": text, "created": text}
-            | pictures
-            | tensors
-            | {"manifest": text, "marks": text, "steps_jsonl": text}
+            | {"image": Image(), "more_images": List(Image()), "more_previews": List(Image())}
+            | asked_too
+            | kept
         )
+    totals = {name: Value("int32") if name == "dimensions_95" else number for name in TOTALS}
     return Features(
-        {"run_id": text}
-        | pictures
+        {"run_id": text, "image": Image()}
         | asked
-        | {"name": text, "tags": List(text), "note": text}
-        | {"status": text, "created": text, "steps": Value("int32"), "total_steps": Value("int32")}
-        | {"seconds": number, "initial_sigma": number}
-        | {"timesteps": List(number), "sigmas": List(number)}
+        | totals
+        | {"seconds": number, "status": text, "steps": Value("int32"), "total_steps": Value("int32")}
+        | {"name": text, "tags": List(text), "note": text, "created": text}
+        | {"more_images": List(Image())}
+        | asked_too
+        | {"initial_sigma": number, "timesteps": List(number), "sigmas": List(number)}
         | metric_columns
         | {"previews": List(Image()), "preview_steps": List(Value("int32"))}
-        | tensors
-        | {"manifest": text, "marks": text, "steps_jsonl": text}
+        | kept
+    )
+
+
+def attention_features() -> Any:
+    """Return the `datasets.Features` of the table of attention: a row for each map."""
+    from datasets import Features, List, Value
+
+    number, text, whole = Value("float64"), Value("string"), Value("int32")
+    return Features(
+        {"run_id": text, "step": whole, "kind": text, "layer": text, "block": text}
+        | {"entropy": number, "entropy_share": number, "heads": whole, "grid": List(whole)}
+        | {"words": List(text), "tokens": List(text), "activation": List(number)}
+        | {"shape": List(whole), "maps": Value("large_binary")}
+    )
+
+
+def study_features() -> Any:
+    """Return the `datasets.Features` of the table of studies."""
+    from datasets import Features, Image, List, Value
+
+    text, whole = Value("string"), Value("int32")
+    cell = {"cell": text, "lane": text, "row": whole, "column": whole, "label": text, "caption": text}
+    cell |= {"status": text, "run_id": text}
+    return Features(
+        {"study_id": text, "operation": text, "title": text, "created": text, "status": text}
+        | {"runs": List(text), "cells": List(cell)}
+        | {"image_cells": List(text), "images": List(Image())}
+        | {"locked": Value("bool"), "study": text}
     )
 
 
@@ -132,15 +180,22 @@ STEP_COLUMNS = (
     "latents",
     "predictions",
 )
+#: The columns of each table that are looked for, the first of them that are all there. The pictures that a run was
+#: given are in no dataset of version 0.1.0.
+COLUMNS = {
+    DATA: ((*STEP_COLUMNS, "inputs"), (*RUN_COLUMNS, "inputs"), STEP_COLUMNS, RUN_COLUMNS),
+    ATTENTION: (("run_id", "step", "kind", "layer", "maps"),),
+    STUDIES: (("study_id", "study", "locked", "image_cells", "images"),),
+}
 
 
 #: The arrays of a step that are states; the others are predictions, and lie in a column of their own.
 STATES = ("latents", "start_latents")
 
 
-def data_file(folder: Path, index: int, count: int) -> Path:
-    """Return the path of one of the ``count`` Parquet files, as the Hub names them."""
-    return folder / DATA / f"train-{index:05d}-of-{count:05d}.parquet"
+def data_file(folder: Path, table: str, index: int, count: int) -> Path:
+    """Return the path of one of the ``count`` Parquet files of a table, as the Hub names them."""
+    return folder / table / f"train-{index:05d}-of-{count:05d}.parquet"
 
 
 def pack(entries: Iterable[tuple[str, int, np.ndarray]]) -> bytes | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,34 +11,49 @@ from typing import TYPE_CHECKING, Any
 
 from diffatlas import files
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
+from diffatlas.formats.dataset.attention import (
+    line_without_attention,
+    rows_of_attention,
+    without_attention,
+)
 from diffatlas.formats.dataset.schema import (
+    ATTENTION,
     DATA,
     LICENCES,
     PER,
     STATES,
+    STUDIES,
     Progress,
-    data_file,
+    attention_features,
     features,
     pack,
+    study_features,
 )
+from diffatlas.formats.dataset.shards import Shards, Table
+from diffatlas.formats.dataset.studies import asked_studies, rows_of_studies, whole_studies, with_runs_of
 from diffatlas.formats.staging import staged
 from diffatlas.library import format as layout
 from diffatlas.library import reader
 from diffatlas.library.manifest import MOST_MANIFEST
 from diffatlas.library.marks import MOST_MARKS, Marks, read_marks
 from diffatlas.library.stored import StoredRun
+from diffatlas.library.study import Study
+from diffatlas.measured import totals
 
 if TYPE_CHECKING:
     from diffatlas.library.store import Library
 
-#: Bytes of rows, before compression, of a Parquet file, and of one of its row groups, which is what a reader
-#: loads at a time.
-FILE_BYTES = 400_000_000
-GROUP_BYTES = 32_000_000
-#: The columns whose values repeat.
-_REPEATING = ["run_id", "model", "prompt", "negative_prompt", "scheduler", "status", "created"]
-#: The columns by which rows are filtered; the least and the greatest manifest are of no use to anybody.
-_FILTERED = ["run_id", "step", "model", "seed", "num_inference_steps", "guidance_scale", "created"]
+#: Of each table the columns whose values repeat, and those by which rows are filtered.
+_REPEATING = {
+    DATA: ["run_id", "model", "prompt", "negative_prompt", "scheduler", "status", "created"],
+    ATTENTION: ["run_id", "kind", "layer", "block"],
+    STUDIES: ["operation", "status"],
+}
+_FILTERED = {
+    DATA: ["run_id", "step", "model", "seed", "num_inference_steps", "guidance_scale", "created"],
+    ATTENTION: ["run_id", "step", "kind", "layer", "block", "entropy", "entropy_share"],
+    STUDIES: ["study_id", "operation", "created"],
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,13 @@ class Exported:
     marks_text: str | None
     lines: list[dict[str, Any]]
     texts: list[str]
+    #: Whether it has attention that does not go along.
+    left_out: bool
+
+    @property
+    def maps(self) -> int:
+        """How many maps of attention go along."""
+        return sum(len(line["attention"]) for line in self.lines)
 
     @property
     def metrics(self) -> set[str]:
@@ -65,6 +87,8 @@ def export_dataset(
     run_ids: Sequence[str],
     *,
     per: str = "run",
+    attention: bool | None = None,
+    studies: Sequence[str] | None = None,
     licence: str = "cc-by-4.0",
     title: str = "",
     description: str = "",
@@ -80,25 +104,41 @@ def export_dataset(
         folder: where the dataset goes.
         run_ids: the runs, in this order; one that is named twice goes in once.
         per: "run" for a row per run, "step" for a row per state, step 0 the noise x_T.
+        attention: whether their maps of attention go along, in a table of their own; None where there are any.
+            `diffatlas.formats.dataset.size.dataset_size` says beforehand what they take.
+        studies: ids of studies that go along, and their runs with them. None for those whose runs are all among these.
         licence: one of `LICENCES`, for the card.
         title: the name that the card shows.
         description: Markdown for the card.
         progress: called with the share done (0 to 1) and what is being done.
 
     Raises `InvalidParams` for arguments that make no sense, `RunNotFound`, `DamagedRun`, `CapabilityError` for
-    a run that is still being written, and `BackendFailure` where the disk refuses.
+    a run that is still being written and for attention that no run has, and `BackendFailure` where the disk refuses.
     """
     folder = Path(folder).expanduser()
-    _check(folder, run_ids, per, licence)
+    check_asked(folder, run_ids, per, licence, studies)
     say = progress or (lambda share, message: None)
     say(0.0, "Reading the runs")
-    runs = [_opened(library, run_id) for run_id in dict.fromkeys(run_ids)]
+    ids = with_runs_of(library, run_ids, studies or ())
+    together = whole_studies(library, ids) if studies is None else asked_studies(library, studies)
+    runs = [_opened(library, run_id, attention is not False) for run_id in ids]
+    if attention and not any(run.maps for run in runs):
+        raise CapabilityError(
+            "None of these runs has attention: leave the option out, or capture them again with attention.",
+            field="attention",
+        )
     try:
         with staged(folder.parent, folder.name, library.folder) as building:
             # Rename, not write: the folder appears whole.
             whole = building / "dataset"
-            (whole / DATA).mkdir(parents=True)
-            rows = _write_rows(whole, runs, per, say)
+            whole.mkdir()
+            maps = sum(run.maps for run in runs)
+            # Maps are most of what there is, where there are any.
+            rows = {DATA: _write_rows(whole, runs, per, _part(say, 0.0, 0.2 if maps else 1.0))}
+            if maps:
+                rows[ATTENTION] = _write_attention(whole, runs, maps, _part(say, 0.2, 1.0))
+            if together:
+                rows[STUDIES] = _write_studies(whole, library, together)
             say(1.0, "Writing the card")
             from diffatlas.formats.dataset.card import write_card
 
@@ -115,9 +155,14 @@ def export_dataset(
     return folder
 
 
-def _check(folder: Path, run_ids: Sequence[str], per: str, licence: str) -> None:
-    if isinstance(run_ids, str) or not run_ids:
+def check_asked(
+    folder: Path, run_ids: Sequence[str], per: str, licence: str, studies: Sequence[str] | None
+) -> None:
+    """Raise `InvalidParams` for what `export_dataset` cannot be asked, before a run is read."""
+    if isinstance(run_ids, str) or not (run_ids or studies):
         raise InvalidParams("There is no run to export: name one or more.", field="run_ids")
+    if isinstance(studies, str):
+        raise InvalidParams("The studies must be a list of ids.", field="studies")
     if per not in PER:
         raise InvalidParams(f"A row per {per!r} is not possible: choose 'run' or 'step'.", field="per")
     if licence not in LICENCES:
@@ -128,49 +173,64 @@ def _check(folder: Path, run_ids: Sequence[str], per: str, licence: str) -> None
         raise InvalidParams(f"{folder} exists already: choose a folder that is new or empty.", field="folder")
 
 
-def _drop_attention(manifest: dict[str, Any]) -> bool:
-    """Have a manifest say nothing of attention maps, which a dataset leaves out; return whether it did."""
-    captured = manifest.get("capture") or {}
-    said = [name for name in captured if name.startswith("attention")]
-    for name in said:
-        del captured[name]
-    return (manifest.get("provenance") or {}).pop("attention", None) is not None or bool(said)
-
-
-def _opened(library: Library, run_id: str) -> Exported:
+def _opened(library: Library, run_id: str, attention: bool) -> Exported:
     stored = library.open(run_id)
-    status = stored.status
-    if status == "running":
+    if stored.status == "running":
         raise CapabilityError(f"The run {run_id} is still being written: wait until it has ended.")
     with reader.reading(stored.folder):
         text = files.read_text(stored.folder / layout.MANIFEST, MOST_MANIFEST)
-        manifest = reader.read_manifest(stored.folder)
+        told = reader.read_manifest(stored.folder)
         # The writer is a process that is gone; another machine may have one of its number.
-        if (manifest.pop("writer", None) is not None) | _drop_attention(manifest):
-            text = layout.dumps(manifest, indent=1)
+        manifest = {name: value for name, value in told.items() if name != "writer"}
+        manifest = manifest if attention else without_attention(manifest)
+        text = text if manifest == told else layout.dumps(manifest, indent=1)
         marks = read_marks(stored.folder)
         noted = stored.folder / layout.MARKS
         marks_text = files.read_text(noted, MOST_MARKS) if noted.is_file() else None
         lines = stored.step_lines()
         texts = [line.decode() for line in reader.lines_of(stored.folder)][: len(lines)]
-        for at, line in enumerate(lines):
-            if line["attention"]:
-                line["attention"] = []
-                told = files.parse_json(texts[at], layout.STEPS)
-                texts[at] = layout.dumps({name: told[name] for name in told if name != "attention"})
-    return Exported(stored, manifest, text, marks, marks_text, lines, texts)
+    left_out = not attention and any(line["attention"] for line in lines)
+    if not attention:
+        lines = [line | {"attention": []} for line in lines]
+        texts = [line_without_attention(line) for line in texts]
+    return Exported(stored, manifest, text, marks, marks_text, lines, texts, left_out)
+
+
+def _part(say: Progress, begin: float, end: float) -> Progress:
+    """What tells of a part of the work, as a share of all of it."""
+    return lambda share, message: say(begin + share * (end - begin), message)
+
+
+def _table(name: str, schema: Any) -> Table:
+    return Table(name, schema, _REPEATING[name], _FILTERED[name])
 
 
 def _write_rows(folder: Path, runs: list[Exported], per: str, say: Progress) -> int:
-    schema = features(per, set().union(*(run.metrics for run in runs))).arrow_schema
-    rows_of = _run_rows if per == "run" else _step_rows
     metrics = sorted(set().union(*(run.metrics for run in runs)))
-    with _Shards(folder, schema) as shards:
+    rows_of = _run_rows if per == "run" else _step_rows
+    with Shards(folder, _table(DATA, features(per, metrics).arrow_schema)) as shards:
         for number, run in enumerate(runs):
             say(number / len(runs), f"Writing run {number + 1} of {len(runs)}")
             with reader.reading(run.stored.folder):
                 for row in rows_of(run, metrics):
                     shards.add(row)
+    return shards.rows
+
+
+def _write_attention(folder: Path, runs: list[Exported], total: int, say: Progress) -> int:
+    with Shards(folder, _table(ATTENTION, attention_features().arrow_schema)) as shards:
+        for run in runs:
+            with reader.reading(run.stored.folder):
+                for row in rows_of_attention(run.stored, run.lines):
+                    say(shards.rows / total, f"Writing attention, map {shards.rows + 1:,} of {total:,}")
+                    shards.add(row)
+    return shards.rows
+
+
+def _write_studies(folder: Path, library: Library, studies: Sequence[Study]) -> int:
+    with Shards(folder, _table(STUDIES, study_features().arrow_schema)) as shards:
+        for row in rows_of_studies(library, studies):
+            shards.add(row)
     return shards.rows
 
 
@@ -190,7 +250,9 @@ def _run_rows(run: Exported, metrics: list[str]) -> Iterator[dict[str, Any]]:
         "timesteps": [line["timestep"] for line in lines],
         "sigmas": [line["sigma"] for line in lines],
         **({"metrics": {m: [line["metrics"].get(m) for line in lines] for m in metrics}} if metrics else {}),
+        **totals(stored.measured()),
         **_images(stored.folder),
+        "inputs": _inputs(run),
         "previews": [_picture(data) for _, data in previews],
         "preview_steps": [index + 1 for index, _ in previews],
         **_tensors(arrays),
@@ -219,6 +281,7 @@ def _step_rows(run: Exported, metrics: list[str]) -> Iterator[dict[str, Any]]:
             # The final images stand in the last row of their run, what is said once in its first.
             **(_images(stored.folder) if step == len(lines) else {"image": None, "more_images": []}),
             **_tensors(arrays),
+            "inputs": [] if step else _inputs(run),
             "manifest": run.manifest_text if step == 0 else None,
             "marks": run.marks_text if step == 0 else None,
             "steps_jsonl": f"{run.texts[step - 1]}\n" if step else None,
@@ -226,10 +289,13 @@ def _step_rows(run: Exported, metrics: list[str]) -> Iterator[dict[str, Any]]:
 
 
 def _about(run: Exported) -> dict[str, Any]:
+    asked = run.stored.params.to_dict()
+    for name in ("guidance_options", "noise"):
+        asked[name] = json.dumps(asked[name]) if asked.get(name) else None
     return {
-        **run.stored.params.to_dict(),
+        **asked,
         "status": reader.status_of(run.manifest),
-        "created": str(run.manifest["created"]),
+        "created": run.manifest["created"],
     }
 
 
@@ -264,6 +330,13 @@ def _images(folder: Path) -> dict[str, Any]:
     return {"image": pictures[0] if pictures else None, "more_images": pictures[1:]}
 
 
+def _inputs(run: Exported) -> list[dict[str, Any] | None]:
+    """The pictures that the run was given, in the order of its parameters; None for one that was not kept."""
+    count = len(run.manifest["params"].get("inputs") or ())
+    paths = [layout.input_file(run.stored.folder, index) for index in range(count)]
+    return [_picture(_png(path)) if path.is_file() else None for path in paths]
+
+
 def _png(path: Path) -> bytes:
     """Return the bytes of a picture that is whole: a reader of the dataset would stumble over another one."""
     files.verify_png(path)
@@ -272,72 +345,3 @@ def _png(path: Path) -> bytes:
 
 def _picture(data: bytes) -> dict[str, Any]:
     return {"bytes": data, "path": None}
-
-
-class _Shards:
-    """Writes rows into Parquet files of about `FILE_BYTES`, named by their number once all are there."""
-
-    def __init__(self, folder: Path, schema: Any) -> None:
-        self.folder, self.schema, self.rows = folder, schema, 0
-        self._parts: list[Path] = []
-        self._writer: Any = None
-        self._waiting: list[dict[str, Any]] = []
-        self._waiting_bytes = self._file_bytes = 0
-
-    def __enter__(self) -> _Shards:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._flush()
-        finally:
-            self._close()
-        if kind is None:
-            for index, part in enumerate(self._parts):
-                os.replace(part, data_file(self.folder, index, len(self._parts)))
-
-    def add(self, row: dict[str, Any]) -> None:
-        self._waiting.append(row)
-        self._waiting_bytes += _size(row)
-        self.rows += 1
-        if self._waiting_bytes >= GROUP_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        if not self._waiting:
-            return
-        if self._writer is None:
-            self._parts.append(self.folder / DATA / f"part-{len(self._parts)}")
-            self._writer = pq.ParquetWriter(
-                self._parts[-1],
-                self.schema,
-                compression="zstd",
-                compression_level=1,
-                use_dictionary=_REPEATING,
-                write_statistics=_FILTERED,
-                # A byte that changes on the way is noticed when the runs are read again.
-                write_page_checksum=True,
-            )
-        table = pa.Table.from_pylist(self._waiting, schema=self.schema)
-        self._writer.write_table(table, row_group_size=len(self._waiting))
-        self._file_bytes += self._waiting_bytes
-        self._waiting, self._waiting_bytes = [], 0
-        if self._file_bytes >= FILE_BYTES:
-            self._close()
-
-    def _close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer, self._file_bytes = None, 0
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, (bytes, str)):
-        return len(value)
-    if isinstance(value, dict):
-        return sum(_size(v) for v in value.values())
-    return sum(_size(v) for v in value) if isinstance(value, list) else 8

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from diffatlas import files
 from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.formats.dataset.hub import hub_id
-from diffatlas.formats.dataset.read import import_dataset
+from diffatlas.formats.dataset.read import import_all
 from diffatlas.formats.dataset.schema import DATA, Progress
 from diffatlas.formats.install import install_all
 from diffatlas.formats.source.address import is_url
@@ -39,12 +39,13 @@ WANTED = (
 class Taken:
     """What came of a source. ``run_ids``: all of its runs that are known. ``new``: those that were not there yet.
 
-    ``notes``: what was left out, a sentence each.
+    ``notes``: what was left out, a sentence each. ``studies``: those of a dataset that were not there yet.
     """
 
     run_ids: tuple[str, ...]
     new: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    studies: tuple[str, ...] = ()
 
 
 def import_runs(
@@ -140,17 +141,16 @@ def _taken(
             ready = room / "runs"
             ready.mkdir()
             built = build_runs(runs, ready)
-            names = [path.name for path in built]
             added = install_all(library.folder, built)
-            new = tuple(one for one in added if one is not None)
-            known = tuple(one or name for one, name in zip(added, names, strict=True))
-            return Taken(known, new)
+            return Taken(
+                tuple(run_id for run_id, _ in added), tuple(run_id for run_id, fresh in added if fresh)
+            )
     raise InvalidParams(f"{text[:120]} holds no run that is known here: {WANTED}.", field="source")
 
 
 def _of_dataset(library: Library, source: str | Path, options: dict[str, object]) -> Taken:
-    new = tuple(import_dataset(library, source, **options))
-    return Taken(new, new)
+    new = import_all(library, source, **options)
+    return Taken(tuple(new.runs), tuple(new.runs), studies=tuple(new.studies))
 
 
 def _own_path(text: str) -> Path:

@@ -14,9 +14,10 @@ class Address(Answer):
 
 
 class Imported(Answer):
-    """The runs that have come in, and what of them was left out, a sentence each."""
+    """The runs and studies that have come in, and what of them was left out, a sentence each."""
 
     ids: list[str]
+    studies: list[str]
     notes: list[str]
 
 

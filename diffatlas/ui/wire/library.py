@@ -77,6 +77,9 @@ class DatasetAsked(Several):
     per: Literal["run", "step"] = "run"
     licence: str = ""
     title: str = ""
+    #: Whether the attention of those that have some goes along, and the studies whose runs are all among them.
+    attention: Flag = True
+    studies: Flag = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +315,17 @@ class Emptied(Answer):
     done: list[str]
 
 
+class DatasetAbout(Answer):
+    """What a dataset of runs would take, with and without their attention, and the studies that would go along."""
+
+    with_attention: str
+    without_attention: str
+    #: How many of the runs have attention.
+    attended: int
+    #: The titles of the studies.
+    studies: list[str]
+
+
 CALLS = {
     "find": Call(Find, Found),
     "thumbs": Call(Several, Thumbs),
@@ -325,6 +339,7 @@ CALLS = {
     "replay": Call(One, Started),
     "replay_state": Call(JobAsked, ReplayState),
     "replay_stop": Call(JobAsked, Empty),
+    "dataset_about": Call(Several, DatasetAbout),
     "dataset": Call(DatasetAsked, Started),
     "push": Call(Push, Started),
     "import": Call(Import, Started),

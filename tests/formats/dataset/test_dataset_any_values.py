@@ -19,7 +19,7 @@ from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.formats.dataset import read as dataset_import
 from diffatlas.formats.dataset import rows as dataset_rows
 from diffatlas.formats.dataset.read import import_dataset
-from diffatlas.formats.dataset.schema import RefusedDataset
+from diffatlas.formats.dataset.schema import RUN_COLUMNS, RefusedDataset
 from diffatlas.formats.dataset.write import export_dataset
 from diffatlas.library import Library
 from tests.formats.dataset.dataset_runs import PACKED, WHOLE, events
@@ -97,7 +97,7 @@ def another(data: st.DataObject, name: str, value: Any) -> Any:
     """What may stand in a column instead of a value, of the type that the column has."""
     if name == "step":
         return data.draw(st.sampled_from([None, -1, 0, 1, 7, 2**31 - 1, 2**63 - 1]))
-    if name in ("more_images", "previews", "more_previews"):
+    if name in ("more_images", "previews", "more_previews", "inputs"):
         pictures = [*value, None]
         at = data.draw(st.integers(0, len(pictures) - 1))
         pictures[at] = another(data, "image", pictures[at] or b"")
@@ -157,7 +157,7 @@ def test_a_row_with_anything_in_it(
     row[name] = another(data, name, row[name])
     library = Library(tmp_path_factory.mktemp("runs") / "library")
 
-    def given_rows(file: Path, limit: int) -> Iterator[dict[str, Any]]:
+    def given_rows(file: Path, limit: int, table: str) -> Iterator[dict[str, Any]]:
         yield from told
 
     with pytest.MonkeyPatch.context() as patch:
@@ -189,7 +189,7 @@ def test_a_column_of_another_type_or_none(
     room = tmp_path_factory.mktemp("columns")
     shutil.copytree(sources["run"], room / "d")
     table = pq.read_table(room / "d" / FILE)
-    name = data.draw(st.sampled_from(dataset_rows.RUN_COLUMNS))
+    name = data.draw(st.sampled_from(RUN_COLUMNS))
     at = table.schema.get_field_index(name)
     values = data.draw(
         st.sampled_from(

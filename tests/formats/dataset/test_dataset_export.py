@@ -15,7 +15,7 @@ from safetensors.numpy import load
 
 from diffatlas.errors import BackendFailure, CapabilityError, DamagedRun, InvalidParams, RunNotFound
 from diffatlas.formats.dataset import card as dataset_card
-from diffatlas.formats.dataset import write as dataset
+from diffatlas.formats.dataset import shards
 from diffatlas.formats.dataset.write import export_dataset
 from tests.formats.dataset.dataset_runs import BARE, EARLY, PACKED, PROMPT, STOPPED, WHOLE, events, fill
 
@@ -214,8 +214,8 @@ def test_finals_alone_share_lines(library, tmp_path):
 
 @pytest.mark.parametrize("per", ["run", "step"])
 def test_large_datasets_are_cut_into_files(library, tmp_path, monkeypatch, per):
-    monkeypatch.setattr(dataset, "GROUP_BYTES", 20_000)
-    monkeypatch.setattr(dataset, "FILE_BYTES", 40_000)
+    monkeypatch.setattr(shards, "GROUP_BYTES", 20_000)
+    monkeypatch.setattr(shards, "FILE_BYTES", 40_000)
     folder = export_dataset(library, tmp_path / "d", ALL, per=per)
     files = sorted(path.name for path in (folder / "data").iterdir())
     assert len(files) > 1
@@ -316,7 +316,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from diffatlas.library import Library
-from diffatlas.formats.dataset import write as dataset
+from diffatlas.formats.dataset import shards
 from diffatlas.formats.dataset import card as dataset_card
 from diffatlas.formats.dataset.write import export_dataset
 

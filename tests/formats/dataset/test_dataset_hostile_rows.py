@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image as Pictures
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from tests.formats.dataset.dataset_damage import FILE, edit, edit_line, edit_manifest, png
 
@@ -84,9 +84,9 @@ def test_previews_of_several_sizes(folder, refused):
         {"guidance_scale": "Infinity"},
         {"num_inference_steps": 10**9},
         {"num_inference_steps": "30"},
-        {"seed": -1},
+        {"seed": -(2**70)},
         {"seed": 2**70},
-        {"width": 10**6},
+        {"width": 10**9},
         {"num_images_per_prompt": 10**6},
         {"prompt": ["a", "b"]},
         {"prompt": None},
@@ -101,7 +101,7 @@ def test_previews_of_several_sizes(folder, refused):
 def test_parameters_that_are_nonsense(folder, refused, change):
     edit_manifest(folder, lambda data: data["params"].update(change))
     message = refused()
-    assert "parameter" in message or "is no text" in message or "no proper JSON" in message
+    assert any(words in message for words in ("params", "parameter", "is no text", "no proper JSON"))
 
 
 def test_a_number_that_overflows(folder, refused):
@@ -245,28 +245,6 @@ def test_tensors_that_are_none(folder, refused, blob):
 def test_tensors_that_no_step_lists(folder, refused):
     edit(folder, predictions=None)
     assert "tensors are not those of its steps" in refused()
-
-
-def test_latents_of_several_shapes(folder, refused):
-    def cut(blob):
-        found = load(blob)
-        latents = found["latents"]
-        tensors = found | {"latents": latents[:1, ..., :4].copy(), "latents.2": latents[1:]}
-        return save(tensors, {"steps": '{"latents": [0], "latents.2": [1, 2, 3], "start_latents": [3]}'})
-
-    edit(folder, latents=cut)
-    assert "several shapes" in refused()
-
-
-def test_a_start_of_another_shape(folder, refused):
-    def swell(blob):
-        found = load(blob)
-        assert set(found) == {"latents", "start_latents"}
-        tensors = found | {"start_latents": np.zeros((1, 9, 9), np.float32)}
-        return save(tensors, {"steps": '{"latents": [0, 1, 2, 3], "start_latents": [3]}'})
-
-    edit(folder, latents=swell)
-    assert "several shapes" in refused()
 
 
 # -- a row per state --

@@ -6,7 +6,7 @@ import pytest
 
 from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.formats.dataset import read as dataset_import
-from diffatlas.formats.dataset import write as dataset
+from diffatlas.formats.dataset import shards
 from diffatlas.formats.dataset.read import import_dataset
 from diffatlas.formats.dataset.write import export_dataset
 from diffatlas.library import Library
@@ -96,8 +96,8 @@ def test_an_imported_run_goes_out_and_in_again(folder, tmp_path):
 
 
 def test_runs_over_several_files(library, tmp_path, monkeypatch):
-    monkeypatch.setattr(dataset, "GROUP_BYTES", 10_000)
-    monkeypatch.setattr(dataset, "FILE_BYTES", 20_000)
+    monkeypatch.setattr(shards, "GROUP_BYTES", 10_000)
+    monkeypatch.setattr(shards, "FILE_BYTES", 20_000)
     folder = export_dataset(library, tmp_path / "d", ALL, per="step")
     assert len(list((folder / "data").iterdir())) > 3
     back = Library(tmp_path / "runs")

@@ -5,14 +5,16 @@ import huggingface_hub
 import pytest
 
 from diffatlas.errors import InvalidParams
-from diffatlas.formats.dataset import write as dataset
+from diffatlas.formats.dataset import shards as cutting
 from diffatlas.formats.dataset.hub import HubError, hub_id, push
 from diffatlas.formats.dataset.read import import_dataset
 from diffatlas.formats.dataset.schema import RefusedDataset
 from diffatlas.formats.dataset.write import export_dataset
 from diffatlas.library import Library
+from tests.attended_runs import run_of
 from tests.formats.dataset.dataset_runs import PACKED, STOPPED, WHOLE, fill
 from tests.formats.dataset.fake_hub import TOKEN, serve
+from tests.formats.dataset.test_dataset_studies import sweep_in
 
 NAME = "someone/circles"
 
@@ -47,8 +49,8 @@ def folder(library, tmp_path_factory):
 @pytest.fixture
 def shards(library, tmp_path, monkeypatch):
     """A dataset of several files."""
-    monkeypatch.setattr(dataset, "GROUP_BYTES", 1)
-    monkeypatch.setattr(dataset, "FILE_BYTES", 1)
+    monkeypatch.setattr(cutting, "GROUP_BYTES", 1)
+    monkeypatch.setattr(cutting, "FILE_BYTES", 1)
     return export_dataset(library, tmp_path / "shards", [WHOLE, PACKED, STOPPED])
 
 
@@ -141,6 +143,27 @@ def test_a_shorter_export_replaces_a_longer_one(hub, shards, folder):
     assert len(on_hub(hub)) == 5
     push(folder, NAME, token=TOKEN, endpoint=hub.address)
     assert on_hub(hub) == content(folder)
+
+
+def test_attention_and_studies_go_up_come_back_and_go_when_left_out(hub, tmp_path):
+    from diffatlas.formats.dataset.read import import_all
+
+    own = Library(tmp_path / "own")
+    attended, sweep = own.save(run_of(300, steps=2)), sweep_in(own)
+    whole = export_dataset(own, tmp_path / "whole", [attended], studies=[sweep.id])
+    push(whole, NAME, token=TOKEN, endpoint=hub.address)
+    assert on_hub(hub) == content(whole)
+    assert {name.split("/")[0] for name in on_hub(hub)} >= {"data", "attention", "studies"}
+    back = Library(tmp_path / "back")
+    found = import_all(back, NAME, token=TOKEN, endpoint=hub.address)
+    assert attended in found.runs
+    assert found.studies == [sweep.id]
+    for index in range(2):
+        for key, maps in own.open(attended).attention(index).items():
+            assert back.open(attended).attention(index)[key].tobytes() == maps.tobytes()
+    bare = export_dataset(own, tmp_path / "bare", [attended], attention=False, studies=[])
+    push(bare, NAME, token=TOKEN, endpoint=hub.address)
+    assert on_hub(hub) == content(bare)
 
 
 def test_a_dataset_of_somebody_elses_making_is_left_alone(hub, folder):

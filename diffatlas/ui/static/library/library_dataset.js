@@ -16,6 +16,8 @@ const LICENCES = [
   ["apache-2.0", "Apache 2.0"],
   ["other", "Another licence"],
 ];
+// Studies that are called by their titles.
+const NAMED = 3;
 const REPO = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
 /** Create the dialog. */
@@ -25,6 +27,9 @@ export function createDataset({ server }) {
   const title = input("text", { maxlength: 120, placeholder: "Runs of Diffusion Atlas", class: "da-input da-dataset-title" });
   const licence = el("select", { class: "da-select da-dataset-licence" }, ...LICENCES.map(([value, label]) => el("option", { value }, label)));
   const per = ["run", "step"].map((value) => el("input", { type: "radio", name: "da-dataset-per", value, ...(value === "run" ? { checked: "" } : {}) }));
+  const attention = createChoice("da-dataset-attention", () => describe());
+  const studies = createChoice("da-dataset-studies");
+  const size = el("p", { class: "da-caption da-dataset-size", role: "status" });
   const make = createTask("Write the dataset", "da-dataset-make", writeFolder);
   const repo = input("text", { placeholder: "user/name", class: "da-input da-dataset-repo", maxlength: 96 });
   const closed = el("input", { type: "checkbox", class: "da-check", checked: "" });
@@ -42,6 +47,9 @@ export function createDataset({ server }) {
       labelled("Title", title),
       el("fieldset", { class: "da-choices" }, el("legend", {}, "A row for each"), ...per.map((radio) => el("label", {}, radio, radio.value))),
       labelled("Licence", licence),
+      attention.root,
+      studies.root,
+      size,
       make.root,
     ),
     part(
@@ -59,7 +67,33 @@ export function createDataset({ server }) {
   }
 
   let ids = [];
-  const asked = () => ({ ids, per: per.find((radio) => radio.checked).value, licence: licence.value, title: title.value.trim() });
+  let about = null; // what the dataset would take, once that is known
+  const asked = () => ({
+    ids,
+    per: per.find((radio) => radio.checked).value,
+    licence: licence.value,
+    title: title.value.trim(),
+    attention: attention.box.checked,
+    studies: studies.box.checked,
+  });
+
+  function describe() {
+    if (!about) return;
+    size.textContent = about.attended && !attention.box.checked ? about.without_attention : about.with_attention;
+  }
+
+  async function lookAt(chosen) {
+    about = null;
+    attention.show("");
+    studies.show("");
+    size.textContent = "";
+    const told = await ask(server, "dataset_about", { ids: chosen });
+    if (chosen !== ids) return;
+    about = told;
+    attention.show(told.attended ? "With attention" : "");
+    studies.show(withStudies(told.studies));
+    describe();
+  }
 
   async function writeFolder(tell) {
     const { job } = await ask(server, "dataset", asked());
@@ -81,14 +115,37 @@ export function createDataset({ server }) {
   function open(runIds, { toHub = false } = {}) {
     ids = runIds;
     view.title.textContent = `${plural(ids.length, "run")} as a dataset`;
-    whose.textContent = "Prompts, names, notes and tags go with the runs. So do pictures and latents.";
+    whose.textContent = "Prompts, names, notes and tags go with the runs. So do latents and pictures, those that a run was given among them.";
     for (const task of [make, push]) task.rest();
+    lookAt(ids).catch((error) => (size.textContent = error.message));
     view.open();
     (toHub ? repo : title).focus();
   }
 
   view.dialog.addEventListener("close", () => (token.value = ""));
   return { open };
+}
+
+// The studies of the chosen runs in words; none without any.
+function withStudies(titles) {
+  if (!titles.length) return "";
+  const named = titles.slice(0, NAMED).map((title) => `“${title}”`);
+  const more = titles.length > NAMED ? ` and ${titles.length - NAMED} more` : "";
+  return `With the ${titles.length > 1 ? "studies" : "study"} ${named.join(", ")}${more}`;
+}
+
+// Something that goes along unless it is unchecked; without words it is not there.
+function createChoice(className, onChange) {
+  const box = el("input", { type: "checkbox", class: `da-check ${className}`, checked: "" });
+  const words = el("span", {});
+  const root = el("label", { class: "da-field da-private", hidden: "" }, box, words);
+  if (onChange) box.addEventListener("change", onChange);
+  const show = (text) => {
+    words.textContent = text;
+    root.hidden = !text;
+    box.checked = true;
+  };
+  return { root, box, show };
 }
 
 const input = (type, attributes) => el("input", { type, spellcheck: "false", autocomplete: "off", ...attributes });

@@ -55,12 +55,17 @@ export function createTask(label, className, work, { press = null, beside = [] }
 // The result of a job: a file to save, an address on the Hub, a folder of this machine, or runs that came in.
 function outcome(result) {
   const parts = [];
-  const { url, name, address, path, ids, notes } = result ?? {};
+  const { url, name, address, path, ids, studies, notes } = result ?? {};
   if (url) parts.push(el("button", { type: "button", class: "da-plain", onclick: () => download(url, name ?? "dataset.zip") }, `Download ${name ?? "the dataset"}`));
   if (/^https?:\/\//.test(address ?? "")) parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
   if (path) parts.push(el("span", {}, "Written to ", el("code", {}, path)));
-  if (Array.isArray(ids)) parts.push(ids.length ? `${plural(ids.length, "run")} imported.` : "All of its runs are here already.");
-  for (const note of notes ?? []) parts.push(note);
+  if (Array.isArray(ids)) parts.push(imported(ids, studies ?? []), ...(notes ?? []));
   if (!parts.length) parts.push("Done.");
   return parts.flatMap((part, at) => (at ? [el("br"), part] : [part]));
+}
+
+function imported(ids, studies) {
+  if (!ids.length && !studies.length) return "All of its runs are here already.";
+  const parts = [ids.length && plural(ids.length, "run"), studies.length && plural(studies.length, "study", "studies")];
+  return `${parts.filter(Boolean).join(" and ")} imported.`;
 }
