@@ -17,6 +17,7 @@ from diffatlas.attention.info import (
     latent_grid,
     read_tables,
 )
+from diffatlas.attention.kept import KeptMeasures, LayerNumbers
 from diffatlas.attention.tokens import Token, unknown_token
 from diffatlas.errors import CapabilityError, InvalidParams
 
@@ -39,6 +40,7 @@ class HeldAttention:
     A layer need not have run at every step. Maps and measures are NaN where a step has none, and means are over what
     is there: `coverage` says what that is. ``held``: by step the keys of the maps that there are; None where only
     reading tells. ``tables``: the tokens by half and image, where they differ; ``tokens`` are those looked at.
+    ``kept``: what was measured of the maps before they were resampled.
     """
 
     steps: tuple[int, ...]
@@ -52,6 +54,7 @@ class HeldAttention:
     half: str = "cond"
     held: Mapping[int, frozenset[str]] | None = field(default=None, repr=False, compare=False)
     tables: Tables = field(default_factory=dict, repr=False, compare=False)
+    kept: KeptMeasures = field(default_factory=KeptMeasures, repr=False, compare=False)
 
     @classmethod
     def of(cls, trace: Any, tokens: Iterable[Token] | None = None) -> Self:
@@ -108,7 +111,8 @@ class HeldAttention:
         tables = read_tables(described, length) if tokens is None else {}
         table = tables["cond"][0] if tables else filled(tuple(tokens or ()), length)
         there = None if held is None else {step: frozenset(held[step]) for step in steps}
-        trace = cls(tuple(steps), layers, table, read, latents, held=there, tables=tables)
+        kept = KeptMeasures.from_dict(described.get("measured") or {})
+        trace = cls(tuple(steps), layers, table, read, latents, held=there, tables=tables, kept=kept)
         heads = (capture or {}).get("attention_heads")
         return replace(trace, per_head=heads == "each" if heads else trace._tells_heads())
 
@@ -156,6 +160,22 @@ class HeldAttention:
         """The layers of self-attention."""
         return tuple(x for x in self.layers if x.kind == "self")
 
+    def kept_numbers(self, step: int, key: str) -> LayerNumbers | None:
+        """Return what was measured of a layer at a step before its maps were resampled; None where nothing was kept.
+
+        It is of the first image, of the conditional half and of all heads: of another look nothing was kept.
+        """
+        plain = self.image == 0 and self.head is None and self.half == "cond"
+        known = self.kept.of(step, key) if plain else None
+        wrong = known and known.activation is not None and len(known.activation) != len(self.tokens)
+        return None if wrong else known
+
+    def layers_of(self, kind: str) -> tuple[LayerInfo, ...]:
+        """The layers of a kind, "cross" or "self". Raises `InvalidParams` for another."""
+        if kind not in ("cross", "self"):
+            raise InvalidParams(f"kind is {kind!r}: give 'cross' or 'self'.", field="kind")
+        return self.cross_layers if kind == "cross" else self.self_layers
+
     def holds(self, step: int, key: str) -> bool:
         """Whether a step has the maps of a layer, by the layer's key."""
         if self.held is not None:
@@ -172,7 +192,7 @@ class HeldAttention:
 
         Some layers do not run at every step, where a cache takes what they gave before.
         """
-        layers = self._layers(kind)
+        layers = self.layers_of(kind)
         there = [[self.holds(step, layer.key) for layer in layers] for step in self.steps]
         return np.array(there, dtype=bool).reshape(len(self.steps), len(layers))
 
@@ -267,17 +287,12 @@ class HeldAttention:
             raise InvalidParams("No step was chosen: give at least one.", field="steps")
         return tuple(self._step(s) for s in chosen)
 
-    def _layers(self, kind: str) -> tuple[LayerInfo, ...]:
-        if kind not in ("cross", "self"):
-            raise InvalidParams(f"kind is {kind!r}: give 'cross' or 'self'.", field="kind")
-        return self.cross_layers if kind == "cross" else self.self_layers
-
     def chosen(self, kind: str, layers: str | Iterable[str] | None) -> tuple[LayerInfo, ...]:
         """Return the layers of a kind that are meant; None for all.
 
         Raises `CapabilityError` where there is none of the kind, `InvalidParams` for layers that there are not.
         """
-        there = self._layers(kind)
+        there = self.layers_of(kind)
         if not there:
             raise CapabilityError(
                 f"This run holds no {kind}-attention: capture it again with attention='{kind}' or 'all'.",

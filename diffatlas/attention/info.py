@@ -21,8 +21,9 @@ Tables = Mapping[str, tuple[tuple[Token, ...], ...]]
 @dataclass(frozen=True)
 class LayerInfo:
     """One captured layer: ``kind`` "cross" or "self", its heads, the (rows, columns) of its queries, the number of its
-    text tokens, its part of the model ("down", "mid", "up", or the index of a transformer's block), and the
-    (rows, columns) that its self-attention was pooled to."""
+    text tokens, its part of the model ("down", "mid", "up", or the index of a transformer's block), the (rows, columns)
+    of its maps where those are others than ``grid`` (self-attention is pooled), whether they were resampled after they
+    were captured, and whether its places attend to text and image at once."""
 
     name: str
     kind: str
@@ -31,6 +32,8 @@ class LayerInfo:
     tokens: int
     block: str | int | None = None
     cells: tuple[int, int] | None = None
+    resampled: bool = False
+    joint: bool = False
 
     @property
     def key(self) -> str:
@@ -51,6 +54,8 @@ class LayerInfo:
             tokens=int(data.get("tokens") or 0),
             block=data.get("block"),
             cells=tuple(data["cells"]) if data.get("cells") else None,
+            resampled=bool(data.get("resampled")),
+            joint=bool(data.get("joint")),
         )
 
 
@@ -59,13 +64,14 @@ class Measures:
     """The measures of every captured step S; `diffatlas.geometry.attention` defines them.
 
     ``entropy`` and ``self_entropy`` (S, layers), nats; ``activation`` (S, tokens), the mean over the layers; ``kl``
-    (S, layers), NaN at the first.
+    (S, layers), NaN at the first; ``layer_activation`` (S, layers, tokens), of each layer.
     """
 
     entropy: np.ndarray
     self_entropy: np.ndarray
     activation: np.ndarray
     kl: np.ndarray
+    layer_activation: np.ndarray
 
 
 def read_tables(described: Mapping[str, Any], length: int | None) -> Tables:

@@ -212,12 +212,13 @@ class AttentionTrace(HeldAttention):
 
     @cached_property
     def measures(self) -> Measures:
-        """All measures, from one reading of the maps."""
+        """All measures, from one reading of the maps; of those that were resampled as they were measured before."""
         cross, own = self.cross_layers, self.self_layers
         count = len(self.steps)
         entropy, kl = (np.full((count, len(cross)), np.nan) for _ in range(2))
         self_entropy = np.full((count, len(own)), np.nan)
         activation = np.zeros((count, len(self.tokens)))
+        by_layer = np.full((count, len(cross), len(self.tokens)), np.nan)
         before: list[np.ndarray | None] = [None] * len(cross)
         there, own_there = self.coverage("cross"), self.coverage("self")
         for k, step in enumerate(self.steps):
@@ -225,15 +226,28 @@ class AttentionTrace(HeldAttention):
                 if not there[k, i]:
                     before[i] = None
                     continue
-                maps = self._maps(step, layer)
-                entropy[k, i], kl[k, i], before[i] = maths.entropy_and_kl(maps, before[i])
-                activation[k] += maths.activation(maps) / int(there[k].sum())
+                known = self.kept_numbers(step, layer.key)
+                if known is None:
+                    maps = self._maps(step, layer)
+                    entropy[k, i], kl[k, i], before[i] = maths.entropy_and_kl(maps, before[i])
+                    by_layer[k, i] = maths.activation(maps)
+                else:
+                    entropy[k, i], kl[k, i], before[i] = known.entropy, known.kl, None
+                    by_layer[k, i] = (
+                        maths.activation(self._maps(step, layer))
+                        if known.activation is None
+                        else known.activation
+                    )
+                activation[k] += by_layer[k, i] / int(there[k].sum())
             if cross and not there[k].any():
                 activation[k] = np.nan
             for i, layer in enumerate(own):
                 if own_there[k, i]:
-                    self_entropy[k, i] = maths.self_entropy(self._maps(step, layer))
-        return Measures(entropy, self_entropy, activation, kl)
+                    known = self.kept_numbers(step, layer.key)
+                    self_entropy[k, i] = (
+                        maths.self_entropy(self._maps(step, layer)) if known is None else known.entropy
+                    )
+        return Measures(entropy, self_entropy, activation, kl, by_layer)
 
     def _by_step(
         self,

@@ -75,10 +75,12 @@ def _measures(trace: AttentionTrace) -> list[Column]:
 
 
 def _rests_on(trace: AttentionTrace) -> list[str]:
-    """Say what the means are over, where some layers did not run at some steps."""
+    """Say what the means are over, where some layers did not run at some steps, and which maps were resampled."""
+    from diffatlas.attention.resampled import sentences
+
     kinds = (("cross", trace.cross_layers, "to words"), ("self", trace.self_layers, "between places"))
     said = [(what, trace.rests_on(kind)) for kind, layers, what in kinds if layers]
-    return [f"Attention {what}: {note}." for what, note in said if note]
+    return [f"Attention {what}: {note}." for what, note in said if note] + sentences(trace)
 
 
 def _word(trace: AttentionTrace, word: str, picture: np.ndarray | None) -> list[Column]:

@@ -52,13 +52,24 @@ def export(
     max_layers: Annotated[
         int | None, typer.Option(help="static: at most so many of each kind, over the whole depth.")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="static: float16 or float32.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(help="static: float16, or float32 with --allow-float32.")
+    ] = None,
+    allow_float32: Annotated[
+        bool,
+        typer.Option("--allow-float32", help="static: float32, though the contract's validator refuses it."),
+    ] = False,
     npz: Annotated[bool | None, typer.Option("--npz/--no-npz", help="static: with the latents.")] = None,
     attention: Annotated[
         bool | None, typer.Option("--attention/--no-attention", help="static: with the maps.")
     ] = None,
     image: Annotated[int | None, typer.Option(help="static: which image of a batch, from 0.")] = None,
-    max_mb: Annotated[float | None, typer.Option(help="static: what it should take at most, in MB.")] = None,
+    max_mb: Annotated[
+        float | None,
+        typer.Option(
+            help="static: what it should take at most, in MB; 200, as in the contract, if not given."
+        ),
+    ] = None,
     enforce: Annotated[bool, typer.Option("--enforce", help="static: write nothing over --max-mb.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="static: tell the sizes, write nothing.")
@@ -73,6 +84,7 @@ def export(
         "layers": tuple(layers) if layers else None,
         "max_layers": max_layers,
         "dtype": dtype,
+        "allow_float32": allow_float32 or None,
         "npz": npz,
         "attention": attention,
         "image": image,
@@ -84,7 +96,7 @@ def export(
         return
     given = [
         *asked,
-        *(name for name, on in (("max_mb", max_mb), ("enforce", enforce), ("dry_run", dry_run)) if on),
+        *(n for n, on in (("max_mb", max_mb is not None), ("enforce", enforce), ("dry_run", dry_run)) if on),
     ]
     if given:
         option = "--" + given[0].replace("_", "-")
@@ -135,20 +147,19 @@ def _export_static(
     enforce: bool,
     dry_run: bool,
 ) -> None:
+    from diffatlas.formats.static.contract import LARGE
     from diffatlas.formats.static.write import Options, check_target, plan, write
 
     if len(ids) != 1:
         raise InvalidParams(f"A static folder holds one run, not {len(ids)}: name one.", field="run_ids")
-    if enforce and max_mb is None:
-        raise InvalidParams("--enforce needs a limit: add --max-mb.", field="max_mb")
     keep = [library.folder]
     to = to or Path(f"diffatlas-{ids[0]}")
     if not dry_run:
         check_target(to, overwrite, keep)
     planned = plan(library.load(ids[0]), Options(**asked))
     _print_plan(planned)
-    over = max_mb is not None and planned.bytes > 1e6 * max_mb
-    if over:
+    max_mb = LARGE / 1e6 if max_mb is None else max_mb
+    if planned.bytes > 1e6 * max_mb:
         sentence = (
             f"The folder takes {planned.bytes / 1e6:.1f} MB, {planned.bytes / 1e6 - max_mb:.1f} over the limit of"
             f" {max_mb:g}: lower --resolution, --self-resolution or --max-layers, or leave out --npz."
@@ -204,10 +215,10 @@ def import_source(
         done = Library().import_runs(source, progress=progress)
     for note in done.notes:
         print(note, file=sys.stderr)
-    if not done.new:
+    if not done.new and not done.studies:
         print("It is in the library already.", file=sys.stderr)
-    for run_id in done.run_ids:
-        print(run_id)
+    for one in (*done.run_ids, *done.studies):
+        print(one)
 
 
 def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:

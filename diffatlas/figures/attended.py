@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from diffatlas.attention.resampled import measured_on
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.attention.words import Word
 from diffatlas.figures.figure import Figure, text
@@ -61,9 +62,12 @@ def attended(*given: Any) -> list[Attended]:
 
 
 def rests_on(trace: AttentionTrace, kind: str = "cross") -> str:
-    """Return a sentence on what the means rest on where some steps or layers are missing, else ""."""
+    """Return sentences on what the means rest on where some steps or layers are missing, and on what is measured of
+    maps that were resampled; "" where there is nothing to say."""
     words = trace.rests_on(kind)
-    return f" Means are {words}." if words else ""
+    said = f" Means are {words}." if words else ""
+    measured = [measured_on(trace, each) for each in dict.fromkeys((kind, "self")) if trace.layers_of(each)]
+    return said + "".join(f" Measured {on}." for on in dict.fromkeys(measured) if on)
 
 
 def step_axis(steps: Sequence[int], title: str = "step") -> dict[str, Any]:

@@ -9,6 +9,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from diffatlas.attention.compare import Divergence, js
+from diffatlas.attention.resampled import resampled_to
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.attention.words import Word, prompt_words
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.attended import ROW, attended, by_word, draw_matrix, step_axis
@@ -44,7 +46,7 @@ def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
     found = js(one.trace, other.trace)
     words, values = _words(one.trace.tokens, found)
     title = f"“{one.name}” and “{other.name}”"
-    says = f"{_told(found)} {ABOUT}"
+    says = f"{_told(found)} {ABOUT}{_of_resampled(one.trace, other.trace)}"
     made = figure("attention_divergence", title, says, _spoken(found, words, values), dark)
     rows = max(ROW * len(words), 4 * ROW)
     charts = lay_out(
@@ -60,6 +62,12 @@ def attention_divergence(a: Any, b: Any, dark: bool = False) -> Figure:
     draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", meta, **bar)
     made.update_layout(hovermode="closest", showlegend=False)
     return made
+
+
+def _of_resampled(*traces: AttentionTrace) -> str:
+    """Return a sentence where the maps that are compared were resampled before, else ""."""
+    cells = dict.fromkeys(filter(None, (resampled_to(trace) for trace in traces)))
+    return f" Measured on maps resampled to {' and '.join(cells)}." if cells else ""
 
 
 def _divide(made: Figure, rows: int) -> None:

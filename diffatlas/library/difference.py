@@ -27,8 +27,11 @@ _NOT_ENVIRONMENT = frozenset(
         "batch",
         "missing",
         "call",
+        "static",
     }
 )
+#: What was measured of a run, among its provenance.
+_MEASURED = "attention.measured."
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,8 @@ def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, tuple[An
 
 def _flat(provenance: Mapping[str, Any], with_identity: bool) -> dict[str, Any]:
     """Return the leaves of a provenance by dotted name; of its identity, what nothing else in it says."""
-    leaves = dict(_leaves({k: v for k, v in provenance.items() if k not in _NOT_ENVIRONMENT}))
+    kept = {k: v for k, v in provenance.items() if k not in _NOT_ENVIRONMENT}
+    leaves = {name: value for name, value in _leaves(kept) if not name.startswith(_MEASURED)}
     identity = provenance.get("identity")
     if with_identity and isinstance(identity, Mapping):
         leaves |= {f"identity.{name}": value for name, value in _leaves(identity) if name not in leaves}

@@ -97,8 +97,30 @@ _LAYER = fields(
         "block": maybe(_block),
         "cells": maybe(_grid),
         "joint": maybe(flag),
+        "resampled": maybe(flag),
     },
     ("name", "kind"),
+)
+_numbers = listed(maybe(finite), _SIDE)
+#: Measures that were kept of maps that were resampled: `diffatlas.attention.kept.KeptMeasures`.
+_MEASURED = fields(
+    {
+        "steps": listed(whole(0, _SIDE), _SIDE),
+        "layers": listed(
+            fields(
+                {
+                    "name": text(400),
+                    "kind": one_of("cross", "self"),
+                    "entropy": _numbers,
+                    "kl": maybe(_numbers),
+                    "activation": maybe(listed(maybe(listed(finite, _TOKENS)), _SIDE)),
+                },
+                ("name", "kind", "entropy"),
+            ),
+            _LAYERS,
+        ),
+    },
+    ("steps", "layers"),
 )
 _ATTENTION = fields(
     {
@@ -107,6 +129,7 @@ _ATTENTION = fields(
         "negative_text": maybe(_table),
         "texts": maybe(listed(_table, 10_000)),
         "negative_texts": maybe(listed(_table, 10_000)),
+        "measured": maybe(_MEASURED),
     },
     ("layers",),
 )
@@ -137,6 +160,7 @@ _PROVENANCE = fields(
         "latent_grid": maybe(_grid),
         "latent_layout": maybe(_PACKED),
         "attention": _ATTENTION,
+        "static": maybe(fields({})),
     }
 )
 _CAPTURE = fields(
@@ -190,13 +214,27 @@ _PARAMS = fields(
     },
     ("model", "prompt", "seed"),
 )
+
+
+def check_params(value: Any) -> GenerationParams:
+    """Return the request that ``params`` of a manifest, or of another file, hold. Raises `Wrong` for what is none."""
+    _PARAMS(value)
+    # What is built of it must be possible: the names of its fields, pictures, further arguments.
+    try:
+        return GenerationParams.from_dict(value)
+    except ValueError as error:
+        raise Wrong(f"is no request: {str(error).rstrip('.')}") from error
+    except (TypeError, OverflowError) as error:
+        raise Wrong("is no request") from error
+
+
 _ERROR = fields({"code": _plain, "message": _plain, "field": maybe(_plain)}, ("code", "message"))
 _MANIFEST = fields(
     {
         "id": _plain,
         "status": one_of(*STATUSES),
         "created": text(100),
-        "params": _PARAMS,
+        "params": check_params,
         "initial_sigma": maybe(number),
         "total_steps": maybe(whole(0, _SIDE)),
         "steps": maybe(whole(0, _SIDE)),
@@ -257,13 +295,6 @@ _LINE = fields(
 def check_manifest(manifest: Any) -> dict[str, Any]:
     """Return a manifest whose every known field is of its kind. Raises `Wrong` with what is not."""
     _MANIFEST(manifest)
-    # What is built of it must be possible: the names of its fields, pictures, further arguments.
-    try:
-        GenerationParams.from_dict(manifest["params"])
-    except ValueError as error:
-        raise Wrong(f"is no request: {str(error).rstrip('.')}", "params") from error
-    except (TypeError, OverflowError) as error:
-        raise Wrong("is no request", "params") from error
     return manifest
 
 

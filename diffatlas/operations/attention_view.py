@@ -59,8 +59,7 @@ class Readings:
 
         def read() -> tuple[Measures, int]:
             found = self.trace(stored, look).measures
-            arrays = (found.entropy, found.self_entropy, found.activation, found.kl)
-            return found, sum(a.nbytes for a in arrays)
+            return found, sum(array.nbytes for array in vars(found).values())
 
         return self._get(("measures", *_of(stored), look), read)
 

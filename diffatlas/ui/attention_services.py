@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas.attention import resampled
 from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams
 from diffatlas.formats import told
 from diffatlas.formats.code import run_code
@@ -96,7 +97,7 @@ class AttentionServices(RunServices):
             "images": stored.params.num_images_per_prompt,
             "image": _final(stored, look, visitor),
             "inputs": given_pictures(stored.params, visitor),
-            "notes": told.unread(stored.provenance),
+            "notes": told.unread(stored.provenance) + resampled.sentences(whole),
             "known": told.known_words(stored.provenance),
         }
 

@@ -1,7 +1,6 @@
 """Verdicts on what was found, against GenEval's own program and the exact judge of the shapes."""
 
 import json
-import random
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,8 @@ from diffatlas.bench.packs.shapes import SIX, as_task
 from diffatlas.bench.rules import Found, relations, rule
 from diffatlas.bench.tasks import Exclude, Include, Task
 from diffatlas.shapes.detect import detect
-from diffatlas.shapes.render import draw
-from diffatlas.shapes.scenes import caption, sample_scene
-from diffatlas.shapes.tasks import all_tasks, judge
+from diffatlas.shapes.tasks import judge
+from tests.bench.drawn_folder import pictures, scenes_of
 
 #: What GenEval's program (djghosh13/geneval, evaluation/evaluate_images.py) says of drawn boxes, colours and demands;
 #: the names of relations, which it joins in any order, are in that of the alphabet.
@@ -67,23 +65,10 @@ def seen(image):
 KINDS = {"colour": "single", "two": "two", "binding": "two", "count": "count", "position": "relation"}
 
 
-def scenes_of(category, count=14):
-    """Scenes with the task of their caption, as it is said with colours and without, of one category."""
-    tasks = {task.prompt: task for task in all_tasks(category)}
-    rng, found = random.Random(category), []
-    while len(found) < count:
-        scene = sample_scene(rng, KINDS.get(category, "negation"))
-        words = caption(scene, colored=rng.random() < 0.7, short=rng.random() < 0.5)
-        if words in tasks:
-            found.append((scene, tasks[words]))
-    return found
-
-
 @pytest.mark.parametrize("category", SIX)
 def test_without_the_cut_they_are_those_of_the_exact_judge_of_the_shapes(category):
-    scenes = scenes_of(category)
-    drawn = draw([scene for scene, _ in scenes]).images.permute(0, 2, 3, 1).numpy()
-    images = (drawn * 255).round().astype(np.uint8)
+    scenes = scenes_of(category, KINDS.get(category, "negation"), 14)
+    images = pictures([scene for scene, _ in scenes])
     told = []
     for number, (_, scene) in enumerate(scenes):
         # On the scene of its own caption, and on those of two others.

@@ -68,7 +68,9 @@ def test_bare_nan_is_told_and_counts_when_strict(library, tmp_path, capsys):
     path.write_text(path.read_text().replace("null", "NaN", 1))
     capsys.readouterr()
     assert shell(["validate", str(folder)]) == 0
-    assert "allowed unless strict" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "holds bare NaN in 1 place, which is no JSON" in told
+    assert "not known (allowed unless strict)" in told
     assert shell(["validate", str(folder), "--strict"]) == 1
 
 
@@ -111,7 +113,8 @@ def test_any_format_can_be_named(library, tmp_path, capsys):
         (["--format", "doc", "--to", "x"], "no format 'doc'"),
         (["--to", "x.csv", "--max-layers", "2"], "--format static"),
         (["--to", "x.csv", "--dry-run"], "--format static"),
-        (["--format", "static", "--to", "x", "--enforce"], "--max-mb"),
+        (["--format", "static", "--to", "x", "--dtype", "float32"], "--allow-float32"),
+        (["--to", "x.csv", "--allow-float32"], "--format static"),
         (["--format", "static", "--to", "x", "--dtype", "int8"], "float16"),
         (["--format", "static", "--to", "x", "--layers", "nothing"], "There are:"),
         (["--format", "static", "--to", "/"], "root"),

@@ -204,7 +204,16 @@ def test_options_choose_layers_sizes_and_types(tmp_path):
         f"{n}.processor" for n in ("down_blocks.0.attn2", "down_blocks.2.attn2", "mid_block.attn2")
     ]
     other = write(
-        plan(run, Options(layers=("mid", "down_blocks.1*"), resolution=6, dtype="float32", npz=False)),
+        plan(
+            run,
+            Options(
+                layers=("mid", "down_blocks.1*"),
+                resolution=6,
+                dtype="float32",
+                allow_float32=True,
+                npz=False,
+            ),
+        ),
         tmp_path / "b",
     )
     assert check_folder(other).problems == []
@@ -216,7 +225,8 @@ def test_options_choose_layers_sizes_and_types(tmp_path):
     for wrong in ({"layers": ("nothing",)}, {"image": 1}):
         with pytest.raises(InvalidParams):
             plan(run, Options(**wrong))
-    for wrong in ({"dtype": "int8"}, {"resolution": 0}, {"max_layers": True}):
+    # float32 is refused until it is asked for twice.
+    for wrong in ({"dtype": "int8"}, {"dtype": "float32"}, {"resolution": 0}, {"max_layers": True}):
         with pytest.raises(InvalidParams):
             Options(**wrong)
 
@@ -271,6 +281,23 @@ def test_what_is_lacking_is_said():
         plan(replace(run, steps=bare))
 
 
+@pytest.mark.parametrize(("name", "value"), [("latents", np.nan), ("latents", 1e6), ("noise_pred", np.inf)])
+def test_numbers_that_float16_cannot_hold_are_refused_in_a_sentence(name, value):
+    run = run_of()
+    broken = replace(run.steps[1], **{name: np.full_like(run.steps[1].latents, value)})
+    with pytest.raises(CapabilityError, match="from step 2 on"):
+        plan(replace(run, steps=(run.steps[0], broken, run.steps[2])))
+
+
+def test_maps_that_hold_nan_are_refused_in_a_sentence():
+    run = run_of()
+    maps = {key: np.full_like(array, np.nan) for key, array in run.steps[1].attention.items()}
+    broken = replace(run, steps=(run.steps[0], replace(run.steps[1], attention=maps), run.steps[2]))
+    with pytest.raises(CapabilityError, match=r"down_blocks.0.attn2 holds NaN at step 2: .* --no-attention"):
+        plan(broken)
+    assert plan(broken, Options(attention=False)).files
+
+
 def test_only_another_static_folder_is_ever_overwritten(run, tmp_path):
     planned = plan(run)
     target = tmp_path / "run"
@@ -311,3 +338,34 @@ def test_places_that_hold_more_than_a_run_are_refused(tmp_path, monkeypatch):
     file.write_text("")
     with pytest.raises(InvalidParams, match="is a file"):
         check_target(file, True)
+
+
+def reference_errors(folder: Path) -> list[str]:
+    """What the contract's own validator looks at, spelled out."""
+    metadata, numbers, path = (data(folder, f"{name}.json") for name in ("metadata", "metrics", "latent_pca"))
+    keys = [
+        "schema_version",
+        "generator",
+        "prompt",
+        "steps",
+        "timesteps",
+        "images",
+        "layers",
+        "attention_files",
+    ]
+    wrong = [key for key in keys if key not in metadata]
+    steps = metadata["steps"]
+    lists = (metadata["timesteps"], metadata["images"], numbers["latent_l2_norm"], path["points"])
+    wrong += [f"{len(values)} entries" for values in lists if len(values) != steps]
+    wrong += ["ratios"] * (len(path["explained_variance_ratio"]) != 2)
+    for found in metadata["attention_files"]:
+        if (folder / found["path"]).stat().st_size != 2 * np.prod(found["shape"]):
+            wrong.append(found["path"])
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    return wrong + ["size"] * (size > 200_000_000)
+
+
+def test_the_contracts_own_validator_passes_what_is_written_but_for_float32(run, folder, tmp_path):
+    assert reference_errors(folder) == []
+    options = Options(dtype="float32", allow_float32=True)
+    assert reference_errors(write(plan(run, options), tmp_path / "wide")) != []

@@ -16,6 +16,7 @@ from diffatlas.bench.packs.files import adapter, path_words
 from diffatlas.bench.tasks import Pack, Task, faults
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
+from diffatlas.library.format import write_atomically
 
 MOST_BYTES = 32_000_000
 _FOLDER = re.compile(r"[0-9]{1,9}")
@@ -90,9 +91,9 @@ def write_folder(folder: Path | str, pack: Pack, images: Mapping[str, Iterable[b
     for number, (task, metadata) in enumerate(zip(pack.tasks, told, strict=True)):
         samples = folder / f"{number:05d}" / "samples"
         samples.mkdir(parents=True)
-        (samples.parent / "metadata.jsonl").write_text(json.dumps(metadata) + "\n", encoding="utf-8")
+        write_atomically(samples.parent / "metadata.jsonl", (json.dumps(metadata) + "\n").encode())
         for k, image in enumerate(images.get(task.id, ())):
-            (samples / f"{k:05d}.png").write_bytes(image)
+            write_atomically(samples / f"{k:05d}.png", image)
 
 
 def as_metadata(task: Task) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from diffatlas.bench.statistics.clusters import Clusters, clusters, correlation_of
 from diffatlas.errors import InvalidParams
+from diffatlas.geometry.shares import wilson
 
 DRAWS = 10_000
 
@@ -124,14 +124,6 @@ def resample(
     return np.array(
         [statistic([held[k] for k in random.integers(0, len(held), len(held))]) for _ in range(draws)]
     )
-
-
-def wilson(mean: float, images: float, quantile: float) -> tuple[float, float]:
-    """Return Wilson's interval of a share of so many independent images (Wilson 1927)."""
-    square = quantile**2 / images
-    middle = (mean + square / 2) / (1 + square)
-    half = quantile * math.sqrt(max(0.0, mean * (1 - mean)) / images + square / (4 * images)) / (1 + square)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def check_level(level: float) -> None:

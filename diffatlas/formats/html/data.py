@@ -15,6 +15,7 @@ from diffatlas import measured
 from diffatlas.attention.compare import js
 from diffatlas.attention.info import PARTS
 from diffatlas.attention.parts import THIRDS, parts_of
+from diffatlas.attention.resampled import sentences
 from diffatlas.attention.tokens import Token
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
@@ -158,7 +159,12 @@ def _run(
         "status": run.status,
         "run": {**run.params.to_dict(), "id": run.id},
         "also": [f"{name} {words}" for name, words in told.made_with(run.params, run.provenance)],
-        "notes": told.unread(run.provenance) + told.left_out(run.provenance) + broken_run(run),
+        "notes": [
+            *told.unread(run.provenance),
+            *told.left_out(run.provenance),
+            *(sentences(trace) if trace else ()),
+            *broken_run(run),
+        ],
         "inputs": [
             {
                 "name": one.name,

@@ -16,7 +16,7 @@ from diffatlas.formats.static import contract
 from diffatlas.stopping import look
 
 #: What may lie beside the index without being named there.
-BESIDE: tuple[str, ...] = ()
+BESIDE = (contract.MEASURED,)
 #: Bytes of a picture.
 MOST_PICTURE = 50_000_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,18 @@ from typing import Any
 import numpy as np
 
 from diffatlas import files
-from diffatlas.described import MOST_NUMBER
+from diffatlas.described import Wrong
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.formats.static import contract
+from diffatlas.formats.static.kept import checked
+from diffatlas.formats.static.schema import errors_of
 from diffatlas.request import MAX_SIDE, MAX_STEPS
 
 #: Bytes of an ``.npz`` when it is unpacked, at most.
 MAX_NPZ = 1_000_000_000
+#: JSON files that a folder must have, and those that it may have.
+_REQUIRED = (contract.METADATA, contract.METRICS, contract.PCA)
+_OPTIONAL = (contract.VALIDATION, contract.MEASURED)
 #: What float16 rounding may add to a sum of probabilities.
 SLACK = 0.01
 
@@ -50,10 +56,11 @@ class Report:
 def check_folder(folder: Path) -> Report:
     """Check a folder and return what is wrong with it.
 
-    Severe are faults for which a reader would fail or be misled: files that are missing, damaged, of another size or
-    not where they are said to be; numbers that are not finite among the maps; lengths that disagree. Not severe, so
-    faults in strict mode only, are bare NaN in JSON (the reference tools write it), empty lists of attention where
-    layers are named, and more than 200 MB.
+    Severe are faults for which a reader would fail or be misled: JSON that is not of the folder's schema
+    (`diffatlas.formats.static.schema`); files that are missing, damaged, of another size or not where they are said to
+    be; numbers that are not finite among the maps; lengths that disagree. Not severe, so faults in strict mode only,
+    are bare NaN among the measures (the reference tools write it), empty lists of attention where layers are named,
+    and more than 200 MB.
 
     Raises `InvalidParams` where there is no such folder.
     """
@@ -65,31 +72,42 @@ def check_folder(folder: Path) -> Report:
     report = Report(
         bytes=sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and not p.is_symlink())
     )
-    metadata = read_json(folder, contract.METADATA, report)
-    metrics = read_json(folder, contract.METRICS, report)
-    pca = read_json(folder, contract.PCA, report)
-    if (folder / contract.VALIDATION).exists():
-        read_json(folder, contract.VALIDATION, report)
+    data = _read_all(folder, report)
+    metadata = data.get(contract.METADATA)
+    for where, what in errors_of({**data, **{name: {} for name in _REQUIRED if name not in data}}):
+        # Of a file that cannot be read that is said already.
+        if where in data:
+            report.add(where, what)
     if report.bytes > contract.LARGE:
         report.add(
             str(folder),
             f"it takes {report.bytes / 1e6:.0f} MB, over {contract.LARGE / 1e6:.0f}",
             severe=False,
         )
-    if not isinstance(metadata, dict):
-        return report
-    steps = _check_metadata(metadata, report)
+    steps = _steps(metadata, report) if metadata is not None else None
     if steps is None:
         return report
-    _check_lengths(metadata, metrics, pca, steps, report)
+    _check_lengths(data, steps, report)
+    _check_measured(data.get(contract.MEASURED), steps, report)
     _check_images(folder, metadata, report)
     _check_attention(folder, metadata, steps, report)
     _check_npz(folder, metadata, steps, report)
     return report
 
 
-def read_json(folder: Path, name: str, report: Report | None = None) -> Any:
-    """Return a JSON file of the folder; bare NaN and infinities become None, and are noted. None where unreadable."""
+def _read_all(folder: Path, report: Report) -> dict[str, dict[str, Any]]:
+    """Return what each JSON file of the folder holds, by its name, as far as it can be read."""
+    names = [*_REQUIRED, *(n for n in _OPTIONAL if (folder / n).exists() or (folder / n).is_symlink())]
+    read = {name: read_json(folder, name, report) for name in names}
+    return {name: data for name, data in read.items() if data is not None}
+
+
+def read_json(folder: Path, name: str, report: Report | None = None) -> dict[str, Any] | None:
+    """Return the object that a JSON file of the folder holds; bare NaN in it becomes None. None where unreadable.
+
+    Bare NaN is noted: as a fault of the measures, which other tools write so where they could not be computed, as
+    damage of any other file.
+    """
     report = report if report is not None else Report()
     path = inside(folder, name)
     bare: list[str] = []
@@ -97,12 +115,39 @@ def read_json(folder: Path, name: str, report: Report | None = None) -> Any:
         if path is None:
             raise ValueError("it is missing or a link")
         data = files.read_object(path, contract.MAX_JSON, bare=bare)
+        if bare and name == contract.METRICS:
+            what = "NaN" if set(bare) == {"NaN"} else "NaN or infinity"
+            for entry, count in _bare_by_name(path).items():
+                report.add(name, _bare_words(entry, what, count), severe=False)
+        elif bare:
+            raise ValueError(f"it holds bare {bare[0]}, which is no JSON")
     except (OSError, ValueError) as error:
         report.add(name, f"it cannot be read ({_reason(error)})")
         return None
-    if bare:
-        report.add(name, f"it holds bare {bare[0]} in {len(bare)} places, which is no JSON", severe=False)
     return data
+
+
+def _bare_by_name(path: Path) -> Counter[str]:
+    """Return how often bare NaN or infinity stands under each of an object's names."""
+    found: Counter[str] = Counter()
+    whole = files.read_object(path, contract.MAX_JSON)
+    for name, value in whole.items():
+        parts = [value]
+        while parts:
+            part = parts.pop()
+            if isinstance(part, dict):
+                parts += part.values()
+            elif isinstance(part, list):
+                parts += part
+            elif isinstance(part, float) and not math.isfinite(part):
+                found[name] += 1
+    return found
+
+
+def _bare_words(name: str, what: str, count: int) -> str:
+    places = f"{count} place{'' if count == 1 else 's'}"
+    why = ": its tool took logarithms in half precision, where 0 has none" if "entropy" in name else ""
+    return f"{name[:60]} holds bare {what} in {places}, which is no JSON{why}; it is read as a number that is not known"
 
 
 def inside(folder: Path, name: object) -> Path | None:
@@ -154,47 +199,39 @@ def picture_size(path: Path) -> tuple[int, int]:
         raise ValueError(error.reason) from error
 
 
-def _check_metadata(metadata: dict[str, Any], report: Report) -> int | None:
-    """Check the keys and their types, and return the number of steps where there is one."""
-    for key, kind in contract.REQUIRED.items():
-        value = metadata.get(key)
-        if key not in metadata:
-            report.add(contract.METADATA, f"{key} is missing")
-        elif not isinstance(value, kind) or isinstance(value, bool):
-            report.add(contract.METADATA, f"{key} is no {kind.__name__}")
+def _steps(metadata: dict[str, Any], report: Report) -> int | None:
+    """Return the number of steps where there is one that can be counted to."""
     steps = metadata.get("steps")
-    if isinstance(steps, bool) or not isinstance(steps, int) or not 1 <= steps <= 4 * MAX_STEPS:
-        report.add(contract.METADATA, f"steps is {steps!r:.30}, not a whole number from 1")
-        return None
-    return steps
+    if type(steps) is int and 1 <= steps <= 4 * MAX_STEPS:
+        return steps
+    # Of another type the schema says so, and of less than 1.
+    if type(steps) in (int, float) and steps >= 1:
+        report.add(contract.METADATA, f"steps is {steps!r:.30}, not a whole number up to {4 * MAX_STEPS:,}")
+    return None
 
 
-def _check_lengths(metadata: dict[str, Any], metrics: Any, pca: Any, steps: int, report: Report) -> None:
-    wanted = [
-        (contract.METADATA, metadata, ("timesteps", "images")),
-        (
-            contract.METRICS,
-            metrics,
-            ("latent_l2_norm", "predicted_noise_l2_norm", "cosine_similarity_to_previous"),
-        ),
-        (contract.PCA, pca, ("points",)),
-    ]
-    for name, data, keys in wanted:
-        for key in keys if isinstance(data, dict) else ():
-            value = data.get(key)
-            if not isinstance(value, list) or len(value) != steps:
-                count = len(value) if isinstance(value, list) else "no list"
-                report.add(name, f"{key} is of {count}, not of the {steps} steps")
-    if not isinstance(pca, dict):
+def _check_lengths(data: dict[str, dict[str, Any]], steps: int, report: Report) -> None:
+    """Check that lists by step have an entry for each of them."""
+    wanted = {
+        contract.METADATA: ("timesteps", "images"),
+        contract.METRICS: ("latent_l2_norm", "predicted_noise_l2_norm", "cosine_similarity_to_previous"),
+        contract.PCA: ("points",),
+    }
+    for name, keys in wanted.items():
+        for key in keys:
+            value = data.get(name, {}).get(key)
+            if isinstance(value, list) and len(value) != steps:
+                report.add(name, f"{key} is of {len(value)}, not of the {steps} steps")
+
+
+def _check_measured(measured: dict[str, Any] | None, steps: int, report: Report) -> None:
+    if measured is None:
         return
-    ratio = pca.get("explained_variance_ratio")
-    if not isinstance(ratio, list) or len(ratio) != 2 or not all(_is_number(v) for v in ratio):
-        report.add(contract.PCA, "explained_variance_ratio is not two numbers")
-    points = pca.get("points")
-    if isinstance(points, list) and not all(
-        isinstance(p, list) and len(p) == 2 and all(_is_number(v) for v in p) for p in points
-    ):
-        report.add(contract.PCA, "a point is not two finite numbers")
+    try:
+        checked(measured, steps)
+    except Wrong as wrong:
+        if not any(problem.where == contract.MEASURED for problem in report.problems):
+            report.add(contract.MEASURED, str(wrong))
 
 
 def _check_images(folder: Path, metadata: dict[str, Any], report: Report) -> None:
@@ -322,12 +359,6 @@ def _check_npy(stream: Any, size: int) -> None:
 
 
 _ARRAYS = ("latents", "predicted_noise", "initial_latents")
-
-
-def _is_number(value: Any) -> bool:
-    return (isinstance(value, float) and math.isfinite(value)) or (
-        type(value) is int and abs(value) < MOST_NUMBER
-    )
 
 
 def _reason(error: Exception) -> str:

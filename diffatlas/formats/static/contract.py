@@ -11,6 +11,7 @@
       attention/cross/layer_0_step_000.bin    token, row, column; no header, C order, little-endian
       attention/self/layer_1_step_000.bin     query bin, key bin
       latents_noise_fp16.npz                  latents after each step and predictions; optional
+      diffatlas_measured.json                 ours: what was measured of each layer's own maps
 
 The contract is that of the Static Diffusion Interpretability Visualizer, version 1.0.0. What is ours beside it stands
 under ``diffatlas`` in the metadata and ``*_by_place``, ``*_pooled`` in the metrics; other readers pass over it.
@@ -25,22 +26,13 @@ from typing import Any
 from diffatlas import files
 
 #: Bytes of a JSON file that are read at most.
-MAX_JSON = 64_000_000
+MAX_JSON = 32_000_000
 SCHEMA_VERSION = "1.0.0"
 METADATA, METRICS, PCA, VALIDATION = "metadata.json", "metrics.json", "latent_pca.json", "validation.json"
+#: Of ours, which other readers pass over: `diffatlas.formats.static.kept`.
+MEASURED = "diffatlas_measured.json"
 LATENTS = "latents_noise_fp16.npz"
 FINAL = "images/final.png"
-#: What every ``metadata.json`` must have, and of what type.
-REQUIRED: dict[str, type] = {
-    "schema_version": str,
-    "generator": dict,
-    "prompt": dict,
-    "steps": int,
-    "timesteps": list,
-    "images": list,
-    "layers": list,
-    "attention_files": list,
-}
 #: Bytes a number.
 DTYPES = {"float16": 2, "float32": 4}
 #: Over this a folder is called too large.

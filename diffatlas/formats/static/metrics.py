@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from diffatlas.attention.resampled import measured_on
 from diffatlas.attention.trace import AttentionTrace, LayerInfo
 from diffatlas.geometry.attention import FLOOR, rank
 
@@ -68,6 +69,15 @@ def pca(latents: np.ndarray) -> dict[str, Any]:
     }
 
 
+def latent_metrics(latents: np.ndarray | None, noise: np.ndarray | None, count: int) -> dict[str, Any]:
+    """Return the measures of ``count`` steps' latents and predictions, (T, ...) each; None where they are not known."""
+    return {
+        "latent_l2_norm": norms(latents, count),
+        "predicted_noise_l2_norm": norms(noise, count),
+        "cosine_similarity_to_previous": [None] * count if latents is None else cosines(latents),
+    }
+
+
 def attention_metrics(trace: AttentionTrace | None, ids: dict[str, str], steps: list[int]) -> dict[str, Any]:
     """Entropy, activation, divergence and dominance by step; None where a step has no attention.
 
@@ -102,11 +112,11 @@ def _entropies(rows: list[dict[str, Any] | None], kind: str) -> list[dict[str, A
 def _of_step(trace: AttentionTrace, ids: dict[str, str], step: int) -> dict[str, Any]:
     """The numbers of one step, each layer that ran at it at its own resolution."""
     cross, own, pooled, activations = {}, {}, {}, []
-    for layer in trace.cross_layers:
+    by_layer = trace.measures.layer_activation[trace.steps.index(step)]
+    for layer, activation in zip(trace.cross_layers, by_layer, strict=True):
         if layer.key in ids and trace.holds(step, layer.key):
-            maps = trace.token_maps(step, layer.key)
-            cross[ids[layer.key]] = contract_entropy(maps, 0)
-            activations.append(maps.astype(np.float64).mean((1, 2)))
+            cross[ids[layer.key]] = contract_entropy(trace.token_maps(step, layer.key), 0)
+            activations.append(activation)
     for layer in trace.self_layers:
         if layer.key in ids and trace.holds(step, layer.key):
             cells = trace.self_maps(step, layer.key)
@@ -145,7 +155,8 @@ def _divergences(rows: list[dict[str, Any] | None]) -> list[float | None]:
 
 
 def _by_place(trace: AttentionTrace | None, steps: list[int]) -> list[float | None]:
-    if trace is None or not trace.cross_layers:
+    # Not of maps that were resampled: what the layers' own maps moved is not known then.
+    if trace is None or not trace.cross_layers or measured_on(trace) is not None:
         return [None] * len(steps)
     known = dict(zip(trace.steps, trace.kl(), strict=True))
     return [known.get(step) for step in steps]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -20,45 +19,18 @@ from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.events import Step
 from diffatlas.formats.static import contract, metrics
+from diffatlas.formats.static.carried import Carried
 from diffatlas.formats.static.check import check_folder
+from diffatlas.formats.static.describe import cells_of, metadata
+from diffatlas.formats.static.kept import kept_measures
+from diffatlas.formats.static.options import Options
 from diffatlas.geometry.attention import resample, scaled_grid
 from diffatlas.library import leftovers
 from diffatlas.library.writer import beside
-from diffatlas.measured import finite
 from diffatlas.run import Run
 
 #: Cross-attention is written at the finest layer's size, at most so many cells long.
 MOST_CELLS = 64
-
-
-@dataclass(frozen=True)
-class Options:
-    """What of a run goes into the folder.
-
-    resolution: longest side of cross-attention in cells; None for the finest layer's, at most `MOST_CELLS`.
-    self_resolution: longest side of the grid of self-attention in cells; None as it was captured.
-    layers: names, parts or globs (`Capture.attention_layers`); None for all. max_layers: at most so many of each kind,
-    spread over the depth. dtype: "float16" or "float32". image: of the batch.
-    """
-
-    attention: bool = True
-    resolution: int | None = None
-    self_resolution: int | None = None
-    layers: tuple[str, ...] | None = None
-    max_layers: int | None = None
-    dtype: str = "float16"
-    npz: bool = True
-    image: int = 0
-
-    def __post_init__(self) -> None:
-        if self.dtype not in contract.DTYPES:
-            raise InvalidParams(
-                f"The dtype is {self.dtype!r}: give {' or '.join(contract.DTYPES)}.", field="dtype"
-            )
-        for name in ("resolution", "self_resolution", "max_layers"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InvalidParams(f"{name} is {value!r}: give a whole number from 1.", field=name)
 
 
 @dataclass(frozen=True)
@@ -94,35 +66,45 @@ class Plan:
 def plan(run: Run, options: Options | None = None) -> Plan:
     """Return what the folder of a run will hold.
 
-    Raises `CapabilityError` where the run lacks what the folder needs: steps, latents, pictures; `InvalidParams` for
-    layers or an image that it does not have.
+    Raises `CapabilityError` where the run lacks what the folder needs (steps, latents, pictures) or holds numbers that
+    it cannot; `InvalidParams` for layers or an image that the run does not have.
     """
     options = options or Options()
     if not run.steps:
         raise CapabilityError(f"The run {run.id} has no step: a static folder needs at least one.")
+    carried = Carried.of(run, options.image)
     latents = _stack(run.steps, "latents", options.image)
-    if latents is None:
-        raise CapabilityError(f"The run {run.id} was recorded without latents: capture it again with them.")
+    if latents is None and carried is None:
+        raise CapabilityError(_no_latents(run))
     noise = _stack(run.steps, "noise_pred", options.image)
+    _check_finite(run, "latents", latents)
+    _check_finite(run, "predictions", noise)
     trace = _attention(run, options)
     layers = _chosen(trace, options)
-    ids = {layer.key: f"layer_{k}" for k, layer in enumerate(layers)}
+    _check_maps(trace, layers)
+    ids = _ids(layers, carried)
     attention = _attention_files(trace, layers, ids, run.steps, options)
-    images = _images(run, options.image)
-    npz = _npz(run, latents, noise, options.image) if options.npz else None
+    images = _images(run, options.image, carried)
+    npz = _npz(run, latents, noise, options.image) if options.npz and latents is not None else None
+    steps = [step.index for step in run.steps]
+    kept = kept_measures(trace, layers, steps)
 
-    metadata = _metadata(run, options, trace, layers, ids, [entry for entry, _ in attention], npz is not None)
-    numbers = _metrics(run, trace, ids, latents, noise)
+    entries = [entry for entry, _ in attention]
+    told = metadata(
+        run, options, trace, layers, ids, entries, final=len(images) > len(steps), npz=npz is not None
+    )
     files = [
-        _ready(contract.METADATA, contract.dumps(metadata)),
-        _ready(contract.METRICS, contract.dumps(numbers)),
-        _ready(contract.PCA, contract.dumps(metrics.pca(latents))),
+        _ready(contract.METADATA, contract.dumps(told)),
+        _ready(contract.METRICS, contract.dumps(_metrics(trace, ids, steps, latents, noise, carried))),
+        _ready(contract.PCA, contract.dumps(carried.pca if carried else metrics.pca(latents))),
         _ready(contract.VALIDATION, contract.dumps(_agrees(len(attention)))),
         *(_ready(path, data) for path, data in images),
         *(file for _, file in attention),
     ]
     if npz is not None:
         files.append(_ready(contract.LATENTS, npz))
+    if kept is not None:
+        files.append(_ready(contract.MEASURED, kept))
     return Plan(tuple(files))
 
 
@@ -200,6 +182,49 @@ def _install(temporary: Path, folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def _check_finite(run: Run, what: str, arrays: np.ndarray | None) -> None:
+    """Raise `CapabilityError` where numbers (T, ...) are none, or are infinite as float16."""
+    if arrays is None:
+        return
+    limit = np.finfo(np.float16).max
+    fine = [bool((np.abs(array.astype(np.float64)) <= limit).all()) for array in arrays]
+    if not all(fine):
+        step = fine.index(False) + 1
+        raise CapabilityError(
+            f"The {what} of the run {run.id} hold NaN, or numbers beyond {limit:,.0f}, from step {step} on: a static"
+            " folder, which has float16, cannot hold them."
+        )
+
+
+def _check_maps(trace: AttentionTrace | None, layers: Sequence[LayerInfo]) -> None:
+    """Raise `CapabilityError` where maps that would be written hold NaN or infinity."""
+    for layer in layers:
+        for step in trace.steps if trace is not None else ():
+            if trace.holds(step, layer.key):
+                maps = trace.token_maps if layer.kind == "cross" else trace.self_maps
+                if not np.isfinite(maps(step, layer.key)).all():
+                    raise CapabilityError(
+                        f"The attention of {layer.name} holds NaN at step {step + 1}: leave it out with --no-attention,"
+                        " or choose other --layers."
+                    )
+
+
+def _no_latents(run: Run) -> str:
+    if run.provenance.get("source") == "static folder":
+        return (
+            f"The run {run.id} came from a folder without latents, and does not hold that folder's numbers of them: "
+            "delete it, import its folder again, and export that run."
+        )
+    return f"The run {run.id} was recorded without latents: capture it again with them."
+
+
+def _ids(layers: Sequence[LayerInfo], carried: Carried | None) -> dict[str, str]:
+    """By key what each layer is called in the folder: as in the folder that the run came from, or by number."""
+    if carried is not None and all(layer.key in carried.ids for layer in layers):
+        return {layer.key: carried.ids[layer.key] for layer in layers}
+    return {layer.key: f"layer_{k}" for k, layer in enumerate(layers)}
+
+
 def _ready(path: str, data: bytes) -> File:
     return File(path, len(data), lambda: data)
 
@@ -258,9 +283,8 @@ def _attention_files(
     """(entry of the metadata, file) of each map: by step all of cross-attention, then all of self-attention."""
     if trace is None:
         return []
-    finest = max(
-        (x.grid for x in layers if x.kind == "cross"), default=(1, 1), key=lambda grid: grid[0] * grid[1]
-    )
+    grids = (x.cells or x.grid for x in layers if x.kind == "cross")
+    finest = max(grids, default=(1, 1), key=lambda grid: grid[0] * grid[1])
     size = scaled_grid(finest, options.resolution or min(MOST_CELLS, max(finest)))
     made = []
     for at, step in enumerate(steps):
@@ -273,7 +297,7 @@ def _attention_files(
                 shape = (layer.tokens, *size)
                 values = _cross_maker(trace, step.index, layer.key, size)
             else:
-                cells = _cells(layer, options)
+                cells = cells_of(layer, options)
                 shape = (cells[0] * cells[1],) * 2
                 values = _self_maker(trace, step.index, layer, cells)
             path = contract.attention_path(layer.kind, ids[layer.key], at)
@@ -319,14 +343,7 @@ def _self_maker(
     return make
 
 
-def _cells(layer: LayerInfo, options: Options) -> tuple[int, int]:
-    captured = layer.cells or layer.grid
-    if options.self_resolution is None or options.self_resolution >= max(captured):
-        return captured
-    return scaled_grid(captured, options.self_resolution)
-
-
-def _images(run: Run, image: int) -> list[tuple[str, bytes]]:
+def _images(run: Run, image: int, carried: Carried | None) -> list[tuple[str, bytes]]:
     """A picture of what the model expected at every step, and the final image."""
     draw = linear_drawer(run.provenance, run.capture.get("preview_size"))
     scale = np.float32(latent_scale_of(run.provenance.get("scheduler", {}).get("config", {})))
@@ -338,11 +355,12 @@ def _images(run: Run, image: int) -> list[tuple[str, bytes]]:
             pixels = None if drawn is None else drawn[0]
         if pixels is None:
             raise CapabilityError(
-                f"Step {step.index + 1} of the run {run.id} has no picture, and none can be drawn: capture it again "
-                "with previews='every'."
+                f"Step {step.index + 1} of the run {run.id} has no picture, and none can be drawn, but a static folder"
+                " has one of every step: capture it again with previews='every'."
             )
         found.append((contract.image_path(at), _png(pixels)))
-    if image < len(run.images):
+    # Of a folder that had none, the finished picture is that of its last step.
+    if image < len(run.images) and (carried is None or carried.data["final"]):
         found.append((contract.FINAL, _png(run.images[image])))
     return found
 
@@ -378,115 +396,20 @@ def _agrees(checked: int) -> dict[str, Any]:
 
 
 def _metrics(
-    run: Run,
     trace: AttentionTrace | None,
     ids: dict[str, str],
-    latents: np.ndarray,
+    steps: list[int],
+    latents: np.ndarray | None,
     noise: np.ndarray | None,
+    carried: Carried | None,
 ) -> dict[str, Any]:
-    steps = [step.index for step in run.steps]
-    return {
-        "latent_l2_norm": metrics.norms(latents, len(steps)),
-        "predicted_noise_l2_norm": metrics.norms(noise, len(steps)),
-        "cosine_similarity_to_previous": metrics.cosines(latents),
+    """The contract's measures; of a run that came from a folder those that the folder had."""
+    found = {
+        **metrics.latent_metrics(latents, noise, len(steps)),
         **metrics.attention_metrics(trace, ids, steps),
         "shape_validation": {"passed": True, "errors": []},
     }
-
-
-def _metadata(
-    run: Run,
-    options: Options,
-    trace: AttentionTrace | None,
-    layers: Sequence[LayerInfo],
-    ids: dict[str, str],
-    attention: list[dict[str, Any]],
-    npz: bool,
-) -> dict[str, Any]:
-    params, provenance = run.params, run.provenance
-    tokens = trace.tokens if trace else ()
-    kinds = {layer.kind for layer in layers}
-    crossed = next((entry["shape"] for entry in attention if entry["attention_type"] == "cross"), None)
-    own = next((entry["shape"] for entry in attention if entry["attention_type"] == "self"), None)
-    pipeline = str(provenance.get("pipeline", ""))
-    return {
-        "schema_version": contract.SCHEMA_VERSION,
-        "generator": {
-            "model_id": params.model,
-            "pipeline_type": "sdxl" if "XL" in pipeline else "sd",
-            "seed": params.seed,
-            "cfg_scale": float(params.guidance_scale),
-            "num_steps": params.num_inference_steps,
-            "height": params.height,
-            "width": params.width,
-            "layers": list(options.layers or ("*",)),
-            "max_layers": options.max_layers or len(layers),
-            "include_cross_attention": "cross" in kinds,
-            "include_self_attention": "self" in kinds,
-            "attention_resolution": max(crossed[1:]) if crossed else 0,
-            "self_attention_resolution": own[0] if own else 0,
-            "dtype": {"fp16": "float16", "fp32": "float32", "bf16": "bfloat16"}.get(
-                str(provenance.get("dtype")), str(provenance.get("dtype"))
-            ),
-            "device": str(provenance.get("device", "unknown")),
-        },
-        "prompt": {
-            "text": params.prompt,
-            "negative": params.negative_prompt,
-            "tokens": [token.raw or token.text for token in tokens],
-            "token_ids": [token.id for token in tokens] if all(t.id is not None for t in tokens) else [],
-            "meaningful_token_count": sum(not token.special for token in tokens),
-        },
-        "steps": len(run.steps),
-        "timesteps": [_whole(step.timestep) for step in run.steps],
-        "images": [contract.image_path(at) for at in range(len(run.steps))],
-        "layers": [
-            {"id": ids[x.key], "processor_key": f"{x.name}.processor", "attention_type": x.kind}
-            for x in layers
-        ],
-        "attention_files": attention,
-        "artifacts": {
-            "metrics": contract.METRICS,
-            "latent_pca": contract.PCA,
-            "latents_noise": contract.LATENTS if npz else None,
-        },
-        "diffatlas": _ours(run, options, tokens, layers),
-    }
-
-
-def _ours(run: Run, options: Options, tokens: Sequence[Any], layers: Sequence[LayerInfo]) -> dict[str, Any]:
-    """What the contract has no place for."""
-    versions = run.provenance.get("versions")
-    return {
-        "version": versions.get("diffatlas") if isinstance(versions, dict) else None,
-        "run": run.id,
-        "status": run.status,
-        "pipeline": run.provenance.get("pipeline"),
-        "scheduler": run.params.scheduler,
-        "image": options.image,
-        "image_content": "x0: what the model expects the finished image to be",
-        "final_image": contract.FINAL if options.image < len(run.images) else None,
-        "sigmas": [finite(step.sigma) for step in run.steps],
-        "sigmas_before": [finite(sigma) for sigma in run.sigmas_before],
-        "step_indices": [step.index for step in run.steps],
-        "initial_sigma": finite(run.initial_sigma),
-        "tokens": [token.to_dict() for token in tokens],
-        "layers": [
-            {
-                "name": x.name,
-                "kind": x.kind,
-                "heads": x.heads,
-                "grid": list(x.grid),
-                "block": x.block,
-                "cells": list(_cells(x, options)) if x.kind == "self" else None,
-            }
-            for x in layers
-        ],
-        "self_attention_bins": "cells of the picture, row by row; a value is the mean probability of one key",
-    }
-
-
-def _whole(timestep: float) -> int | float | None:
-    if not math.isfinite(timestep):
-        return None
-    return int(timestep) if float(timestep).is_integer() else float(timestep)
+    if carried is not None:
+        found |= carried.latent_metrics()
+        found |= carried.attention_metrics(ids) if trace is not None else {}
+    return found

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from diffatlas.attention.info import mean_there
+from diffatlas.attention.resampled import measured_on
 from diffatlas.attention.trace import AttentionTrace, Measures
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.formats.wire import floats, rounded
@@ -19,11 +20,13 @@ def described(whole: AttentionTrace, looked: AttentionTrace, measures: Measures)
 
     ``entropy``, ``kl`` and ``activation`` are None where no attention to words is looked at, ``self_entropy`` where
     none between places is. Means over the layers by captured step; ``activation`` is (steps, tokens) by `floats`.
-    ``rests_on`` says over which steps and layers, where some are missing.
+    ``rests_on`` says over which steps and layers, where some are missing; ``measured_on`` of what maps, where they are
+    not the layers' own.
     """
     cross = bool(looked.cross_layers)
     kl = [rounded(v) for v in mean_there(measures.kl, 1)] if cross else None
-    rests_on = looked.rests_on("cross" if cross else "self")
+    kind = "cross" if cross else "self"
+    rests_on, on = looked.rests_on(kind), measured_on(looked, kind)
     return {
         "tokens": [token.to_dict() for token in looked.tokens],
         "layers": [
@@ -41,6 +44,7 @@ def described(whole: AttentionTrace, looked: AttentionTrace, measures: Measures)
         "spikes": [looked.steps[k] for k in spikes(kl)] if kl else [],
         "activation": floats(measures.activation) if cross else None,
         **({} if rests_on is None else {"rests_on": rests_on}),
+        **({} if on is None else {"measured_on": on}),
     }
 
 

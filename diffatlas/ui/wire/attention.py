@@ -179,6 +179,7 @@ class Attention(Answer):
     spikes: list[int]
     activation: Floats | None
     rests_on: NotRequired[str]
+    measured_on: NotRequired[str]
     run: AttendedRun
     title: str
     status: str

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffatlas.attention.trace import AttentionTrace
-from diffatlas.errors import InvalidParams
+from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.formats.static.check import check_folder
 from diffatlas.formats.static.read import import_static
 from diffatlas.formats.static.write import Options, plan, write
 from diffatlas.library import Library
@@ -63,7 +66,8 @@ def test_a_folder_of_another_tool_with_bare_nan_becomes_a_run_with_gaps(library,
     (folder / "metrics.json").write_text(json.dumps(metrics))
     assert "NaN" in (folder / "metrics.json").read_text()
     done = import_static(library, folder)
-    assert any("NaN in 2 places" in note for note in done.notes)
+    told = [note for note in done.notes if "NaN in 1 place," in note]
+    assert [note.split()[2] for note in sorted(told)] == ["cross_attention_entropy", "latent_l2_norm"]
     assert any("no latents" in note for note in done.notes)
     run = library.load(done.run_id)
     assert run.params.prompt == "a crocodile, blue"
@@ -152,7 +156,7 @@ def test_what_is_damaged_is_left_out_and_told(library, tmp_path):
         ({"generator": []}, "generator"),
         ({"steps": 10**9}, "steps"),
         ({"generator": {"seed": -1}}, "seed"),
-        ({"generator": {"seed": 1, "cfg_scale": "many"}}, "guidance"),
+        ({"generator": {"seed": 1, "cfg_scale": "many"}}, "cfg_scale"),
         ({"generator": {"seed": 1, "num_steps": 0}}, "steps"),
     ],
 )
@@ -183,10 +187,57 @@ def test_names_in_the_folder_reach_no_other_file(library, tmp_path):
 
 
 def test_a_run_without_latents_is_listed_and_says_what_it_lacks(library, tmp_path):
-    from diffatlas.errors import CapabilityError
-
     done = import_static(library, write(plan(run_of(), Options(npz=False)), tmp_path / "run"))
     (info,) = library.list()
     assert info.id == done.run_id
     with pytest.raises(CapabilityError, match="without latents"):
         library.open(done.run_id).latents()
+
+
+def test_another_tools_folder_makes_the_same_folder_again(library, tmp_path):
+    folder = reference_folder(tmp_path / "run")
+    again = write(plan(library.load(import_static(library, folder).run_id)), tmp_path / "again")
+    assert check_folder(again).problems == []
+    for path in (p for p in folder.rglob("*") if p.suffix == ".bin"):
+        assert (again / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    for path in (p for p in folder.rglob("*") if p.suffix == ".png"):
+        with Image.open(path) as a, Image.open(again / path.relative_to(folder)) as b:
+            np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert not (again / "images/final.png").exists()
+    for name in ("metadata", "metrics", "latent_pca"):
+        before, after = (json.loads((one / f"{name}.json").read_text()) for one in (folder, again))
+        if name == "metadata":
+            assert after["generator"].pop("pipeline_type") == "sd"
+        assert {key: after[key] for key in before} == before
+
+
+def test_of_a_folder_that_is_written_again_a_part_keeps_its_numbers(library, tmp_path):
+    run = run_of(5, own=OWN)
+    folder = write(plan(run), tmp_path / "run")
+    back = library.load(import_static(library, folder).run_id)
+    part = write(plan(back, Options(layers=("down",), resolution=4)), tmp_path / "part")
+    assert check_folder(part).problems == []
+    wanted = write(plan(run, Options(layers=("down",), resolution=4)), tmp_path / "wanted")
+    before, after = (json.loads((one / "metrics.json").read_text()) for one in (wanted, part))
+    assert before == after
+
+
+def test_a_run_that_came_in_by_a_former_version_without_latents_says_what_to_do(library, tmp_path):
+    done = import_static(library, write(plan(run_of()), tmp_path / "run"))
+    run = library.load(done.run_id)
+    former = {name: value for name, value in run.provenance.items() if name != "static"}
+    assert plan(replace(run, provenance=former)).files
+    bare = tuple(replace(step, latents=None) for step in run.steps)
+    with pytest.raises(CapabilityError, match="import its folder again"):
+        plan(replace(run, provenance=former, steps=bare))
+
+
+def test_float32_is_read_to_the_float16_that_runs_keep(library, tmp_path):
+    run = run_of(5)
+    folder = write(plan(run, Options(dtype="float32", allow_float32=True)), tmp_path / "run")
+    back = library.load(import_static(library, folder).run_id)
+    np.testing.assert_array_equal(AttentionTrace.of(back).entropy(), AttentionTrace.of(run).entropy())
+    for a, b in zip(run.steps, back.steps, strict=True):
+        np.testing.assert_array_equal(
+            b.attention["cross:up_blocks.0.attn2"], a.attention["cross:up_blocks.0.attn2"]
+        )

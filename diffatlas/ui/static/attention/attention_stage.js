@@ -62,6 +62,7 @@ export function createStage({ store }) {
       const moved = data.kl[at] === null ? "–" : significant(data.kl[at], 3);
       rows.push(["reallocation", data.spikes.includes(state.step.index) ? `${moved}, a spike` : moved, "attention_kl"]);
       if (data.rests_on) rows.push(["means", data.rests_on]);
+      if (data.measured_on) rows.push(["measured", data.measured_on]);
     }
     numbers.replaceChildren(...rows.flatMap(([name, text, key]) => [el("dt", {}, key ? term(key, name) : name), el("dd", { dir: "auto" }, text)]));
   }
