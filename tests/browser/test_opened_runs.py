@@ -104,6 +104,12 @@ def shows_static(page: Any, static: Path, run: Run) -> None:
     assert float(told["entropy of the layer, by the contract"]) == pytest.approx(
         metrics["cross_attention_entropy"][2]["by_layer"][layer], rel=1e-5
     )
+    # What was measured of the layer's own maps, before they were brought to one grid, is in a file of ours.
+    measured = json.loads((static / "diffatlas_measured.json").read_text())
+    own = next(x for x in measured["layers"] if x["kind"] == "cross")
+    assert page.inner_text(".da-opened select option:checked") == own["name"]
+    assert float(told["entropy of the layer’s own maps"]) == pytest.approx(own["entropy"][2], rel=1e-5)
+    assert float(told["activation in its own maps"]) == pytest.approx(own["activation"][2][token], rel=1e-5)
     # The value under the pointer is that of the file.
     entry = next(e for e in metadata["attention_files"] if e["step"] == 2 and e["layer_id"] == layer)
     maps = np.fromfile(static / entry["path"], "<f2").reshape(entry["shape"])
@@ -145,6 +151,7 @@ def test_a_folder_of_another_tool_with_bare_nan(page: Any, tmp_path: Path) -> No
     assert "norm" not in numbers(page)
     go(page, 0)
     assert numbers(page)["norm"] == "60"
+    assert "diffatlas_measured.json) is not in the folder" in page.inner_text(".da-opened")
 
 
 def test_runs_of_a_zip(page: Any, runs: list[Run], tmp_path: Path) -> None:

@@ -83,6 +83,7 @@ def test_only_what_the_index_names_is_asked_for(library, static, server):
     (static / "secret.txt").write_text("not of the run")
     import_runs(library, server.folder(static, "/run"))
     named = {"metadata.json", "metrics.json", "latent_pca.json", "validation.json", "images/final.png"}
+    named |= {"diffatlas_measured.json"}
     named |= {*metadata["images"], metadata["artifacts"]["latents_noise"]}
     named |= {entry["path"] for entry in metadata["attention_files"]}
     assert {path.removeprefix("/run/") for path in server.asked} >= named
