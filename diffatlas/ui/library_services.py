@@ -82,6 +82,8 @@ from diffatlas.ui.wire.runs import Export
 
 #: Runs that one answer may hold, and one export.
 MOST_ROWS = 500
+#: Seconds that a visitor's import may take to fetch: it holds a desk meanwhile.
+FETCH_SECONDS = 60.0
 #: Thumbnails that are kept, about a kilobyte each.
 THUMBS = 20_000
 FILTERS = ("model", "kind", "status", "since", "until", "sort")
@@ -417,7 +419,8 @@ class LibraryServices:
         library, source = self._libraries.of(visitor), asked.source.strip()
         shared = self._libraries.shared
         # A shared server's own login is not its visitors', nor are its folders and its network.
-        options = {"own": False, "token": False, "most_bytes": settings().visitor_library} if shared else {}
+        bounded = {"most_bytes": settings().visitor_library, "most_seconds": FETCH_SECONDS}
+        options = {"own": False, "token": False, **bounded} if shared else {}
         upload = None if asked.upload is None else sent_file(asked.upload)
 
         def work(job: Job, progress: Progress) -> Any:

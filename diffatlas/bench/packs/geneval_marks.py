@@ -19,7 +19,12 @@ from diffatlas.files import read_text
 
 MOST_BYTES = 64_000_000
 _WANTED = ("Input.prompt_id", "Input.image_id", "Input.caption", "Answer.task-count-0", "Answer.task-color-0")
-_PLACES = {"left of": ("x", "left"), "right of": ("x", "right"), "above": ("y", "above"), "below": ("y", "below")}
+_PLACES = {
+    "left of": ("x", "left"),
+    "right of": ("x", "right"),
+    "above": ("y", "above"),
+    "below": ("y", "below"),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,9 @@ def read_marks(path: Path | str, pack: Pack) -> tuple[list[Marked], int]:
             continue
         at = int(number)
         if at >= len(pack.tasks) or pack.tasks[at].prompt != row["Input.caption"]:
-            raise Unreadable(f"{path.name}: prompt {at} is not that of the pack {pack.name}: give GenEval's metadata.")
+            raise Unreadable(
+                f"{path.name}: prompt {at} is not that of the pack {pack.name}: give GenEval's metadata."
+            )
         found.setdefault((at, int(image)), []).append(passed(pack.tasks[at], row))
     marked = [Marked(pack.tasks[at], image, tuple(marks)) for (at, image), marks in sorted(found.items())]
     return marked, broken

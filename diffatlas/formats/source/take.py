@@ -6,7 +6,6 @@ import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from diffatlas import files
 from diffatlas.errors import BackendFailure, InvalidParams
@@ -14,9 +13,9 @@ from diffatlas.formats.dataset.hub import hub_id
 from diffatlas.formats.dataset.read import import_all
 from diffatlas.formats.dataset.schema import DATA, Progress
 from diffatlas.formats.install import install_all
-from diffatlas.formats.source.address import is_url
+from diffatlas.formats.source.address import is_url, read_url
 from diffatlas.formats.source.archive import is_zip, top_of, unpack
-from diffatlas.formats.source.fetch import Fetching
+from diffatlas.formats.source.fetch import MOST_SECONDS, Fetching
 from diffatlas.formats.source.remote_folder import fetch_folder
 from diffatlas.formats.source.runs import build_runs, run_folders
 from diffatlas.formats.staging import staged
@@ -55,6 +54,7 @@ def import_runs(
     own: bool = True,
     upload: Path | None = None,
     most_bytes: int = MOST_BYTES,
+    most_seconds: float = MOST_SECONDS,
     token: str | bool | None = None,
     progress: Progress | None = None,
 ) -> Taken:
@@ -70,6 +70,7 @@ def import_runs(
         own: whether the asker owns this machine. A stranger reaches neither its files nor its network.
         upload: a file that the asker has sent, instead of ``source``, which is then what it is called.
         most_bytes: that are fetched, and that an archive unpacks to.
+        most_seconds: that fetching takes.
         token: for the Hub; None takes that of the machine's own login, False none.
         progress: called with the share done (0 to 1) and what is being done.
 
@@ -85,7 +86,8 @@ def import_runs(
         return _of_dataset(library, text, options)
     try:
         with staged(library.folder, "source") as room:
-            folder = _folder(text, upload, own, room, most_bytes, say)
+            fetching = Fetching(own, most_bytes, most_seconds)
+            folder = _folder(text, upload, own, room, most_bytes, fetching, say)
             return _taken(library, folder, room, text, options, say)
     except OSError as error:
         full = error.errno == errno.ENOSPC
@@ -95,12 +97,14 @@ def import_runs(
         ) from error
 
 
-def _folder(text: str, upload: Path | None, own: bool, room: Path, most_bytes: int, say: Progress) -> Path:
+def _folder(
+    text: str, upload: Path | None, own: bool, room: Path, most_bytes: int, fetching: Fetching, say: Progress
+) -> Path:
     """Return a source as a folder: where it lies, or in ``room``."""
     if upload is None and is_url(text):
         say(0.0, "Fetching…")
-        with Fetching(own, most_bytes) as fetching:
-            parts = urlsplit(text)
+        with fetching:
+            parts = read_url(text)
             if not parts.path.lower().endswith(".zip") and not parts.query:
                 return fetch_folder(fetching, text, room / "folder")
             fetching.save(text, room / "fetched.zip", ".zip")

@@ -207,6 +207,14 @@ def test_sources_that_are_none(library, source):
     assert "give a static run folder" in refusal(library, source)
 
 
+@pytest.mark.parametrize(
+    "source", ["http://[", "https://", "ftp://example.org/a.zip", "javascript://x", "http://a b/"]
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_addresses_that_are_none(library, source, own):
+    assert "cannot be fetched" in refusal(library, source, own=own)
+
+
 def test_folders_and_files_of_something_else(library, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "a.txt").write_text("hello")
