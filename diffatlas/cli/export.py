@@ -1,4 +1,4 @@
-"""The commands that write runs to files and read folders of other tools: export, validate, import."""
+"""The commands that write runs to files and read what others wrote: export, validate, import."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diffatlas.cli.output import print_table
+from diffatlas.cli.output import print_table, showing_progress
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from diffatlas.library import Library
 
 commands = typer.Typer()
-STATIC = "static"
+STATIC, SITE = "static", "site"
 
 
 @commands.command()
@@ -27,13 +27,14 @@ def export(
     to: Annotated[
         Path | None,
         typer.Option(
-            help="File to write, whose ending says what; with --format static a folder. Default: one here."
+            help="File to write, whose ending says what; with --format static or site a folder. Default: one here."
         ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            "--format", help="csv, json, npz, safetensors, pdf, svg, png, gif, mp4, html, zip or static."
+            "--format",
+            help="csv, json, npz, safetensors, pdf, svg, png, gif, mp4, html, zip, static or site.",
         ),
     ] = None,
     overwrite: Annotated[
@@ -74,7 +75,7 @@ def export(
         bool, typer.Option("--dry-run", help="static: tell the sizes, write nothing.")
     ] = False,
 ) -> None:
-    """Write runs of the library to one file: tables, arrays, report, film, movie, page; or one to a static folder."""
+    """Write runs of the library to one file: tables, arrays, report, film, movie, page; or to a folder or a site."""
     from diffatlas.library.store import Library
 
     asked = {
@@ -111,11 +112,16 @@ def _export_file(
     from diffatlas.formats.files import kind_of, write_named
     from diffatlas.formats.kinds import KINDS, file_name
 
+    if kind == SITE:
+        from diffatlas.formats.html.site import write_site
+
+        print(write_site(_named(library, ids), to or Path("diffatlas-site"), overwrite, "--overwrite"))
+        return
     if to is None and kind is None:
         raise InvalidParams("Name the file to write with --to, or what to write with --format.", field="to")
     if kind is not None and kind not in KINDS:
         raise InvalidParams(
-            f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}.", field="format"
+            f"There is no format {kind!r}: use one of {', '.join(KINDS)}, {STATIC}, {SITE}.", field="format"
         )
     found = KINDS[kind] if kind else kind_of(to, ", or say --format")
     if found.most is not None and len(ids) > found.most:
@@ -192,19 +198,27 @@ def validate(
 
 
 @commands.command(name="import")
-def import_folder(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A static run folder.")],
+def import_source(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="A static run folder, runs that were exported, a dataset; a zip of these; its https:// address; "
+            "or user/name on the Hub.",
+        ),
+    ],
 ) -> None:
-    """Make a run of a static folder, ours or another tool's; gaps in it stay gaps, and are told."""
-    from diffatlas.formats.static.read import import_static
+    """Make runs of a folder, a zip, an address on the web or a dataset; gaps in them stay gaps, and are told."""
     from diffatlas.library.store import Library
 
-    done = import_static(Library(), folder)
+    with showing_progress() as progress:
+        done = Library().import_runs(source, progress=progress)
     for note in done.notes:
         print(note, file=sys.stderr)
-    if not done.new:
+    if not done.new and not done.studies:
         print("It is in the library already.", file=sys.stderr)
-    print(done.run_id)
+    for one in (*done.run_ids, *done.studies):
+        print(one)
 
 
 def _named(library: Library, run_ids: Sequence[str]) -> list[Named]:

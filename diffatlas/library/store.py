@@ -11,7 +11,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Event, Started
@@ -29,6 +29,9 @@ from diffatlas.library.study_lock import locked_runs
 from diffatlas.library.trash import Trashed
 from diffatlas.library.writer import RunWriter, beside, refused
 from diffatlas.run import Run, timestamp
+
+if TYPE_CHECKING:
+    from diffatlas.formats.source.take import Taken
 
 log = logging.getLogger("diffatlas")
 
@@ -381,6 +384,12 @@ class Library:
         from diffatlas.formats.dataset.write import export_dataset
 
         return export_dataset(self, Path(folder), run_ids, **options)
+
+    def import_runs(self, source: str | Path, **options: Any) -> Taken:
+        """Read runs from a folder, a zip, a URL or the Hub; see `diffatlas.formats.source.take.import_runs`."""
+        from diffatlas.formats.source.take import import_runs
+
+        return import_runs(self, source, **options)
 
     def import_dataset(self, source: str | Path, **options: Any) -> Sequence[str]:
         """Read runs and studies from a dataset; see `diffatlas.formats.dataset.read.import_all`."""

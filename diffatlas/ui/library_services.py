@@ -46,7 +46,8 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import INK
-from diffatlas.ui.starts import start_of
+from diffatlas.ui.sent_files import sent_file
+from diffatlas.ui.starts import recorded_runs
 from diffatlas.ui.trash_services import TrashServices, each, thumb_of
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Turns
@@ -86,6 +87,8 @@ from diffatlas.ui.wire.runs import Export
 
 #: Runs that one answer may hold, and one export.
 MOST_ROWS = 500
+#: Seconds that a visitor's import may take to fetch: it holds a desk meanwhile.
+FETCH_SECONDS = 60.0
 #: Thumbnails that are kept, about a kilobyte each.
 THUMBS = 20_000
 FILTERS = ("model", "kind", "status", "since", "until", "sort")
@@ -169,15 +172,18 @@ class LibraryServices:
             "shipped": [{"name": name, "title": SHIPPED[name]} for name in shipped()],
             "expires": self._libraries.expires(visitor),
             "trashed": library.trash_count,
+            "most_upload": settings().upload_bytes if self._libraries.shared else None,
         }
 
     def example(self, visitor: str, asked: Nothing) -> Example:
-        """Copy the recorded run that the pages begin with into the visitor's library."""
-        start = start_of("trajectory")
-        if start is None:
+        """Copy the recorded runs that came along into the visitor's library, and return those that were not there."""
+        recorded, library = recorded_runs(), self._libraries.of(visitor)
+        if not recorded:
             raise RunNotFound("No recorded run came with this installation: make one on the Trajectory page.")
-        self._libraries.of(visitor).adopt(start["id"])
-        return {"id": start["id"]}
+        new = [run for run in recorded if not (library.folder / run).is_dir()]
+        for run in recorded:
+            library.adopt(run)
+        return {"ids": new}
 
     def thumbs(self, visitor: str, asked: Several) -> Thumbs:
         """Return small pictures of runs, for rows that came without."""
@@ -413,29 +419,28 @@ class LibraryServices:
         return {"job": self._jobs.start(visitor, work)}
 
     def import_(self, visitor: str, asked: Import) -> Started:
-        """Start to import a dataset: the name of one on the Hub, or, on a personal machine, a folder."""
-        from diffatlas.formats.dataset.hub import hub_id
-        from diffatlas.formats.dataset.read import import_all
+        """Start to import runs: from an address, a dataset of the Hub, a file that was sent, or the owner's disk."""
+        from diffatlas.formats.source.take import import_runs
 
         self._libraries.check_room(visitor)
         library, source = self._libraries.of(visitor), asked.source.strip()
-        if not source:
-            raise InvalidParams("Name a dataset, such as user/name, or the folder of one.", field="source")
         shared = self._libraries.shared
-        if shared and hub_id(source) is None and source not in shipped():
-            raise InvalidParams(
-                "On a shared server only datasets of the Hub can be imported.", field="source"
-            )
-        # A shared server's own login is not its visitors', nor are its folders.
-        options = (
-            {"local": False, "token": False, "limit_bytes": settings().visitor_library} if shared else {}
-        )
+        # A shared server's own login is not its visitors', nor are its folders and its network.
+        bounded = {"most_bytes": settings().visitor_library, "most_seconds": FETCH_SECONDS}
+        options = {"own": False, "token": False, **bounded} if shared else {}
+        upload = None if asked.upload is None else sent_file(asked.upload)
 
         def work(job: Job, progress: Progress) -> Any:
-            with _desk(visitor, job, progress):
-                progress(message="Reading the dataset…")
-                new = import_all(library, source, progress=_steps_of(progress), **options)
-                return {"ids": new.runs, "studies": new.studies}
+            try:
+                with _desk(visitor, job, progress):
+                    progress(message="Reading…")
+                    told = _steps_of(progress)
+                    taken = import_runs(library, source, upload=upload, progress=told, **options)
+                    new, studies = list(taken.new), list(taken.studies)
+                    return {"ids": new, "studies": studies, "notes": list(taken.notes)}
+            finally:
+                if upload is not None:
+                    upload.unlink(missing_ok=True)
 
         return {"job": self._jobs.start(visitor, work)}
 

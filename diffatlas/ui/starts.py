@@ -50,6 +50,21 @@ STARTS = {
         "Run it yourself",
     ),
 }
+#: Recorded runs with attention besides, by their names in the file of ids: what a button calls each, and its start.
+#: The first that the pages begin with gets both of its objects right; of this one it can be seen how it fails.
+OTHERS = {
+    "swapped": (
+        "A run whose colours change places",
+        Start(
+            PRESETS["attention"][1],
+            "A blue star and a purple square were asked for, without guidance. Choose “blue”: it is read where the "
+            "square is drawn, and the square is what turns blue.",
+            "Run it yourself",
+        ),
+    ),
+}
+#: At every so many of their steps attention is kept: enough to see it, and few bytes.
+OTHERS_ATTENTION_EVERY = 5
 #: Guidance scales of the sweep: from none to what breaks the picture.
 SCALES = "1, 3, 7.5, 15, 30"
 NEIGHBOURS, RADIUS = 12, 0.6
@@ -66,10 +81,27 @@ def start_of_form(prefix: str) -> Start:
 
 
 def start_of(page: str) -> dict[str, Any] | None:
-    """Return the example of a page as its view shows it: id, says and action; None where none was recorded."""
-    try:
-        found = json.loads(IDS_FILE.read_text(encoding="utf-8")).get(page)
-    except (OSError, ValueError):
-        return None
+    """Return the example of a page as its view shows it: id, says and action; None where none was recorded.
+
+    others: of the Attention page, further runs that can be looked at: id, name and says of each.
+    """
+    found = _ids().get(page)
     start = STARTS[page]
-    return found and {"id": found, "says": start.says, "action": start.action}
+    others = [
+        {"id": _ids()[key], "name": name, "says": other.says}
+        for key, (name, other) in OTHERS.items()
+        if page == "attention" and key in _ids()
+    ]
+    return found and {"id": found, "says": start.says, "action": start.action, "others": others}
+
+
+def recorded_runs() -> list[str]:
+    """Return the ids of the recorded runs that a library can be given to begin with; [] where none came along."""
+    return [_ids()[name] for name in ("trajectory", *OTHERS) if name in _ids()]
+
+
+def _ids() -> dict[str, str]:
+    try:
+        return json.loads(IDS_FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

@@ -9,6 +9,7 @@ import pytest
 from diffatlas.cli import run as shell
 from diffatlas.library import Library
 from tests.attended_runs import run_of
+from tests.formats.source.web import web
 
 
 @pytest.fixture
@@ -135,3 +136,29 @@ def test_several_runs_and_other_folders_are_refused(library, tmp_path, capsys):
     for command in ("validate", "import"):
         assert shell([command, str(tmp_path / "absent")]) == 2
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_zip_and_an_address_are_imported(library, tmp_path, capsys):
+    run_id = Library().list()[0].id
+    assert shell(["export", run_id, "--to", str(tmp_path / "runs.zip")]) == 0
+    with web() as server:
+        server.files["/runs.zip"] = (tmp_path / "runs.zip").read_bytes()
+        assert shell(["import", f"{server.url}/runs.zip"]) == 0
+        assert run_id in capsys.readouterr().out
+        assert shell(["import", f"{server.url}/none.zip"]) == 2
+        said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert "none.zip cannot be fetched: there is nothing at it" in said
+
+
+def test_a_site_is_written_into_a_folder(library, tmp_path, capsys):
+    assert shell(["export", *ids(library), "--format", "site", "--to", str(tmp_path / "site")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'site'}\n"
+    assert {p.name for p in (tmp_path / "site").iterdir()} == {
+        "index.html",
+        "_headers",
+        ".nojekyll",
+        "README.md",
+    }
+    assert shell(["export", *ids(library), "--format", "site", "--to", str(tmp_path / "site")]) == 2
+    assert "--overwrite" in capsys.readouterr().err

@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 
 from diffatlas import Library
+from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import RunNotFound
 from diffatlas.library.shipped import EXAMPLES
 from diffatlas.library.studies import Studies
-from diffatlas.ui.starts import STARTS, start_of
+from diffatlas.operations.attention_boxes import binding
+from diffatlas.shapes.detect import detect
+from diffatlas.ui.starts import OTHERS, STARTS, recorded_runs, start_of
 
 RUN = start_of("trajectory")["id"]
 
@@ -68,9 +71,29 @@ def test_every_example_is_there_and_says_what_one_sees():
         assert start.says.endswith(".")
         assert start_of(page)["says"] == start.says
     kept = {path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {".studies"}
-    used = {RUN} | {
+    used = {*recorded_runs()} | {
         cell.run_id
         for page in ("sweep", "neighbourhood")
         for cell in Studies(EXAMPLES).open(start_of(page)["id"]).cells
     }
     assert kept == used
+
+
+def test_two_recorded_runs_are_small_and_show_what_is_said_of_them(library):
+    """One draws both objects as asked; in the other each has the colour of the other: “blue” looks at the square."""
+    right, swapped = recorded_runs()
+    assert swapped == start_of("attention")["others"][0]["id"]
+    assert OTHERS["swapped"][1].preset.prompt == "a blue star and a purple square"
+    assert sum(p.stat().st_size for p in (EXAMPLES / swapped).rglob("*") if p.is_file()) < 600_000
+    run = library.load(right)
+    assert {(found.color, found.shape) for found in detect(run.images[0])} == {
+        ("orange", "ring"),
+        ("blue", "star"),
+    }
+    run = library.load(swapped)
+    image = np.asarray(run.images[0])
+    assert {(found.color, found.shape) for found in detect(image)} == {("purple", "star"), ("blue", "square")}
+    attention = AttentionTrace.of(run)
+    blue = next(bound for bound in binding(attention, image).words if bound.word == "blue")
+    assert (blue.shape, blue.own.color, len(blue.values)) == ("star", "purple", len(attention.steps))
+    assert (blue.values < 0).all()

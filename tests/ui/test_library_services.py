@@ -16,6 +16,8 @@ from PIL import Image
 
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
+from diffatlas.formats import bundle
+from diffatlas.formats.named import Named
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import GenerationParams, Lora, Noise
 from diffatlas.run import collect, new_run_id
@@ -23,9 +25,11 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.services import Services
+from diffatlas.ui.starts import recorded_runs
 from diffatlas.ui.trash_services import TrashServices
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import COOKIE, visitor_of
+from tests.attended_runs import run_of
 from tests.spoken import Spoken
 
 SECRET, STRANGER = "1" * 32, "2" * 32
@@ -303,7 +307,7 @@ def test_a_dataset_says_what_it_takes_and_leaves_out_what_is_unchecked(room, tmp
     library.studies.delete(sweep.id)
     source = next((tmp_path / "0").rglob("README.md")).parent
     told = wait(room, "job", room.ask("import", source=str(source))["job"])
-    assert told["result"] == {"ids": [], "studies": [sweep.id]}
+    assert told["result"] == {"ids": [], "studies": [sweep.id], "notes": []}
     library.studies.delete(sweep.id)
     for run in ids:
         library.delete(run)
@@ -349,7 +353,41 @@ def test_a_shared_server_shows_each_visitor_their_own_runs(shared_room):
 
 @pytest.mark.parametrize("source", ["/etc", "./here", "~/x", "..", "C:\\x"])
 def test_a_shared_server_reads_no_folder_of_its_own_for_a_visitor(shared_room, source):
-    assert "shared server" in shared_room.ask("import", source=source)["error"]["message"]
+    told = wait(shared_room, "job", shared_room.ask("import", source=source)["job"])
+    assert "a shared server reads no file of its own" in told["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "own", ["runs/x", "/etc/passwd", "visitors/me/aa/f.zip", "aa/../aa/f.zip", "aa/link.zip"]
+)
+def test_what_was_not_sent_is_no_upload(room, tmp_path, monkeypatch, own):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    monkeypatch.setattr("diffatlas.ui.sent_files.ARRIVES", 0.0)
+    for name in ("visitors/me/aa/f.zip", "aa/f.zip"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"PK")
+    (tmp_path / "aa/link.zip").symlink_to("/etc/passwd")
+    told = room.ask("import", source="f.zip", upload=own if own.startswith("/") else f"{tmp_path}/{own}")
+    assert "was not sent to the server" in told["error"]["message"]
+
+
+def test_a_file_that_was_sent_comes_in_and_goes(shared_room, tmp_path, monkeypatch):
+    room, visitor = shared_room, "4" * 32
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    data = bundle.zip([Named("a", run_of(2))])
+    for content, said in ((data, None), (data[: len(data) // 2], "damaged"), (b"hello", "no zip")):
+        (tmp_path / "aa").mkdir(exist_ok=True)
+        (tmp_path / "aa/f.zip").write_bytes(content)
+        asked = {"source": "f.zip", "upload": str(tmp_path / "aa/f.zip")}
+        told = wait(room, "job", room.ask("import", visitor, **asked)["job"], visitor)
+        if said is None:
+            assert told["result"]["ids"] == [run_of(2).id]
+        else:
+            assert told["error"]["message"].startswith("f.zip")
+            assert said in told["error"]["message"]
+        assert not (tmp_path / "aa/f.zip").exists()
+    assert room.ask("find", visitor)["total"] == 1
+    assert room.ask("find")["total"] == 3
 
 
 @pytest.mark.parametrize(
@@ -407,9 +445,10 @@ def test_a_run_that_the_form_cannot_ask_for_is_not_explored(room):
     room.ask("trash", ids=[run])
 
 
-def test_the_recorded_run_is_brought_in_once(tmp_path):
+def test_the_recorded_runs_are_brought_in_once(tmp_path):
     room = make(tmp_path, shared=True)
-    found = room.ask("example", STRANGER)["id"]
-    assert room.ask("example", STRANGER)["id"] == found
-    assert [run["id"] for run in room.ask("find", STRANGER)["runs"]] == [found]
-    assert found not in [run["id"] for run in room.ask("find")["runs"]]
+    found = room.ask("example", STRANGER)["ids"]
+    assert found == recorded_runs()
+    assert room.ask("example", STRANGER)["ids"] == []
+    assert {run["id"] for run in room.ask("find", STRANGER)["runs"]} == set(found)
+    assert not {run["id"] for run in room.ask("find")["runs"]} & set(found)

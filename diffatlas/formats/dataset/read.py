@@ -7,9 +7,6 @@ here and never taken from the dataset; all runs and studies are built aside and 
 from __future__ import annotations
 
 import errno
-import hashlib
-import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -20,25 +17,23 @@ import numpy as np
 
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.formats.dataset import checks
-from diffatlas.formats.dataset.attention import line_without_attention, without_attention
 from diffatlas.formats.dataset.hub import download, hub_id
 from diffatlas.formats.dataset.read_attention import write_maps
 from diffatlas.formats.dataset.read_studies import build_studies, install_studies
 from diffatlas.formats.dataset.rows import MAX_RUN_BYTES, rows, table_files
 from diffatlas.formats.dataset.schema import ATTENTION, DATA, STUDIES, Progress
+from diffatlas.formats.install import install, trusted, write_manifest
 from diffatlas.formats.staging import staged
 from diffatlas.library import format as layout
 from diffatlas.library.manifest import MOST_IMAGES
 from diffatlas.library.marks import write_marks
-from diffatlas.library.reader import read_manifest, read_params
+from diffatlas.library.reader import read_params
 from diffatlas.library.shipped import shipped
 
 if TYPE_CHECKING:
     from diffatlas.library.store import Library
 
 LIMIT_BYTES = 4_000_000_000
-#: Fields of a manifest that say where a run lies, not what it is.
-_PLACE = ("id", "imported")
 
 
 @dataclass(frozen=True)
@@ -270,14 +265,7 @@ def _write(
     (folder / layout.STEPS).write_text("".join(f"{text}\n" for text in parts.texts), encoding="utf-8")
     if marks is not None:
         write_marks(folder, marks)
-    _write_manifest(folder, _trusted(about))
-
-
-def _trusted(manifest: dict[str, Any]) -> dict[str, Any]:
-    """Return a manifest without what would have the cache take the run for one that was made here."""
-    kept = {name: value for name, value in manifest.items() if name not in ("key", "writer")}
-    provenance = {name: value for name, value in manifest.get("provenance", {}).items() if name != "key"}
-    return {**kept, "provenance": provenance, "imported": True}
+    write_manifest(folder, trusted(about))
 
 
 def _check_places(parts: _Parts, lines: list[dict[str, Any]]) -> None:
@@ -316,10 +304,6 @@ def _picture(path: Path, run_id: str, data: Any, budget: _Budget, mode: str = "R
     return size
 
 
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    (folder / layout.MANIFEST).write_text(layout.dumps(manifest, indent=1), encoding="utf-8")
-
-
 def _install_all(library: Library, built: list[Path], studies: list[str], room: Path) -> Imported:
     """Move the runs and studies into the library; where one cannot be, those that were are taken out again."""
     added: list[str] = []
@@ -327,7 +311,7 @@ def _install_all(library: Library, built: list[Path], studies: list[str], room: 
     names: dict[str, str] = {}
     try:
         for run in built:
-            names[run.name], fresh = _install(library.folder, run)
+            names[run.name], fresh = install(library.folder, run)
             if fresh:
                 added.append(names[run.name])
         return Imported(added, install_studies(library, studies, names, room))
@@ -335,57 +319,3 @@ def _install_all(library: Library, built: list[Path], studies: list[str], room: 
         for run_id in added:
             shutil.rmtree(library.folder / run_id, ignore_errors=True)
         raise
-
-
-def _install(library: Path, built: Path) -> tuple[str, bool]:
-    """Move a run into the library; return its id there, and whether it is new."""
-    run_id = built.name
-    # A run that was exported without its attention is the run that has it.
-    attended = any(layout.is_attention_file(path.name) for path in (built / "steps").iterdir())
-    while True:
-        target = library / run_id
-        if not os.path.lexists(target):
-            try:
-                built.rename(target)
-                return run_id, True
-            except OSError:
-                if not os.path.lexists(target):
-                    raise
-        digest = _digest(built, attended)
-        if _digest(target, attended) == digest:
-            return run_id, False
-        if run_id != built.name:
-            raise BackendFailure(
-                f"The run {run_id} is in the library and is damaged: delete it, then import again."
-            )
-        # Made of its content: the same the next time.
-        run_id = f"{built.name[:119]}-{digest[:8]}"
-        manifest = read_manifest(built)
-        _write_manifest(built, {**manifest, "id": run_id})
-
-
-def _digest(folder: Path, attended: bool) -> str | None:
-    """Return a hash of what a run is, wherever it lies and whatever is noted about it; None of a damaged one.
-
-    attended: whether its attention counts.
-    """
-    digest = hashlib.sha256()
-    try:
-        manifest = read_manifest(folder)
-        manifest = manifest if attended else without_attention(manifest)
-        about = {name: value for name, value in _trusted(manifest).items() if name not in _PLACE}
-        digest.update(json.dumps(about, sort_keys=True).encode())
-        for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = path.relative_to(folder).as_posix()
-            if name in (layout.MANIFEST, layout.MARKS) or path.name.startswith("."):
-                continue
-            if not attended and layout.is_attention_file(name):
-                continue
-            content = path.read_bytes()
-            if not attended and name == layout.STEPS:
-                texts = content.decode().split("\n")[:-1]
-                content = "".join(f"{line_without_attention(text)}\n" for text in texts).encode()
-            digest.update(f"\n{name} {len(content)}\n".encode() + content)
-    except (OSError, ValueError, DiffAtlasError):
-        return None
-    return digest.hexdigest()

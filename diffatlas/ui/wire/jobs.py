@@ -14,10 +14,11 @@ class Address(Answer):
 
 
 class Imported(Answer):
-    """The runs and studies that have come in."""
+    """The runs and studies that have come in, and what of them was left out, a sentence each."""
 
     ids: list[str]
     studies: list[str]
+    notes: list[str]
 
 
 class JobState(Answer):

@@ -109,9 +109,13 @@ class Push(DatasetAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class Import(Asked):
-    """A dataset's name on the Hub, one that ships, or a folder."""
+    """A web address, a dataset's name on the Hub, one that ships, or a folder or zip of the server's owner.
+
+    upload: what the server calls a zip that was sent to it, instead; then ``source`` is what the visitor calls it.
+    """
 
     source: str
+    upload: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,6 +204,8 @@ class Found(Answer):
     shipped: list[Shipped]
     expires: str | None
     trashed: int
+    #: Bytes of a file that the server takes; None for no limit.
+    most_upload: int | None
 
 
 class Thumbs(Answer):
@@ -291,9 +297,9 @@ class Explored(Answer):
 
 
 class Example(Answer):
-    """The recorded run that came into the library."""
+    """The recorded runs that came into the library."""
 
-    id: str
+    ids: list[str]
 
 
 class Trashed(Answer):

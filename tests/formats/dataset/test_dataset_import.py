@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_nothing(folder, tmp_path, monkeypatch):
     def write(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset_import, "_write_manifest", write)
+    monkeypatch.setattr(dataset_import, "write_manifest", write)
     back = Library(tmp_path / "runs")
     with pytest.raises(BackendFailure, match="free some space"):
         import_dataset(back, folder)

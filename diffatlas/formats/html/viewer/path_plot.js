@@ -5,10 +5,12 @@ import { el, svg } from "../../../ui/static/core/dom.js";
 const [WIDTH, HEIGHT, PAD] = [640, 420, 26];
 
 /**
- * Create the plot of `path` {coords: points of each run, axes, captured}; `names` are the runs'. `onGo(run, state)` is
- * called for a state: 0 is the noise, k the state after k steps.
+ * Create the plot of `path` {coords: points of each run, axes, captured}; `names` are the runs'. `onGo(run, point)` is
+ * called for a point: 0 is the noise, k the state after k steps. `path.from` is 1 where the first is that after the first
+ * step.
  */
 export function createPathPlot({ path, names, onGo }) {
+  const from = path.from ?? 0;
   const all = path.coords.flat();
   const range = (axis) => {
     const values = all.map((point) => point[axis]);
@@ -22,7 +24,7 @@ export function createPathPlot({ path, names, onGo }) {
   const runs = path.coords.map((points, run) => {
     const line = points.map(([a, b], k) => `${k ? "L" : "M"}${x(a).toFixed(1)},${y(b).toFixed(1)}`).join("");
     const dots = points.map(([a, b], state) =>
-      svg("circle", { class: "da-path-state", cx: x(a), cy: y(b), r: 6, onclick: () => onGo(run, state) }, svg("title", {}, state ? `step ${state}` : "the noise")),
+      svg("circle", { class: "da-path-state", cx: x(a), cy: y(b), r: 6, onclick: () => onGo(run, state) }, svg("title", {}, state + from ? `step ${state + from}` : "the noise")),
     );
     const [first, last] = [points[0], points.at(-1)];
     return svg(
@@ -41,11 +43,11 @@ export function createPathPlot({ path, names, onGo }) {
   const note = el(
     "p",
     { class: "da-caption" },
-    `The latents after every step, along the two directions in which they vary most: ${share(path.axes[0])} and ${share(path.axes[1] ?? 0)} of the variance, on one scale. A path begins in gold, at the noise, and ends in burgundy. Choose a state to go to its step.`,
+    `The latents after every step, along the two directions in which they vary most: ${share(path.axes[0])} and ${share(path.axes[1] ?? 0)} of the variance, on one scale. A path begins in gold, ${from ? "after the first step" : "at the noise"}, and ends in burgundy. Choose a state to go to its step.`,
   );
   const node = el("div", { class: "da-path-plot" }, drawing, legend, note);
 
-  /** Mark the state after `steps[run]` steps of each run; null marks none. */
+  /** Mark a point of each run, by its place among the run's; null marks none. */
   function mark(steps) {
     marks.replaceChildren(
       ...steps.flatMap((step, run) => {

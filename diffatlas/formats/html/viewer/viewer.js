@@ -16,6 +16,7 @@ import { seedWords, sizeWords } from "../../../ui/static/core/format.js";
 import { givenPictures } from "../../../ui/static/runs/given.js";
 import { createSmallFigure } from "../../../ui/static/figures/small_figure.js";
 import { createServer, readData } from "./offline.js";
+import { createOpening } from "./opening.js";
 import { createPathPlot } from "./path_plot.js";
 import { createScroller } from "./scroller.js";
 import { createTabs } from "../../../ui/static/core/tabs.js";
@@ -38,10 +39,20 @@ async function main() {
   try {
     const data = await readData(document.getElementById("data").textContent);
     show(page, data);
+    page.before(createOpening({ own: data, onPage: (other) => show(page, other), onNode: (node) => put(page, node) }));
   } catch (error) {
     console.error(error);
     page.replaceChildren(el("p", { class: "da-offline-wait" }, "This page could not be opened: the file is cut off, or the browser is older than 2023."));
   }
+}
+
+// What is shown until something else is put in its place.
+let inPlace = new AbortController();
+
+function put(page, node) {
+  inPlace.abort();
+  inPlace = new AbortController();
+  page.replaceChildren(node);
 }
 
 function show(page, data) {
@@ -92,7 +103,7 @@ function show(page, data) {
     el("div", { class: "da-stage" }, ...Object.values(panels)),
     el("footer", { class: "da-footer" }, footnote(data)),
   );
-  page.replaceChildren(root);
+  put(page, root);
 
   // A state of the path belongs to a run: look at that run, at the step that led there.
   function goTo(run, step) {
@@ -127,8 +138,9 @@ function show(page, data) {
     else if (event.key === "ArrowLeft") player.move(-1);
     else return;
     event.preventDefault();
-  });
-  onTheme(render); // a figure is of one ground
+  }, { signal: inPlace.signal });
+  const { signal } = inPlace;
+  onTheme(() => signal.aborted || render()); // a figure is of one ground
   store.open(data.runs[0].id);
   if (several) store.show("compare");
 }

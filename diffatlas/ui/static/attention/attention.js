@@ -63,7 +63,7 @@ export function mount(element, read, server, props, onSubmit) {
   let asked = false; // whether the list of runs was asked for
 
   const store = createAttentionStore({ server, onChange: render, start: props.start });
-  const start = createStart(props.start, "attention");
+  const start = createStart(props.start, "attention", open);
   const go = (position) => store.go(position);
   const words = createWords({ onSelect: store.choose });
   const stage = createStage({ store });
@@ -131,7 +131,7 @@ export function mount(element, read, server, props, onSubmit) {
     if (live) drawLive(value);
     if (!parts.shown.hidden) drawRun();
     runs.update(state);
-    start.update(state.example && !live);
+    start.update(state.example && !live, state.id);
     parts.acts.hidden = !data || live;
     note.update(live ? null : (data?.run ?? null));
     parts.runsSection.hidden = !state.runs?.length;

@@ -12,8 +12,8 @@ const MOST_ANSWERS = 240;
 const SCALES = ["word", "all", "step"];
 
 /** Create the store. `onChange()` is called after every change, never while one is being made. `views` are those there
- * are, the first of them shown at first. `start`: {id} of the recorded example that is shown while there is no run, or
- * null. */
+ * are, the first of them shown at first. `start`: {id, others} of the recorded example that is shown while there is no
+ * run, and of others that can be, or null. */
 export function createAttentionStore({ server, onChange, views = VIEWS, start = null }) {
   let value = null; // the run in progress, or the last one of this page
   let runs = null; // those with attention, the newest first
@@ -122,7 +122,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS, start = 
       id,
       problem: problem ?? told.error ?? null,
       data: found, // what was captured, or null while it is read
-      example: start !== null && id === start.id, // whether the recorded example is in sight
+      example: start !== null && [start, ...(start.others ?? [])].some((one) => one.id === id), // whether a recorded example is in sight
       at: position,
       step,
       selected,

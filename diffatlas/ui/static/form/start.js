@@ -4,14 +4,25 @@ import { el, reducedMotion } from "../core/dom.js";
 
 const FRAME = 90; // ms from one step to the next while an example plays
 
-/** A line about the example of a page: `start` has says and action, or is null; `form` is the prefix of the form's ids. */
-export function createStart(start, form) {
+/** A line about the example of a page: `start` has says, action and others, or is null; `form` is the prefix of the
+ * form's ids. `onOpen(id)` shows another of the recorded runs, [{id, name, says}]. */
+export function createStart(start, form, onOpen = null) {
   const run = el("button", { type: "button", class: "da-start-run", onclick: () => document.getElementById(`${form}-run`)?.click() }, start?.action ?? "");
-  const node = el("aside", { class: "da-start", "aria-label": "A recorded example", hidden: "" }, el("p", {}, el("strong", {}, "Recorded earlier. "), start?.says ?? ""), run);
+  const says = el("span", {}, start?.says ?? "");
+  const others = onOpen ? (start?.others ?? []) : [];
+  const all = others.length ? [{ id: start.id, name: "The first recorded run", says: start.says }, ...others] : [];
+  const buttons = all.map(({ id, name }) => el("button", { type: "button", class: "da-plain da-start-other", onclick: () => onOpen(id) }, name));
+  const node = el("aside", { class: "da-start", "aria-label": "A recorded example", hidden: "" }, el("p", {}, el("strong", {}, "Recorded earlier. "), says, ...buttons.flatMap((button) => [" ", button])), run);
 
-  /** Show it where the example is in sight. */
-  function update(shown) {
+  /** Show it where the example is in sight; `id` is that of the recorded run which is. */
+  function update(shown, id = start?.id) {
     node.hidden = !shown;
+    if (!all.length) return;
+    all.forEach((one, k) => (buttons[k].hidden = one.id === id));
+    const found = all.find((one) => one.id === id);
+    if (found && says.textContent !== found.says) says.textContent = found.says;
+    // The form begins with the request of the first.
+    run.hidden = id !== start.id;
   }
 
   return { node, update };

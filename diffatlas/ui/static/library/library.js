@@ -2,6 +2,7 @@
 // The server's answer to `find` is the truth; marks show at once and give way to the server's answer.
 
 import { ask } from "../core/ask.js";
+import { takeDrops } from "../core/chosen_files.js";
 import { el } from "../core/dom.js";
 import { download } from "../form/exports.js";
 import { lastWord, whenLeaving } from "../core/last_word.js";
@@ -11,6 +12,7 @@ import { createDataset } from "./library_dataset.js";
 import { createDetails } from "./library_details.js";
 import { createDifference } from "./library_difference.js";
 import { createFilters } from "./library_filters.js";
+import { createImport } from "./library_import.js";
 import { createTrash } from "./library_trash.js";
 import { bytesText, plural, titleOf, whenText } from "../runs/library_text.js";
 import { currentPage, initPages, isHidden, linkedRun, openAttention, openRun, showPage } from "../core/pages.js";
@@ -53,9 +55,12 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const actions = createActions(parts.root, { server, kinds, acts: { open: openSelected, attention: () => openAttention([...selected.keys()]), compare, explore: exploreSelected, dataset: () => dataset.open([...selected.keys()]), trash: trashSelected, none } });
   const details = createDetails({ server, kinds, modelName, knownTags: () => found?.tags ?? [], acts: { mark, open: openIds, attention: (id) => openAttention([id]), trash: (ids, event) => trash(ids, event), step } });
   const difference = createDifference({ server, modelName, onOpen: openIds });
-  const dataset = createDataset({ server, onImported: () => refresh() });
+  const dataset = createDataset({ server });
+  const incoming = createImport({ server, onImported: () => refresh() });
   const bin = createTrash(parts.bin, { server, onChange: () => refresh(), onClose: () => turnToTrash(false) });
-  const takeIn = () => dataset.open([], { shared: found?.mode === "shared", shipped: found?.shipped });
+  const importing = () => ({ shared: found?.mode === "shared", shipped: found?.shipped, mostUpload: found?.most_upload });
+  const takeIn = () => incoming.open(importing());
+  takeDrops(parts.root, (files) => incoming.receive(files, importing()));
   parts.import.addEventListener("click", takeIn);
   parts.trash.addEventListener("click", () => turnToTrash(true));
   parts.more.addEventListener("click", more);
@@ -66,7 +71,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   parts.bring.addEventListener("click", () => ask(server, "example", {}).then(refresh, complain));
   parts.take.addEventListener("click", takeIn);
   parts.downloadAll.addEventListener("click", takeAway);
-  parts.pushAll.addEventListener("click", () => everyId().then((ids) => dataset.open(ids, { shared: true, toHub: true }), complain));
+  parts.pushAll.addEventListener("click", () => everyId().then((ids) => dataset.open(ids, { toHub: true }), complain));
 
   /** `limit` runs from `offset` on, asked for in as many pieces as the server wants; the answer with all of them. */
   async function request(offset, limit, query = filters.query()) {
@@ -431,8 +436,8 @@ function layout() {
   const again = el("button", { type: "button", class: "da-plain da-again" }, "Try again");
   const problem = el("div", { class: "da-problem", role: "alert", hidden: "" }, message, again);
   const make = button("da-first", "Make a run");
-  const bring = button("", "Bring in a recorded run");
-  const take = button("", "Import a dataset…");
+  const bring = button("", "Bring in two recorded runs");
+  const take = button("", "Import runs…");
   const nothing = el(
     "div",
     { class: "da-nothing", hidden: "" },

@@ -1,10 +1,10 @@
-// Runs as a Hugging Face dataset: written as a folder, pushed to the Hub, or taken in again.
+// Runs as a Hugging Face dataset: written as a folder, or pushed to the Hub.
 
 import { ask } from "../core/ask.js";
 import { createDialog } from "../core/dialog.js";
 import { el } from "../core/dom.js";
-import { download } from "../form/exports.js";
 import { followJob } from "../core/jobs.js";
+import { createTask } from "./library_task.js";
 import { plural } from "../runs/library_text.js";
 
 const LICENCES = [
@@ -20,8 +20,8 @@ const LICENCES = [
 const NAMED = 3;
 const REPO = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
 
-/** Create the dialog. `onImported()` is called when runs have come in. */
-export function createDataset({ server, onImported }) {
+/** Create the dialog. */
+export function createDataset({ server }) {
   const view = createDialog("da-dataset");
   const whose = el("p", { class: "da-caption" });
   const title = input("text", { maxlength: 120, placeholder: "Runs of Diffusion Atlas", class: "da-input da-dataset-title" });
@@ -36,8 +36,6 @@ export function createDataset({ server, onImported }) {
   // Not a password of this site: a browser is not to keep it.
   const token = input("password", { class: "da-input da-dataset-token", autocomplete: "new-password", placeholder: "hf_…" });
   const push = createTask("Push to the Hub", "da-dataset-push", pushIt);
-  const source = input("text", { placeholder: "folder, or user/name on the Hub", class: "da-input da-dataset-source", maxlength: 400 });
-  const take = createTask("Import", "da-dataset-import", importIt);
 
   const publish = el(
     "div",
@@ -63,16 +61,8 @@ export function createDataset({ server, onImported }) {
       push.root,
     ),
   );
-  const shelf = el("div", { class: "da-dataset-shelf" });
-  const incoming = part(
-    "Import",
-    "Runs of such a dataset come in again, bit for bit. Nothing of it is executed.",
-    shelf,
-    labelled("From", source),
-    take.root,
-  );
-  view.body.append(publish, incoming);
-  for (const [field, task] of [[title, make], [repo, push], [token, push], [source, take]]) {
+  view.body.append(publish);
+  for (const [field, task] of [[title, make], [repo, push], [token, push]]) {
     field.addEventListener("keydown", (event) => event.key === "Enter" && task.start());
   }
 
@@ -121,40 +111,15 @@ export function createDataset({ server, onImported }) {
     return (await followJob(server, job, tell)).result;
   }
 
-  async function importIt(tell) {
-    const from = source.value.trim();
-    if (!from) throw new Error("Say where from: a folder, or user/name on the Hub.");
-    const { job } = await ask(server, "import", { source: from });
-    tell({ stop: () => ask(server, "job_stop", { job }) });
-    const { result } = await followJob(server, job, tell);
-    onImported(result);
-    return result;
-  }
-
-  // A dataset that comes with the project, {name, title}, as a button that takes it in.
-  function offered({ name, title: words }) {
-    const choose = () => {
-      source.value = name;
-      take.start();
-    };
-    return el("button", { type: "button", class: "da-plain", "data-name": name, onclick: choose }, words);
-  }
-
-  /** Publish runs, or with none, import. `shared`: files of the server are out of reach; `shipped`: what it has. */
-  function open(runIds, { shared = false, toHub = false, shipped = [] } = {}) {
+  /** Publish runs; with `toHub`, beginning there. */
+  function open(runIds, { toHub = false } = {}) {
     ids = runIds;
-    publish.hidden = !ids.length;
-    incoming.hidden = ids.length > 0;
-    view.title.textContent = ids.length ? `${plural(ids.length, "run")} as a dataset` : "Import a dataset";
-    shelf.replaceChildren(...shipped.map(offered));
-    shelf.hidden = !shipped.length;
+    view.title.textContent = `${plural(ids.length, "run")} as a dataset`;
     whose.textContent = "Prompts, names, notes and tags go with the runs. So do latents and pictures, those that a run was given among them.";
-    source.placeholder = shared ? "user/name on the Hub" : "folder, or user/name on the Hub";
-    for (const task of [make, push, take]) task.rest();
-    if (ids.length) lookAt(ids).catch((error) => (size.textContent = error.message));
+    for (const task of [make, push]) task.rest();
+    lookAt(ids).catch((error) => (size.textContent = error.message));
     view.open();
-    if (toHub) repo.focus();
-    else (ids.length ? title : source).focus();
+    (toHub ? repo : title).focus();
   }
 
   view.dialog.addEventListener("close", () => (token.value = ""));
@@ -181,70 +146,6 @@ function createChoice(className, onChange) {
     box.checked = true;
   };
   return { root, box, show };
-}
-
-// A button, how far its work has come, and what came of it.
-function createTask(label, className, work) {
-  const button = el("button", { type: "button", class: `da-button ${className}`, onclick: start }, label);
-  const bar = el("progress", { class: "da-progress", max: 1, "aria-label": label, hidden: "" });
-  let end = null; // stops the work, once it has begun
-  const halt = el("button", { type: "button", class: "da-plain", hidden: "", onclick: () => end?.().catch((error) => console.warn("job_stop", error)) }, "Stop");
-  const said = el("p", { class: "da-task-said", role: "status" });
-  const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
-  const root = el("div", { class: "da-task" }, el("div", { class: "da-replay-row" }, button, bar, halt), said, problem);
-
-  async function start() {
-    if (button.disabled) return;
-    const focused = document.activeElement === button;
-    button.disabled = true;
-    problem.hidden = true;
-    bar.hidden = false;
-    bar.removeAttribute("value");
-    said.replaceChildren("Getting ready…");
-    try {
-      const result = await work(({ progress, message, stop }) => {
-        if (stop) end = stop;
-        halt.hidden = !end;
-        if (Number.isFinite(progress)) bar.value = progress;
-        if (message && said.textContent !== message) said.textContent = message;
-      });
-      said.replaceChildren(...outcome(result));
-    } catch (error) {
-      said.replaceChildren();
-      problem.textContent = error.message;
-      problem.hidden = false;
-    }
-    bar.hidden = halt.hidden = true;
-    end = null;
-    button.disabled = false;
-    if (focused && document.activeElement === document.body) button.focus();
-  }
-
-  function rest() {
-    if (button.disabled) return;
-    said.replaceChildren();
-    problem.hidden = true;
-  }
-
-  return { root, start, rest };
-}
-
-// The result of a job: a file to save, an address on the Hub, a folder of this machine, or runs that came in.
-function outcome(result) {
-  const parts = [];
-  const { url, name, address, path, ids, studies } = result ?? {};
-  if (url) parts.push(el("button", { type: "button", class: "da-plain", onclick: () => download(url, name ?? "dataset.zip") }, `Download ${name ?? "the dataset"}`));
-  if (/^https?:\/\//.test(address ?? "")) parts.push(el("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, address));
-  if (path) parts.push(el("span", {}, "Written to ", el("code", {}, path)));
-  if (Array.isArray(ids)) parts.push(imported(ids, studies ?? []));
-  if (!parts.length) parts.push("Done.");
-  return parts.flatMap((part, at) => (at ? [el("br"), part] : [part]));
-}
-
-function imported(ids, studies) {
-  if (!ids.length && !studies.length) return "All of its runs are here already.";
-  const parts = [ids.length && plural(ids.length, "run"), studies.length && plural(studies.length, "study", "studies")];
-  return `${parts.filter(Boolean).join(" and ")} imported.`;
 }
 
 const input = (type, attributes) => el("input", { type, spellcheck: "false", autocomplete: "off", ...attributes });
