@@ -19,6 +19,7 @@ ALLOWED = {
     "importing": set(),
     "files": {"errors"},
     "described": set(),
+    "schema_words": set(),
     "guidance": {"errors"},
     "inputs": {"errors"},
     "request": {"errors"},

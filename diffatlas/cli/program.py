@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, export, lab, library, models, study
+from diffatlas.cli import attention, bench, export, lab, library, models, study
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -26,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
 )
-# Commands beside those of this module; `models`, `dataset` and `lab` are groups of their own.
+# Commands beside those of this module; `models`, `dataset`, `lab` and `bench` are groups of their own.
 app.add_typer(export.commands)
 app.add_typer(library.commands)
 app.add_typer(attention.commands)
@@ -34,6 +34,7 @@ app.add_typer(study.commands)
 app.add_typer(models.commands, name="models")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
+app.add_typer(bench.commands, name="bench")
 
 
 def _say_version(wanted: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from typing import Annotated, Any, NamedTuple
 import numpy as np
 import typer
 
+from diffatlas.geometry.shares import wilson
 from diffatlas.shapes.detect import is_blank, is_speckled
 from diffatlas.shapes.tasks import CATEGORIES, Task, fault, judge, sample_tasks
 
@@ -36,14 +36,6 @@ class Score:
     def share(self) -> float:
         """Share of correct images."""
         return self.correct / self.n
-
-
-def wilson(correct: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's 95% score interval of a share (Wilson 1927)."""
-    p = correct / n
-    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def generate(
@@ -184,7 +176,7 @@ def table(scores: list[Score]) -> str:
     """The scores as a Markdown table with 95% intervals."""
     lines = ["| category | correct | 95% interval | images | and nothing else |", "|---|---|---|---|---|"]
     for s in scores:
-        low, high = wilson(s.correct, s.n)
+        low, high = wilson(s.share, s.n)
         lines.append(
             f"| {s.category} | {s.share:.3f} | {low:.3f} to {high:.3f} | {s.n} | {s.clean / s.n:.3f} |"
         )

@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,52 +22,23 @@ from diffatlas.geometry.overlay import colours
 from diffatlas.lab2d.samplers import SAMPLERS, Plan, record, sample
 from diffatlas.lab2d.schedules import T, schedule
 from diffatlas.params import seed_words
-from tests.browser.visiting import PATIENCE
+from tests.browser.module_page import HOST, Call, loader, module_page
 
 pytestmark = pytest.mark.browser
-
-STATIC = Path(__file__).resolve().parents[2] / "diffatlas" / "ui" / "static"
-HOST = "http://modules.test"
-PAGE = f"<!doctype html><style>{look.variables()}</style><body></body>"
-#: How a module is called: `m` is the module, the values come by their names.
-Call = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context()
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-
-    def answer(route: Any) -> None:
-        name = route.request.url.removeprefix(f"{HOST}/")
-        file = STATIC / name
-        if name:
-            route.fulfill(body=file.read_bytes(), content_type="text/javascript")
-        else:
-            route.fulfill(body=PAGE, content_type="text/html; charset=utf-8")
-
-    page.route(f"{HOST}/**", answer)
-    page.goto(HOST)
-    # What waits is not waited for.
-    page.evaluate("() => { const later = setTimeout; window.setTimeout = (act) => later(act, 0); }")
-    yield page
-    context.close()
+    with module_page(chromium) as page:
+        # What waits is not waited for.
+        page.evaluate("() => { const later = setTimeout; window.setTimeout = (act) => later(act, 0); }")
+        yield page
 
 
 @pytest.fixture
 def module(page: Any) -> Callable[[str], Call]:
-    """``module("core/format.js")("m.short(value)", value=3)``: what an expression on a module comes to."""
-
-    def load(name: str) -> Call:
-        def call(expression: str, /, **values: Any) -> Any:
-            names = ", ".join(values)
-            script = f"async ({{ {names} }}) => {{ const m = await import('{HOST}/{name}'); return {expression}; }}"
-            return page.evaluate(script, values)
-
-        return call
-
-    return load
+    """`loader` of the page."""
+    return loader(page)
 
 
 def number(text: str) -> float:

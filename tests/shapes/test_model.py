@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 from scipy.stats import binomtest
 
+from diffatlas.geometry.shares import wilson
 from diffatlas.registry import models_folder
 from diffatlas.shapes import EMBEDDED, grid
 from diffatlas.shapes import train_denoiser as train_module
 from diffatlas.shapes.data import SceneStream
 from diffatlas.shapes.detect import detect
-from diffatlas.shapes.evaluate import Protocol, evaluate, evaluate_in_processes, generate, table, wilson
+from diffatlas.shapes.evaluate import Protocol, evaluate, evaluate_in_processes, generate, table
 from diffatlas.shapes.model import build_parts, build_pipeline, load_parts, save_pipeline
 from diffatlas.shapes.scenes import sample_scene, vocabulary
 from diffatlas.shapes.tasks import CATEGORIES, judge, sample_tasks
@@ -139,7 +140,7 @@ def test_the_card_says_what_was_measured(name):
 @pytest.mark.parametrize(("k", "n"), [(0, 10), (7, 10), (200, 200), (151, 200)])
 def test_intervals_agree_with_scipy(k, n):
     expected = binomtest(k, n).proportion_ci(method="wilson")
-    np.testing.assert_allclose(wilson(k, n), (expected.low, expected.high), atol=1e-6)
+    np.testing.assert_allclose(wilson(k / n, n), (expected.low, expected.high), atol=1e-6)
     assert table([]).count("\n") == 1
 
 

@@ -1,0 +1,1 @@
+"""Task packs, what judges images by them, and the statistics of the verdicts."""

@@ -1,0 +1,1 @@
+"""Packs of tasks: read from files, written to them, and those that are shipped."""

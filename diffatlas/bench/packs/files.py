@@ -1,0 +1,146 @@
+"""A pack as a file of YAML or JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from diffatlas.bench.packs.lines import line_of, read_lines
+from diffatlas.bench.tasks import Pack, faults
+from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.files import read_text
+from diffatlas.schema_words import words
+
+#: Bytes of a pack's file.
+MOST_BYTES = 32_000_000
+
+
+def read_pack(path: Path | str) -> Pack:
+    """Return the pack that a file of YAML or JSON holds.
+
+    Raises `InvalidParams` that names the line and the field of the first fault, `Unreadable` for what is no YAML or
+    JSON or too large, FileNotFoundError where there is no such file.
+    """
+    path = Path(path)
+    return parse_pack(read_text(path, MOST_BYTES), path.name)
+
+
+def parse_pack(text: str, name: str = "The pack") -> Pack:
+    """Return the pack that a text of YAML or JSON holds.
+
+    name: what the text is called in errors. Raises as `read_pack`.
+    """
+    try:
+        value, tree = read_lines(text)
+    except Unreadable as error:
+        raise Unreadable(f"{name}: {error.message}", reason=error.reason) from None
+
+    def refuse(where: Sequence[str | int], what: str) -> InvalidParams:
+        return InvalidParams(
+            f"{name}, line {line_of(tree, where)}: {path_words(where)} {what}.", field=path_words(where)
+        )
+
+    try:
+        pack = adapter().validate_python(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+        # A name that is spelled wrongly is missing under the right one: say the former.
+        unknown = [one for one in found if one["type"] == "unexpected_keyword_argument"]
+        raise refuse(*_said(value, [*unknown, *found][0])) from None
+    for where, what in faults(pack):
+        raise refuse(where, what)
+    return pack
+
+
+def pack_text(pack: Pack, kind: str = "yaml") -> str:
+    """Return a pack as a text of "yaml" or "json", without what is as it would be anyway."""
+    value = _plain(pack)
+    if kind == "json":
+        return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    import yaml
+
+    return yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110)
+
+
+def pack_schema() -> dict[str, Any]:
+    """Return the JSON schema of a pack (draft 2020-12)."""
+    schema = adapter().json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+@cache
+def adapter() -> TypeAdapter[Pack]:
+    """Return pydantic's reader of a pack."""
+    return TypeAdapter(Pack)
+
+
+def path_words(where: Sequence[str | int]) -> str:
+    """Return a place in a pack as one writes it: ``tasks[3].include[0].count``."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in where)
+    return text.removeprefix(".") or "The whole"
+
+
+def _said(value: Any, error: Any) -> tuple[list[str | int], str]:
+    """Where a fault is, and what is wrong there and what to give, from what pydantic found."""
+    where = [step for step in error["loc"] if not (isinstance(step, str) and "[" in step)]
+    schema = adapter().json_schema(by_alias=True)
+    named, at, holder = schema.get("$defs", {}), schema, schema
+    for step in where:
+        holder = at = _meant(at, named)
+        at = at.get("properties", {}).get(step, {}) if isinstance(step, str) else at.get("items", {})
+        if not at and isinstance(step, int) and (items := holder.get("prefixItems")):
+            at = items[min(step, len(items) - 1)]
+    if error["type"] == "missing":
+        return where, f"is missing: give {words(at, named)}"
+    if error["type"] == "unexpected_keyword_argument":
+        known = ", ".join(_meant(holder, named).get("properties", {}))
+        return where, f"means nothing here: there are {known}"
+    found = value
+    for step in where:
+        found = found[step]
+    shown = json.dumps(found, ensure_ascii=False, default=str)
+    return where, f"is {shown if len(shown) < 60 else shown[:57] + '…'}: give {words(at, named)}"
+
+
+def _meant(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    """The schema itself, past references and what may be null."""
+    if "anyOf" in schema:
+        schema = next(one for one in schema["anyOf"] if one.get("type") != "null")
+    return named[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+
+
+def _plain(part: Any) -> Any:
+    """A part of a pack as plain values, by the names that files use."""
+    if isinstance(part, tuple):
+        return [_plain(one) for one in part]
+    if not dataclasses.is_dataclass(part):
+        return part
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if value != field.default or field.name in ("format", "count"):
+            found["class" if field.name == "noun" else field.name] = _plain(value)
+    return found
+
+
+@cache
+def _dumper() -> Any:
+    """A writer of YAML by whose files every reader of YAML 1.1 and 1.2 has the same texts."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        # YAML 1.1 has yes, no, on and off for true and false; PyYAML quotes those by itself.
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value)
+
+    Dumper.add_representer(str, text)
+    return Dumper

@@ -1,0 +1,94 @@
+"""Images of a folder judged, and the results of GenEval's program as judgements."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from diffatlas.bench.judgements import Judged, Judgement, Scorer, judge_all
+from diffatlas.bench.packs.geneval import Sample, read_results, result_line
+from diffatlas.bench.scorers.shapes import ShapesScorer
+from diffatlas.bench.tasks import Task
+from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.files import MOST_PIXELS, MOST_SIDE
+
+#: Scorers by name.
+SCORERS: dict[str, Callable[[], Scorer]] = {"shapes": ShapesScorer}
+#: Images that are read and judged together.
+AT_ONCE = 16
+
+
+def open_scorer(name: str) -> Scorer:
+    """Return a scorer by its name. Raises `InvalidParams` where there is none."""
+    if name not in SCORERS:
+        raise InvalidParams(f"There is no scorer {name!r}: there are {', '.join(SCORERS)}.", field="scorer")
+    return SCORERS[name]()
+
+
+def score(
+    scorer: Scorer, samples: Sequence[Sample], told: Callable[[float], None] = lambda share: None
+) -> list[Judged]:
+    """Return what a scorer says of the images of a folder.
+
+    told: is given the share that is done. Raises `Unreadable` for an image that cannot be read.
+    """
+    judged: list[Judged] = []
+    for start in range(0, len(samples), AT_ONCE):
+        part = samples[start : start + AT_ONCE]
+        images = [read_image(sample.path) for sample in part]
+        judged += judge_all(scorer, images, [one.task for one in part], [one.number for one in part])
+        told(len(judged) / len(samples))
+    return judged
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8, turned as its camera held it. Raises `Unreadable`."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(path, formats=("PNG", "JPEG", "WEBP")) as opened:
+            if max(opened.size) > MOST_SIDE or opened.width * opened.height > MOST_PIXELS:
+                raise Unreadable(
+                    f"{path.name} is {opened.width} x {opened.height} pixels: too large to judge."
+                )
+            return np.asarray(ImageOps.exif_transpose(opened).convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        if isinstance(error, Unreadable):
+            raise
+        raise Unreadable(f"{path} cannot be read as a picture: give PNG, JPEG or WebP files.") from None
+
+
+def results_text(samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
+    """Return judgements in the form of GenEval's ``results.jsonl``; what could not be judged is left out."""
+    lines = []
+    for sample, one in zip(samples, judged, strict=True):
+        if one.judgement.verdict == "cannot judge":
+            continue
+        boxes: dict[str, list[list[float]]] = {}
+        for seen in one.judgement.evidence.get("objects", ()):
+            boxes.setdefault(seen["class"], []).append([*seen["box"], seen["score"]])
+        lines.append(
+            result_line(sample, one.judgement.verdict == "pass", "\n".join(one.judgement.reasons), boxes)
+        )
+    return "".join(f"{line}\n" for line in lines)
+
+
+def judged_results(path: Path | str) -> list[Judged]:
+    """Return the verdicts of a ``results.jsonl`` of GenEval's program.
+
+    Raises `Unreadable` for a file that is none.
+    """
+    rows = read_results(path)
+    if not rows:
+        raise Unreadable(f"{Path(path).name} has no results.")
+    seen: dict[str, int] = {}
+    judged = []
+    for row in rows:
+        number = seen.get(row["prompt"], 0)
+        seen[row["prompt"]] = number + 1
+        task = Task(id=row["prompt"][:200], prompt=row["prompt"], tag=row["tag"], kind="free")
+        reasons = tuple(line for line in row["reason"].split("\n") if line)
+        judged.append(Judged(task, number, Judgement("pass" if row["correct"] else "fail", reasons)))
+    return judged

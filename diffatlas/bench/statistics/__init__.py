@@ -1,0 +1,29 @@
+"""Statistics of verdicts on images, where the images of a prompt are not independent of each other.
+
+``values`` are what was judged, one number an image: 0 and 1, or a score between them. ``prompts`` say, image by image,
+of which prompt it is. What is resampled, flipped and counted is the prompt.
+"""
+
+from diffatlas.bench.statistics.agreement import Agreement, agreement
+from diffatlas.bench.statistics.clusters import intra_prompt_correlation, prompt_means, variance_shares
+from diffatlas.bench.statistics.compared import Compared, compare, holm, mcnemar
+from diffatlas.bench.statistics.corrected import Corrected, corrected_rate
+from diffatlas.bench.statistics.rates import Rate, mean_rate, rate, resample
+
+__all__ = [
+    "Agreement",
+    "Compared",
+    "Corrected",
+    "Rate",
+    "agreement",
+    "compare",
+    "corrected_rate",
+    "holm",
+    "intra_prompt_correlation",
+    "mcnemar",
+    "mean_rate",
+    "prompt_means",
+    "rate",
+    "resample",
+    "variance_shares",
+]

@@ -1,0 +1,263 @@
+"""The commands of the Bench: packs of tasks, images of a folder scored, and verdicts counted and compared."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffatlas import files
+from diffatlas.cli.output import print_table, showing_progress
+from diffatlas.errors import InvalidParams, Unreadable
+
+if TYPE_CHECKING:
+    from diffatlas.bench.counted import Counted
+    from diffatlas.bench.judgements import Judged
+    from diffatlas.bench.statistics import Compared, Rate
+    from diffatlas.bench.tasks import Pack
+
+commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
+
+RESULTS = typer.Argument(metavar="RESULTS", help="A results.jsonl, of this program or of GenEval's.")
+LEVEL = typer.Option(help="Level of confidence of the intervals.")
+OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
+AS_JSON = typer.Option("--json", help="Print everything as JSON.")
+
+
+@commands.command()
+def packs() -> None:
+    """List the packs that come with the program."""
+    from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
+
+    rows = []
+    for name, one in SHIPPED.items():
+        made = shipped_pack(name)
+        rows.append((name, one.title, str(len(made.tasks)), ", ".join(made.tags)))
+    print_table(("Pack", "Title", "Prompts", "Categories"), rows)
+
+
+@commands.command()
+def pack(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="PACK", help="The name of a pack, a file of YAML or JSON, or GenEval's metadata (.jsonl)."
+        ),
+    ],
+    to: Annotated[
+        Path | None, typer.Option(help="Write it there: .yaml, .json, or .jsonl as GenEval has it.")
+    ] = None,
+    each: Annotated[int | None, typer.Option(help="Prompts of each category, of a pack by name.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws the prompts of a pack by name.")] = 0,
+    overwrite: Annotated[bool, OVERWRITE] = False,
+) -> None:
+    """Look at a pack, or write it to a file; a file is checked, and the first fault said with its line and field."""
+    from diffatlas.bench.packs.files import pack_text
+    from diffatlas.bench.packs.geneval import as_metadata
+
+    made = _pack(source, each, seed)
+    if to is None:
+        print_table(("Task", "Category", "Prompt"), [(task.id, task.tag, task.prompt) for task in made.tasks])
+        return
+    kinds = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
+    if to.suffix == ".jsonl":
+        text = "".join(json.dumps(as_metadata(task)) + "\n" for task in made.tasks)
+    elif to.suffix in kinds:
+        text = pack_text(made, kinds[to.suffix])
+    else:
+        raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
+    _write(to, text, overwrite)
+    typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
+
+
+@commands.command()
+def score(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Images in GenEval's layout: 00000/metadata.jsonl and 00000/samples/0000.png."),
+    ],
+    scorer: Annotated[str, typer.Option(help="What judges them: shapes.")] = "shapes",
+    to: Annotated[
+        Path | None, typer.Option(help="Write the verdicts there, in the form of GenEval's results.jsonl.")
+    ] = None,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+    overwrite: Annotated[bool, OVERWRITE] = False,
+) -> None:
+    """Judge images that are there already, and count the verdicts by category."""
+    from diffatlas.bench import scored
+    from diffatlas.bench.counted import count
+    from diffatlas.bench.packs.geneval import read_folder
+
+    judge = scored.open_scorer(scorer)
+    samples = read_folder(folder)
+    with showing_progress() as show:
+        judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
+    counted = count(judged, level)
+    if to is not None:
+        _write(to, scored.results_text(samples, judged), overwrite)
+    _show(counted, judged, as_json)
+
+
+@commands.command()
+def audit(
+    scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
+    each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
+    seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Put a scorer to the test on drawn scenes: as asked, and with a fault planted in each."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.audit import audit as put_to_the_test
+    from diffatlas.bench.scored import open_scorer
+
+    found = put_to_the_test(open_scorer(scorer), each, seed)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    rows = []
+    for one in found.kinds:
+        told = ("", "", "0") if one.right is None else (*_share(one.right), str(one.right.images))
+        rows.append((one.fault, *told, str(one.unjudged)))
+    print_table(("Scene", "Judged rightly", "95% interval", "Images", "Not judged"), rows)
+
+
+def _share(one: Rate) -> tuple[str, str]:
+    return f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}"
+
+
+@commands.command("count")
+def count_results(
+    results: Annotated[Path, RESULTS],
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Count verdicts by category, with intervals that know that the images of a prompt are alike."""
+    from diffatlas.bench.counted import count
+
+    judged = _results(results)
+    _show(count(judged, level), judged, as_json)
+
+
+@commands.command("compare")
+def compare_results(
+    first: Annotated[Path, RESULTS],
+    second: Annotated[Path, RESULTS],
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Compare the verdicts on two models, prompt by prompt; the p-values of the categories are Holm's."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.counted import differences
+
+    whole, found = differences(_results(first), _results(second), level)
+    if as_json:
+        rows = [{"category": one.tag, **asdict(one.compared), "adjusted": one.adjusted} for one in found]
+        typer.echo(json.dumps({"all": asdict(whole), "categories": rows}))
+        return
+    rows = [(one.tag, *_difference(one.compared), f"{one.adjusted:.3g}") for one in found]
+    rows.append(("all prompts", *_difference(whole), f"{whole.p:.3g}"))
+    columns = (
+        "Category",
+        "Prompts",
+        "Differ",
+        "Second minus first",
+        f"{level:.0%} interval",
+        "Detectable",
+        "p",
+    )
+    print_table(columns, rows)
+
+
+def _difference(one: Compared) -> tuple[str, ...]:
+    interval = f"{one.low:+.3f} to {one.high:+.3f}"
+    return str(one.prompts), str(one.differ), f"{one.difference:+.3f}", interval, f"{one.detectable:.3f}"
+
+
+def _show(counted: Counted, judged: list[Judged], as_json: bool) -> None:
+    """Print what was counted; as JSON with each verdict."""
+    from dataclasses import asdict
+
+    if as_json:
+        verdicts = [
+            {
+                "task": one.task.id,
+                "category": one.task.tag,
+                "prompt": one.task.prompt,
+                "number": one.number,
+                "verdict": one.judgement.verdict,
+                "reasons": list(one.judgement.reasons),
+            }
+            for one in judged
+        ]
+        typer.echo(json.dumps({**asdict(counted), "verdicts": verdicts}))
+        return
+    rows = [(line.tag, *_rate(line.rate), str(line.unjudged)) for line in counted.lines]
+    if counted.overall is not None:
+        rows.append(
+            ("mean of categories", *_rate(counted.overall), str(sum(k.unjudged for k in counted.lines)))
+        )
+    interval = f"{counted.level:.0%} interval"
+    columns = (
+        "Category",
+        "Correct",
+        interval,
+        "Images",
+        "Prompts",
+        "Any correct",
+        "Alike",
+        "Worth",
+        "Not judged",
+    )
+    print_table(columns, rows)
+
+
+def _rate(one: Rate | None) -> tuple[str, ...]:
+    """Rate, interval, images, prompts, prompts with any correct, correlation in a prompt, independent images."""
+    if one is None:
+        return "", "", "0", "0", "", "", ""
+    alike = "" if one.correlation is None else f"{one.correlation:.2f}"
+    counts = str(one.images), str(one.prompts)
+    return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
+
+
+def _results(path: Path) -> list[Judged]:
+    from diffatlas.bench.scored import judged_results
+
+    try:
+        return judged_results(path)
+    except FileNotFoundError:
+        raise Unreadable(f"There is no file {path}.") from None
+
+
+def _pack(source: str, each: int | None, seed: int) -> Pack:
+    from diffatlas.bench.packs.files import read_pack
+    from diffatlas.bench.packs.geneval import read_metadata
+    from diffatlas.bench.packs.shipped import shipped_pack
+
+    path = Path(source)
+    if path.suffix not in (".yaml", ".yml", ".json", ".jsonl"):
+        return shipped_pack(source, each, seed)
+    if each is not None:
+        raise InvalidParams(
+            "--each draws prompts of a pack by name: a file has those that it has.", field="each"
+        )
+    try:
+        return read_metadata(path) if path.suffix == ".jsonl" else read_pack(path)
+    except FileNotFoundError:
+        raise Unreadable(f"There is no file {path}.") from None
+
+
+def _write(path: Path, text: str, overwrite: bool) -> None:
+    from diffatlas.library.format import write_atomically
+
+    if path.exists() and not overwrite:
+        raise InvalidParams(f"{path} is there already: name another file, or add --overwrite.", field="to")
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise InvalidParams(f"{path} cannot be written: {files.reason_of(error)}.", field="to") from error
