@@ -226,9 +226,9 @@ def main(
     chromium = find_chromium()
     if chromium is None:
         raise SystemExit("No Chromium was found.")
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, served_app(Path(name) / "app") as address:
         shell = Shell(Path(name) / "shell")
-        with served_app(Path(name) / "app") as address, visitor(address, chromium) as guest:
+        with visitor(address, chromium) as guest:
             print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
             print(
                 "| locked layers | steps | view | time, of the shell's | CPU, of the shell's | tasks over 50 ms ",

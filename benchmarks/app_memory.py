@@ -11,7 +11,6 @@ Run from the project's root; ``--short`` takes seconds, which says whether it wo
 
 from __future__ import annotations
 
-import os
 import random
 import statistics
 import tempfile
@@ -19,6 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import psutil
 import typer
@@ -28,6 +28,15 @@ from tests.serving import served_app
 from tests.visitors import Visitor
 
 STEPS = 15
+
+
+def listening_at(port: int) -> psutil.Process:
+    """Return the process that serves at a port of this machine."""
+    return next(
+        psutil.Process(one.pid)
+        for one in psutil.net_connections("tcp")
+        if one.status == psutil.CONN_LISTEN and one.laddr.port == port
+    )
 
 
 def resident(server: psutil.Process) -> float:
@@ -106,11 +115,7 @@ def main(
         tempfile.TemporaryDirectory() as folder,
         served_app(Path(folder), DIFFATLAS_MODE="shared") as address,
     ):
-        server = next(
-            child
-            for child in psutil.Process(os.getpid()).children()
-            if any(part.endswith("app.py") for part in child.cmdline())
-        )
+        server = listening_at(urlsplit(address).port)
         list(Visitor(address).stream("trace", prompt="a red circle", steps=STEPS))
         fresh = resident(server)
         print(f"after the first run:           {fresh:7.0f} MB", flush=True)

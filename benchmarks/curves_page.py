@@ -66,7 +66,7 @@ def main(rounds: int = 5, short: Short = False) -> None:
     """Print milliseconds: quartiles of the rounds, and of choosing of all its steps."""
     from playwright.sync_api import sync_playwright
 
-    rounds, runs = (1, 2) if short else (rounds, RUNS)
+    rounds, runs, steps = (1, 2, 12) if short else (rounds, RUNS, STEPS)
     times: dict[str, list[float]] = {
         "opened": [],
         "opened again": [],
@@ -81,10 +81,10 @@ def main(rounds: int = 5, short: Short = False) -> None:
     ):
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=CHROMIUM_FLAGS)
         context = browser.new_context(viewport={"width": 1280, "height": 900})
-        prepare(context, url, runs)
-        visit(context, url, runs)  # the first time of all
+        prepare(context, url, runs, steps)
+        visit(context, url, runs, steps)  # the first time of all
         for _ in range(rounds):
-            found = visit(context, url, runs)
+            found = visit(context, url, runs, steps)
             shares += [chosen / found["redraw"] for chosen in found["chosen"]]
             times["opened"].append(found["opened"])
             times["opened again"].append(found["again"])
@@ -102,11 +102,11 @@ def words(values: list[float], digits: int = 0) -> str:
     return f"{median:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
-def prepare(context: Any, url: str, runs: int) -> None:
+def prepare(context: Any, url: str, runs: int, steps: int) -> None:
     """Make the runs, and lock each."""
     page = opened(context, url)
     for seed in range(runs):
-        run(page, prompt="a red circle", seed=seed, num_inference_steps=STEPS)
+        run(page, prompt="a red circle", seed=seed, num_inference_steps=steps)
         lock(page)
     page.close()
 
@@ -122,17 +122,17 @@ def opened(context: Any, url: str) -> Any:
     return page
 
 
-def visit(context: Any, url: str, runs: int) -> dict[str, Any]:
+def visit(context: Any, url: str, runs: int, steps: int) -> dict[str, Any]:
     """Return the milliseconds of a visit."""
     page = opened(context, url)
     page.wait_for_function(
         "count => document.querySelectorAll('.da-sheet[data-layer]').length === count", arg=runs
     )
     lines = runs * CHARTS
-    found = {"opened": page.evaluate(UNTIL_DRAWN, [TAB.format("curves"), lines, STEPS])}
+    found = {"opened": page.evaluate(UNTIL_DRAWN, [TAB.format("curves"), lines, steps])}
     page.click(TAB.format("film"))
     page.wait_for_timeout(500)
-    found["again"] = page.evaluate(UNTIL_DRAWN, [TAB.format("curves"), lines, STEPS])
+    found["again"] = page.evaluate(UNTIL_DRAWN, [TAB.format("curves"), lines, steps])
     progress = ".da-page-trajectory .da-switch input[value=progress]"
     found["axis"] = page.evaluate(UNTIL_DRAWN, [progress, lines, 100])
     page.wait_for_timeout(500)

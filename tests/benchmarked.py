@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
+
+from tests import copied
 
 ROOT = Path(__file__).parents[1]
 
 
 def run_short(name: str) -> str:
     """Return what ``python -m benchmarks.NAME --short`` prints; it must end well."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.{name}", "--short"], cwd=ROOT, capture_output=True, text=True
-    )
+    done = copied.run("-m", f"benchmarks.{name}", "--short", folder=ROOT, environment=os.environ)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

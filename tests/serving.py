@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import subprocess
-import sys
 import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from tests import copied
 
 ROOT = Path(__file__).parents[1]
 #: Software WebGL.
@@ -52,32 +53,29 @@ def served_app(folder: Path, script: Path = ROOT / "app.py", **variables: str) -
         "HF_HUB_OFFLINE": "1",
         **variables,
     }
-    with (folder / "log.txt").open("w+") as log:
-        process = subprocess.Popen(
-            [sys.executable, str(script)], cwd=folder, env=environment, stdout=log, stderr=log
-        )
-        url = f"http://127.0.0.1:{port}/"
-        try:
-            if not _answers(url, process):
-                log.seek(0)
-                raise RuntimeError(f"The app did not start:\n{log.read()}")
-            yield url
-        finally:
-            process.terminate()
-            process.wait(30)
-            log.seek(0)
-            wrong = [line for line in log if "wire.call.Mismatch" in line]
-        if wrong:
-            raise RuntimeError(f"The app answered its pages other than the wire says:\n{''.join(wrong)}")
+    log = folder / "log.txt"
+    log.write_text("")
+    process = copied.start(str(script), folder=folder, environment=environment, out=log)
+    url = f"http://127.0.0.1:{port}/"
+    try:
+        if not _answers(url, process):
+            raise RuntimeError(f"The app did not start:\n{log.read_text()}")
+        yield url
+    finally:
+        process.terminate()
+        process.join(30)
+    wrong = [line for line in log.read_text().splitlines(keepends=True) if "wire.call.Mismatch" in line]
+    if wrong:
+        raise RuntimeError(f"The app answered its pages other than the wire says:\n{''.join(wrong)}")
 
 
-def _answers(url: str, process: subprocess.Popen) -> bool:
+def _answers(url: str, process: BaseProcess) -> bool:
     for _ in range(600):
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return True
         except OSError:
-            if process.poll() is not None:
+            if process.exitcode is not None:
                 return False
             time.sleep(0.2)
     return False

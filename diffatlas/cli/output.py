@@ -109,11 +109,16 @@ def interrupt_sets() -> Iterator[threading.Event]:
         signal.signal(signal.SIGINT, previous)
 
 
+def quieten_imports() -> None:
+    """Silence what the libraries say while they are imported, in a process that has not imported them yet."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+
+
 def quieten() -> None:
     """Silence the libraries' own bars and warnings: the shell has one bar and one line per error."""
     warnings.filterwarnings("ignore")
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    quieten_imports()
     import diffusers.utils.logging
     import transformers.utils.logging
 

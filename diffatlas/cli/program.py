@@ -18,7 +18,7 @@ import typer
 
 from diffatlas.cli import attention, bench, compare, export, lab, library, models, study
 from diffatlas.cli import request as ask
-from diffatlas.cli.output import follow, interrupt_sets, quieten
+from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
 app = typer.Typer(
@@ -152,6 +152,7 @@ def launch_app(
 
 def main() -> None:
     """Run the shell and exit with its code."""
+    quieten_imports()
     sys.exit(run(sys.argv[1:]))
 
 

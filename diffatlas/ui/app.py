@@ -54,6 +54,9 @@ log = logging.getLogger("diffatlas")
 
 #: Of the server: those who wait for a turn hold one each (`MOST_IN_ALL`), and the others want answers meanwhile.
 THREADS = 120
+#: Seconds after which a queue in which nothing waits is looked at again. Gradio looks a thousand times a second, which
+#: takes a twentieth of a core while nobody does anything.
+LOOK = 0.01
 #: Cached pictures are looked over every hour and dropped after a day.
 CACHE = (3600, 86400)
 
@@ -114,7 +117,9 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
         **served(),
         **kwargs,
     }
-    app.queue(default_concurrency_limit=None).launch(prevent_thread_lock=True, quiet=True, **options)
+    app.queue(default_concurrency_limit=None)
+    app._queue.sleep_when_free = LOOK
+    app.launch(prevent_thread_lock=True, quiet=True, **options)
     keep_small(app)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
     threading.Thread(target=warm_up, name="diffatlas-warm-up", daemon=True).start()

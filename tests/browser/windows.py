@@ -13,6 +13,10 @@ VISITS = 25
 #: What a browser keeps for a site, but for the files that it has fetched.
 KEPT = "cookies,local_storage,indexeddb,cache_storage,service_workers"
 
+#: Whether the view of the first page and its form are there: those of others may be before, and forms after views. What
+#: Playwright's own selectors take to look for them is a tenth of what opening the page takes.
+THERE = """() => document.querySelector(".da-page-trajectory .da-viewer") && document.querySelector("#field-run")"""
+
 
 class Windows:
     """Opens the app at ``url`` in a visitor's own window.
@@ -31,10 +35,7 @@ class Windows:
         """Return the page of a visitor whom the app does not know, once its view and its form are there."""
         page = self.blank(width)
         page.goto(self._url + query)
-        # Those of the other pages may be there before.
-        page.wait_for_selector(".da-page-trajectory .da-viewer", state="attached")
-        # The forms can come after the views.
-        page.wait_for_selector("#field-run", state="attached")
+        page.wait_for_function(THERE, polling=50)
         return page
 
     def blank(self, width: int = 1280, height: int = 900) -> Any:

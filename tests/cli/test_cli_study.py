@@ -7,8 +7,6 @@ import io
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from diffatlas.cli import study as cli_study
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library import Library
+from tests import copied
 
 ROOT = Path(__file__).resolve().parents[2]
 PROMPT = "a red circle to the left of a blue square"
@@ -259,25 +258,25 @@ def test_options_of_a_guidance_method_are_read_once_each():
             cli_request.method_options(pairs)
 
 
-def test_ctrl_c_keeps_what_is_finished(library):
+def test_ctrl_c_keeps_what_is_finished(library, tmp_path):
     asked = ("--field", "num_inference_steps", "--values", "2,900", "--device", "cpu", "--previews", "off")
-    child = subprocess.Popen(
-        [sys.executable, "-m", "diffatlas.cli", "sweep", PROMPT, *asked],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        cwd=ROOT,
+    child = copied.start(
+        *("-m", "diffatlas.cli", "sweep", PROMPT, *asked),
+        folder=ROOT,
+        environment=os.environ,
+        out=tmp_path / "out",
+        errors=tmp_path / "errors",
     )
 
     def long_run_began() -> bool:
         return any(path.read_text().count("\n") >= 3 for path in library.glob("*/steps.jsonl"))
 
-    while child.poll() is None and not long_run_began():
+    while child.is_alive() and not long_run_began():
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
-    assert child.returncode == 130, err
+    os.kill(child.pid, signal.SIGINT)
+    child.join(60)
+    out, err = ((tmp_path / name).read_text() for name in ("out", "errors"))
+    assert child.exitcode == 130, err
     assert [row["Status"] for row in table(out)] == ["complete", "stopped"]
     (study,) = Library().studies.list()
     assert (study.status, study.done) == ("stopped", 1)

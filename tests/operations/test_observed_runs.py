@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +22,7 @@ from diffatlas.formats.kinds import KINDS, export
 from diffatlas.formats.named import Named
 from diffatlas.operations.replay import replay
 from diffatlas.run import Run
+from tests import copied
 from tests.pipelines import arguments, build_sd
 
 
@@ -118,9 +117,9 @@ def test_each_call_is_a_run_of_its_own(sd: Any, library: Library) -> None:
 
 
 def test_a_killed_process_leaves_its_steps(tmp_path: Path) -> None:
-    script = f"""
-import sys, time
-sys.path.insert(0, {str(Path(__file__).parent.parent)!r})
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import time
 from tests.pipelines import build_sd
 from diffatlas import observe
 pipe = build_sd()
@@ -130,13 +129,14 @@ def slow(step):
         time.sleep(60)
 with observe(pipe, record={str(tmp_path / "library")!r}, on_step=slow):
     pipe("a red circle", num_inference_steps=5)
-"""
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    while (line := process.stdout.readline()).strip() != "2":
-        assert line, "the process ended before its third step"
+""")
+    said = tmp_path / "said"
+    process = copied.start(str(script), folder=tmp_path, environment=os.environ, out=said)
+    while not (said.exists() and "\n2\n" in said.read_text()):
+        assert process.is_alive(), "the process ended before its third step"
+        time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    process.join()
     library = Library(tmp_path / "library")
     (info,) = library.list()
     assert (info.status, info.steps, info.prompt) == ("partial", 3, "a red circle")

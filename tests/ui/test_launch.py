@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 import types
 import urllib.request
 from urllib.parse import parse_qs, urlsplit
@@ -17,6 +18,8 @@ from diffatlas.registry import list_models
 from diffatlas.run import collect
 from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import launch as launching
+from diffatlas.ui.app import LOOK
+from diffatlas.ui.app import launch as serve
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.visitors import visitor_of
 
@@ -231,3 +234,15 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(sd_pipe, monkeypatch):
     with pytest.raises(CapabilityError, match="shared server"):
         diffatlas.show("nothing")
     assert launching._running() is None
+
+
+def test_an_app_that_nobody_uses_rests(tmp_path, monkeypatch):
+    """Its queue is looked at no more often than is said, however busy the machine is."""
+    app, looks = serve(Library(tmp_path), prevent_thread_lock=True), []
+    queue = type(app._queue)
+    plain = queue.__len__
+    monkeypatch.setattr(queue, "__len__", lambda self: looks.append(self) or plain(self))
+    began = time.monotonic()
+    time.sleep(0.5)
+    app.close()
+    assert 0 < looks.count(app._queue) <= (time.monotonic() - began) / LOOK + 5
