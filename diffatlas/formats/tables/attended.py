@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.attention.held import HeldAttention
+from diffatlas.attention.resampled import measured_on
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.errors import CapabilityError
 from diffatlas.measured import finite
@@ -93,7 +94,9 @@ def of_one(trace: AttentionTrace) -> dict[str, Any]:
     - ``reallocation`` (S, L), the KL divergence from the captured step before, nats, null at the first;
       ``spikes``, the steps at which its mean over the layers stands out, 1 for the first;
     - ``activation`` (S, T), the mean probability over the places and layers;
-    - ``dominance``, the tokens by falling mean of their activation over the steps.
+    - ``dominance``, the tokens by falling mean of their activation over the steps;
+    - ``words_measured`` and ``places_measured``, words on maps that were resampled (`resampled.measured_on`), null
+      where all is of the layers' own maps.
 
     Heads are averaged. Without attention to words those of them are null, as are ``self_entropy`` and ``places_in``
     without attention between places.
@@ -120,8 +123,10 @@ def of_one(trace: AttentionTrace) -> dict[str, Any]:
             if words
             else None
         ),
+        "words_measured": measured_on(trace) if words else None,
         "places_in": [layer.name for layer in trace.self_layers] if places else None,
         "self_entropy": _rows(measures.self_entropy) if places else None,
+        "places_measured": measured_on(trace, "self") if places else None,
     }
 
 

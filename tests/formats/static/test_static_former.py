@@ -14,6 +14,7 @@ from diffatlas.attention.trace import AttentionTrace
 from diffatlas.formats.static.check import check_folder
 from diffatlas.formats.static.read import import_static
 from diffatlas.formats.static.write import plan, write
+from diffatlas.formats.tables.attended import measured
 from diffatlas.library import Library
 
 #: A run of the embedded model of 3 steps, of which two parts of the model were written, by the first version.
@@ -74,3 +75,9 @@ def test_its_run_makes_the_folder_again_with_what_is_new_beside_it(library, tmp_
     resampled = {x["name"] for x in theirs["layers"] if x["resampled"]}
     assert resampled == {"mid_block.attentions.0.transformer_blocks.0.attn2"}
     assert not resampled & {layer["name"] for layer in kept if layer["kind"] == "cross"}
+
+
+def test_exported_numbers_say_that_they_are_of_resampled_maps(library) -> None:
+    run = library.load(import_static(library, FIRST).run_id)
+    (one,) = measured(run)["of"]
+    assert one["words_measured"].startswith("on maps resampled to ")
