@@ -14,6 +14,7 @@ PLAIN = (
     "batched_sweep",
     "capture_cost",
     "estimates",
+    "geneval_marks",
     "lab2d",
     "layers",
     "library",

@@ -101,6 +101,34 @@ def score(
     _show(counted, judged, as_json)
 
 
+@commands.command()
+def audit(
+    scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
+    each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
+    seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Put a scorer to the test on drawn scenes: as asked, and with a fault planted in each."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.audit import audit as put_to_the_test
+    from diffatlas.bench.scored import open_scorer
+
+    found = put_to_the_test(open_scorer(scorer), each, seed)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    rows = []
+    for one in found.kinds:
+        told = ("", "", "0") if one.right is None else (*_share(one.right), str(one.right.images))
+        rows.append((one.fault, *told, str(one.unjudged)))
+    print_table(("Scene", "Judged rightly", "95% interval", "Images", "Not judged"), rows)
+
+
+def _share(one: Rate) -> tuple[str, str]:
+    return f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}"
+
+
 @commands.command("count")
 def count_results(
     results: Annotated[Path, RESULTS],
@@ -193,9 +221,8 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     if one is None:
         return "", "", "0", "0", "", "", ""
     alike = "" if one.correlation is None else f"{one.correlation:.2f}"
-    interval = f"{one.low:.3f} to {one.high:.3f}"
     counts = str(one.images), str(one.prompts)
-    return f"{one.value:.3f}", interval, *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
+    return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
 
 
 def _results(path: Path) -> list[Judged]:

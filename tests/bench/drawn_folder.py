@@ -3,13 +3,12 @@
 import io
 import random
 
-import numpy as np
 from PIL import Image
 
+from diffatlas.bench.audit import pictures
 from diffatlas.bench.packs.geneval import write_folder
 from diffatlas.bench.packs.shapes import as_task
 from diffatlas.bench.tasks import Pack
-from diffatlas.shapes.render import draw
 from diffatlas.shapes.scenes import caption, sample_scene
 from diffatlas.shapes.tasks import all_tasks
 
@@ -24,11 +23,6 @@ def scenes_of(category, kind, count, seed=0):
         if words in tasks and words not in {task.prompt for _, task in found}:
             found.append((scene, tasks[words]))
     return found
-
-
-def pictures(scenes):
-    """Draw scenes: (N, 64, 64, 3) uint8."""
-    return (draw(scenes).images.permute(0, 2, 3, 1).numpy() * 255).round().astype(np.uint8)
 
 
 def png(picture):

@@ -6,12 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffatlas.bench.audit import pictures
 from diffatlas.bench.packs.shapes import SIX, as_task
 from diffatlas.bench.rules import Found, relations, rule
 from diffatlas.bench.tasks import Exclude, Include, Task
 from diffatlas.shapes.detect import detect
 from diffatlas.shapes.tasks import judge
-from tests.bench.drawn_folder import pictures, scenes_of
+from tests.bench.drawn_folder import scenes_of
 
 #: What GenEval's program (djghosh13/geneval, evaluation/evaluate_images.py) says of drawn boxes, colours and demands;
 #: the names of relations, which it joins in any order, are in that of the alphabet.

@@ -80,6 +80,13 @@ def test_two_models_are_compared_prompt_by_prompt(folder, tmp_path):
     }
 
 
+def test_a_scorer_is_put_to_the_test():
+    shown = rows(run("audit", "--each", 2))
+    assert {name: row["Images"] for name, row in shown.items()}["moved"] == "2"
+    assert all(row["Judged rightly"] == "1.000" for row in shown.values())
+    assert json.loads(run("audit", "--each", 2, "--json"))["passed_of_correct"] == [12, 12]
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -92,6 +99,8 @@ def test_two_models_are_compared_prompt_by_prompt(folder, tmp_path):
         (("pack", "there.yaml", "--each", "3"), "--each draws prompts"),
         (("score", "."), "no images in GenEval's layout"),
         (("score", ".", "--scorer", "eye"), "There is no scorer 'eye'"),
+        (("audit", "--each", 1), "give two or more"),
+        (("audit", "--scorer", "eye"), "There is no scorer 'eye'"),
         (("count", "none.jsonl"), "There is no file none.jsonl"),
         (("count", "there.yaml"), "line 1: this is no JSON object"),
         (("count", "r.jsonl", "--level", "95"), "give one between 0 and 1"),

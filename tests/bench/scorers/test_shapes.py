@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from diffatlas.bench.audit import pictures
 from diffatlas.bench.judgements import judge_all
 from diffatlas.bench.packs.shapes import as_task
 from diffatlas.bench.packs.shipped import shipped_pack
@@ -10,7 +11,6 @@ from diffatlas.bench.scorers.shapes import ShapesScorer
 from diffatlas.bench.tasks import Exclude, Include, Question, Task
 from diffatlas.shapes.scenes import Object, Scene
 from diffatlas.shapes.tasks import sample_tasks
-from tests.bench.drawn_folder import pictures
 
 SCENE = Scene(
     "two",
