@@ -124,7 +124,14 @@ def test_steps_curves_and_places(looked):
     entropy = page.locator("#da-attention-panel-curves [data-metric=attention_entropy] .da-readout > span")
     # The mean over the layers is the last of the lines.
     entropy.last.wait_for()
-    assert float(entropy.last.inner_text().split()[0]) == pytest.approx(trace.entropy().mean(1)[3], rel=1e-3)
+    assert float(entropy.last.inner_text().split()[-2]) == pytest.approx(trace.entropy().mean(1)[3], rel=1e-3)
+    # The keys go on from the word and the step that are chosen.
+    page.focus("#da-attention-panel-curves .da-figure")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_selector(".da-timeline-at:has-text('step 3 of 6')")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(".da-timeline-at:has-text('step 4 of 6')")
+    assert page.get_attribute(".da-words .da-word:has-text('circle')", "aria-pressed") == "true"
     view(page, "places")
     page.wait_for_selector("text=It looks most at row")
     before = page.inner_text("#da-attention-panel-places")
