@@ -89,7 +89,7 @@ def page_data(runs: Sequence[Named], detail: Detail) -> dict[str, Any]:
     path, why_no_path = _paths(runs)
     return {
         "format": "diffusion-atlas/page",
-        "version": 1,
+        "version": 2,
         "runs": [
             _run(entry, trace, tokens, own, detail)
             for entry, trace, tokens, own in zip(runs, traces, kept, parts, strict=True)
