@@ -25,7 +25,7 @@ from tests.serving import CHROMIUM_FLAGS, find_chromium, served_app
 RUNS, STEPS, CHARTS = 10, 50, 8
 #: Presses the arrow key in the figure, and returns the milliseconds of each until its frame is handed to be painted.
 CHOOSE = """async (times) => {
-    const node = document.querySelector(".da-page-trajectory .da-figure");
+    const node = document.querySelector(".da-page-trajectory .da-curves .da-figure");
     const stage = node.querySelector(".da-figure-stage");
     let drawings = 0;
     stage.on("plotly_afterplot", () => (drawings += 1));
@@ -44,14 +44,14 @@ CHOOSE = """async (times) => {
 }"""
 #: Draws the figure once more, and returns the milliseconds.
 REDRAW = """async () => {
-    const stage = document.querySelector(".da-page-trajectory .da-figure-stage");
+    const stage = document.querySelector(".da-page-trajectory .da-curves .da-figure-stage");
     const began = performance.now();
     await window.Plotly.redraw(stage);
     return performance.now() - began;
 }"""
 #: Acts, and returns the milliseconds until so many lines are drawn, along an axis that ends there.
 UNTIL_DRAWN = """async ([selector, lines, end]) => {
-    const stage = document.querySelector(".da-page-trajectory .da-figure-stage");
+    const stage = document.querySelector(".da-page-trajectory .da-curves .da-figure-stage");
     const began = performance.now();
     document.querySelector(selector).click();
     const drawn = () => stage.clientWidth && stage.querySelectorAll(".js-line").length === lines

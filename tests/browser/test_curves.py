@@ -14,7 +14,7 @@ from tests.browser.visiting import CURVES, STATUS, lock, press_run, run
 
 pytestmark = pytest.mark.browser
 
-FIGURE = ".da-page-trajectory .da-figure"
+FIGURE = ".da-page-trajectory .da-curves .da-figure"
 STAGE = f"{FIGURE} .da-figure-stage"
 #: The lines that are on screen: {run: {metric: {x, y}}}.
 DRAWN = f"""(() => {{
@@ -46,7 +46,9 @@ def look_at_curves(page: Any, lines: int) -> None:
 
 
 def place_of(page: Any, run_id: str, metric: str, at: int) -> tuple[float, float]:
-    page.locator(f".da-page-trajectory .da-figure-head[data-metric={metric}]").scroll_into_view_if_needed()
+    page.locator(
+        f".da-page-trajectory .da-curves .da-figure-head[data-metric={metric}]"
+    ).scroll_into_view_if_needed()
     return tuple(page.evaluate(PLACE, [STAGE, run_id, metric, at]))
 
 
@@ -136,7 +138,7 @@ def test_a_click_and_keys_choose_a_step_and_nothing_is_drawn_anew(open_page: Any
     assert f"Norm: {found[two]['norm']['y'][4]:.4g}" in told.text_content()
     page.keyboard.press("ArrowUp")
     page.wait_for_function(
-        "words => document.querySelector('.da-page-trajectory .da-figure [role=status]').textContent.includes(words)",
+        "words => document.querySelector('.da-curves .da-figure [role=status]').textContent.includes(words)",
         arg=f"Norm: {found[one]['norm']['y'][4]:.4g}",
     )
     assert page.evaluate("drawings") == 0
@@ -156,7 +158,7 @@ def test_names_are_text_and_nothing_is_offered_to_be_sent(open_page: Any, tmp_pa
     assert page.locator(".da-page-trajectory .modebar-btn").count() == 0
     assert page.evaluate(f"document.querySelector('{STAGE}')._context.showSendToCloud") is False
     with page.expect_download() as kept:
-        page.click(".da-page-trajectory .da-figure-files button:has-text('SVG')")
+        page.click(".da-page-trajectory .da-curves .da-figure-files button:has-text('SVG')")
     kept.value.save_as(tmp_path / "curves.svg")
     words = (tmp_path / "curves.svg").read_text()
     assert "Curves of 2 runs" in words

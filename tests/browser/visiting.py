@@ -7,7 +7,7 @@ from typing import Any
 PATIENCE = 120_000  # ms; generous, because the machine may be busy
 STATUS = "document.querySelector('.da-viewer').dataset.status"
 #: How many lines the curves of the Trajectory page have.
-CURVES = "document.querySelectorAll('.da-page-trajectory .da-figure .js-line').length"
+CURVES = "document.querySelectorAll('.da-page-trajectory .da-curves .da-figure .js-line').length"
 #: The numbers of the run in sight, by their names.
 NUMBERS = """[...document.querySelectorAll('.da-section-image dt')]
     .map((name) => [name.innerText, name.nextElementSibling.innerText])"""
