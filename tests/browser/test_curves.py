@@ -137,10 +137,7 @@ def test_a_click_and_keys_choose_a_step_and_nothing_is_drawn_anew(open_page: Any
     told.filter(has_text="Step 4.").wait_for(state="attached")
     assert f"Norm: {found[two]['norm']['y'][4]:.4g}" in told.text_content()
     page.keyboard.press("ArrowUp")
-    page.wait_for_function(
-        "words => document.querySelector('.da-curves .da-figure [role=status]').textContent.includes(words)",
-        arg=f"Norm: {found[one]['norm']['y'][4]:.4g}",
-    )
+    told.filter(has_text=f"Norm: {found[one]['norm']['y'][4]:.4g}").wait_for(state="attached")
     assert page.evaluate("drawings") == 0
     assert page.problems == []
 
