@@ -22,8 +22,8 @@ from diffatlas.names import facts_of, told_apart
 
 #: Pixels of a word's row in a matrix.
 ROW = 22
-#: A word among lines: this and its place in the prompt, the first 0.
-WORD = "word "
+#: A word among lines: this and its place in the prompt, the first 0; what is no word of it, with its place among all.
+WORD, SPECIAL = "word ", "special "
 #: Ticks of an axis of steps, at most.
 TICKS = 12
 
@@ -98,39 +98,44 @@ def draw_matrix(
     unit: str,
     title: str,
     meta: dict[str, Any],
+    keys: Sequence[str],
+    by_row: bool = False,
     **bar: Any,
 ) -> None:
     """Draw words by steps as colours from 0 to the largest value.
 
     words: the rows, the first on top; equal ones stay apart. values: (words, steps); NaN is left blank. unit: after a
-    value. title: of the scale of colours. bar: how the scale of colours differs from the template's.
+    value. title: of the scale of colours. keys: what each row is called by who points at it. by_row: each row from 0 to
+    its own largest value, without a scale of colours. bar: how that differs from the template's.
     """
-    known = values[np.isfinite(values)]
-    most = float(known.max()) if known.size and known.max() > 0 else 1.0
     names = [text(word.text) for word in words]
-    made.add_trace(
-        go.Heatmap(
-            x=[step + 1 for step in steps],
-            y=list(range(len(words))),
-            z=[[float(v) if np.isfinite(v) else None for v in row] for row in values],
-            zmin=0,
-            zmax=most,
-            colorscale=RAMP_SCALE,
-            customdata=[[name] * len(steps) for name in names],
-            hovertemplate=f"%{{customdata}}, step %{{x}}: %{{z:.4g}}{unit}<extra></extra>",
-            hoverongaps=False,
-            colorbar={
-                "outlinewidth": 0,
-                "thickness": 12,
-                "tickformat": ".2~g",
-                "tickfont": {"family": MONO, "size": 11},
-                **bar,
-                "title": {"text": title, "font": {"size": 12}},
-            },
-            meta={**meta, "words": [word.text for word in words]},
-            **axes,
+    scale = {
+        "outlinewidth": 0,
+        "thickness": 12,
+        "tickformat": ".2~g",
+        "tickfont": {"family": MONO, "size": 11},
+        **bar,
+        "title": {"text": title, "font": {"size": 12}},
+    }
+    for rows in [[k] for k in range(len(words))] if by_row else [list(range(len(words)))]:
+        known = values[rows][np.isfinite(values[rows])]
+        made.add_trace(
+            go.Heatmap(
+                x=[step + 1 for step in steps],
+                y=rows,
+                z=[[float(v) if np.isfinite(v) else None for v in values[k]] for k in rows],
+                zmin=0,
+                zmax=float(known.max()) if known.size and known.max() > 0 else 1.0,
+                colorscale=RAMP_SCALE,
+                customdata=[[names[k]] * len(steps) for k in rows],
+                hovertemplate=f"%{{customdata}}, step %{{x}}: %{{z:.4g}}{unit}<extra></extra>",
+                hoverongaps=False,
+                showscale=not by_row,
+                **({} if by_row else {"colorbar": scale}),
+                meta={**meta, "words": [words[k].text for k in rows], "rows": [keys[k] for k in rows]},
+                **axes,
+            )
         )
-    )
     suffix = axes["yaxis"][1:]
     made.layout[f"yaxis{suffix}"].update(
         range=[len(words) - 0.5, -0.5], tickvals=list(range(len(words))), ticktext=names, showgrid=False

@@ -94,8 +94,8 @@ def draw_divergence(
         )
     _draw_mean(made, charts[0], found, meta, dark)
     bar = {"y": 0, "yanchor": "bottom", "len": rows / (CURVE + BETWEEN + rows)}
-    keys = {"rows": [f"{WORD}{place}" for place in places]}
-    draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", {**meta, **keys}, **bar)
+    keys = [f"{WORD}{place}" for place in places]
+    draw_matrix(made, charts[1], words, found.steps, values, " nats", "nats", meta, keys, **bar)
     made.update_layout(hovermode="closest", showlegend=True)
     made.layout.meta = {
         **made.layout.meta,

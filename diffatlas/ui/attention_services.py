@@ -13,6 +13,7 @@ from diffatlas.figures.attended import Attended
 from diffatlas.figures.attention_curves import draw_curves
 from diffatlas.figures.attention_divergence import draw_divergence
 from diffatlas.figures.attention_objects import attention_seeds, draw_objects
+from diffatlas.figures.attention_words import draw_words
 from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import told
 from diffatlas.formats.code import run_code
@@ -59,6 +60,7 @@ class AttentionServices(RunServices):
             "attention_runs": self.attention_runs,
             "attention": self.attention,
             "attention_curves": self.attention_curves,
+            "attention_words": self.attention_words,
             "word_maps": self.word_maps,
             "words_at": self.words_at,
             "daam": self.daam,
@@ -117,6 +119,22 @@ class AttentionServices(RunServices):
         return page_figure(
             {across: draw_curves(shown, measures, asked.dark, across, read=True) for across in CURVES_ACROSS}
         )
+
+    def attention_words(self, visitor: str, asked: wire.AttentionWords) -> Figure:
+        """Return `diffatlas.figures.attention_words` of a run as it is looked at."""
+        stored, look = self._stored(visitor, asked.id), _look(asked)
+        shown = self._attended(stored, look)
+        need_words(shown.trace)
+        made = draw_words(
+            shown,
+            shown.trace.tokens,
+            self._readings.measures(stored, look).activation,
+            asked.dark,
+            special=asked.special,
+            by_row=asked.by_row,
+            read=True,
+        )
+        return page_figure({1: made})
 
     def _attended(self, stored: StoredRun, look: Look) -> Attended:
         name = stored.info.name or stored.params.prompt

@@ -59,7 +59,8 @@ QUICK_CALLS = frozenset(
         "image_detail",
         "dataset_about",
     }
-    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence", "attention_curves"}
+    | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
+    | {"attention_curves", "attention_words"}
     | {
         "lab_paths",
         "lab_density",

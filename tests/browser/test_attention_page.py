@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from diffatlas.attention.words import prompt_words
 from diffatlas.library import Library
 from diffatlas.operations.attention import attention_of
 from tests.browser.visiting import PATIENCE
@@ -114,12 +115,28 @@ def test_steps_curves_and_places(looked):
     page, library = looked
     trace = attention_of(stored(library, 8))
     view(page, "steps")
-    page.wait_for_selector(".da-matrix canvas")
-    canvas = page.locator("#da-attention-panel-steps canvas")
-    # The cell of the third word ("circle") at the fourth step.
-    canvas.click(position={"x": canvas.bounding_box()["width"] * 3.5 / 6, "y": 20 * 2.5})
+    steps = page.locator("#da-attention-panel-steps")
+    image = steps.locator(".hm image")
+    image.wait_for()
+    # The square of the third word ("circle") at the fourth step.
+    box, words = image.bounding_box(), prompt_words(trace.tokens)
+    assert [word.text for word in words] == PROMPT.split()
+    page.mouse.click(box["x"] + box["width"] * 3.5 / 6, box["y"] + box["height"] * 2.5 / len(words))
     page.wait_for_selector(".da-timeline-at:has-text('step 4 of 6')")
     assert page.get_attribute(".da-words .da-word:has-text('circle')", "aria-pressed") == "true"
+    page.mouse.move(5, 5)
+    reading = steps.locator(".da-readout > span")
+    page.wait_for_function("text => text.includes('circle')", arg=reading.first.inner_text())
+    value = trace.activation()[3, list(words[2].tokens)].mean()
+    assert float(reading.first.inner_text().split()[-1]) == pytest.approx(value, rel=1e-3)
+    # All tokens are rows too, and each row has its own colours.
+    steps.locator("input[type=checkbox]").check()
+    steps.locator("text=startoftext").first.wait_for()
+    steps.locator("select").select_option("row")
+    page.wait_for_function(
+        "count => document.querySelectorAll('#da-attention-panel-steps .hm image').length === count",
+        arg=len(words) + 2,
+    )
     view(page, "curves")
     entropy = page.locator("#da-attention-panel-curves [data-metric=attention_entropy] .da-readout > span")
     # The mean over the layers is the last of the lines.

@@ -74,6 +74,30 @@ def test_specials_come_on_request_as_one_row():
     np.testing.assert_allclose(np.array(one.z, float)[-1], activation[:, len(WORDS) + 1 :].mean(1))
 
 
+def test_by_row_each_word_has_colours_of_its_own_and_the_same_numbers():
+    run = run_of(1)
+    together, apart = (figures.attention_words(run, special=True, by_row=by_row) for by_row in (False, True))
+    rows = [t for t in apart.data if t.type == "heatmap"]
+    np.testing.assert_array_equal(np.concatenate([t.z for t in rows]), np.array(matrix(together).z))
+    assert [(t.zmin, t.zmax) for t in rows] == [(0, pytest.approx(np.max(t.z))) for t in rows]
+    assert [list(t.y) for t in rows] == [[k] for k in range(len(WORDS) + 2)]
+    assert not any(t.showscale for t in rows)
+    assert "colours of its own" in apart.layout.meta["says"]
+    assert "colours of its own" not in together.layout.meta["says"]
+
+
+def test_a_row_is_called_as_the_line_of_its_word():
+    run = run_of(1)
+    words = [f"word {k}" for k in range(len(WORDS))]
+    assert list(matrix(figures.attention_words(run)).meta["rows"]) == words
+    rows = matrix(figures.attention_words(run, special=True)).meta["rows"]
+    assert list(rows) == ["special 0", *words, f"special {len(WORDS) + 1}"]
+    lines = [
+        t.meta["line"] for t in figures.attention_curves(run).data if t.meta.get("measure") == "activation"
+    ]
+    assert lines == words
+
+
 def test_a_stored_run_and_a_look_at_some_layers_are_drawn_too(tmp_path):
     run = run_of(1)
     library = Library(tmp_path)

@@ -135,6 +135,11 @@ def test_its_figures_are_those_that_python_makes(ground, dark):
     on = NIGHT if dark else PAPER
     made = [
         (data["runs"][0]["looks"]["up"]["curves"], figures.attention_curves(up, dark)),
+        (data["runs"][0]["looks"]["up"]["words"]["prompt"], figures.attention_words(up, dark)),
+        (
+            data["runs"][0]["looks"]["up"]["words"]["prompt_by_row"],
+            figures.attention_words(up, dark, by_row=True),
+        ),
         (data["divergence"]["all"]["first"], figures.attention_divergence(a, b, dark)),
         (data["divergence"]["all"]["second"], figures.attention_divergence(b, a, dark)),
         (data["latents"], figures.curves([a, b], colours=[on.burgundy, on.ink], dark=dark)),

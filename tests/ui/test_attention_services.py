@@ -191,6 +191,21 @@ def test_the_curves_are_the_figure_of_the_run_as_it_is_looked_at(room, layers):
     assert lines >= {f"word {k}" for k in range(len(words))}
 
 
+@pytest.mark.parametrize("layers", [None, ["mid"]])
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("by_row", [False, True])
+def test_the_words_are_the_figure_of_the_run_as_it_is_looked_at(room, layers, special, by_row):
+    asked = {"id": room.ids["one"], "layers": layers, "special": special, "by_row": by_row}
+    found = room.ask("attention_words", **asked)
+    wanted = figures.attention_words(attention(room, "one").within(layers), special=special, by_row=by_row)
+    assert [trace["z"] for trace in found["data"]] == [
+        [list(row) for row in trace.z] for trace in wanted.data
+    ]
+    layout = found["layouts"]["1"]
+    assert layout["meta"]["says"] == wanted.layout.meta["says"]
+    assert layout["meta"]["reading"] > 0
+
+
 def test_objects_are_drawn_with_their_shares_and_binding(room):
     found = room.ask("objects", id=room.ids["one"])
     figure = found["figure"]

@@ -22,6 +22,7 @@ from diffatlas.errors import CapabilityError, InvalidParams, NonFiniteLatents
 from diffatlas.figures.attended import Attended
 from diffatlas.figures.attention_curves import draw_curves
 from diffatlas.figures.attention_divergence import draw_divergence
+from diffatlas.figures.attention_words import draw_words
 from diffatlas.figures.curves import Line, frame
 from diffatlas.figures.curves import traces as line_traces
 from diffatlas.figures.figure import Figure
@@ -257,16 +258,33 @@ def _look(
 ) -> dict[str, Any]:
     measures = trace.measures
     told = described(whole, trace, measures)
-    tokens = [{**trace.tokens[index].to_dict(), "index": at} for at, index in enumerate(kept)]
+    own = [replace(trace.tokens[index], index=at) for at, index in enumerate(kept)]
+    tokens = [token.to_dict() for token in own]
     shown = Attended(entry.name, entry.run.id, trace)
     curves = _figure(lambda dark, across: draw_curves(shown, measures, dark, across, read=True), ACROSS)
     look = {**told, "tokens": tokens, "per_head": False, "halves": False, "maps": None, "curves": curves}
     if not trace.cross_layers:
         return look
     maps = trace.maps(min(cells, max(trace.grid)), tokens=kept)
+    activation = measures.activation[:, kept]
+
+    def words(special: bool, by_row: bool) -> Callable[[bool, int], Figure]:
+        return lambda dark, across: draw_words(
+            shown, own, activation, dark, special=special, by_row=by_row, read=True
+        )
+
     return {
         **look,
-        "activation": floats(measures.activation[:, kept]),
+        "activation": floats(activation),
+        "words": {
+            name: _figure(words(special, by_row))
+            for name, special, by_row in (
+                ("prompt", False, False),
+                ("prompt_by_row", False, True),
+                ("all", True, False),
+                ("all_by_row", True, True),
+            )
+        },
         "maps": quantised(maps.reshape(-1, *maps.shape[-2:])),
     }
 

@@ -62,6 +62,15 @@ class AttentionDrawn(AttentionAsked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttentionWords(AttentionDrawn):
+    """The words of a run by its steps. special: the beginning, the end and padding too. by_row: each word in colours of
+    its own."""
+
+    special: Flag = False
+    by_row: Flag = False
+
+
+@dataclass(frozen=True, kw_only=True)
 class WordMaps(AttentionAsked):
     """The map of one word by step."""
 
@@ -302,6 +311,7 @@ CALLS = {
     "attention_runs": Call(Nothing, AttentionRuns),
     "attention": Call(AttentionAsked, Attention),
     "attention_curves": Call(AttentionDrawn, Figure),
+    "attention_words": Call(AttentionWords, Figure),
     "word_maps": Call(WordMaps, WordMapsTold),
     "words_at": Call(WordsAt, WordMapsTold),
     "daam": Call(Daam, Maps),

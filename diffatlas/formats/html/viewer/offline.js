@@ -69,6 +69,7 @@ export function createServer(data) {
     },
     step_picture: async ({ id, step }) => ({ picture: runs.get(id).steps.find((each) => each.index === step)?.preview ?? null }),
     attention_curves: async (asked) => lookOf(asked).curves[asked.dark ? "dark" : "light"],
+    attention_words: async (asked) => lookOf(asked).words[`${asked.special ? "all" : "prompt"}${asked.by_row ? "_by_row" : ""}`][asked.dark ? "dark" : "light"],
     divergence: async ({ a, layers, dark }) => {
       const found = data.divergence[layers ? layers[0] : "all"] ?? data.divergence.all;
       return found.error ? found : found[a === data.runs[0].id ? "first" : "second"][dark ? "dark" : "light"];

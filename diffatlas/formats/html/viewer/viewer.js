@@ -72,7 +72,7 @@ function show(page, data) {
   const scroller = createScroller({ onGo: go });
   const views = {
     words: createWordGrid({ store, onSelect: store.choose }),
-    steps: createSteps({ store, onGo: go }),
+    steps: createSteps({ store, onGo: go, createFigure: createSmallFigure }),
     curves: createAttentionCurves({ store, onGo: go, createFigure: createSmallFigure }),
     path: createPathView({ data, onGo: goTo }),
     latents: createLatents({ data, onGo: go, onRun: store.open }),

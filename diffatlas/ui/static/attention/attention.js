@@ -71,7 +71,7 @@ export function mount(element, read, server, props, onSubmit) {
   const film = createAttentionFilm({ onGo: go });
   const views = {
     words: createWordGrid({ store, onSelect: store.choose }),
-    steps: createSteps({ store, onGo: go }),
+    steps: createSteps({ store, onGo: go, createFigure }),
     curves: createAttentionCurves({ store, onGo: go, createFigure }),
     places: createPlaces({ store }),
     objects: createObjects({ store, onGo: go, onOpen: open, createFigure }),

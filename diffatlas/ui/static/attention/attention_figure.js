@@ -5,12 +5,16 @@ import { el } from "../core/dom.js";
 import { createFiles } from "../figures/figure_files.js";
 
 const WIDE = 300; // px that a chart needs: its axes have titles
-const WORD = "word "; // how the lines of words are called, with their place in the prompt (diffatlas/figures/attended.py)
+// How the lines of words are called, with their place in the prompt, and what is no word of it, with its place among all
+// (diffatlas/figures/attended.py).
+const WORD = "word ";
+const SPECIAL = "special ";
 
-/** The words that the figures have, in their order. */
-function promptWords(words) {
+/** What each word's line is called, in the order of the words. */
+function linesOf(words) {
   const own = words.filter(({ kind }) => kind !== "special");
-  return own.length ? own : words;
+  const prompt = own.length ? own : words;
+  return words.map((word, k) => (prompt.includes(word) ? WORD + prompt.indexOf(word) : SPECIAL + k));
 }
 
 /**
@@ -37,7 +41,7 @@ export function createAttentionFigure({ createFigure, onGo, onWord = () => {}, o
     if (!figure) return;
     const { words, selected, step } = state;
     if (key !== (key = JSON.stringify(selected))) other = null;
-    const chosen = promptWords(words).flatMap((word, k) => (isChosen(word, selected) ? [WORD + k] : []));
+    const chosen = linesOf(words).filter((_, k) => isChosen(words[k], selected));
     if (another) draw(figure);
     chart.choose({ x: step.index + 1, line: other ?? chosen[0] ?? null, lines: [...chosen, ...lines] });
   }
@@ -54,7 +58,7 @@ export function createAttentionFigure({ createFigure, onGo, onWord = () => {}, o
   function choose(line, at) {
     const { figure, state } = shown;
     const { x } = figure.data.find(({ meta }) => meta.line === line || meta.rows?.includes(line));
-    const word = line.startsWith(WORD) ? promptWords(state.words)[Number(line.slice(WORD.length))] : null;
+    const word = state.words[linesOf(state.words).indexOf(line)] ?? null;
     other = word ? null : line;
     // Of steps between captured ones there is a measure, but no map: the last captured one before is meant.
     onGo(Math.max(0, state.data.steps.findLastIndex(({ index }) => index + 1 <= x[at])));

@@ -1,46 +1,33 @@
-// Words by steps: the matrix of token activation.
+// Words by steps: how much each word is read at each (diffatlas/figures/attention_words.py).
 
-import { createMatrix } from "./attention_heat.js";
-import { isChosen, meanOver } from "./attention_words.js";
-import { el } from "../core/dom.js";
-import { term } from "../core/tips.js";
+import { createAttentionFigure } from "./attention_figure.js";
+import { el, isDark } from "../core/dom.js";
 
 /** Create the matrix; `onGo(position)` is called for a step, and `store` told of a word. */
-export function createSteps({ store, onGo }) {
-  const title = el("span", {}, term("activation", "Token activation"), " by word and step");
-  const byRow = el("select", { class: "da-select", onchange: () => store.set({}) }, el("option", { value: "" }, "of all words together"), el("option", { value: "row" }, "of each word by itself"));
-  const specials = el("input", { type: "checkbox", onchange: () => store.set({}) });
-  let rows = [];
-  const matrix = createMatrix({
-    title,
-    onChoose: (row, column) => {
-      if (column !== null) onGo(column);
-      if (row !== null) store.choose(rows[row].indices);
-    },
-  });
-  const absent = el("p", { class: "da-caption" });
-  const body = el("div", {}, el("div", { class: "da-attention-controls" }, el("label", { class: "da-field" }, el("span", {}, "Colours"), byRow), el("label", { class: "da-field" }, specials, el("span", {}, "beginning, end and padding too"))), matrix.node);
-  const node = el("div", {}, body, absent);
-  let made = null;
+export function createSteps({ store, onGo, createFigure }) {
+  const redraw = () => store.set({});
+  const byRow = el("select", { class: "da-select", onchange: redraw }, el("option", { value: "" }, "of all words together"), el("option", { value: "row" }, "of each word by itself"));
+  const specials = el("input", { type: "checkbox", onchange: redraw });
+  const figure = createAttentionFigure({ createFigure, onGo, onWord: store.choose });
+  const controls = el("div", { class: "da-attention-controls" }, el("label", { class: "da-field" }, el("span", {}, "Colours"), byRow), el("label", { class: "da-field" }, specials, el("span", {}, "beginning, end and padding too")));
+  const note = el("p", { class: "da-caption" });
+  const node = el("div", {}, controls, figure.node, note);
+  let last = null; // {id, figure}: what was drawn last
 
   function update(state) {
-    const { data, at, selected } = state;
-    body.hidden = !data.activation;
-    absent.textContent = data.activation ? "" : "Attention to words was not captured in this run.";
-    if (!data.activation) return;
-    if (made?.data !== data || made.specials !== specials.checked) {
-      rows = state.words.filter((group) => specials.checked || group.kind !== "special");
-      const count = data.tokens.length;
-      const values = new Float32Array(rows.length * data.steps.length);
-      rows.forEach((row, k) => {
-        data.steps.forEach((_, step) => {
-          values[k * data.steps.length + step] = meanOver(data.activation.subarray(step * count, (step + 1) * count), row.indices);
-        });
-      });
-      made = { data, specials: specials.checked, values };
+    if (!state.data) return;
+    const attends = Boolean(state.data.activation);
+    controls.hidden = !attends;
+    if (!attends) {
+      figure.update(null, state);
+      note.textContent = "Attention to words was not captured in this run.";
+      return;
     }
-    const chosen = { rows: rows.flatMap((row, k) => (isChosen(row, selected) ? [k] : [])), column: at };
-    matrix.update({ rows, columns: data.steps, values: made.values, byRow: byRow.value === "row", chosen, label: `Token activation: ${rows.length} words, ${data.steps.length} steps` });
+    const found = store.want("attention_words", { id: state.id, ...store.look(), dark: isDark(), special: specials.checked, by_row: byRow.value === "row" });
+    // Of another look at the same run, what is there stays until that has come.
+    if (found.value) last = { id: state.id, figure: found.value };
+    figure.update(last?.id === state.id ? last.figure : null, state);
+    note.textContent = found.error ?? (figure.node.hidden ? "Drawing…" : "Choose a square to go to its step, and to its word.");
   }
 
   return { node, update };

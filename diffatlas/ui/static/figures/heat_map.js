@@ -28,7 +28,7 @@ export function heatMap({ rows, columns, values, max, label, onRead, ...attribut
 }
 
 /** The cell under the pointer. */
-export function cellAt(canvas, event) {
+function cellAt(canvas, event) {
   const box = canvas.getBoundingClientRect();
   const within = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
   return {
@@ -42,11 +42,4 @@ export function legend(max, unit) {
   const bar = el("span", { class: "da-ramp", "aria-hidden": "true" });
   bar.style.backgroundImage = gradient();
   return el("div", { class: "da-map-legend" }, el("span", {}, "0"), bar, el("span", {}, `${significant(max, 3)} ${unit}`));
-}
-
-/** The largest of many numbers. */
-export function largest(values) {
-  let max = 0;
-  for (const value of values) if (value > max) max = value;
-  return max;
 }
