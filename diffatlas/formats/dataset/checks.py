@@ -13,7 +13,7 @@ import numpy as np
 
 from diffatlas import files
 from diffatlas.described import Wrong
-from diffatlas.errors import DiffAtlasError
+from diffatlas.errors import DiffAtlasError, NewerVersion
 from diffatlas.formats.dataset.schema import RefusedDataset, one_line
 from diffatlas.library import format as layout
 from diffatlas.library.manifest import (
@@ -24,8 +24,9 @@ from diffatlas.library.manifest import (
     STATUSES,
     check_manifest,
 )
-from diffatlas.library.marks import Marks
+from diffatlas.library.marks import FORMAT_VERSION, Marks
 from diffatlas.library.reader import parse_line
+from diffatlas.stored_version import UPDATE, check_version
 
 #: Characters of a prompt; bytes of a safetensors header.
 MAX_PROMPT, MAX_HEADER = 100_000, 1_000_000
@@ -173,8 +174,13 @@ def marks(run_id: str, text: object) -> Marks | None:
         return None
     data = parsed(run_id, text, 200_000, "marks")
     try:
-        return Marks().changed(**data)
-    except (TypeError, DiffAtlasError) as error:
+        told = {**data}
+        # The first marks did not say their version.
+        check_version(told.pop("format", 1), FORMAT_VERSION, "Its marks")
+        return Marks().changed(**told)
+    except NewerVersion as error:
+        raise refused(run_id, f"its marks are of a later version: {UPDATE}") from error
+    except (TypeError, ValueError, DiffAtlasError) as error:
         raise refused(run_id, "its marks are not a name, tags, a note and a lock, or are too long") from error
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from diffatlas.events import Finished, Image, Started, Step
 from diffatlas.library import Library
-from diffatlas.library import format as layout
+from diffatlas.library.marks import Marks, write_marks
 from diffatlas.params import GenerationParams
 
 WHOLE, PACKED, BARE, STOPPED, EARLY = (f"20260131-12000{i}-1a2b3c4d" for i in range(5))
@@ -69,8 +69,8 @@ def fill(folder: Path) -> Library:
         events(EARLY, stop_at=0, seed=4),
     ):
         list(library.record(run))
-    marks = {"name": "The first", "tags": ["a tag", "<i>"], "note": "a note\nof two lines", "locked": True}
-    (library.folder / WHOLE / layout.MARKS).write_text(layout.dumps(marks, indent=1), encoding="utf-8")
+    marks = Marks("The first", ("a tag", "<i>"), "a note\nof two lines", locked=True)
+    write_marks(library.folder / WHOLE, marks)
     return library
 
 

@@ -186,6 +186,8 @@ def test_more_steps_than_any_run_has(folder, refused):
         "[]",
         '{"path": "/etc"}',
         '{"locked": 1}',
+        '{"format": 2}',
+        '{"format": "1"}',
         "{",
     ],
 )
