@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,6 @@ from diffatlas.figures.departure import departure
 from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import compared, told
 from diffatlas.formats.broken import broken_stored
-from diffatlas.formats.bundle import zip_folder
-from diffatlas.formats.dataset.size import dataset_size
-from diffatlas.formats.dataset.studies import whole_studies
 from diffatlas.formats.kinds import KINDS, export, file_name
 from diffatlas.formats.named import Named, slug
 from diffatlas.formats.wire import rounded
@@ -40,13 +36,12 @@ from diffatlas.ui.answers import answered
 from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
-from diffatlas.ui.desks import LONG, placed
 from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.run_services import INK
-from diffatlas.ui.sent_files import sent_file
+from diffatlas.ui.sharing_services import MOST_ROWS, SharingServices, several
 from diffatlas.ui.starts import recorded_runs
 from diffatlas.ui.trash_services import TrashServices, each, thumb_of
 from diffatlas.ui.turned import seconds_of
@@ -64,8 +59,6 @@ from diffatlas.ui.wire.kinds import (
     Started,
 )
 from diffatlas.ui.wire.library import (
-    DatasetAbout,
-    DatasetAsked,
     Details,
     Difference,
     Differing,
@@ -74,21 +67,15 @@ from diffatlas.ui.wire.library import (
     Find,
     Found,
     FullPicture,
-    Import,
     Mark,
     Marked,
     Moved,
     PictureAsked,
-    Push,
     Replayed,
     Thumbs,
 )
 from diffatlas.ui.wire.runs import Export
 
-#: Runs that one answer may hold, and one export.
-MOST_ROWS = 500
-#: Seconds that a visitor's import may take to fetch: it holds a desk meanwhile.
-FETCH_SECONDS = 60.0
 #: Thumbnails that are kept, about a kilobyte each.
 THUMBS = 20_000
 FILTERS = ("model", "kind", "status", "since", "until", "sort")
@@ -106,6 +93,7 @@ class LibraryServices:
         self._names = model_names
         self._turns = turns
         self._jobs = Jobs(libraries.shared)
+        self._sharing = SharingServices(libraries, self._jobs)
         self._trash = TrashServices(libraries, model_names)
         self._thumbs: OrderedDict[tuple[Path, str], str | None] = OrderedDict()
         self._lock = threading.Lock()
@@ -127,13 +115,10 @@ class LibraryServices:
             "replay_state": self.replay_state,
             "replay_stop": self.replay_stop,
             "export": self.export,
-            "dataset_about": self.dataset_about,
-            "dataset": self.dataset,
-            "push": self.push,
-            "import": self.import_,
             "example": self.example,
             "job": self.job,
             "job_stop": self.job_stop,
+            **self._sharing.calls,
             **self._trash.calls,
         }
 
@@ -189,7 +174,7 @@ class LibraryServices:
         """Return small pictures of runs, for rows that came without."""
         library = self._libraries.of(visitor)
         found: dict[str, str | None] = {}
-        for run in _several(asked.ids):
+        for run in several(asked.ids):
             # One that is gone or damaged has none, and takes none from the others.
             with suppress(DiffAtlasError):
                 found[run] = self._thumb(library, library.check(run))
@@ -204,7 +189,7 @@ class LibraryServices:
 
     def trash(self, visitor: str, asked: Several) -> Moved:
         """Move runs to the trash, from which they can be brought back."""
-        done, problems = each(_several(asked.ids), self._libraries.of(visitor).trash)
+        done, problems = each(several(asked.ids), self._libraries.of(visitor).trash)
         if problems and not done:
             raise problems[0]
         return {"done": done, "refused": [problem.message for problem in problems]}
@@ -288,7 +273,7 @@ class LibraryServices:
     def open(self, visitor: str, asked: Several) -> Opened:
         """Make runs locked layers of the Trajectory page."""
         library = self._libraries.of(visitor)
-        ids = _several(asked.ids)
+        ids = several(asked.ids)
         for run in ids:
             stored = library.open(run)
             # One without latents, such as a run of another tool, has no path to lay over others.
@@ -301,7 +286,7 @@ class LibraryServices:
     def explore(self, visitor: str, asked: Several) -> Explored:
         """Return what the Neighbourhood page asks around one run, or between two."""
         library = self._libraries.of(visitor)
-        first, *others = (library.open(run).params for run in _several(asked.ids))
+        first, *others = (library.open(run).params for run in several(asked.ids))
         if len(others) > 1:
             raise InvalidParams("Choose one run to explore around, or two to explore between.")
         for params in (first, *others):
@@ -312,7 +297,7 @@ class LibraryServices:
 
     def query_of(self, visitor: str, ids: Sequence[str]) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.NAMES`)."""
-        return forms.query_of(self._libraries.of(visitor).open(_several(ids)[-1]).params)
+        return forms.query_of(self._libraries.of(visitor).open(several(ids)[-1]).params)
 
     def replay(self, visitor: str, asked: Replayed) -> Started:
         """Start to run a stored run again, and hold each state against the stored one."""
@@ -364,7 +349,7 @@ class LibraryServices:
 
     def export(self, visitor: str, asked: Export) -> File:
         """Write a file of the asked runs where the browser can fetch it, and return its address."""
-        kind, ids = asked.kind, _several(asked.ids)
+        kind, ids = asked.kind, several(asked.ids)
         if kind not in KINDS:
             raise InvalidParams(f"There is no export of the kind {kind!r}: choose one of {', '.join(KINDS)}.")
         library = self._libraries.of(visitor)
@@ -375,74 +360,6 @@ class LibraryServices:
             runs.append(Named(label, library.load(run), INK))
         name = file_name(kind, runs)
         return {"url": private_url(visitor, export(kind, runs), name), "name": name}
-
-    def dataset_about(self, visitor: str, asked: Several) -> DatasetAbout:
-        """Return what a dataset of the asked runs would take, and the studies that would go along."""
-        library, ids = self._libraries.of(visitor), _several(asked.ids)
-        size = dataset_size(library, ids)
-        return {
-            "with_attention": size.sentence,
-            "without_attention": size.sentence_with(False),
-            "attended": size.attended,
-            "studies": [study.title for study in whole_studies(library, ids)],
-        }
-
-    def dataset(self, visitor: str, asked: DatasetAsked) -> Started:
-        """Start to write a Hugging Face dataset of the asked runs, to be downloaded as a zip."""
-        library, ids, options = self._libraries.of(visitor), _several(asked.ids), _dataset_options(asked)
-
-        def work(job: Job, progress: Progress) -> Any:
-            with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
-                name = "dataset.zip"
-                return {"url": private_url(visitor, zip_folder(folder), name), "name": name}
-
-        return {"job": self._jobs.start(visitor, work)}
-
-    def push(self, visitor: str, asked: Push) -> Started:
-        """Start to push a dataset of the asked runs to the Hub. The token is used and kept nowhere."""
-        from diffatlas.formats.dataset.hub import push
-
-        library, ids, options = self._libraries.of(visitor), _several(asked.ids), _dataset_options(asked)
-        token, repository = asked.token.strip(), asked.repo.strip()
-        if not token:
-            raise InvalidParams(
-                "A token of yours with the right to write is needed: paste one.", field="token"
-            )
-
-        def work(job: Job, progress: Progress) -> Any:
-            with _desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:
-                progress(message="Sending to the Hub…", progress=None)
-                told = _steps_of(progress)
-                address = push(folder, repository, token=token, private=asked.private, progress=told)
-                return {"address": address}
-
-        return {"job": self._jobs.start(visitor, work)}
-
-    def import_(self, visitor: str, asked: Import) -> Started:
-        """Start to import runs: from an address, a dataset of the Hub, a file that was sent, or the owner's disk."""
-        from diffatlas.formats.source.take import import_runs
-
-        self._libraries.check_room(visitor)
-        library, source = self._libraries.of(visitor), asked.source.strip()
-        shared = self._libraries.shared
-        # A shared server's own login is not its visitors', nor are its folders and its network.
-        bounded = {"most_bytes": settings().visitor_library, "most_seconds": FETCH_SECONDS}
-        options = {"own": False, "token": False, **bounded} if shared else {}
-        upload = None if asked.upload is None else sent_file(asked.upload)
-
-        def work(job: Job, progress: Progress) -> Any:
-            try:
-                with _desk(visitor, job, progress):
-                    progress(message="Reading…")
-                    told = _steps_of(progress)
-                    taken = import_runs(library, source, upload=upload, progress=told, **options)
-                    new, studies = list(taken.new), list(taken.studies)
-                    return {"ids": new, "studies": studies, "notes": list(taken.notes)}
-            finally:
-                if upload is not None:
-                    upload.unlink(missing_ok=True)
-
-        return {"job": self._jobs.start(visitor, work)}
 
     def job(self, visitor: str, asked: JobAsked) -> JobState:
         """Return how far a job is."""
@@ -506,39 +423,6 @@ def _report(report: ReplayReport, dark: bool) -> dict[str, Any]:
     return told
 
 
-@contextmanager
-def _dataset(
-    library: Library, ids: Sequence[str], options: dict[str, Any], progress: Progress
-) -> Iterator[Path]:
-    """A dataset of the runs, in a folder that is gone afterwards."""
-    from diffatlas.formats.dataset.write import export_dataset
-
-    progress(message="Writing the dataset…")
-    with tempfile.TemporaryDirectory(prefix="diffatlas-dataset-") as room:
-        yield export_dataset(library, Path(room) / "dataset", ids, progress=_steps_of(progress), **options)
-
-
-def _desk(visitor: str, job: Job, progress: Progress) -> AbstractContextManager[None]:
-    """A desk for what a job does, which ends there once it is stopped or its page is gone."""
-    return placed(LONG, visitor, job.stop.is_set, lambda place: progress(message=f"Waiting: {place.words}"))
-
-
-def _steps_of(progress: Progress) -> Callable[[float, str], None]:
-    """What datasets and the Hub report, as the progress of a job; it ends there where it was stopped."""
-
-    def told(share: float, message: str) -> None:
-        look()
-        progress(progress=share, message=message)
-
-    return told
-
-
-def _dataset_options(asked: DatasetAsked) -> dict[str, Any]:
-    told = {name: value for name in ("per", "licence", "title") if (value := getattr(asked, name))}
-    # None takes what there is.
-    return {**told, "attention": None if asked.attention else False, "studies": None if asked.studies else []}
-
-
 def _made(stored: StoredRun) -> list[tuple[str, str]]:
     """What is known of where and how a run was made, as (name, words)."""
     started = [("started", stored.provenance["started"])] if "started" in stored.provenance else []
@@ -549,11 +433,3 @@ def _made(stored: StoredRun) -> list[tuple[str, str]]:
         if value is not None and "._" not in name
     ]
     return [("run", stored.id), *started, *leaves(stored.capture, "capture."), *told]
-
-
-def _several(ids: Sequence[str]) -> list[str]:
-    if not ids:
-        raise InvalidParams("No run is chosen: choose one or more.")
-    if len(ids) > MOST_ROWS:
-        raise InvalidParams(f"{len(ids)} runs are too many at once: choose at most {MOST_ROWS}.")
-    return list(dict.fromkeys(ids))
