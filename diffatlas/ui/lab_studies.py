@@ -237,12 +237,17 @@ class LabStudies:
             raise CapabilityError(
                 "With paired noise the loss has another floor, without a closed form: train with independent pairing."
             )
+        errors = lab.errors()
+        if not errors:
+            raise CapabilityError(
+                "This network has not been trained yet, so it has no errors: train it first."
+            )
         answer: dict[str, Any] = {
             "loss_floor": rounded(lab.find_floor()),
             "drop": lab.trainer.recipe.label_drop,
         }
         relative = {}
-        for name, found in zip(("class", "null"), lab.errors().values(), strict=True):
+        for name, found in zip(("class", "null"), errors.values(), strict=True):
             answer[name] = {
                 "floor": [rounded(float(v)) for v in found.floor],
                 "excess": [rounded(float(v)) for v in found.excess],

@@ -241,7 +241,7 @@ def test_a_field_that_a_call_does_not_know_and_one_that_is_not_given_are_named()
     refused = refusal(CALLS["step"].read, {"id": "x", "index": 0, "decoded": True})
     assert (refused.field, refused.message) == (
         "decoded",
-        "decoded means nothing here: id, index, decode can be given.",
+        "decoded means nothing here: id, index, decode, dark can be given.",
     )
     refused = refusal(CALLS["step"].read, {"id": "x"})
     assert (refused.field, refused.message) == ("index", "index is missing: give a whole number.")

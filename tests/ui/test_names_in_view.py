@@ -85,9 +85,10 @@ def test_layers_say_what_differs_and_keep_the_name_that_is_changed(room):
 
 
 def test_a_comparison_names_two_different_things(room):
-    summary = room.ask(0, "compare", a=room.ids["first"], b=room.ids["guided"])["summary"]
-    assert LABELS["first"] in summary
-    assert LABELS["guided"] in summary
+    figure = room.ask(0, "compare", a=room.ids["first"], b=room.ids["guided"])
+    for layout in figure["layouts"].values():
+        assert LABELS["first"] in layout["meta"]["says"]
+        assert LABELS["guided"] in layout["meta"]["says"]
 
 
 def test_files_are_named_by_what_differs(room):
