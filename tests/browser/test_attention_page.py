@@ -54,7 +54,8 @@ def looked(chromium: Any, app_url: str, app_folder: Path) -> Iterator[tuple[Any,
     page.on("pageerror", lambda error: page.problems.append(str(error)))
     page.on("request", lambda request: page.requested.append(request.url))
     page.goto(f"{app_url}?page=attention")
-    page.wait_for_selector("text=See what each word looks at.")
+    # The recorded example is there, and gives way to what runs.
+    page.wait_for_selector(".da-attention-word:visible")
     run(page, runs=2, prompt=PROMPT, seed=7, num_inference_steps=6)
     yield page, Library(app_folder / "runs")
     assert not page.problems
@@ -117,7 +118,7 @@ def test_steps_curves_and_places(looked):
     view(page, "steps")
     steps = page.locator("#da-attention-panel-steps")
     image = steps.locator(".hm image")
-    image.wait_for()
+    image.scroll_into_view_if_needed()
     # The square of the third word ("circle") at the fourth step.
     box, words = image.bounding_box(), prompt_words(trace.tokens)
     assert [word.text for word in words] == PROMPT.split()
