@@ -20,6 +20,7 @@ from diffatlas.ui.wire.kinds import (
     Problem,
     Query,
 )
+from diffatlas.ui.wire.measures import GrowthOfBins, NeighbourhoodMeasures, SweepMeasures
 from diffatlas.ui.wire.run_value import Params
 from diffatlas.ui.wire.runs import Counted, LayerEdit
 
@@ -203,42 +204,6 @@ class StudyValue(Answer):
     error: Problem | None
 
 
-class Distance(Answer):
-    """A distance between two cells: its key, its label, and what it is."""
-
-    key: str
-    label: str
-    about: str
-
-
-class SweepMeasures(Answer):
-    """What is measured of a sweep: `diffatlas.studies.measure_sweep.SweepMeasures`, in which the parts are."""
-
-    baseline: int
-    field: str
-    values: list[Any]
-    distances: list[Distance]
-    feature: str | None
-    cells: dict[str, dict[str, Any]]
-    captions: dict[str, dict[str, Any]]
-    lanes: dict[str, dict[str, Any]]
-    agreement: list[dict[str, Any]]
-    definitions: dict[str, str]
-
-
-class NeighbourhoodMeasures(Answer):
-    """The same of a neighbourhood: `diffatlas.studies.measure_neighbourhood.NeighbourhoodMeasures`."""
-
-    mode: str
-    note: str | None
-    distances: list[Distance]
-    feature: str | None
-    captions: dict[str, dict[str, Any]]
-    lanes: dict[str, dict[str, Any]]
-    agreement: list[dict[str, Any]]
-    definitions: dict[str, str]
-
-
 class ImageDetail(Counted):
     """A cell's image, and what is measured of it."""
 
@@ -279,8 +244,8 @@ class LaneGrowth(Answer):
     key: str
     name: str
     cells: int
-    growth: dict[str, Any] | None
-    growth_latent: dict[str, Any] | None
+    growth: GrowthOfBins | None
+    growth_latent: GrowthOfBins | None
     jumps: int
     basins: int | None
     silhouette: float | None
