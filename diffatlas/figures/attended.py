@@ -79,6 +79,7 @@ def step_axis(steps: Sequence[int], title: str = "step") -> dict[str, Any]:
         "title": {"text": title},
         "range": [numbers[0] - 0.5, numbers[-1] + 0.5],
         "tickvals": _ticks(numbers),
+        "tickangle": 0,
     }
 
 
