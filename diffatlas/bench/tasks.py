@@ -15,8 +15,12 @@ COLORS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown",
 #: Objects of one class that can be demanded: GenEval's detector keeps as many.
 MOST_OBJECTS = 16
 MOST_TASKS = 20_000
+#: Characters of a prompt or a question.
+MOST_PROMPT = 4000
 
-Text = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=4000, strip_whitespace=True)]
+Text = Annotated[
+    str, Strict(), StringConstraints(min_length=1, max_length=MOST_PROMPT, strip_whitespace=True)
+]
 Name = Annotated[str, Strict(), StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 Count = Annotated[int, Strict(), Field(ge=1, le=MOST_OBJECTS)]
 Relation = Literal["left of", "right of", "above", "below"]

@@ -43,7 +43,9 @@ def pack(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="PACK", help="The name of a pack, a file of YAML or JSON, or GenEval's metadata (.jsonl)."
+            metavar="PACK",
+            help="The name of a pack, a file of YAML or JSON, GenEval's metadata or GenEval 2's data (.jsonl), or"
+            " prompts of T2I-CompBench++ (.txt).",
         ),
     ],
     to: Annotated[
@@ -237,17 +239,22 @@ def _results(path: Path) -> list[Judged]:
 def _pack(source: str, each: int | None, seed: int) -> Pack:
     from diffatlas.bench.packs.files import read_pack
     from diffatlas.bench.packs.geneval import read_metadata
+    from diffatlas.bench.packs.others import is_geneval2, read_compbench, read_geneval2
     from diffatlas.bench.packs.shipped import shipped_pack
 
     path = Path(source)
-    if path.suffix not in (".yaml", ".yml", ".json", ".jsonl"):
+    if path.suffix not in (".yaml", ".yml", ".json", ".jsonl", ".txt"):
         return shipped_pack(source, each, seed)
     if each is not None:
         raise InvalidParams(
             "--each draws prompts of a pack by name: a file has those that it has.", field="each"
         )
     try:
-        return read_metadata(path) if path.suffix == ".jsonl" else read_pack(path)
+        if path.suffix == ".txt":
+            return read_compbench([path])
+        if path.suffix == ".jsonl":
+            return read_geneval2(path) if is_geneval2(path) else read_metadata(path)
+        return read_pack(path)
     except FileNotFoundError:
         raise Unreadable(f"There is no file {path}.") from None
 

@@ -43,6 +43,14 @@ def test_packs_are_listed_and_one_is_written_and_read_again(tmp_path):
     assert len(rows(run("pack", tmp_path / "lite.jsonl"))) == 12
 
 
+def test_sets_of_others_are_read_by_what_is_in_them(tmp_path):
+    (tmp_path / "color_val.txt").write_text("a green bench\na red car\n")
+    assert {row["Category"] for row in rows(run("pack", tmp_path / "color_val.txt")).values()} == {"color"}
+    row = {"prompt": "a cow", "atom_count": 3, "vqa_list": [["Is it a cow?", "Yes"]], "skills": ["object"]}
+    (tmp_path / "data.jsonl").write_text(json.dumps(row))
+    assert rows(run("pack", tmp_path / "data.jsonl"))["00000"]["Category"] == "3 atoms"
+
+
 def test_images_are_scored_and_the_verdicts_written_as_geneval_s(folder, tmp_path):
     results = tmp_path / "results.jsonl"
     shown = rows(run("score", folder, "--to", results))

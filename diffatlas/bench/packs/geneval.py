@@ -46,7 +46,7 @@ def read_metadata(path: Path | str, name: str = "geneval") -> Pack:
     if not lines:
         raise Unreadable(f"{path.name} is empty: give a file with one task a line.")
     tasks = tuple(
-        _task(_object(line, path, number), f"{at:05d}", path, number)
+        _task(json_object(line, path, number), f"{at:05d}", path, number)
         for at, (number, line) in enumerate(lines)
     )
     return Pack(
@@ -152,13 +152,13 @@ def read_results(path: Path | str) -> list[dict[str, Any]]:
     for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1):
         if not line.strip():
             continue
-        row = _object(line, path, number)
+        row = json_object(line, path, number)
         wanted = {"filename": str, "tag": str, "prompt": str, "correct": bool, "reason": str}
         for name, kind in wanted.items():
             if not isinstance(row.get(name), kind):
                 raise Unreadable(f"{path.name}, line {number}: {name} is missing or no {_KINDS[kind]}.")
         for name in ("metadata", "details"):
-            row[name] = _object(row.get(name) or "{}", path, number)
+            row[name] = json_object(row.get(name) or "{}", path, number)
         rows.append(row)
     return rows
 
@@ -174,13 +174,14 @@ def _samples(folder: Path) -> Iterator[Sample]:
         if not metadata.is_file() or not samples.is_dir():
             continue
         # It may be spread over several lines: it is one object.
-        task = _task(_object(read_text(metadata, MOST_BYTES), metadata, 1), each.name, metadata, 1)
+        task = _task(json_object(read_text(metadata, MOST_BYTES), metadata, 1), each.name, metadata, 1)
         images = [one for one in samples.iterdir() if _IMAGE.fullmatch(one.name) and one.is_file()]
         for image in sorted(images, key=lambda one: int(one.stem)):
             yield Sample(task, int(image.stem), image)
 
 
-def _object(text: str, path: Path, line: int) -> dict[str, Any]:
+def json_object(text: str, path: Path, line: int) -> dict[str, Any]:
+    """Return the JSON object on a line. Raises `Unreadable` with the line where it is none."""
     try:
         found = json.loads(text) if isinstance(text, str) else None
     except (ValueError, RecursionError):
