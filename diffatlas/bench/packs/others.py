@@ -44,8 +44,8 @@ def read_compbench(paths: Sequence[Path | str]) -> Pack:
     A prompt a line; the category is the name of the file, without ``_val``. The set says nothing of what must be seen
     but the prompts themselves, so its tasks are free.
 
-    Raises `Unreadable` for a file without prompts, FileNotFoundError, and `InvalidParams` for more, or longer ones, than
-    a pack may have.
+    Raises `Unreadable` for a file without prompts, FileNotFoundError, and `InvalidParams` for more prompts, or longer
+    ones, than a pack may have.
     """
     tasks: list[Task] = []
     for path in map(Path, paths):
