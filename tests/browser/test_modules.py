@@ -517,5 +517,3 @@ def test_the_words_of_a_prompt_are_its_tokens_by_word(module: Any) -> None:
     tokens = [token(0, "begin", None, True), token(1, "cir", 0), token(2, "cle", 0), token(3, "red", 1)]
     groups = module("attention/attention_words.js")("m.wordsOf(tokens)", tokens=tokens)
     assert [group["indices"] for group in groups if group["kind"] == "word"] == [[1, 2], [3]]
-    mean = module("attention/attention_words.js")("m.meanOver(values, [1, 2])", values=[9.0, 1.0, 4.0])
-    assert mean == np.mean([1.0, 4.0])

@@ -40,7 +40,7 @@ function specialText({ raw, indices }) {
 }
 
 /** The mean of `values` over the tokens of a word. */
-export function meanOver(values, indices) {
+function meanOver(values, indices) {
   return indices.reduce((sum, index) => sum + values[index], 0) / indices.length;
 }
 
