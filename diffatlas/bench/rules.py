@@ -6,16 +6,11 @@ demands the verdicts and reasons are theirs; other detectors find other boxes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from diffatlas.bench.tasks import COLORS, Include, Task
-
-#: Share of the two objects' sizes by which their distance is shortened before it counts.
-SLACK = 0.1
-#: What the offset has to be along an axis, of its whole length.
-DIRECTION = 0.5
+from diffatlas.geometry.places import DIRECTION, offset
 
 
 @dataclass(frozen=True)
@@ -113,16 +108,11 @@ def _misplaced(
 
 
 def relations(a: Sequence[float], b: Sequence[float]) -> set[str]:
-    """Return the relations of a box to another, two at most: see `SLACK` and `DIRECTION`.
+    """Return the relations of a box to another, two at most (`diffatlas.geometry.places.offset`).
 
     a, b: (left, top, right, bottom) in pixels, y downwards.
     """
-    offset = [(a[k] + a[k + 2]) / 2 - (b[k] + b[k + 2]) / 2 for k in (0, 1)]
-    slack = [SLACK * (a[k + 2] - a[k] + b[k + 2] - b[k]) for k in (0, 1)]
-    short = [math.copysign(max(abs(d) - s, 0.0), d) for d, s in zip(offset, slack, strict=True)]
-    if max(abs(d) for d in short) < 1e-3:
-        return set()
-    x, y = (d / math.hypot(*offset) for d in short)
+    x, y = offset(a, b)
     named = (
         ("left of", x < -DIRECTION),
         ("right of", x > DIRECTION),

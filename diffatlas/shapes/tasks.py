@@ -7,12 +7,12 @@ The categories, the order of the checks and the geometry of relations follow Gho
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from dataclasses import dataclass
 
 import numpy as np
 
+from diffatlas.geometry.places import DIRECTION, offset
 from diffatlas.shapes.detect import Detection, background, detect
 from diffatlas.shapes.scenes import BACKGROUNDS, COLORS, NUMBERS, RELATIONS, SHAPES, article, denial, noun
 
@@ -192,15 +192,6 @@ def _background_fault(task: Task, image: np.ndarray) -> str:
 
 
 def relations(a: Detection, b: Detection) -> set[str]:
-    """The relations in which ``a`` stands to ``b``; two can hold at once.
-
-    GenEval's rule: the offset of the centres is shortened on each axis by a tenth of the summed sizes (floored
-    at 0), divided by the length of the unshortened offset, and must exceed 0.5 along the relation's axis.
-    """
-    offset = [a.center[i] - b.center[i] for i in (0, 1)]
-    slack = [0.1 * (a.box[i + 2] - a.box[i] + b.box[i + 2] - b.box[i]) for i in (0, 1)]
-    short = [math.copysign(max(abs(d) - s, 0.0), d) for d, s in zip(offset, slack, strict=True)]
-    if max(abs(d) for d in short) < 1e-3:
-        return set()
-    x, y = (d / math.hypot(*offset) for d in short)
-    return {name for name, (ux, uy) in RELATIONS.items() if x * ux + y * uy > 0.5}
+    """The relations in which ``a`` stands to ``b`` by GenEval's rule (`diffatlas.geometry.places.offset`)."""
+    x, y = offset(a.box, b.box)
+    return {name for name, (ux, uy) in RELATIONS.items() if x * ux + y * uy > DIRECTION}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,37 +16,17 @@ from diffatlas.formats.named import Named
 from diffatlas.formats.static.write import plan, write
 from diffatlas.run import Run
 from tests.attended_runs import run_of
-from tests.browser.test_html_page import STEPS, file, runs
+from tests.browser.page_file import STEPS, file, page, runs
 from tests.formats.static.static_folders import reference_folder
 
 pytestmark = pytest.mark.browser
 
-__all__ = ["file", "runs"]
+__all__ = ["file", "page", "runs"]
 
 
 @pytest.fixture(scope="module")
 def static(runs: list[Run], tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(plan(runs[0]), tmp_path_factory.mktemp("static") / "run")
-
-
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["wide", "narrow"])
-def page(request: Any, chromium: Any, file: Path) -> Iterator[Any]:
-    width, scheme = request.param
-    context = chromium.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page = context.new_page()
-    page.set_default_timeout(20_000)
-    problems, requested = [], []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto(file.as_uri())
-    page.wait_for_selector(".da-offline .da-word")
-    yield page
-    assert problems == []
-    # Nothing is sent anywhere.
-    assert {address.split(":")[0] for address in requested} <= {"file", "data", "blob"}
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    context.close()
 
 
 def drop(page: Any, *paths: Path) -> None:

@@ -126,6 +126,23 @@ def test_squares_have_the_colours_of_the_scale(page: Any) -> None:
     assert np.abs(found - wanted).max() <= 1
 
 
+def test_squares_of_steps_that_lie_apart_reach_half_way_to_each_other(page: Any) -> None:
+    made = figures.attention_words(run_of(1, steps=8, every=3))
+    assert list(made.data[0].x) == [1, 4, 7]
+    told = "nodes => nodes.map((n) => ['x', 'width'].map((name) => Number(n.getAttribute(name))))"
+    draw(page, made)
+    cells = np.array(page.eval_on_selector_all(".da-svg-figure g[clip-path] > rect", told))[:3]
+    # A square is drawn a hair wider than it is, so that no line is seen between two.
+    left, right = cells[:, 0], cells[:, 0] + cells[:, 1] - 0.5
+    np.testing.assert_allclose(right[:-1], left[1:], atol=0.01)
+    across = (right[-1] - left[0]) / 7
+    np.testing.assert_allclose((right - left) / across, [2, 3, 2], atol=0.01)
+    # What is pointed at is the square that is seen.
+    page.evaluate("chart.choose({ x: 4, lines: ['word 0'], line: 'word 0' })")
+    ((x, width),) = page.eval_on_selector_all(".da-figure-marks .da-cells-now", told)
+    assert [x, x + width] == pytest.approx([left[1], right[1]], abs=0.01)
+
+
 def test_a_place_is_read_in_every_chart_and_a_row_of_squares_is_a_line(page: Any) -> None:
     a, b = run_of(1, steps=6), run_of(2, steps=6)
     draw(page, figures.attention_divergence(a, b))

@@ -18,6 +18,10 @@ __all__ = ["page", "run"]
 pytestmark = pytest.mark.browser
 
 ATTENTION = "attention/attention_store.js"
+LOOKING = """
+const store = m.createAttentionStore({ server, onChange: () => {} });
+store.receive({ status: "idle", steps: [], run: null, request: null });
+"""
 
 
 def token(index: int, text: str, **more: Any) -> dict[str, Any]:
@@ -65,9 +69,8 @@ def test_a_look_at_a_run_is_asked_for_once(run: Any) -> None:
 def test_the_chosen_word_is_chosen_in_another_run_that_has_it(run: Any) -> None:
     chosen = run(
         ATTENTION,
-        """
-        const store = m.createAttentionStore({ server, onChange: () => {} });
-        store.receive({ status: "idle", steps: [], run: null, request: null });
+        LOOKING
+        + """
         const seen = [];
         for (const [id, answer] of Object.entries(runs)) {
           store.open(id);
@@ -94,9 +97,8 @@ def test_the_chosen_word_is_chosen_in_another_run_that_has_it(run: Any) -> None:
 def test_layers_that_another_run_has_not_are_let_go(run: Any) -> None:
     seen = run(
         ATTENTION,
-        """
-        const store = m.createAttentionStore({ server, onChange: () => {} });
-        store.receive({ status: "idle", steps: [], run: null, request: null });
+        LOOKING
+        + """
         const look = async (id, changes = {}) => {
           if (id) store.open(id);
           store.set(changes);
@@ -122,9 +124,8 @@ def test_layers_that_another_run_has_not_are_let_go(run: Any) -> None:
 def test_what_is_drawn_stays_until_another_look_is_there(run: Any) -> None:
     seen = run(
         ATTENTION,
-        """
-        const store = m.createAttentionStore({ server, onChange: () => {} });
-        store.receive({ status: "idle", steps: [], run: null, request: null });
+        LOOKING
+        + """
         store.open("one");
         store.state();
         open("attention")[0].answer({ ...told, mark: "all layers" });
@@ -146,9 +147,8 @@ def test_what_is_drawn_stays_until_another_look_is_there(run: Any) -> None:
 def test_a_question_that_failed_is_said_and_asked_again_later(run: Any) -> None:
     seen = run(
         ATTENTION,
-        """
-        const store = m.createAttentionStore({ server, onChange: () => {} });
-        store.receive({ status: "idle", steps: [], run: null, request: null });
+        LOOKING
+        + """
         store.open("one");
         store.state();
         open("attention")[0].refuse("This run is gone.");

@@ -3,7 +3,7 @@
 import { el, svg } from "../core/dom.js";
 import { significant } from "../core/format.js";
 import { swatch } from "./labels3d.js";
-import { isNone, plain } from "./figure_words.js";
+import { edgesOf, isNone, plain } from "./figure_words.js";
 
 /** With more lines than this in a chart, only the nearest is read out. */
 export const READ = 6;
@@ -166,9 +166,9 @@ function linesOf({ meta: own, x, y, z, line, marker, name = "", xaxis, customdat
   return own.rows.map((key, k) => ({ line: key, measure: own.measure, x, y: x.map(() => y[k]), values: z[k], colour: null, name: own.words[k], row: true, panel }));
 }
 
-const boxOf = (panel, x, across, y, kind) => svg("rect", { x: panel.x(x), width: panel.x(x + across) - panel.x(x), y: panel.y(y - 0.5), height: panel.y(y + 0.5) - panel.y(y - 0.5), class: kind });
-const around = (panel, { x, y }) => boxOf(panel, x[0] - 0.5, x.at(-1) - x[0] + 1, y[0], "da-cells-chosen");
-const square = (panel, { x, y }, index) => boxOf(panel, x[index] - 0.5, 1, y[index], "da-cells-now");
+const boxOf = (panel, [left, right], y, kind) => svg("rect", { x: panel.x(left), width: panel.x(right) - panel.x(left), y: panel.y(y - 0.5), height: panel.y(y + 0.5) - panel.y(y - 0.5), class: kind });
+const around = (panel, { x, y }) => boxOf(panel, [x[0] - 0.5, x.at(-1) + 0.5], y[0], "da-cells-chosen");
+const square = (panel, { x, y }, index) => boxOf(panel, edgesOf(x, index), y[index], "da-cells-now");
 
 function coloured(node, colour) {
   node.style.color = colour;

@@ -4,7 +4,7 @@
 import { svg } from "../core/dom.js";
 import { short } from "../core/format.js";
 import { dashOf } from "./figure_legend.js";
-import { isNone, plain } from "./figure_words.js";
+import { edgesOf, isNone, plain } from "./figure_words.js";
 import { chartsOf, lay, roomOf } from "./svg_axes.js";
 
 const SHAPES = { square: "M-4-4H4V4H-4Z", diamond: "M0-5L5 0L0 5L-5 0Z", "triangle-up": "M0-5L5 4H-5Z", "triangle-down": "M0 5L5-4H-5Z", x: "M-4-4L4 4M4-4L-4 4", cross: "M0-5V5M-5 0H5" };
@@ -128,9 +128,9 @@ function points({ x: along, y: values, line }, marker, x, y) {
 
 function squares({ x: along, y: rows, z, zmin = 0, zmax, colorscale }, x, y) {
   return rows.flatMap((row, r) =>
-    along.flatMap((at, c) => {
+    along.flatMap((_, c) => {
       if (isNone(z[r][c])) return [];
-      const [left, right] = [x.to(at - 0.5), x.to(at + 0.5)];
+      const [left, right] = edgesOf(along, c).map(x.to);
       const [top, bottom] = [y.to(row - 0.5), y.to(row + 0.5)].sort((a, b) => a - b);
       // A hair wider, so that no line is seen between two.
       return [svg("rect", { x: left, y: top, width: right - left + 0.5, height: bottom - top + 0.5, fill: colourAt(colorscale, (z[r][c] - zmin) / (zmax - zmin)) })];
