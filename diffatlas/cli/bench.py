@@ -14,7 +14,7 @@ from diffatlas.errors import InvalidParams, Unreadable
 
 if TYPE_CHECKING:
     from diffatlas.bench.counted import Counted
-    from diffatlas.bench.judgements import Judged
+    from diffatlas.bench.judgements import Card, Judged
     from diffatlas.bench.statistics import Compared, Rate
     from diffatlas.bench.tasks import Pack
 
@@ -100,7 +100,7 @@ def score(
     counted = count(judged, level)
     if to is not None:
         _write(to, scored.results_text(samples, judged), overwrite)
-    _show(counted, judged, as_json)
+    _show(counted, judged, as_json, judge.card)
 
 
 @commands.command()
@@ -180,8 +180,8 @@ def _difference(one: Compared) -> tuple[str, ...]:
     return str(one.prompts), str(one.differ), f"{one.difference:+.3f}", interval, f"{one.detectable:.3f}"
 
 
-def _show(counted: Counted, judged: list[Judged], as_json: bool) -> None:
-    """Print what was counted; as JSON with each verdict."""
+def _show(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | None = None) -> None:
+    """Print what was counted; as JSON with each verdict, and what judged, where that is known."""
     from dataclasses import asdict
 
     if as_json:
@@ -196,7 +196,8 @@ def _show(counted: Counted, judged: list[Judged], as_json: bool) -> None:
             }
             for one in judged
         ]
-        typer.echo(json.dumps({**asdict(counted), "verdicts": verdicts}))
+        card = None if scorer is None else asdict(scorer)
+        typer.echo(json.dumps({"scorer": card, **asdict(counted), "verdicts": verdicts}))
         return
     rows = [(line.tag, *_rate(line.rate), str(line.unjudged)) for line in counted.lines]
     if counted.overall is not None:

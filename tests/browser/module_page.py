@@ -18,9 +18,9 @@ Call = Callable[..., Any]
 
 
 @contextmanager
-def module_page(chromium: Any) -> Iterator[Any]:
-    """A page whose files are answered from the folder of the pages' modules."""
-    context = chromium.new_context()
+def module_page(chromium: Any, html: str = PAGE, **context_options: Any) -> Iterator[Any]:
+    """A page whose files are answered from the folder of the pages' modules. html: what it holds."""
+    context = chromium.new_context(**context_options)
     page = context.new_page()
     page.set_default_timeout(PATIENCE)
 
@@ -29,7 +29,7 @@ def module_page(chromium: Any) -> Iterator[Any]:
         if name:
             route.fulfill(body=(STATIC / name).read_bytes(), content_type="text/javascript")
         else:
-            route.fulfill(body=PAGE, content_type="text/html; charset=utf-8")
+            route.fulfill(body=html, content_type="text/html; charset=utf-8")
 
     page.route(f"{HOST}/**", answer)
     page.goto(HOST)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,12 +22,10 @@ from diffatlas.figures.page_figure import page_figure
 from diffatlas.figures.panels import lay_out
 from diffatlas.geometry.image_stats import histogram
 from tests.attended_runs import WORDS, run_of
-from tests.browser.visiting import PATIENCE
+from tests.browser.module_page import HOST, STATIC, module_page
 
 pytestmark = pytest.mark.browser
 
-STATIC = Path(__file__).resolve().parents[2] / "diffatlas" / "ui" / "static"
-HOST = "http://figures.test"
 PAGE = (
     f"<!doctype html><style>{look.variables()}{(STATIC / 'figures/figure.css').read_text()}</style>"
     '<div id="root" style="position: relative; width: 900px"></div>'
@@ -44,26 +41,13 @@ CREATE = """async (host) => {
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 1000, "height": 900})
-    page = context.new_page()
-    page.set_default_timeout(PATIENCE)
-    problems: list[str] = []
-    page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda message: message.type == "error" and problems.append(message.text))
-
-    def answer(route: Any) -> None:
-        name = route.request.url.removeprefix(f"{HOST}/")
-        if name == "":
-            route.fulfill(body=PAGE, content_type="text/html; charset=utf-8")
-        else:
-            route.fulfill(body=(STATIC / name).read_bytes(), content_type="text/javascript")
-
-    page.route(f"{HOST}/**", answer)
-    page.goto(f"{HOST}/")
-    page.evaluate(CREATE, HOST)
-    yield page
-    assert problems == []
-    context.close()
+    with module_page(chromium, PAGE, viewport={"width": 1000, "height": 900}) as page:
+        problems: list[str] = []
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: message.type == "error" and problems.append(message.text))
+        page.evaluate(CREATE, HOST)
+        yield page
+        assert problems == []
 
 
 def draw(page: Any, drawn: Any) -> None:

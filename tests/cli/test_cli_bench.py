@@ -66,6 +66,7 @@ def test_images_are_scored_and_the_verdicts_written_as_geneval_s(folder, tmp_pat
 
 def test_everything_is_there_as_json(folder):
     found = json.loads(run("score", folder, "--json"))
+    assert found["scorer"]["name"] == "shapes"
     assert found["lines"][0]["rate"]["value"] == 0.75
     assert len(found["verdicts"]) == 48
     assert {one["verdict"] for one in found["verdicts"]} == {"pass", "fail"}
