@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from diffatlas.bench.packs.lines import line_of, read_lines
+from diffatlas.bench.packs.lines import line_of, plain_value, read_lines
 from diffatlas.bench.tasks import Pack, faults
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
@@ -139,8 +139,10 @@ def _dumper() -> Any:
             return True
 
     def text(dumper: Any, value: str) -> Any:
-        # YAML 1.1 has yes, no, on and off for true and false; PyYAML quotes those by itself.
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value)
+        # YAML 1.1 has yes, no, on and off for true and false, and PyYAML quotes those by itself; but it takes 1e5 for
+        # text, which YAML 1.2 and `read_lines` take for a number.
+        style = None if plain_value(value) is value else "'"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
     Dumper.add_representer(str, text)
     return Dumper
