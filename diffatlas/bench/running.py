@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.backends.threads import computing_with, number_here
@@ -88,6 +89,8 @@ def _run(
     if only is not None:
         benches.forget(bench.id, only)
         bench = benches.open(bench.id)
+        cells = [replace(one, status="waiting") if one.key in only else one for one in bench.study.cells]
+        bench = replace(bench, study=replace(bench.study, cells=tuple(cells)))
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     with _Threads(events, stops.all) as threads:
         judges = [

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from diffatlas.bench.packs.edited import named
 from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text
-from diffatlas.bench.packs.own import OwnPacks, find_pack, named
+from diffatlas.bench.packs.own import OwnPacks, find_pack
 from diffatlas.bench.packs.reading import read_data
 from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
 from diffatlas.errors import InvalidParams, Unreadable

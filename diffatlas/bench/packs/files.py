@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from diffatlas.bench.packs.lines import NotRead, line_of, read_lines
+from diffatlas.bench.packs.lines import NotRead, line_of, plain_value, read_lines
 from diffatlas.bench.tasks import Pack, faults
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
@@ -85,9 +85,28 @@ def pack_or_fault(text: str) -> Pack | Fault:
 
 def pack_text(pack: Pack, kind: str = "yaml") -> str:
     """Return a pack as a text of "yaml" or "json", without what is as it would be anyway."""
-    value = _plain(pack)
+    value = plain(pack)
     if kind == "json":
         return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return yaml_text(value)
+
+
+def plain(part: Any) -> Any:
+    """Return a pack or a part of one as plain values, by the names that files use, without what is so anyway."""
+    if isinstance(part, tuple):
+        return [plain(one) for one in part]
+    if not dataclasses.is_dataclass(part):
+        return part
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if value != field.default or field.name in ("format", "count"):
+            found["class" if field.name == "noun" else field.name] = plain(value)
+    return found
+
+
+def yaml_text(value: Any) -> str:
+    """Return plain values as YAML, a line to each field, that reads back as it was with every reader."""
     import yaml
 
     return yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110)
@@ -140,20 +159,6 @@ def _meant(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     return named[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
 
 
-def _plain(part: Any) -> Any:
-    """A part of a pack as plain values, by the names that files use."""
-    if isinstance(part, tuple):
-        return [_plain(one) for one in part]
-    if not dataclasses.is_dataclass(part):
-        return part
-    found = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if value != field.default or field.name in ("format", "count"):
-            found["class" if field.name == "noun" else field.name] = _plain(value)
-    return found
-
-
 @cache
 def _dumper() -> Any:
     """A writer of YAML by whose files every reader of YAML 1.1 and 1.2 has the same texts."""
@@ -164,8 +169,10 @@ def _dumper() -> Any:
             return True
 
     def text(dumper: Any, value: str) -> Any:
-        # YAML 1.1 has yes, no, on and off for true and false; PyYAML quotes those by itself.
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value)
+        # YAML 1.1 has yes, no, on and off for true and false, and PyYAML quotes those by itself; but it takes 1e5 for
+        # text, which YAML 1.2 and `read_lines` take for a number.
+        style = None if plain_value(value) is value else "'"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
     Dumper.add_representer(str, text)
     return Dumper

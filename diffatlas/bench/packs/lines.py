@@ -80,7 +80,7 @@ def _value(node: Any, seen: set[int], depth: int) -> Any:
     if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
         raise NotRead(f"{node.tag} is nothing that can be read here: leave the tag out.", line)
     if isinstance(node, yaml.ScalarNode):
-        return node.value if node.style else _plain(node.value)
+        return node.value if node.style else plain_value(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_value(each, seen, depth + 1) for each in node.value]
     found: dict[str, Any] = {}
@@ -93,8 +93,8 @@ def _value(node: Any, seen: set[int], depth: int) -> Any:
     return found
 
 
-def _plain(text: str) -> Any:
-    """A scalar without quotes, as JSON would have it; what JSON has not is text."""
+def plain_value(text: str) -> Any:
+    """Return a scalar without quotes, as JSON would have it; what JSON has not is text."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if len(text) < 40 and _WHOLE.fullmatch(text):

@@ -21,8 +21,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from diffatlas import files
+from diffatlas.bench.packs.edited import named
 from diffatlas.bench.packs.files import pack_text, parse_pack
-from diffatlas.bench.packs.lines import read_lines
 from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
 from diffatlas.bench.tasks import Pack
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
@@ -244,14 +244,6 @@ def check_name(name: str) -> str:
             f"name is {name!r}, which is a pack that comes with the program: give another.", field="name"
         )
     return name
-
-
-def named(text: str, name: str) -> str:
-    """Return a pack's text with another name in it; all else stays as it was written. The text must be a pack's."""
-    _, tree = read_lines(text)
-    mark = next(value for key, value in tree.value if key.value == "name")
-    quoted = f'"{name}"'
-    return text[: mark.start_mark.index] + quoted + text[mark.end_mark.index :]
 
 
 @lru_cache(maxsize=16)
