@@ -56,21 +56,16 @@ def pack(
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Look at a pack, or write it to a file; a file is checked, and the first fault said with its line and field."""
-    from diffatlas.bench.packs.files import pack_text
-    from diffatlas.bench.packs.geneval import as_metadata
+    from diffatlas.bench.packs.forms import WRITTEN, file_text
 
     made = _pack(source, each, seed)
     if to is None:
         print_table(("Task", "Category", "Prompt"), [(task.id, task.tag, task.prompt) for task in made.tasks])
         return
-    kinds = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
-    if to.suffix == ".jsonl":
-        text = "".join(json.dumps(as_metadata(task)) + "\n" for task in made.tasks)
-    elif to.suffix in kinds:
-        text = pack_text(made, kinds[to.suffix])
-    else:
+    kind = to.suffix.removeprefix(".").replace("yml", "yaml")
+    if kind not in WRITTEN:
         raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
-    _write(to, text, overwrite)
+    _write(to, file_text(made, kind), overwrite)
     typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
 
 
@@ -238,8 +233,8 @@ def _results(path: Path) -> list[Judged]:
 
 
 def _pack(source: str, each: int | None, seed: int) -> Pack:
+    from diffatlas.bench.packs.forms import is_file_name, read_file
     from diffatlas.bench.packs.own import find_pack
-    from diffatlas.bench.packs.reading import is_file_name, read_file
     from diffatlas.library import Library
 
     if not is_file_name(source):

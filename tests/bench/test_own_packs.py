@@ -5,10 +5,10 @@ import json
 import pytest
 
 from diffatlas.bench.packs.edited import named
-from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text
+from diffatlas.bench.packs.files import Fault, pack_or_fault
+from diffatlas.bench.packs.forms import WRITTEN, file_text, read_file
 from diffatlas.bench.packs.own import OwnPacks, find_pack
-from diffatlas.bench.packs.reading import read_data
-from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
+from diffatlas.bench.packs.shipped import shipped_pack
 from diffatlas.errors import InvalidParams, Unreadable
 
 TEXT = """\
@@ -40,7 +40,7 @@ def test_renaming_keeps_every_other_character(tmp_path):
     own.keep(TEXT)
     own.rename("mine", "yours")
     assert own.names() == ["yours"]
-    assert own.text("yours") == TEXT.replace("name: mine ", 'name: "yours" ')
+    assert own.text("yours") == TEXT.replace("name: mine ", "name: yours ")
     as_json = json.dumps(
         {"title": "ü", "name": "a", "tasks": [{"id": "b", "prompt": "c", "tag": "d", "kind": "free"}]}
     )
@@ -57,7 +57,8 @@ def test_a_name_that_is_taken_is_refused_and_an_import_takes_the_next(tmp_path):
     with pytest.raises(InvalidParams, match="comes with the program"):
         own.keep(named(TEXT, "shapes"))
     assert [own.add(shipped_pack("smoke")).name for _ in range(2)] == ["smoke-2", "smoke-3"]
-    assert own.add(read_data(b"a red car\n", "My file (1).txt")).name == "t2i-compbench"
+    (tmp_path / "My file (1).txt").write_text("a red car\n")
+    assert own.add(read_file(tmp_path / "My file (1).txt")).name == "t2i-compbench"
 
 
 def test_what_was_deleted_is_had_back_as_long_as_its_name_is_free(tmp_path):
@@ -88,17 +89,21 @@ def test_bounds_hold_and_a_file_that_was_spoiled_is_listed_with_what_is_wrong(tm
     assert "line 3: tasks is 3" in listed["b"]
 
 
-def test_every_form_is_read_from_bytes_as_from_its_file():
-    for name in ("shapes-hard", "lite"):
-        pack = shipped_pack(name)
-        for kind in ("yaml", "json"):
-            assert read_data(pack_text(pack, kind).encode(), f"../{name}.{kind}") == pack
-    line = json.dumps({"tag": "one", "prompt": "a car", "include": [{"class": "car", "count": 1}]})
-    assert read_data(line.encode(), "m.jsonl").tasks[0].include[0].noun == "car"
-    for data, name in ((b"x", "pack.exe"), (b"\xff\xfe", "a.yaml"), (b"", "a.jsonl")):
+def test_every_form_that_is_written_is_read(tmp_path):
+    pack = shipped_pack("lite")
+    for kind in WRITTEN:
+        path = tmp_path / f"a.{kind.upper()}"
+        path.write_text(file_text(pack, kind), encoding="utf-8")
+        read = read_file(path)
+        assert [(task.prompt, task.include, task.exclude) for task in read.tasks] == [
+            (task.prompt, task.include, task.exclude) for task in pack.tasks
+        ]
+        assert kind == "jsonl" or read == pack
+    for data, name in ((b"x", "pack.exe"), (b"\xff\xfe", "a.yaml"), (b"", "a.jsonl"), (None, "absent.yaml")):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
         with pytest.raises(Unreadable):
-            read_data(data, name)
-    assert SHIPPED.keys().isdisjoint({"mine"})
+            read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(

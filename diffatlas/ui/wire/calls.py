@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from diffatlas.ui.wire import attention, lab, lab_studies, library, runs, studies, study_figures
+from diffatlas.ui.wire import attention, lab, lab_studies, library, packs, runs, studies, study_figures
 from diffatlas.ui.wire.call import Call
 
 CALLS: dict[str, Call] = {
@@ -12,5 +12,6 @@ CALLS: dict[str, Call] = {
     **studies.CALLS,
     **study_figures.CALLS,
     **lab.CALLS,
+    **packs.CALLS,
     **lab_studies.CALLS,
 }
