@@ -19,6 +19,7 @@ from diffatlas.bench.words import demands
 from diffatlas.errors import InvalidParams
 from diffatlas.files import bytes_words, read_text
 from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.pack_form import at_row, task_of
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.sent_files import sent_file
 from diffatlas.ui.wire import packs as wire
@@ -140,11 +141,11 @@ class PackServices:
     def add_task(self, visitor: str, asked: wire.PackTask) -> wire.PackWritten:
         """Return a text with one more task, which a form has asked for."""
         _check_size(asked.text)
-        task, places = _task_of(asked)
+        task, places = task_of(asked)
         try:
             text = with_task(asked.text, task)
         except InvalidParams as error:
-            raise _at_row(error, places) from None
+            raise at_row(error, places) from None
         lines = task_lines(text, parse_pack(text))
         return {"text": text, "line": lines[-1]}
 
@@ -222,68 +223,6 @@ def _seen(pack: Pack, text: str, seeds: int) -> wire.PackSeen:
         ],
         "more": max(0, len(pack.tasks) - MOST_SEEN),
     }
-
-
-def _task_of(asked: wire.PackTask) -> tuple[dict[str, Any], dict[str, int]]:
-    """The task that a form asks for, as a file has it; and the number of the form's object of each of its parts."""
-    include: list[dict[str, Any]] = []
-    exclude: list[dict[str, Any]] = []
-    places: dict[str, int] = {}
-    #: Where each object of the form is among those that must be there.
-    at: dict[int, int] = {}
-    for number, one in enumerate(asked.objects, 1):
-        part = {"class": one.noun, **({"color": one.color} if one.color.strip() else {})}
-        count = 1 if one.count is None else one.count
-        if one.how == "none":
-            places[f"exclude[{len(exclude)}]"] = number
-            exclude.append(part)
-            continue
-        at[number] = len(include)
-        places[f"include[{len(include)}]"] = number
-        include.append({**part, "count": count})
-        if one.how == "exactly":
-            places[f"exclude[{len(exclude)}]"] = number
-            exclude.append({**part, "count": count + 1})
-        if one.relation:
-            if one.to not in at or one.to == number:
-                raise InvalidParams(
-                    f"Object {number} is {one.relation} an object that does not come before it: name the number of one "
-                    "that does and that must be there.",
-                    field=f"objects[{number - 1}].to",
-                )
-            include[-1]["position"] = [one.relation, at[one.to]]
-    questions = [
-        {
-            "id": f"q{number}",
-            "text": one.text,
-            "expected": one.expected,
-            **({"skill": one.skill} if one.skill.strip() else {}),
-            "parents": [f"q{each}" for each in one.after],
-        }
-        for number, one in enumerate(asked.questions, 1)
-    ]
-    task = {"prompt": asked.prompt, "tag": asked.tag, "kind": asked.kind}
-    if asked.kind == "objects":
-        return {**task, "include": include, "exclude": exclude}, places
-    return {**task, "questions": questions} if asked.kind == "questions" else task, places
-
-
-def _at_row(error: InvalidParams, places: dict[str, int]) -> InvalidParams:
-    """The error with the field of the form that it is at: "objects[2].noun", "questions[0].text", "prompt"."""
-    field = error.field or ""
-    part, _, rest = field.partition(".")
-    rest = {"class": "noun"}.get(rest, rest)
-    if part in places:
-        words = error.message.removeprefix(field).strip()
-        named_field = {"noun": "what it is", "count": "the number", "color": "the colour"}.get(rest, rest)
-        return InvalidParams(
-            f"Object {places[part]}: {named_field} {words}", field=f"objects[{places[part] - 1}].{rest}"
-        )
-    if field == "include":
-        return InvalidParams(
-            "A task of objects says what must be there, or what must not: add an object.", field="objects"
-        )
-    return InvalidParams(error.message, field=field)
 
 
 def _check_size(text: str) -> None:
