@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from diffatlas.backends.threads import computing_with, number_here
 from diffatlas.bench.bench import HAND, Bench
 from diffatlas.bench.judging import Judging, Opens, Scored, ScorerChanged
+from diffatlas.bench.keep import check_room
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.scored import open_scorer
 from diffatlas.capture.spec import Capture
@@ -45,7 +46,8 @@ def run_bench(
     The events of the study come as `run_study` has them; between them and after them come `ScorerChanged` and `Scored`.
     A stop ends the judging too: what is not judged then, `judge_bench` judges.
 
-    Raises, at the first event, what `run_study` raises.
+    Raises, at the first event, what `run_study` raises, and after the first image `OverBound` where the library has no
+    room for all (`diffatlas.bench.keep.check_room`).
     """
     return _run(bench, backends, library, capture or Capture(), scorers, stops or Stops(), only, reuse)
 
@@ -99,7 +101,10 @@ def _run(
             if name != HAND
         ]
 
+        todo = sum(one.status != "complete" for one in bench.study.cells) if only is None else len(only)
+
         def make() -> None:
+            first = True
             try:
                 run = run_study(
                     bench.study,
@@ -115,6 +120,9 @@ def _run(
                     for event in run:
                         threads.put(event)
                         if isinstance(event, CellEnded) and event.cell.status == "complete":
+                            if first and event.cell.run_id and not event.cell.cached:
+                                first = False
+                                check_room(library, event.cell.run_id, todo)
                             for judging in judges:
                                 judging.add(event.cell)
             finally:

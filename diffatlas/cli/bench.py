@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffatlas import files
+from diffatlas.cli import bench_marks
 from diffatlas.cli.output import print_table, showing_progress
 from diffatlas.errors import InvalidParams, Unreadable
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from diffatlas.bench.tasks import Pack
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
+commands.command()(bench_marks.agree)
 
 RESULTS = typer.Argument(metavar="RESULTS", help="A results.jsonl, of this program or of GenEval's.")
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
@@ -103,10 +105,25 @@ def audit(
     scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
+    results: Annotated[
+        Path | None, typer.Option(help="The verdicts that are put to the test, against --marks.")
+    ] = None,
+    marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
+    metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
+    level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Put a scorer to the test on drawn scenes: as asked, and with a fault planted in each."""
+    """Put a scorer to the test on drawn scenes, as asked and with a fault planted in each, or on marks by hand."""
     from dataclasses import asdict
+
+    if results is not None or marks is not None:
+        if results is None or marks is None:
+            raise InvalidParams(
+                "A test by hand takes both --results, the scorer's verdicts, and --marks, those by hand.",
+                field="marks",
+            )
+        bench_marks.audit_by_marks(results, marks, metadata, level, as_json)
+        return
 
     from diffatlas.bench.audit import audit as put_to_the_test
     from diffatlas.bench.scored import open_scorer
@@ -129,13 +146,21 @@ def _share(one: Rate) -> tuple[str, str]:
 @commands.command("count")
 def count_results(
     results: Annotated[Path, RESULTS],
+    by: Annotated[
+        str, typer.Option(help="category, or atoms: the number of things that a prompt demands.")
+    ] = "category",
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Count verdicts by category, with intervals that know that the images of a prompt are alike."""
     from diffatlas.bench.counted import count
 
+    if by not in ("category", "atoms"):
+        raise InvalidParams(f"--by is category or atoms, and not {by!r}.", field="by")
     judged = _results(results)
+    if by == "atoms":
+        _show_by_atoms(judged, level, as_json)
+        return
     _show(count(judged, level), judged, as_json)
 
 
@@ -199,19 +224,31 @@ def _show(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | 
         rows.append(
             ("mean of categories", *_rate(counted.overall), str(sum(k.unjudged for k in counted.lines)))
         )
-    interval = f"{counted.level:.0%} interval"
-    columns = (
-        "Category",
-        "Correct",
-        interval,
-        "Images",
-        "Prompts",
-        "Any correct",
-        "Alike",
-        "Worth",
-        "Not judged",
-    )
-    print_table(columns, rows)
+    print_table(("Category", *_columns(counted.level)), rows)
+
+
+def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:
+    """Print the rates by the number of things that a prompt demands."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.demands import by_atoms
+
+    found = by_atoms(judged, level)
+    if not found:
+        raise InvalidParams(
+            "These results say of no prompt what it demands: their metadata are missing.", field="by"
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in found]))
+        return
+    rows = [(str(line.atoms), *_rate(line.rate), str(line.unjudged)) for line in found]
+    print_table(("Things demanded", *_columns(level)), rows)
+
+
+def _columns(level: float) -> tuple[str, ...]:
+    """The heads of `_rate`, and of the images that were not judged."""
+    interval = f"{level:.0%} interval"
+    return "Correct", interval, "Images", "Prompts", "Any correct", "Alike", "Worth", "Not judged"
 
 
 def _rate(one: Rate | None) -> tuple[str, ...]:

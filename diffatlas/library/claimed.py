@@ -1,4 +1,4 @@
-"""Who writes a folder: it is claimed for as long as somebody is at it, and a claim ends with its process."""
+"""Who is at a folder, and which runs are needed meanwhile: a claim ends with its process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from diffatlas.errors import InvalidParams
 
 #: Folders that this process is at now.
 _CLAIMED: set[Path] = set()
+#: Runs that are needed until what they belong to has ended, by the id of that.
+_HELD: dict[str, set[str]] = {}
 _CLAIMING = threading.Lock()
 
 
@@ -57,3 +59,18 @@ def claimed(folder: Path, elsewhere: Callable[[], bool], what: str) -> Iterator[
         yield
     finally:
         _CLAIMED.discard(key)
+
+
+def hold(study_id: str, run_id: str) -> None:
+    """Keep a run from being evicted by this process until `let_go`: what it belongs to still runs."""
+    _HELD.setdefault(study_id, set()).add(run_id)
+
+
+def let_go(study_id: str) -> None:
+    """Hold the runs of a study or a bench no longer."""
+    _HELD.pop(study_id, None)
+
+
+def held_runs() -> set[str]:
+    """Return the runs that are held now."""
+    return set().union(*_HELD.copy().values())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.library.claimed import hold, let_go
 from diffatlas.library.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -129,6 +130,8 @@ class Board:
         """Change a cell, save the study, and return the cell."""
         with self._lock:
             self._study = self._study.with_cell(key, **changes)
+            if changes.get("run_id"):
+                hold(self._study.id, changes["run_id"])
             self._save(key)
             return self._study.cell(key)
 
@@ -136,6 +139,7 @@ class Board:
         """Say how the study ended, and save it."""
         with self._lock:
             self._study = replace(self._study, status=status)
+            let_go(self._study.id)
             self._save("")
 
     def _save(self, cell: str) -> None:

@@ -56,7 +56,7 @@ def task_of(asked: wire.PackTask) -> tuple[dict[str, Any], dict[str, int]]:
 
 
 def at_row(error: InvalidParams, places: dict[str, int]) -> InvalidParams:
-    """Return what is wrong with a task with the field of the form that it is at: "objects[2].noun", "questions[0].text", "prompt"."""
+    """Return what is wrong with a task, with the field of the form that it is at, as "objects[2].noun"."""
     field = error.field or ""
     part, _, rest = field.partition(".")
     rest = {"class": "noun"}.get(rest, rest)

@@ -13,14 +13,16 @@ import pytest
 from diffatlas.bench.bench import HAND, Bench, Mark, judged
 from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.judging import Scored, ScorerChanged
+from diffatlas.bench.keep import capture_of
 from diffatlas.bench.kept import CELLS, VERDICTS, Benches
 from diffatlas.bench.packs.shipped import shipped_pack
 from diffatlas.bench.pictures import picture
 from diffatlas.bench.plan import plan_bench
 from diffatlas.bench.running import judge_bench, run_bench
 from diffatlas.bench.scorers.shapes import ShapesScorer
-from diffatlas.errors import BackendFailure, DamagedRun, InvalidParams, ModelLoadError
+from diffatlas.errors import BackendFailure, DamagedRun, InvalidParams, ModelLoadError, OverBound
 from diffatlas.library import Library
+from diffatlas.library.format import size_of
 from diffatlas.params import GenerationParams
 from diffatlas.request import MAX_SEED
 from diffatlas.studies.run import CellEnded, Stops, StudyChanged
@@ -145,6 +147,7 @@ def test_what_a_killed_process_did_is_not_done_again(tmp_path, library, benches)
     script = tmp_path / "script.py"
     script.write_text(f"""
 from diffatlas.library import Library
+from diffatlas.library.format import size_of
 from tests.bench.test_running import Odd, small
 from tests.studies.fake_backends import FakeBackend
 from diffatlas.bench.running import run_bench
@@ -339,3 +342,36 @@ def test_what_cannot_be_asked_is_refused():
             plan_bench(pack, BASE, **asked)
     with pytest.raises(InvalidParams, match="go beyond"):
         plan_bench(pack, BASE.replace(seed=MAX_SEED), seeds=2)
+
+
+def test_a_bench_that_the_library_cannot_hold_ends_after_its_first_image(tmp_path, benches, library):
+    backend, bench = FakeBackend(pause=0.02), small(exact=True)
+    small_library = Library(library.folder, cap=4000)
+    with pytest.raises(OverBound, match=r"6 take .* keep the pictures alone"):
+        played(bench, backend, small_library)
+    assert benches.open(bench.id).study.status == "stopped"
+    assert 1 <= len(backend.asked) < 6
+
+
+def test_a_bench_that_runs_does_not_push_out_its_own_images(library, benches):
+    bench = small(exact=True)
+    others = small(exact=True)
+    played(others, FakeBackend(), library)
+    runs = [cell.run_id for cell in benches.open(others.id).study.cells]
+    for run_id in runs[:3]:
+        library.mark(run_id, locked=True)
+    # Room for six and a half runs, of which three stay whatever comes.
+    tight = Library(library.folder, cap=int(6.5 * size_of(library.path(runs[0]))))
+    played(bench, FakeBackend(), tight, reuse=False)
+    kept = benches.open(bench.id)
+    assert all(library.load(cell.run_id).images for cell in kept.study.cells)
+    assert {info.id for info in library.list()} == {*runs[:3], *(cell.run_id for cell in kept.study.cells)}
+    assert len(tight.evict()) > 0
+
+
+def test_what_is_kept_of_an_image():
+    assert capture_of("paths", "cross").attention == "cross"
+    assert not capture_of("pictures").latents
+    for keep, attention in (("everything", "off"), ("pictures", "cross")):
+        with pytest.raises(InvalidParams):
+            capture_of(keep, attention)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from diffatlas.ui.wire import attention, lab, lab_studies, library, packs, runs, studies, study_figures
+from diffatlas.ui.wire import (
+    attention,
+    bench,
+    lab,
+    lab_studies,
+    library,
+    packs,
+    runs,
+    studies,
+    study_figures,
+)
 from diffatlas.ui.wire.call import Call
 
 CALLS: dict[str, Call] = {
     **runs.CALLS,
     **library.CALLS,
     **attention.CALLS,
+    **bench.CALLS,
+    **packs.CALLS,
     **studies.CALLS,
     **study_figures.CALLS,
     **lab.CALLS,
-    **packs.CALLS,
     **lab_studies.CALLS,
 }
