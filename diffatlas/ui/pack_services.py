@@ -11,9 +11,10 @@ from typing import Any
 
 from diffatlas.bench.packs.edited import named, task_lines, with_task
 from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text, parse_pack
-from diffatlas.bench.packs.forms import file_text, read_file
 from diffatlas.bench.packs.own import MOST_BYTES, Kept, OwnPacks, find_pack
+from diffatlas.bench.packs.reading import read_file
 from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
+from diffatlas.bench.packs.writing import file_text
 from diffatlas.bench.tasks import Pack
 from diffatlas.bench.words import demands
 from diffatlas.errors import InvalidParams

@@ -6,9 +6,10 @@ import pytest
 
 from diffatlas.bench.packs.edited import named
 from diffatlas.bench.packs.files import Fault, pack_or_fault
-from diffatlas.bench.packs.forms import WRITTEN, file_text, read_file
 from diffatlas.bench.packs.own import OwnPacks, find_pack
+from diffatlas.bench.packs.reading import read_file
 from diffatlas.bench.packs.shipped import shipped_pack
+from diffatlas.bench.packs.writing import WRITTEN, file_text
 from diffatlas.errors import InvalidParams, Unreadable
 
 TEXT = """\
