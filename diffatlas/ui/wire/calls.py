@@ -5,6 +5,7 @@ from __future__ import annotations
 from diffatlas.ui.wire import (
     attention,
     bench,
+    boards,
     lab,
     lab_studies,
     library,
@@ -20,6 +21,7 @@ CALLS: dict[str, Call] = {
     **library.CALLS,
     **attention.CALLS,
     **bench.CALLS,
+    **boards.CALLS,
     **packs.CALLS,
     **studies.CALLS,
     **study_figures.CALLS,
