@@ -236,7 +236,7 @@ def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:
     """Print the rates by the number of things that a prompt demands."""
     from dataclasses import asdict
 
-    from diffatlas.bench.demands import by_atoms
+    from diffatlas.bench.difficulty import by_atoms
 
     found = by_atoms(judged, level)
     if not found:
