@@ -107,11 +107,15 @@ def score(
 
 @commands.command()
 def audit(
-    scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
+    scorer: Annotated[
+        str | None,
+        typer.Option(help="What is put to the test: shapes; of a bench the first that judged it."),
+    ] = None,
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
     results: Annotated[
-        Path | None, typer.Option(help="The verdicts that are put to the test, against --marks.")
+        str | None,
+        typer.Option(help="Verdicts that are put to the test on marks by hand: a file, or a bench."),
     ] = None,
     marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
     metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
@@ -121,19 +125,16 @@ def audit(
     """Put a scorer to the test on drawn scenes, as asked and with a fault planted in each, or on marks by hand."""
     from dataclasses import asdict
 
-    if results is not None or marks is not None:
-        if results is None or marks is None:
-            raise InvalidParams(
-                "A test by hand takes both --results, the scorer's verdicts, and --marks, those by hand.",
-                field="marks",
-            )
-        bench_marks.audit_by_marks(results, marks, metadata, level, as_json)
+    if results is not None:
+        bench_marks.audit_by_marks(results, scorer, marks, metadata, level, as_json)
         return
+    if marks is not None:
+        raise InvalidParams("--marks tests verdicts: name these with --results.", field="results")
 
     from diffatlas.bench.audit import audit as put_to_the_test
     from diffatlas.bench.scored import open_scorer
 
-    found = put_to_the_test(open_scorer(scorer), each, seed)
+    found = put_to_the_test(open_scorer(scorer or "shapes"), each, seed)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
@@ -151,10 +152,10 @@ def _share(one: Rate) -> tuple[str, str]:
 @commands.command("count")
 def count_results(
     results: Annotated[str, RESULTS],
+    scorer: Annotated[str | None, OF_BENCH] = None,
     by: Annotated[
         str, typer.Option(help="category, or atoms: the number of things that a prompt demands.")
     ] = "category",
-    scorer: Annotated[str | None, OF_BENCH] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -240,7 +241,7 @@ def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:
     """Print the rates by the number of things that a prompt demands."""
     from dataclasses import asdict
 
-    from diffatlas.bench.demands import by_atoms
+    from diffatlas.bench.difficulty import by_atoms
 
     found = by_atoms(judged, level)
     if not found:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
-from diffatlas.bench.demands import Demanding
+from diffatlas.bench.difficulty import Demanding
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rows import counted_words, look_of, one_chart, rate_words, write
 from diffatlas.figures.figure import Figure, figure, text
@@ -29,7 +29,7 @@ def bench_difficulty(
 ) -> Figure:
     """Return a line a bench: the rate of the prompts that demand one thing, two, and so on, with intervals.
 
-    benches: what `diffatlas.bench.demands.by_atoms` returns, by the name of the bench. Raises `InvalidParams` where
+    benches: what `diffatlas.bench.difficulty.by_atoms` returns, by the name of the bench. Raises `InvalidParams` where
     there is none.
     """
     if not benches:

@@ -113,12 +113,10 @@ def lay_rows(
     for row, name in enumerate(rows.names):
         value = rows.values[row] if rows.values else ""
         shown = cut(" ".join(name.split()), max(letters - len(value), _LEAST))
-        note(made, axes, rows.top(row) + _HEAD / 2, shown + value)
+        note(made, axes, rows.top(row) + _HEAD / 2, shown + value, ground(dark).ink)
 
 
-def note(
-    made: Figure, axes: dict[str, str], at: float, words: str, colour: str | None = None, size: int = 12
-) -> None:
+def note(made: Figure, axes: dict[str, str], at: float, words: str, colour: str, size: int = 12) -> None:
     """Write words at the left end of a chart of rows, at a place of theirs."""
     made.add_annotation(
         text=text(words),
@@ -129,7 +127,7 @@ def note(
         xanchor="left",
         yanchor="middle",
         xshift=3,
-        font={"size": size} if colour is None else {"size": size, "color": colour},
+        font={"size": size, "color": colour},
     )
 
 

@@ -69,11 +69,9 @@ def _draw_shares(made: Figure, axes: dict[str, str], found: Seeds, dark: bool) -
         made.add_annotation(
             text=f"{value:.0%}",
             x=place,
-            y=value,
+            y=value + 0.06,
             xref=axes["xaxis"],
             yref=axes["yaxis"],
-            yanchor="bottom",
-            yshift=2,
             font={"size": 12},
         )
     _axis(made, axes["xaxis"]).update(

@@ -35,6 +35,7 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
+from diffatlas.ui.live_benches import LiveBenches
 from diffatlas.ui.own_files import OwnFiles
 from diffatlas.ui.own_page import OwnPageOnly
 from diffatlas.ui.pages.attention import attention_page
@@ -83,8 +84,9 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
         attention = AttentionServices(libraries, layers, backend, names)
         words = attention_page(app, libraries, attention, turns)
-        benches = BenchServices(libraries, layers, names, running)
-        bench_page(app, benches, BenchRunner(libraries, turns, running), around, words)
+        live = LiveBenches()
+        benches = BenchServices(libraries, layers, names, running, live)
+        bench_page(app, benches, BenchRunner(libraries, turns, running, live), around, words)
         empty_when_quiet(projections, studies, attention)
         lab_page(LabServices(libraries))
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)

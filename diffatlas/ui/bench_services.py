@@ -9,19 +9,29 @@ from diffatlas.bench.bench import HAND, Bench, Mark
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.pictures import pictures
 from diffatlas.errors import InvalidParams
+from diffatlas.figures.bench_rates import bench_rates
+from diffatlas.figures.page_figure import page_figure
 from diffatlas.library import Library
 from diffatlas.library.study import Cell
+from diffatlas.names import told_apart
 from diffatlas.params import GenerationParams
 from diffatlas.run import timestamp
 from diffatlas.ui.answers import answered
+from diffatlas.ui.bench_card import card_detail
+from diffatlas.ui.bench_files import bench_file
+from diffatlas.ui.bench_numbers import counted_lanes, results
+from diffatlas.ui.board_services import BoardServices
 from diffatlas.ui.components.bench_view import card_state, lanes_told, scorers_told
 from diffatlas.ui.components.form import query_of
-from diffatlas.ui.components.pictures import preview_uri
+from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.live_benches import LiveBenches
+from diffatlas.ui.pack_services import PackServices
+from diffatlas.ui.private_files import private_url
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.wire import bench as wire
-from diffatlas.ui.wire.kinds import Done, Nothing, One, Opened
+from diffatlas.ui.wire.kinds import Done, Figure, File, Nothing, One, Opened
 
 #: Benches in the list of earlier ones, thumbnails of one answer, and runs that become layers at once.
 LISTED, MOST_THUMBS, MOST_LAYERS = 100, 64, 24
@@ -33,12 +43,20 @@ class BenchServices:
     """The server's side of the Bench page. ``functions`` are what the browser may call."""
 
     def __init__(
-        self, libraries: Libraries, layers: Layers, model_names: dict[str, str], running: Running
+        self,
+        libraries: Libraries,
+        layers: Layers,
+        model_names: dict[str, str],
+        running: Running,
+        live: LiveBenches,
     ) -> None:
         self._libraries = libraries
         self._layers = layers
         self._names = model_names
         self._running = running
+        self._live = live
+        self._packs = PackServices(libraries)
+        self._boards = BoardServices(libraries, model_names)
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:
@@ -47,12 +65,18 @@ class BenchServices:
             "benches": self.benches,
             "bench": self.bench,
             "bench_thumbs": self.thumbs,
+            "bench_card": self.card,
+            "bench_results": self.results,
+            "bench_rates": self.rates,
+            "bench_export": self.export,
             "mark_card": self.mark_card,
             "rename_bench": self.rename_bench,
             "forget_bench": self.forget_bench,
             "restore_bench": self.restore_bench,
             "stop_bench_lane": self.stop_lane,
             "open_card_runs": self.open_runs,
+            **self._packs.calls,
+            **self._boards.calls,
         }
 
     @property
@@ -83,7 +107,7 @@ class BenchServices:
 
     def bench(self, visitor: str, asked: One) -> wire.BenchWhole:
         """Return a stored bench whole: what was asked, and every card."""
-        bench = self.kept(visitor).open(asked.id)
+        _, bench = self.open(visitor, asked.id)
         cells = {cell.key: self._card(bench, cell) for cell in bench.study.cells}
         return {
             "status": bench.study.status,
@@ -97,25 +121,61 @@ class BenchServices:
         """Return small pictures of some cells."""
         if len(asked.cells) > MOST_THUMBS:
             raise InvalidParams(f"Ask for at most {MOST_THUMBS} pictures at once.", field="cells")
-        library, bench = self.open(visitor, asked.id)
-        wanted = set(asked.cells)
-        cells = [cell for cell in bench.study.cells if cell.key in wanted]
-        found = pictures(bench.id, cells, library)
+        library = self._libraries.of(visitor)
+        running = self._live.cells(visitor, asked.id)
+        if running is not None:
+            cells = [running[key] for key in asked.cells if key in running]
+        else:
+            wanted = set(asked.cells)
+            _, bench = self.open(visitor, asked.id)
+            cells = [cell for cell in bench.study.cells if cell.key in wanted]
+        found = pictures(asked.id, cells, library)
         return {
             "thumbs": {
                 cell.key: preview_uri(found[cell.key]) if cell.key in found else None for cell in cells
             }
         }
 
+    def card(self, visitor: str, asked: wire.CardAsked) -> wire.CardDetail:
+        """Return one card in full."""
+        library, bench = self.open(visitor, asked.id)
+        cell = cell_of(bench, asked.cell)
+        pixels = pictures(bench.id, [cell], library).get(cell.key) if cell.status == "complete" else None
+        url = None if pixels is None else image_url(pixels, visitor, f"{bench.task(cell).id}.png")
+        return card_detail(bench, cell, library, pixels, url)
+
+    def results(self, visitor: str, asked: wire.NumbersAsked) -> wire.BenchResults:
+        """Return a bench in numbers."""
+        _, bench = self.open(visitor, asked.id)
+        return results(bench, asked.by_hand, self._lane_names(bench))
+
+    def rates(self, visitor: str, asked: wire.RatesAsked) -> Figure:
+        """Return the rates of the lanes by one scorer as a chart."""
+        _, bench = self.open(visitor, asked.id)
+        names = self._lane_names(bench)
+        counted = counted_lanes(bench, asked.scorer, asked.by_hand)
+        if not counted:
+            raise InvalidParams("There is nothing to count yet: no image was made.")
+        labels = told_apart([names[key] for key in counted], [{"lane": key} for key in counted])
+        drawn = bench_rates(dict(zip(labels, counted.values(), strict=True)), dark=asked.dark)
+        return page_figure({asked.across: drawn})
+
+    def export(self, visitor: str, asked: wire.BenchExport) -> File:
+        """Write a file of a bench where the browser can fetch it, and return its address."""
+        library, bench = self.open(visitor, asked.id)
+        data, name = bench_file(asked.kind, bench, library, asked.lane)
+        return {"url": private_url(visitor, data, name), "name": name}
+
     def mark_card(self, visitor: str, asked: wire.MarkAsked) -> wire.CardState:
         """Keep what a person says of an image, or take it back."""
         if len(asked.note) > MOST_NOTE:
             raise InvalidParams(f"A note has at most {MOST_NOTE} characters.", field="note")
+        cell_of(self.open(visitor, asked.id)[1], asked.cell)
         kept = self.kept(visitor)
         mark = None if asked.verdict is None else Mark(asked.verdict, asked.note.strip(), timestamp())
         kept.mark(asked.id, asked.cell, mark)
-        bench = kept.open(asked.id)
-        return self._card(bench, bench.study.cell(asked.cell))
+        _, bench = self.open(visitor, asked.id)
+        return self._card(bench, cell_of(bench, asked.cell))
 
     def rename_bench(self, visitor: str, asked: wire.RenameBench) -> wire.BenchList:
         """Give a bench another title."""
@@ -161,7 +221,15 @@ class BenchServices:
     def open(self, visitor: str, bench_id: str) -> tuple[Library, Bench]:
         """Return a visitor's library and a bench of it. Raises `RunNotFound` or `DamagedRun`."""
         library = self._libraries.of(visitor)
-        return library, Benches(library.folder).open(bench_id)
+        return library, self._live.open(Benches(library.folder), bench_id)
+
+    def _lane_names(self, bench: Bench) -> dict[str, str]:
+        """Return what each lane is called: what it changes, or its model."""
+        study = bench.study
+        models = {lane.key: study.in_lane(lane.key)[0].params.model for lane in study.lanes}
+        return {
+            lane.key: lane.name or self._names.get(models[lane.key], models[lane.key]) for lane in study.lanes
+        }
 
     def _card(self, bench: Bench, cell: Cell) -> wire.CardState:
         said = {name: each[cell.key] for name, each in bench.said.items() if cell.key in each}
@@ -171,6 +239,7 @@ class BenchServices:
         study = bench.study
         base = GenerationParams.from_dict(study.spec["base"])
         first = study.in_lane(study.lanes[0].key)
+        names = self._lane_names(bench)
         models = {lane.key: study.in_lane(lane.key)[0].params.model for lane in study.lanes}
         return {
             "id": bench.id,
@@ -181,7 +250,7 @@ class BenchServices:
             "lanes": [
                 {
                     "key": lane.key,
-                    "name": lane.name or self._names.get(models[lane.key], models[lane.key]),
+                    "name": names[lane.key],
                     "model": models[lane.key],
                 }
                 for lane in study.lanes
@@ -195,6 +264,14 @@ class BenchServices:
             ],
             "query": {**query_of(base), **_of_pack(study.spec)},
         }
+
+
+def cell_of(bench: Bench, key: str) -> Cell:
+    """Return a cell of a bench. Raises `InvalidParams` where it has none of that key."""
+    try:
+        return bench.study.cell(key)
+    except KeyError:
+        raise InvalidParams(f"The bench has no card {key!r:.80}.", field="cell") from None
 
 
 def _of_pack(spec: Any) -> dict[str, str]:

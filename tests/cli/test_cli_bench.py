@@ -177,7 +177,8 @@ def test_rates_by_what_is_demanded(marks):
         (("agree", "r.jsonl", "r.jsonl"), "r.jsonl is named twice"),
         (("agree", "r.jsonl", "none.jsonl"), "There is no file none.jsonl"),
         (("agree", "r.jsonl", "--hand", "there.yaml"), "no column 'prompt'"),
-        (("audit", "--results", "r.jsonl"), "takes both --results"),
+        (("audit", "--results", "r.jsonl"), "takes --marks"),
+        (("audit", "--marks", "r.jsonl"), "name these with --results"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, words, said):

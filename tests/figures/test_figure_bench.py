@@ -10,7 +10,7 @@ from diffatlas import figures
 from diffatlas.bench.agreeing import agree
 from diffatlas.bench.audit import Audit, Audited
 from diffatlas.bench.counted import count, differences
-from diffatlas.bench.demands import by_atoms
+from diffatlas.bench.difficulty import by_atoms
 from diffatlas.bench.seeds import by_number
 from diffatlas.bench.statistics import rate
 from diffatlas.errors import InvalidParams

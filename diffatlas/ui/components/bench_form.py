@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
+from diffatlas.bench.bench import HAND
 from diffatlas.bench.packs.shipped import SHIPPED
 from diffatlas.bench.scored import SCORERS
 from diffatlas.registry import ModelEntry
@@ -37,13 +38,13 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyF
         )
         with gr.Row(elem_classes="da-fields da-three"):
             each = gr.Number(
-                FIRST_EACH, label="Size", info="Prompts a category.", elem_id=f"{PAGE}-each", min_width=60
+                FIRST_EACH, label="Prompts", info="A category.", elem_id=f"{PAGE}-each", min_width=60
             )
             pack_seed = gr.Number(
-                0, label="Draw", info="Which prompts.", elem_id=f"{PAGE}-pack_seed", min_width=60
+                0, label="Pack seed", info="Which ones.", elem_id=f"{PAGE}-pack_seed", min_width=60
             )
             seeds = gr.Number(
-                FIRST_SEEDS, label="Seeds", info="Images a prompt.", elem_id=f"{PAGE}-seeds", min_width=60
+                FIRST_SEEDS, label="Seeds", info="Of each.", elem_id=f"{PAGE}-seeds", min_width=60
             )
         model, keep = fields.model_field(PAGE, models)
         with gr.Row(elem_classes="da-fields da-seed"):
@@ -56,6 +57,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyF
             scorer_choices(),
             value=["shapes"],
             multiselect=True,
+            allow_custom_value=True,
             label="Judges",
             info="You can always judge by hand.",
             elem_id=f"{PAGE}-scorers",
@@ -109,6 +111,11 @@ def pack_choices(own: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     return [*own, *((one.title, name) for name, one in SHIPPED.items())]
 
 
+def scorers_known() -> list[tuple[str, str]]:
+    """Return the name of each scorer that can be asked for, and what it judges."""
+    return [(name, kind.about) for name, kind in SCORERS.items() if name != HAND]
+
+
 def scorer_choices() -> list[tuple[str, str]]:
     """Return what the field of scorers offers, as label and name."""
-    return [(f"{name.capitalize()}: the exact detector", name) for name in SCORERS]
+    return [(name, name) for name, _ in scorers_known()]

@@ -70,9 +70,11 @@ DONE = ("complete", "stopped", "failed")
 class BenchView:
     """Collects the events of one bench. Each method returns the value to show now."""
 
-    def __init__(self, visitor: str, bench: Bench | None = None, status: str | None = None) -> None:
+    def __init__(self, bench: Bench | None = None, status: str = "", begun: bool = True) -> None:
+        """bench: what runs; status: what is shown of it first; begun: whether it is kept, and can be asked for."""
         self._value = {**IDLE, "request": uuid.uuid4().hex[:8]}
-        self._cells: dict[str, Cell] = {}
+        #: By key, as they are now.
+        self.cells: dict[str, Cell] = {}
         self._said: dict[str, dict[str, Judgement]] = {}
         self._marks: dict[str, Mark] = {}
         self._fresh: set[str] = set()
@@ -86,7 +88,7 @@ class BenchView:
             self._marks = dict(bench.marks)
             self._value["scorers"] = scorers_told(bench, status="waiting")
             self._take(bench.study)
-            self._value["status"] = status or bench.study.status
+            self._set(status=status or bench.study.status, **({} if begun else {"bench": None}))
 
     @property
     def status(self) -> str:
@@ -120,7 +122,7 @@ class BenchView:
         self._recent.append(self._fresh)
         self._fresh = set()
         keys = set().union(*self._recent)
-        changed = {key: self._card(key) for key in sorted(keys) if key in self._cells}
+        changed = {key: self._card(key) for key in sorted(keys) if key in self.cells}
         self._set(frame=self._value["frame"] + 1, changed=changed, left=self._left())
         return dict(self._value)
 
@@ -135,8 +137,8 @@ class BenchView:
             self._change(event.key, status="running", run_id=event.run_id, error=None)
             self._note(event.prompt)
         elif isinstance(event, CellEnded):
-            before = self._cells[event.key].status
-            self._cells[event.key] = event.cell
+            before = self.cells[event.key].status
+            self.cells[event.key] = event.cell
             self._fresh.add(event.key)
             self._count(event.cell, before)
         elif isinstance(event, LaneChanged):
@@ -157,11 +159,12 @@ class BenchView:
             self._set(status=self._made_all)
 
     def _take(self, study: Study) -> None:
-        self._cells = {cell.key: cell for cell in study.cells}
+        self.cells.clear()
+        self.cells.update({cell.key: cell for cell in study.cells})
         self._set(bench={"id": study.id, "title": study.title}, lanes=lanes_told(study, self._value["lanes"]))
 
     def _change(self, key: str, **changes: Any) -> None:
-        self._cells[key] = replace(self._cells[key], **changes)
+        self.cells[key] = replace(self.cells[key], **changes)
         self._fresh.add(key)
 
     def _count(self, cell: Cell, before: str) -> None:
@@ -190,7 +193,7 @@ class BenchView:
 
     def _card(self, key: str) -> dict[str, Any]:
         said = {name: each[key] for name, each in self._said.items() if key in each}
-        return card_state(self._cells[key], said, self._marks.get(key))
+        return card_state(self.cells[key], said, self._marks.get(key))
 
     def _lane(self, key: str, **changes: Any) -> None:
         lanes = self._value["lanes"]

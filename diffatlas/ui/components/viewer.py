@@ -17,6 +17,8 @@ from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, models_folder
 from diffatlas.request import FIELDS, NUMBER, SIZE, TEXT, WHOLE
+from diffatlas.ui.bench_files import BENCH_FILES
+from diffatlas.ui.components.bench_form import scorers_known
 from diffatlas.ui.components.bench_view import IDLE as BENCH_IDLE
 from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
@@ -174,8 +176,20 @@ class BenchIsland(Island):
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
+        scorers = [{"name": name, "about": about} for name, about in scorers_known()]
+        files = [
+            {"key": key, "label": kind.label, "about": kind.about, "lanes": kind.of_lane}
+            for key, kind in BENCH_FILES.items()
+        ]
         super().__init__(
-            "bench/bench.js", BENCH_IDLE, functions, glossary=glossary, palette=list(LAYERS), **kwargs
+            "bench/bench.js",
+            BENCH_IDLE,
+            functions,
+            glossary=glossary,
+            palette=list(LAYERS),
+            scorers=scorers,
+            files=files,
+            **kwargs,
         )
 
     def api_info(self) -> dict[str, Any]:

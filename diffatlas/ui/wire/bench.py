@@ -6,7 +6,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from diffatlas.ui.wire.call import Call
-from diffatlas.ui.wire.kinds import Answer, Asked, Done, Flag, Known, Nothing, One, Opened, Problem, Query
+from diffatlas.ui.wire.kinds import (
+    Answer,
+    Asked,
+    Done,
+    Figure,
+    File,
+    Flag,
+    Known,
+    Nothing,
+    One,
+    Opened,
+    Problem,
+    Query,
+    Whole,
+)
 
 Verdict = Literal["pass", "fail", "cannot judge"]
 
@@ -52,6 +66,24 @@ class NumbersAsked(One):
     """A bench counted. by_hand: whether marks by hand count in the place of what scorers say."""
 
     by_hand: Flag = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatesAsked(NumbersAsked):
+    """The rates as a chart, by one scorer. state: the page's own word for what it knows, so that it asks anew."""
+
+    scorer: str
+    state: str = ""
+    dark: Flag = False
+    across: Whole = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchExport(One):
+    """A file of a bench. kind: of `diffatlas.ui.bench_files.BENCH_FILES`; lane: of those that are of one."""
+
+    kind: str
+    lane: str | None = None
 
 
 class BenchRow(Answer):
@@ -193,10 +225,84 @@ class Thumbs(Answer):
     thumbs: dict[str, str | None]
 
 
+class ResultLine(Answer):
+    """A category, and a text for each column."""
+
+    tag: str
+    cells: list[str]
+
+
+class ResultTable(Answer):
+    """The rates of one lane by one scorer, with those of all categories, and what they mean in sentences."""
+
+    lane: str
+    scorer: str
+    lines: list[ResultLine]
+    whole: ResultLine
+    sentences: list[str]
+
+
+class BenchResults(Answer):
+    """A bench in numbers; heads: name and meaning of each column; between: sentences on two lanes."""
+
+    heads: list[list[str]]
+    tables: list[ResultTable]
+    between: list[str]
+
+
+class Seen(Answer):
+    """An object that was found: its box (left, top, right, bottom) in pixels."""
+
+    label: str
+    box: list[float]
+    score: float | None
+
+
+class Answered(Answer):
+    """An answer to a question; probability: that of the answer that is right."""
+
+    question: str
+    expected: str
+    answer: str
+    probability: float | None
+
+
+class Opinion(Answer):
+    """What a scorer says of an image, what it saw, and what decides its judgements."""
+
+    scorer: str
+    verdict: str
+    score: float | None
+    reasons: list[str]
+    seen: list[Seen]
+    answers: list[Answered]
+    also: list[tuple[str, str]]
+    card: list[tuple[str, str]]
+
+
+class CardDetail(Answer):
+    """A card in full; image: where it can be fetched, of so many pixels."""
+
+    image: str | None
+    width: int
+    height: int
+    task: str
+    prompt: str
+    tag: str
+    demands: list[str]
+    facts: list[tuple[str, str]]
+    said: list[Opinion]
+    attention: bool
+
+
 CALLS = {
     "benches": Call(Nothing, BenchList),
     "bench": Call(One, BenchWhole),
     "bench_thumbs": Call(Cards, Thumbs),
+    "bench_card": Call(CardAsked, CardDetail),
+    "bench_results": Call(NumbersAsked, BenchResults),
+    "bench_rates": Call(RatesAsked, Figure),
+    "bench_export": Call(BenchExport, File),
     "mark_card": Call(MarkAsked, CardState),
     "rename_bench": Call(RenameBench, BenchList),
     "forget_bench": Call(One, Done),

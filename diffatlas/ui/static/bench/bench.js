@@ -14,7 +14,13 @@ import { showFieldError } from "../form/field_error.js";
 import { initGuidanceValues } from "../form/guidance_values.js";
 import { letStop } from "../form/stop_button.js";
 import { createRunNotes } from "../runs/run_notes.js";
+import { createCard } from "./bench_card.js";
+import { createCards } from "./bench_cards.js";
+import { createBenchFiles } from "./bench_files.js";
+import { createJudges } from "./bench_judges.js";
 import { createBenchLanes } from "./bench_lanes.js";
+import { createMarks } from "./bench_marks.js";
+import { createResults } from "./bench_results.js";
 import { createBenchShelf } from "./bench_shelf.js";
 import { createBenchStore } from "./bench_store.js";
 import { missingOf, standing } from "./bench_words.js";
@@ -23,8 +29,8 @@ const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"
 
 /** Mount the page in `element`.
  *
- * `read()` returns the current value of the bench that runs here; `onSubmit(asked)` hands what
- * `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
+ * `read()` returns the current value of the bench that runs here; `props` has glossary, scorers [{name, about}] and files
+ * [{key, label, about, lanes}]; `onSubmit(asked)` hands what `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
  */
 export function mount(element, read, server, props, onSubmit = () => {}) {
   initPages();
@@ -49,6 +55,12 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   element.querySelector(".da-mount").replaceChildren(parts.root);
   const retry = (keys) => keys.length && onSubmit({ retry: keys, id: state.bench.id });
   const lanes = createBenchLanes(parts.lanes, { onStop: stopLane, onRetry: retry });
+  const marks = createMarks({ server, store, onSaid: (words) => write(parts.marked, words) });
+  const cards = createCards(parts.panels.cards, { server, store, marks, onChoose: store.choose, onOpen: (key) => key && card.open(key) });
+  const card = createCard({ server, store, marks, deck: cards.deck, isBlind: cards.isBlind, onChoose: store.choose, onSubmit });
+  const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
+  const judges = createJudges(parts.judges, { scorers: props.scorers, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
+  const files = createBenchFiles(parts.files, { server, kinds: props.files });
   const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
 
   function render() {
@@ -60,6 +72,12 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     tabs.update({ view: state.view, layers: [], live: null, every: 0, fit: "all", bench: state.bench });
     for (const [name, panel] of Object.entries(parts.panels)) panel.hidden = name !== state.view;
     lanes.update(state);
+    results.update(state);
+    cards.update(state);
+    card.update();
+    judges.update(state);
+    files.update(state);
+    parts.judgesBox.hidden = parts.filesBox.hidden = !state.bench;
     parts.notes.update(state.live?.notes ?? [], state.live?.known ?? []);
     shelf.mark(state.bench?.id ?? null);
     copy.hidden = !state.bench;
@@ -162,6 +180,13 @@ function layout(tabs, copy) {
     el("p", {}, el("strong", {}, "Does the picture show what was asked? "), "A pack is a list of prompts of which each says what its picture must show. They are run with several seeds, judged by scorers and by you, and counted. Six prompts with two seeds take some ten seconds."),
     begin,
   );
+  // What was done by a key is said where a screen reader hears it.
+  const marked = el("p", { class: "da-offscreen", role: "status", "aria-live": "polite" });
+  const section = (name, title, ...children) => el("section", { class: `da-section da-section-${name}`, "aria-label": title, hidden: "" }, el("h2", {}, title), ...children);
+  const judges = el("div", {});
+  const judgesBox = section("judges", "Judge again", judges);
+  const files = el("div", {});
+  const filesBox = section("bench-files", "Export", files);
   const summary = (head, about) => el("summary", {}, el("span", { class: "da-deep-head" }, head), el("span", { class: "da-deep-about" }, about));
   const shelf = el("details", { class: "da-shelf" }, summary("Earlier benches", "kept in the Library, and opened here"));
   const root = el(
@@ -175,7 +200,10 @@ function layout(tabs, copy) {
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, ...Object.values(panels)),
+    marked,
+    judgesBox,
+    filesBox,
     shelf,
   );
-  return { root, panels, status, headline, back, resume, problem, notes, lanes, empty, shelf };
+  return { root, panels, status, headline, back, resume, problem, notes, lanes, empty, marked, judges, judgesBox, files, filesBox, shelf };
 }

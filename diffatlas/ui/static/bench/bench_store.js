@@ -19,7 +19,9 @@ export function createBenchStore({ server, views, onChange }) {
   let problem = null; // a sentence about the bench in sight, or null
   let view = remembered("bench-view", views, views[0]);
   let cell = null; // key of the card that was chosen
-  let version = 0; // counts changes of cards
+  let version = 0; // counts changes of cards that the server told of
+  let marked = 0; // counts marks
+  const own = new Map(); // key -> the mark that was put here, of the bench in sight
   let queued = false;
 
   function changed() {
@@ -42,6 +44,7 @@ export function createBenchStore({ server, views, onChange }) {
       problem = null;
       frame = 0;
       opened = false;
+      own.clear();
     }
     if (next.error && !next.bench) problem = next.error.message;
     const id = next.bench?.id ?? null;
@@ -75,8 +78,13 @@ export function createBenchStore({ server, views, onChange }) {
     try {
       const value = await ask(server, "bench", { id });
       if (opening !== id) return false;
-      if (whole?.bench.id !== id) cell = null;
+      if (whole?.bench.id !== id) {
+        cell = null;
+        own.clear();
+      }
       whole = { status: value.status, bench: value.bench, cells: value.cells, lanes: value.lanes, scorers: value.scorers };
+      // A mark that is on its way still.
+      for (const [key, mark] of own) if (whole.cells[key]) whole.cells[key].mark = mark;
       version += 1;
       if (!opened && live?.bench?.id === id) merge(live);
       return true;
@@ -122,6 +130,7 @@ export function createBenchStore({ server, views, onChange }) {
       lanes: whole?.lanes ?? {},
       scorers: whole?.scorers ?? {},
       version,
+      marked,
       opened,
       opening,
       problem,
@@ -135,11 +144,12 @@ export function createBenchStore({ server, views, onChange }) {
     open,
     state,
     card: (key) => whole?.cells[key] ?? BLANK,
-    /** Put another state in the place of a card's. */
-    put(key, card) {
-      if (!whole) return;
-      whole.cells[key] = card;
-      version += 1;
+    /** Put a mark, or none, on a card of the bench `id`. */
+    put(id, key, mark) {
+      if (whole?.bench.id !== id || !whole.cells[key]) return;
+      whole.cells[key] = { ...whole.cells[key], mark };
+      own.set(key, mark);
+      marked += 1;
       changed();
     },
     choose(key) {

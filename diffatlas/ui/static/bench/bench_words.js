@@ -1,8 +1,31 @@
-// A bench in words: how far it is, and which of its cards are missing.
+// A bench in words: how far it is, which of its cards are missing, and what is said of a card.
 
 import { plural } from "../runs/library_text.js";
 
-/** {all, complete, failed} over all lanes. */
+const VERDICTS = {
+  pass: { sign: "✓", word: "pass", kind: "pass" },
+  fail: { sign: "✗", word: "fail", kind: "fail" },
+  "cannot judge": { sign: "?", word: "cannot judge", kind: "cannot" },
+};
+const UNSAID = { sign: "·", word: "not judged", kind: "none" };
+const STATUS = { waiting: "not made yet", running: "being made", stopped: "stopped", failed: "failed" };
+
+/** A verdict as {sign, word, kind}; null is one that nobody has given. */
+export const verdictWords = (verdict) => VERDICTS[verdict] ?? UNSAID;
+
+/** What a judge says of a card: its verdict, or null. "hand" is a person. */
+export const saidBy = (card, judge) => (judge === "hand" ? (card.mark?.verdict ?? null) : (card.said[judge]?.[0] ?? null));
+
+/** What became of the image of a card, where there is none. */
+export const statusWords = ({ status }) => STATUS[status] ?? "";
+
+/** Whether the scorers that judge a card are not of one mind. */
+export function disagree(card) {
+  const verdicts = new Set(Object.values(card.said).map(([verdict]) => verdict).filter((verdict) => verdict !== "cannot judge"));
+  return verdicts.size > 1;
+}
+
+// {all, complete, failed} over all lanes.
 function countsOf(lanes) {
   const sum = (name) => Object.values(lanes).reduce((total, lane) => total + lane[name], 0);
   return { all: sum("all"), complete: sum("complete"), failed: sum("failed") };

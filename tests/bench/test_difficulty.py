@@ -3,7 +3,7 @@
 import pytest
 
 from diffatlas.bench.counted import count
-from diffatlas.bench.demands import atoms, by_atoms
+from diffatlas.bench.difficulty import atoms, by_atoms
 from diffatlas.bench.judgements import Judged, Judgement
 from diffatlas.bench.tasks import Exclude, Include, Question, Task
 
