@@ -1,11 +1,12 @@
 """Packs that a person keeps: found by name beside those shipped, written whole, bounded, and had back."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from diffatlas.bench.packs.edited import named
-from diffatlas.bench.packs.files import Fault, pack_or_fault
+from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text
 from diffatlas.bench.packs.own import OwnPacks, find_pack
 from diffatlas.bench.packs.reading import read_file
 from diffatlas.bench.packs.shipped import shipped_pack
@@ -27,8 +28,11 @@ def test_a_pack_is_found_by_its_name_beside_those_shipped(tmp_path):
     assert find_pack(tmp_path, "shapes", 3, 7) == shipped_pack("shapes", 3, 7)
     with pytest.raises(InvalidParams, match="Did you mean mine"):
         find_pack(tmp_path, "mien")
-    with pytest.raises(InvalidParams, match="has the prompts that it has"):
-        find_pack(tmp_path, "mine", each=2)
+    OwnPacks(tmp_path).keep(named(pack_text(shipped_pack("lite", 4)), "many"))
+    drawn = [find_pack(tmp_path, "many", each=2, seed=seed) for seed in (0, 0, 1)]
+    assert Counter(task.tag for task in drawn[0].tasks) == dict.fromkeys(shipped_pack("lite").tags, 2)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert find_pack(tmp_path, "many", each=9).tasks == find_pack(tmp_path, "many").tasks
     # No name leads to another file, be it of the library or of the machine.
     (tmp_path / "secret.yaml").write_text(TEXT.replace("mine", "../secret", 1), encoding="utf-8")
     for name in ("../secret", "/etc/passwd", "Mine", ""):
