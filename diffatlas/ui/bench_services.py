@@ -214,6 +214,10 @@ class BenchServices:
             library.touch(cell.run_id)
         return {"layers": [cell.run_id for cell in cells]}
 
+    def library(self, visitor: str) -> Library:
+        """Return a visitor's library."""
+        return self._libraries.of(visitor)
+
     def kept(self, visitor: str) -> Benches:
         """Return the benches of a visitor's library."""
         return Benches(self._libraries.of(visitor).folder)

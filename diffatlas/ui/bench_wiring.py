@@ -9,8 +9,10 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.study import Cell
+from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
 from diffatlas.ui import links, said
+from diffatlas.ui.bench_expected import ASKED, images_words
 from diffatlas.ui.bench_runner import BenchRunner
 from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.carrying import followed, take_along
@@ -37,10 +39,12 @@ def wire_bench(
     last: gr.State,
     around: StudyForm,
     attention: Any,
+    counted: gr.Markdown,
 ) -> None:
     """Wire the view to running cells again, to judging, and to the forms that it fills.
 
-    last: the model that the form follows. around, attention: the forms that a card fills.
+    last: the model that the form follows. around, attention: the forms that a card fills. counted: says how many images
+    the form asks for.
     """
     filled = [*form.asked.values(), form.lanes, form.exact, *form.own.values(), last]
     others = [*around.asked.values(), around.own["mode"], *attention.asked.values()]
@@ -79,6 +83,20 @@ def wire_bench(
         query = dict(request.query_params)
         return [_of_link(name, query.get(name)) for name in OWN]
 
+    def say_images(request: gr.Request, *values: Any) -> Any:
+        library = services.library(visitor_of(request, request.session_hash))
+        words = images_words(shared_local_backend(), library, dict(zip(ASKED, values, strict=True)))
+        return gr.update(value=words, visible=bool(words))
+
+    deciding = [form.inputs[name] for name in ASKED]
+    gr.on(
+        [app.load, *(field.change for field in deciding)],
+        say_images,
+        deciding,
+        counted,
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
     app.load(follow_link, outputs=[form.own[name] for name in OWN], **PRIVATE)
 
 

@@ -23,8 +23,11 @@ FIRST_PACK, FIRST_EACH, FIRST_SEEDS, FIRST_SEED = "shapes", 1, 2, 0
 PREVIEWS = "5"
 
 
-def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyForm:
-    """Draw the form. It has the fields of a study's form, and its prompts are those of the pack."""
+def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> tuple[StudyForm, gr.Markdown]:
+    """Draw the form, and the line that says how many images it asks for.
+
+    It has the fields of a study's form, and its prompts are those of the pack.
+    """
     first = models[0]
     with gr.Column(elem_classes="da-form"):
         prompt = gr.Textbox("", visible=False, elem_id=f"{PAGE}-prompt")
@@ -62,6 +65,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyF
             info="You can always judge by hand.",
             elem_id=f"{PAGE}-scorers",
         )
+        counted = gr.Markdown(visible=False, elem_id=f"{PAGE}-counted", elem_classes="da-expected")
         expected = expected_field(PAGE)
         lanes = gr.Dropdown(
             lane_choices(models, first.id, info),
@@ -86,7 +90,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyF
         run, stop = fields.action_buttons(PAGE)
     none = PresetRow((), (), gr.Markdown(visible=False), "")
     own = {"pack": pack, "each": each, "pack_seed": pack_seed, "seeds": seeds, "scorers": scorers}
-    return StudyForm(
+    form = StudyForm(
         model,
         keep,
         prompt,
@@ -104,6 +108,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> StudyF
         stop,
         own,
     )
+    return form, counted
 
 
 def pack_choices(own: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -37,7 +37,7 @@ def bench_page(
     models = list_models("local")
     with gr.Row(elem_classes=["da-page", f"da-page-{PAGE}"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
-            form = build_bench_form(models, model_info(models[0].id))
+            form, counted = build_bench_form(models, model_info(models[0].id))
         with gr.Column(scale=1, min_width=300, elem_classes="da-main"):
             island = BenchIsland(services.functions, elem_id=PAGE)
 
@@ -84,5 +84,5 @@ def bench_page(
 
     wire_run(form, bench, island, runner.sessions, PAGE)
     last = wire_form(app, form, PAGE, runner.sessions, [form.lanes], follow)
-    wire_bench(app, form, island, runner, services, last, around, attention)
+    wire_bench(app, form, island, runner, services, last, around, attention, counted)
     return form

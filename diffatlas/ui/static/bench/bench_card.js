@@ -9,7 +9,7 @@ import { saidBy, statusWords, verdictWords } from "./bench_words.js";
 
 const KEYS = { p: "pass", f: "fail", u: "cannot judge" };
 const SMALL = 256; // px: smaller pictures are enlarged pixel by pixel
-const LETTER = 0.045; // of the picture's width: the letters of a box
+const LETTER = 0.036; // of the picture's width: the letters of a box
 
 /** Create the dialog. `open(key)` shows a card; `deck()` returns those that Previous and Next go through. */
 export function createCard({ server, store, marks, deck, isBlind, onChoose, onSubmit }) {
@@ -95,14 +95,15 @@ export function createCard({ server, store, marks, deck, isBlind, onChoose, onSu
     boxes?.replaceChildren(
       ...seen.flatMap(({ label, box: [left, top, right, bottom], score }) => [
         svg("rect", { x: left, y: top, width: Math.max(0, right - left), height: Math.max(0, bottom - top) }),
-        svg("text", { x: left, y: Math.max(letter, top - letter * 0.3), "font-size": letter }, score === null || score >= 0.995 ? label : `${label} ${score.toFixed(2)}`),
+        // A name begins at the left of its box, or ends at its right where there would be no room.
+        svg("text", { x: left > detail.width / 2 ? right : left, y: Math.max(letter, top - letter * 0.3), "font-size": letter, "text-anchor": left > detail.width / 2 ? "end" : "start" }, score === null || score >= 0.995 ? label : `${label} ${score.toFixed(2)}`),
       ]),
     );
   }
 
   function opinion({ scorer, verdict, score, reasons, seen, answers, also, card }) {
     const { sign, word, kind } = verdictWords(verdict);
-    const head = el("h3", {}, `${scorer}: `, el("span", { class: "da-verdict", "data-verdict": kind }, el("b", { "aria-hidden": "true" }, sign), ` ${word}`), score === null ? null : ` · ${short(score, 3)}`);
+    const head = el("h3", {}, `${scorer}: `, el("span", { class: "da-said", "data-verdict": kind }, el("b", { "aria-hidden": "true" }, sign), ` ${word}`), score === null ? null : ` · ${short(score, 3)}`);
     const parts = [];
     if (reasons.length) parts.push(el("ul", { class: "da-card-reasons" }, ...reasons.map((reason) => el("li", {}, reason))));
     if (seen.length) {

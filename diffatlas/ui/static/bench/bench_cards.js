@@ -30,7 +30,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
   const place = el("div", {});
   const none = el("p", { class: "da-absent" });
   const acts = createActs();
-  root.append(bar, count, help, place, none, acts.node);
+  root.append(bar, help, acts.node, count, place, none);
 
   const thumbs = createThumbs({ server, onCome: () => state && draw() });
   const roll = createRoll(place, {
@@ -39,6 +39,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
     onChoose,
     onOpen,
     onView: (items) => {
+      if (!state?.bench) return;
       const cards = items.map(({ key }) => ({ key, run: store.card(key).run, status: store.card(key).status }));
       thumbs.want(state.bench.id, cards.filter(({ status }) => status === "complete"));
     },
@@ -124,7 +125,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
       const hand = card.mark ? verdictWords(card.mark.verdict) : null;
       const judge = filters.blind || filters.judge === "hand" ? null : verdictWords(own);
       const waits = card.status !== "complete";
-      said.replaceChildren(...(waits ? [] : [judge ? chip(judge, hand ? "overruled" : "") : null, hand ? chip(hand, "by hand") : null, !judge && !hand ? chip(verdictWords(null), "") : null].filter(Boolean)));
+      said.replaceChildren(...(waits ? [] : [hand ? chip(hand, "by hand") : null, judge ? chip(judge, hand ? "overruled" : "") : null, !judge && !hand ? chip(verdictWords(null), "") : null].filter(Boolean)));
       said.title = card.error ?? (filters.blind ? "" : (card.said[filters.judge]?.[2] ?? ""));
       cell.dataset.status = card.status;
       const words = waits ? statusWords(card) : [judge ? `${filters.judge}: ${judge.word}` : null, hand ? `by hand: ${hand.word}` : null, !judge && !hand ? "not judged" : null].filter(Boolean).join(", ");
@@ -209,7 +210,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
 }
 
 function chip({ sign, word, kind }, also) {
-  return el("span", { class: "da-verdict", "data-verdict": kind, "data-also": also || null }, el("b", { "aria-hidden": "true" }, sign), ` ${word}`, also === "by hand" ? el("i", {}, " by hand") : null);
+  return el("span", { class: "da-said", "data-verdict": kind, "data-also": also || null }, el("b", { "aria-hidden": "true" }, sign), ` ${word}`, also === "by hand" ? el("i", {}, " by hand") : null);
 }
 
 function fill(pick, options, value) {
