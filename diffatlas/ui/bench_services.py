@@ -84,6 +84,10 @@ class BenchServices:
         """`calls` as the functions of a component."""
         return [answered(name, call) for name, call in self.calls.items()]
 
+    def own_packs(self, visitor: str) -> list[tuple[str, str]]:
+        """Return the packs that a visitor keeps, as what they are called in a list and their names."""
+        return self._packs.choices(visitor)
+
     def benches(self, visitor: str, asked: Nothing) -> wire.BenchList:
         """Return the benches, the newest first."""
         infos = self.kept(visitor).list()[:LISTED]

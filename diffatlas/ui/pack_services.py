@@ -73,6 +73,11 @@ class PackServices:
         """Return the packs that come with the program, and those that the visitor keeps."""
         return {"packs": self._rows(visitor)}
 
+    def choices(self, visitor: str) -> list[tuple[str, str]]:
+        """Return the packs that a visitor keeps and can run, as what they are called in a list and their names."""
+        kept = self._own(visitor).list()
+        return [(f"{one.pack.title} ({one.name})", one.name) for one in kept if one.pack is not None]
+
     def open(self, visitor: str, asked: wire.PackNamed) -> wire.PackText:
         """Return the text of a kept pack, or that of a new one which begins as a pack that is shipped."""
         own = self._own(visitor)

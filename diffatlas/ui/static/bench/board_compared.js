@@ -3,7 +3,6 @@
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
 import { createDrawn } from "../figures/drawn.js";
-import { plural } from "../runs/library_text.js";
 
 const PAGE = 12;
 const HEADS = [
