@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from diffatlas.library import Library
 from diffatlas.library.shelf import TITLE
 from diffatlas.library.study import Cell
 from diffatlas.names import facts_of, told_apart
-from diffatlas.params import seed_words
+from diffatlas.params import GenerationParams, seed_words
 from diffatlas.stopping import look
 from diffatlas.ui.components.pictures import image_url
 from diffatlas.ui.libraries import Libraries
@@ -132,7 +133,7 @@ class BoardServices:
 
     def _board(self, members: list[tuple[Bench, Row]]) -> wire.Board:
         bench, row = members[0]
-        names = self._row_names(members)
+        names = self._lane_names([(own, each.params, each.scorer) for own, each in members])
         key = f"{row.pack} {row.scorer} {row.card}"
         return {
             "id": hashlib.sha256(key.encode()).hexdigest()[:12],
@@ -144,22 +145,24 @@ class BoardServices:
             "rows": [_row(own, each, name) for (own, each), name in zip(members, names, strict=True)],
         }
 
-    def _row_names(self, members: list[tuple[Bench, Row]]) -> list[str]:
-        names = [self._names.get(row.params.model, row.params.model) for _, row in members]
-        facts = [_facts(bench, row) for bench, row in members]
-        return told_apart(names, facts)
-
     def _pair_names(self, first: Side, second: Side) -> tuple[str, str]:
-        members = []
-        for side in (first, second):
-            params = side.bench.study.in_lane(side.lane)[0].params
-            members.append((side, self._names.get(params.model, params.model), params))
-        facts = [
-            {**_asked_facts(params), **_bench_facts(side.bench), "scorer": f"judged by {side.scorer}"}
-            for side, _, params in members
-        ]
-        one, other = told_apart([name for _, name, _ in members], facts)
+        one, other = self._lane_names(
+            [
+                (side.bench, side.bench.study.in_lane(side.lane)[0].params, side.scorer)
+                for side in (first, second)
+            ]
+        )
         return one, other
+
+    def _lane_names(self, lanes: Sequence[tuple[Bench, GenerationParams, str]]) -> list[str]:
+        """Names for lanes, no two the same: by model and what was asked, and by their dates where that is alike."""
+        names = [self._names.get(params.model, params.model) for _, params, _ in lanes]
+        facts = [_facts(*lane) for lane in lanes]
+        known = [json.dumps([name, fact]) for name, fact in zip(names, facts, strict=True)]
+        for (bench, _, _), fact, key in zip(lanes, facts, known, strict=True):
+            if known.count(key) > 1:
+                fact["created"] = bench.study.created[:16].replace("T", " ")
+        return told_apart(names, facts)
 
     def _sides(self, visitor: str, asked: wire.TwoAsked) -> tuple[Library, Side, Side]:
         library = self._libraries.of(visitor)
@@ -207,19 +210,12 @@ def _notes(first: Side, second: Side) -> list[str]:
     return notes
 
 
-def _facts(bench: Bench, row: Row) -> dict[str, str]:
-    return {**_asked_facts(row.params), **_bench_facts(bench)}
-
-
-def _asked_facts(params: Any) -> dict[str, str]:
-    """What may tell a lane from another: prompt and seed are those of its first image."""
-    return {name: words for name, words in facts_of(params).items() if name not in ("prompt", "seed")}
-
-
-def _bench_facts(bench: Bench) -> dict[str, str]:
+def _facts(bench: Bench, params: GenerationParams, scorer: str) -> dict[str, str]:
+    """What may tell a lane from another. Prompt and seed of ``params`` are those of its first image."""
+    asked = {name: words for name, words in facts_of(params).items() if name not in ("prompt", "seed")}
     seeds, first = bench.study.spec["seeds"], bench.study.spec["base"].get("seed")
     words = seed_words(first) if seeds == 1 else f"{seeds} seeds from {first}"
-    return {"seeds": words, "title": bench.title, "created": bench.study.created[:16].replace("T", " ")}
+    return {**asked, "seeds": words, "title": bench.title, "scorer": f"judged by {scorer}"}
 
 
 def _row(bench: Bench, row: Row, name: str) -> wire.BoardRow:

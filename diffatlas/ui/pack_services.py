@@ -39,10 +39,12 @@ tasks:
 - id: dog-and-bear
   prompt: a photo of a dog right of a teddy bear
   tag: position
-  include:                  # what must be there; what another stands in a relation to comes first
+  # What must be there. What another stands in a relation to
+  # comes first; it has the number 0.
+  include:
   - class: teddy bear
   - class: dog
-    position: [right of, 0] # to the first of these, which has the number 0
+    position: [right of, 0]
 """
 
 

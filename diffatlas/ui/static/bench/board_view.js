@@ -96,7 +96,7 @@ export function createBoards(root, { server, onOpen }) {
       };
       return el("th", { scope: "col", "aria-sort": on ? (down ? "descending" : "ascending") : null }, el("button", { type: "button", class: "da-board-sort", "data-by": key, title, onclick: turn }, text, el("span", { "aria-hidden": "true" }, on ? (down ? " ↓" : " ↑") : "")));
     };
-    return el("tr", {}, head("name", "Lane", "Sort by name"), head("all", "All", "The mean of the categories, and its interval of 95%"), ...board.tags.map((tag) => head(`tag ${tag}`, tag, `Sort by ${tag}`)), el("th", { scope: "col" }, "Images"));
+    return el("tr", {}, head("name", "Lane", "Sort by name"), head("all", "Mean", "The mean of the categories, and its interval of 95%"), ...board.tags.map((tag) => head(`tag ${tag}`, tag, `Sort by ${tag}`)), el("th", { scope: "col" }, "Images"));
   }
 
   function inOrder(board) {
@@ -120,7 +120,7 @@ export function createBoards(root, { server, onOpen }) {
       el("th", { scope: "row" }, el("span", { class: "da-board-pick" }, box, el("b", { class: "da-board-place" }, at >= 0 ? ["1", "2"][at] : ""), el("button", { type: "button", class: "da-plain da-board-open", dir: "auto", title, "aria-label": `Open ${row.name}`, onclick: () => onOpen(row.bench) }, row.name))),
       el("td", { class: "da-board-all" }, share(row.overall), el("small", {}, between(row.overall))),
       ...row.categories.map((one) => el("td", { title: `${one.tag}: ${between(one)}, ${plural(one.images, "image")}${one.unjudged ? `, ${one.unjudged} not judged` : ""}` }, share(one))),
-      el("td", {}, there, also.length ? el("small", {}, also.join(", ")) : null),
+      el("td", {}, there, ...also.map((words) => el("small", {}, words))),
     );
   }
 

@@ -3,6 +3,7 @@
 import { el } from "../core/dom.js";
 
 const LINE = 20; // px, as in pack.css
+const LEAST = 14; // lines that there is room for
 
 /** Create the field; `onInput(text)` is told of what is typed. */
 export function createEditor({ label, onInput }) {
@@ -26,6 +27,7 @@ export function createEditor({ label, onInput }) {
     lines = now;
     numbers.textContent = Array.from({ length: lines }, (_, at) => at + 1).join("\n");
     gutter.style.minWidth = `${String(lines).length + 2}ch`;
+    node.style.setProperty("--lines", Math.max(LEAST, lines + 1));
   }
 
   function follow() {

@@ -30,7 +30,7 @@ export function createPacks(root, { server, onRun }) {
   const copy = plain("Duplicate", () => change("pack_copy", { name: doc.name }, "This is the second of it."));
   const remove = plain("Delete", forget);
   const back = plain("");
-  const calm = twice(back, "Take changes back", "Sure?", revert);
+  const calm = twice(back, "Discard", "Sure?", revert);
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const fault = el("button", { type: "button", class: "da-pack-fault", hidden: "", onclick: () => at && editor.goTo(at) });
   const editor = createEditor({ label: "The pack as YAML or JSON", onInput: typed });
