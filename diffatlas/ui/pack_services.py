@@ -39,8 +39,8 @@ tasks:
 - id: dog-and-bear
   prompt: a photo of a dog right of a teddy bear
   tag: position
-  # What must be there. What another stands in a relation to
-  # comes first; it has the number 0.
+  # What must be there. Of two that stand in a relation
+  # the first has the number 0.
   include:
   - class: teddy bear
   - class: dog
