@@ -278,24 +278,6 @@ def judged(library, tmp_path):
     return made.id
 
 
-def test_a_bench_is_written_as_what_the_file_s_ending_says(judged, tmp_path):
-    for ending, begins in (
-        (".csv", "lane,task"),
-        ("-rates.csv", "lane,category"),
-        (".json", "{"),
-        (".pdf", "%PDF"),
-    ):
-        path = tmp_path / f"out{ending}"
-        assert run("export", judged, "--to", path).strip() == str(path)
-        assert path.read_bytes().startswith(begins.encode())
-    assert "is there already" in run("export", judged, "--to", tmp_path / "out.pdf", code=2)
-    run("export", judged, "--to", tmp_path / "out.pdf", "--overwrite", "--scorer", "hand")
-    assert "written as .csv, -rates.csv" in run("export", judged, "--to", tmp_path / "out.doc", code=2)
-    assert "not judged by 'eye'" in run(
-        "export", judged, "--to", tmp_path / "x.pdf", "--scorer", "eye", code=2
-    )
-
-
 def test_all_that_judged_a_bench_are_held_against_each_other(judged):
     found = {one["name"]: one["overall"] for one in json.loads(run("agree", judged, "--json"))}
     images = len(json.loads(run("count", judged, "--json"))["verdicts"])
@@ -341,3 +323,24 @@ def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
     assert info.status == "stopped"
     assert 1 <= info.done < 4
     assert f"diffatlas bench resume {info.id}" in errors
+
+
+def test_a_bench_is_exported_and_scored_from_its_files(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    (name,) = rows(run("list"))
+    out = tmp_path / "out"
+    run("export", name, "--to", out)
+    assert sorted(path.name.partition("seeds")[2] for path in out.iterdir()) == [
+        "-rates.csv",
+        ".csv",
+        ".json",
+        ".pdf",
+    ]
+    assert "is there already" in run("export", name, "--to", out, code=2)
+    run("export", name, "--to", out, "--format", "geneval")
+    assert "not empty" in run("export", name, "--to", out, "--format", "geneval", code=2)
+    # The same images with the same demands: as many are right.
+    scored = rows(run("score", out / "geneval", "--scorer", "shapes"))
+    assert {tag: row["Correct"] for tag, row in scored.items()} == {
+        tag: row["Correct"] for tag, row in shown.items()
+    }
