@@ -126,7 +126,7 @@ def print_lines(found: Why) -> None:
             f"\t{p_words(line.adjusted)}\t{one.prompts}\t{overall}"
         )
     print()
-    print(*(line.sentence for line in found.lines), found.groups, sep="\n")
+    print(found.method, *(line.sentence for line in found.lines), found.groups, sep="\n")
 
 
 if __name__ == "__main__":

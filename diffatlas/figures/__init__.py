@@ -13,6 +13,7 @@ from diffatlas.figures.attention_curves import attention_curves
 from diffatlas.figures.attention_divergence import attention_divergence
 from diffatlas.figures.attention_objects import attention_objects, attention_seeds
 from diffatlas.figures.attention_words import attention_words
+from diffatlas.figures.bench_why import bench_why, bench_why_measure
 from diffatlas.figures.budget import budget
 from diffatlas.figures.comparison import comparison
 from diffatlas.figures.curves import curves
@@ -41,6 +42,8 @@ __all__ = [
     "attention_objects",
     "attention_seeds",
     "attention_words",
+    "bench_why",
+    "bench_why_measure",
     "budget",
     "comparison",
     "curves",

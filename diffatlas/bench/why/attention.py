@@ -12,7 +12,7 @@ from diffatlas.attention.info import mean_there
 from diffatlas.attention.trace import AttentionTrace
 from diffatlas.bench.tasks import Task
 from diffatlas.bench.why.words import Named, objects_named
-from diffatlas.errors import CapabilityError
+from diffatlas.errors import CapabilityError, DamagedRun, RunNotFound
 from diffatlas.geometry.attention import overlap
 
 ONE_OBJECT = "Its prompt names fewer than two of the objects that are demanded."
@@ -53,8 +53,8 @@ def looked_at(task: Task, trace: AttentionTrace) -> Looked | str:
     try:
         # By area, which keeps how much a word is looked at.
         maps = trace.maps(min(COMMON, max(trace.grid)), tokens=tokens, method="area")
-    except CapabilityError as error:
-        return str(error)
+    except (CapabilityError, DamagedRun, RunNotFound) as error:
+        return error.message
     maps = mean_there(maps, 0)
     ends = np.cumsum([len(one.tokens) for one in objects])
     own = [part.mean(0) for part in np.split(maps, ends[:-1])]

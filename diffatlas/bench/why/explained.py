@@ -139,15 +139,17 @@ def _group(measured: MeasuredPrompt, place: int) -> str:
 
 def _openings(measured: MeasuredPrompt, place: int) -> list[Opening]:
     case = measured.cases[place]
-    params = case.run.params
+    params = measured.asked[place]
     found = [Opening("trajectory", "Its path, step by step.", (case.run.id,))]
-    passed = next((one for one in measured.cases if one.failed is False and one is not case), None)
+    passed = next((k for k, one in enumerate(measured.cases) if one.failed is False and k != place), None)
     if passed is not None:
+        other = measured.asked[passed]
+        seed = f", {other.seed_words}" if other is not None else ""
         found.append(
             Opening(
                 "comparison",
-                f"Its path beside that of a passing image of the prompt, {passed.run.params.seed_words}.",
-                (case.run.id, passed.run.id),
+                f"Its path beside that of a passing image of the prompt{seed}.",
+                (case.run.id, measured.cases[passed].run.id),
             )
         )
     found.append(

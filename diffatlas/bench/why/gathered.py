@@ -13,7 +13,7 @@ from diffatlas.bench.statistics.within import FEWEST
 from diffatlas.bench.why.basins import Grouped
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.measures import MEASURES, Measure
-from diffatlas.bench.why.sentences import of_groups, of_measure, undetermined
+from diffatlas.bench.why.sentences import of_groups, of_measure, of_method, undetermined
 from diffatlas.errors import InvalidParams
 from diffatlas.studies.measure_cells import plain
 
@@ -38,7 +38,8 @@ class Line:
 class Why:
     """What fails, by measure, and what was measured of each prompt.
 
-    prompts: all; mixed: those with both verdicts. groups: a sentence on the groups of images.
+    prompts: all; mixed: those with both verdicts. groups: a sentence on the groups of images. method: one on what is
+    compared.
     """
 
     lines: tuple[Line, ...]
@@ -49,6 +50,7 @@ class Why:
     failing: int
     passing: int
     groups: str
+    method: str
 
     def line(self, key: str) -> Line:
         """Return the line of a measure. Raises `InvalidParams` for one that there is not."""
@@ -68,6 +70,7 @@ class Why:
                 "failing": self.failing,
                 "passing": self.passing,
                 "groups": self.groups,
+                "method": self.method,
                 "measures": [_line(line) for line in self.lines],
                 "images": [row for one in self.measured for row in _images(one)],
             }
@@ -101,6 +104,7 @@ def why(measured: Sequence[MeasuredPrompt], level: float = 0.95, draws: int = 10
         sum(own.count(True) for own in verdicts),
         sum(own.count(False) for own in verdicts),
         of_groups(several, len(measured)),
+        of_method(max((line.within.seeds for line in lines if line.within), default=0)),
     )
 
 

@@ -14,6 +14,7 @@ from diffatlas.bench.why.case import Case, Found
 from diffatlas.bench.why.measures import MEASURES, Pairs, Prompt
 from diffatlas.bench.why.reading import Reading
 from diffatlas.operations.features import Encoder
+from diffatlas.params import GenerationParams
 from diffatlas.stopping import look
 
 
@@ -31,13 +32,15 @@ class Look:
 class MeasuredPrompt:
     """The images of one prompt and what was measured of them, by the key of the measure.
 
-    looks: of each image; why there is none, where there is none.
+    looks: of each image; why there is none, where there is none. asked: what was asked of each, None where that cannot
+    be read.
     """
 
     cases: tuple[Case, ...]
     found: Mapping[str, Sequence[Found] | Pairs]
     groups: Grouped | str
     looks: tuple[Look | str, ...]
+    asked: tuple[GenerationParams | None, ...]
 
     def verdicts(self, key: str) -> Verdicts:
         """Return the numbers of the images that could be judged, as the statistics take them."""
@@ -48,7 +51,8 @@ class MeasuredPrompt:
             values = found.table[np.ix_(at, at)]
         else:
             values = np.array([_number(found[k]) for k in at], dtype=np.float64)
-        return Verdicts(self.cases[0].task.id, failed, values)
+        seeds = tuple(getattr(self.asked[k], "seed", None) for k in at)
+        return Verdicts(self.cases[0].task.id, failed, values, seeds)
 
     def numbers(self, key: str) -> list[Found]:
         """Return the number of every image, or why it has none.
@@ -93,7 +97,8 @@ def measure_prompt(cases: Sequence[Case], encoder: Encoder | None = None) -> Mea
     images = tuple(Reading(case) for case in cases)
     prompt = Prompt(images, grouped(images, encoder))
     found = {one.key: one.of(prompt) for one in MEASURES}
-    return MeasuredPrompt(tuple(cases), found, prompt.groups, tuple(_look(one) for one in images))
+    looks, asked = tuple(_look(one) for one in images), tuple(one.params for one in images)
+    return MeasuredPrompt(tuple(cases), found, prompt.groups, looks, asked)
 
 
 def _look(image: Reading) -> Look | str:

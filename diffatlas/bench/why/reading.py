@@ -29,10 +29,10 @@ class Reading:
 
     case: Case
 
-    @property
-    def params(self) -> GenerationParams:
-        """What was asked."""
-        return self.case.run.params
+    @cached_property
+    def params(self) -> GenerationParams | None:
+        """What was asked; None where that cannot be read."""
+        return _or_none(lambda: self.case.run.params)
 
     @cached_property
     def guidance_angles(self) -> list[tuple[int, float]]:
@@ -55,7 +55,7 @@ class Reading:
         """What the model took the clean latents for at each step, (T, ...); None where that was not kept."""
         run = self.case.run
         if isinstance(run, StoredRun):
-            found = [_or_none(lambda k=k: run.step(k).x0_pred) for k in range(run.step_count)]
+            found = _or_none(lambda: [run.step(k).x0_pred for k in range(run.step_count)])
         else:
             found = [step.x0_pred for step in run.steps]
         if not found or any(one is None for one in found) or len({one.shape[1:] for one in found}) > 1:
@@ -77,6 +77,8 @@ class Reading:
             found = attention_of(run) if isinstance(run, StoredRun) else AttentionTrace.of(run)
         except CapabilityError:
             return NO_ATTENTION
+        except (DamagedRun, RunNotFound) as error:
+            return error.message
         if not found.cross_layers:
             return NO_ATTENTION
         return replace(found, read=_a_step_at_once(run, found)) if isinstance(run, StoredRun) else found

@@ -62,6 +62,14 @@ def of_groups(measured: Sequence[MeasuredPrompt], prompts: int) -> str:
     return f"{said}; {split} of those groups hold both failing and passing images."
 
 
+def of_method(seeds: int) -> str:
+    """Return a sentence on what is compared. seeds: how many several prompts share."""
+    said = "Failing images are compared with passing ones of the same prompt, each prompt's mean taken away"
+    if not seeds:
+        return f"{said}."
+    return f"{said}, and what each of the {seeds} seeds does to all prompts."
+
+
 def number(measure: Measure, value: float) -> str:
     """Return a number with its unit."""
     return f"{value:.3g}{measure.unit}"
