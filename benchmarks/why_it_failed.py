@@ -39,6 +39,7 @@ def main(
     pack: Annotated[str, typer.Option(help="shapes, shapes-hard, or all.")] = "shapes-hard",
     prompts: Annotated[int, typer.Option(help="Prompts of each pack, shared out over its categories.")] = 30,
     seeds: Annotated[int, typer.Option(help="Images of a prompt.")] = 4,
+    first: Annotated[int, typer.Option(help="The first seed.")] = 0,
     steps: int = 30,
     guidance: float = 3.0,
     model: str = "shapes",
@@ -53,7 +54,7 @@ def main(
     with tempfile.TemporaryDirectory() as folder:
         library = Library(kept or folder)
         began = time.perf_counter()
-        cases = drawn(tasks, seeds, library, GenerationParams(model, "-", "", 0, steps, guidance))
+        cases = drawn(tasks, seeds, library, GenerationParams(model, "-", "", first, steps, guidance))
         made = time.perf_counter() - began
         measured = list(measure(cases))
         read = time.perf_counter() - began - made
@@ -84,7 +85,7 @@ def drawn(tasks: list[Task], seeds: int, library: Library, base: GenerationParam
     backend, scorer = open_backend("local"), ShapesScorer()
     cases = []
     for task in tasks:
-        cells = [base.replace(prompt=task.prompt, seed=seed) for seed in range(seeds)]
+        cells = [base.replace(prompt=task.prompt, seed=base.seed + number) for number in range(seeds)]
         runs = {}
         for place, event in stream_batch(cells, Capture(attention="cross"), backend, library):
             runs[place] = extend(runs.get(place), event)

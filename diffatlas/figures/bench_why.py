@@ -14,7 +14,7 @@ from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.sentences import LEVEL, number, p_words
 from diffatlas.figures.figure import Figure, figure, text, wrapped
 from diffatlas.figures.log_axis import segments
-from diffatlas.figures.panels import lay_out, say_absent
+from diffatlas.figures.panels import AXIS_TITLE, lay_out, say_absent
 from diffatlas.figures.template import ground
 
 #: Pixels of a row of the list of measures, and of what is above and below the rows.
@@ -24,9 +24,9 @@ ONE = 380
 #: Intervals are drawn to so many deviations, or a little beyond the farthest difference.
 REACH = 3.0
 ABOUT = (
-    "By how much: in standard deviations of such images. How often: in how many of all pairs of a failing and a passing "
-    "image of a prompt the failing one has the larger number. Lines are intervals over prompts. A whole mark is more "
-    "than chance (p ≤ 0.05 after Holm’s adjustment), an open one may be chance."
+    "By how much: in standard deviations of such images. How often: in how many of all pairs of a failing and a "
+    "passing image of a prompt the failing one has the larger number. Lines are intervals over prompts. A whole mark "
+    "is more than chance (p ≤ 0.05 after Holm’s adjustment), an open one may be chance."
 )
 JOINED = (
     "A line is a prompt: the mean of its passing images joined with that of its failing ones. The thick line is the "
@@ -42,13 +42,13 @@ def bench_why(found: Why, dark: bool = False, across: int = 2) -> Figure:
 
         figures.bench_why(why(list(measure(cases))))
     """
-    spoken = " ".join((*(line.sentence for line in found.lines), found.groups))
+    spoken = " ".join((found.method, *(line.sentence for line in found.lines), found.groups))
     title = f"Why did it fail: {found.failing} failing images of {found.failing + found.passing}"
-    counted = f"{found.mixed} of {found.prompts} prompts have both verdicts."
-    made = figure("bench_why", title, f"{found.method} {counted} {ABOUT}", spoken, dark)
+    made = figure("bench_why", title, f"{found.method} {ABOUT}", spoken, dark)
     row = FRAME + ROW * len(found.lines)
-    charts = lay_out(made, ["By how much", "How often larger when failing"], across, row)
-    names = [text(line.measure.name) for line in found.lines]
+    charts = lay_out(made, ["By how much", "How often larger when failing"], across, row, foot=AXIS_TITLE)
+    # One chart above the other is for a narrow page, where a name takes two lines.
+    names = [wrapped(line.measure.name, 200 if across > 1 else 18) for line in found.lines]
     _rows(made, charts, names, across)
     sizes = [line.within.standardised if line.within else None for line in found.lines]
     often = [
@@ -60,7 +60,7 @@ def bench_why(found: Why, dark: bool = False, across: int = 2) -> Figure:
     reach = _reach(sizes)
     made.update_layout(
         hovermode="closest",
-        xaxis={"range": [-reach, reach], "title_text": "smaller when failing ← deviations → larger"},
+        xaxis={"range": [-reach, reach], "title_text": "deviations, larger when failing →"},
         xaxis2={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]},
         xaxis2_title_text="of pairs within a prompt",
     )
@@ -83,7 +83,7 @@ def bench_why_measure(found: Why, key: str, dark: bool = False) -> Figure:
         return made
     _joined(made, axes, line, [one for one in means if one.both], dark)
     _alone(made, axes, line, [one for one in means if not one.both], dark)
-    unit = f", {line.measure.unit.strip()}" if line.measure.unit.strip() else ""
+    unit = f", {line.measure.unit}" if line.measure.unit else ""
     made.update_layout(
         hovermode="closest",
         showlegend=True,

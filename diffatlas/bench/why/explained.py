@@ -110,7 +110,8 @@ def _company(measured: MeasuredPrompt, place: int) -> str:
     if not others:
         return "It is the only image of its prompt: there is nothing to compare it with."
     passed, failed, unjudged = (others.count(verdict) for verdict in (False, True, None))
-    said = f"Of the {len(others)} other images of its prompt {passed} passed and {failed} failed"
+    several = f"{len(others)} other images" if len(others) > 1 else "one other image"
+    said = f"Of the {several} of its prompt {passed} passed and {failed} failed"
     return f"{said}; {unjudged} could not be judged." if unjudged else f"{said}."
 
 
@@ -131,10 +132,12 @@ def _group(measured: MeasuredPrompt, place: int) -> str:
         return f"By {groups.by} nothing tells the images of its prompt from one group."
     own = [k for k, label in enumerate(groups.labels) if label == groups.labels[place] and k != place]
     verdicts = [measured.cases[k].failed for k in own]
-    return (
-        f"By {groups.by} the images of its prompt fall into {groups.count} groups; in its own are {len(own)} others, of"
-        f" which {verdicts.count(False)} passed and {verdicts.count(True)} failed."
-    )
+    said = f"By {groups.by} the images of its prompt fall into {groups.count} groups"
+    if not own:
+        return f"{said}; it is alone in its own."
+    passed, failed = verdicts.count(False), verdicts.count(True)
+    others = f"of the {len(own)} others" if len(own) > 1 else "of the one other"
+    return f"{said}; {others} in its own {passed} passed and {failed} failed."
 
 
 def _openings(measured: MeasuredPrompt, place: int) -> list[Opening]:

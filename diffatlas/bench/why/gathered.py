@@ -38,7 +38,7 @@ class Line:
 class Why:
     """What fails, by measure, and what was measured of each prompt.
 
-    prompts: all; mixed: those with both verdicts. groups: a sentence on the groups of images. method: one on what is
+    prompts: all; mixed: those with both verdicts. groups: a sentence on the groups of images. method: on what is
     compared.
     """
 
@@ -95,16 +95,18 @@ def why(measured: Sequence[MeasuredPrompt], level: float = 0.95, draws: int = 10
         lines.append(line)
     verdicts = [[case.failed for case in one.cases] for one in measured]
     several = [one for one in measured if isinstance(one.groups, Grouped)]
+    mixed = sum(True in own and False in own for own in verdicts)
+    seeds = max((line.within.seeds for line in lines if line.within), default=0)
     return Why(
         tuple(lines),
         tuple(measured),
         level,
         len(measured),
-        sum(True in own and False in own for own in verdicts),
+        mixed,
         sum(own.count(True) for own in verdicts),
         sum(own.count(False) for own in verdicts),
         of_groups(several, len(measured)),
-        of_method(max((line.within.seeds for line in lines if line.within), default=0)),
+        of_method(seeds, mixed, len(measured)),
     )
 
 
@@ -136,7 +138,7 @@ def _line(line: Line) -> dict[str, Any]:
     return {
         "key": own.key,
         "name": own.name,
-        "unit": own.unit.strip(),
+        "unit": own.unit,
         "about": own.about,
         "tells": own.tells,
         "within": within,

@@ -35,14 +35,15 @@ class Prompt:
 class Measure:
     """A number of an image.
 
-    unit: with the space before it, such as " steps" or "°". said: what images did ("had a mean guidance angle"), and
-    more, less: by how much, where it is larger or smaller. about: its definition. tells: what a larger number means.
-    of: the numbers of a prompt's images.
+    unit: as it follows the number. between: that of a difference, such as " percentage points". said: what images did
+    ("had a mean guidance angle"), and more, less: by how much, where it is larger or smaller. about: its definition.
+    tells: what a larger number means. of: the numbers of a prompt's images.
     """
 
     key: str
     name: str
     unit: str
+    between: str
     said: str
     more: str
     less: str
@@ -87,6 +88,7 @@ MEASURES = (
         "guidance_angle",
         "Guidance angle, mean",
         "°",
+        "°",
         "had a mean guidance angle",
         "larger",
         "smaller",
@@ -99,6 +101,7 @@ MEASURES = (
         "largest_guidance_angle",
         "Guidance angle, largest",
         "°",
+        "°",
         "had a largest guidance angle",
         "larger",
         "smaller",
@@ -109,6 +112,7 @@ MEASURES = (
     Measure(
         "path_length",
         "Path length",
+        "",
         "",
         "had a path through latent space",
         "longer",
@@ -121,6 +125,7 @@ MEASURES = (
         "mean_curvature",
         "Curvature of the path",
         "°",
+        "°",
         "had a path that turned",
         "more",
         "less",
@@ -131,6 +136,7 @@ MEASURES = (
     Measure(
         "parting",
         "Parting step",
+        "",
         " steps",
         "parted from the other images",
         "later",
@@ -145,6 +151,7 @@ MEASURES = (
         "overlap",
         "Overlap of attention",
         "",
+        "",
         "had an overlap of attention",
         "larger",
         "smaller",
@@ -158,6 +165,7 @@ MEASURES = (
         "second_share",
         "Attention to the second object",
         "%",
+        " percentage points",
         "had a share of attention to the second object",
         "larger",
         "smaller",
@@ -170,6 +178,7 @@ MEASURES = (
         "basin",
         "In a group with passing images",
         "%",
+        " percentage points",
         "had a share of passing images in their group",
         "larger",
         "smaller",

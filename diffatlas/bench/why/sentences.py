@@ -62,12 +62,11 @@ def of_groups(measured: Sequence[MeasuredPrompt], prompts: int) -> str:
     return f"{said}; {split} of those groups hold both failing and passing images."
 
 
-def of_method(seeds: int) -> str:
-    """Return a sentence on what is compared. seeds: how many several prompts share."""
+def of_method(seeds: int, mixed: int, prompts: int) -> str:
+    """Return what is compared. seeds: how many several prompts share. mixed: prompts with both verdicts, of all."""
     said = "Failing images are compared with passing ones of the same prompt, each prompt's mean taken away"
-    if not seeds:
-        return f"{said}."
-    return f"{said}, and what each of the {seeds} seeds does to all prompts."
+    also = f", and what each of the {seeds} seeds does to all prompts" if seeds else ""
+    return f"{said}{also}. {mixed} of {prompts} prompts have both verdicts; the others tell nothing of it."
 
 
 def number(measure: Measure, value: float) -> str:
@@ -77,8 +76,7 @@ def number(measure: Measure, value: float) -> str:
 
 def apart(measure: Measure, value: float) -> str:
     """Return the size of a difference with its unit."""
-    unit = " percentage points" if measure.unit == "%" else measure.unit
-    return f"{abs(value):.3g}{unit}"
+    return f"{abs(value):.3g}{measure.between}"
 
 
 def p_words(p: float) -> str:
