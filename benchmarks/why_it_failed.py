@@ -25,7 +25,6 @@ from diffatlas.bench.packs.shapes import hard_pack, shapes_pack
 from diffatlas.bench.scorers.shapes import ShapesScorer
 from diffatlas.bench.tasks import Task
 from diffatlas.bench.why import Case, Why, measure, why
-from diffatlas.bench.why.sentences import p_words
 from diffatlas.capture.spec import Capture
 from diffatlas.library import Library
 from diffatlas.operations.trace import stream_batch
@@ -124,7 +123,7 @@ def print_lines(found: Why) -> None:
         print(
             f"{line.measure.key}\t{one.difference:.3g}\t[{one.low:.3g}, {one.high:.3g}]\t{size}"
             f"\t{one.larger.value:.2f} [{one.larger.low:.2f}, {one.larger.high:.2f}]\t{one.p:.2g}"
-            f"\t{p_words(line.adjusted)}\t{one.prompts}\t{overall}"
+            f"\t{line.adjusted:.2g}\t{one.prompts}\t{overall}"
         )
     print()
     print(found.method, *(line.sentence for line in found.lines), found.groups, sep="\n")

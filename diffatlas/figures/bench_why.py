@@ -12,13 +12,14 @@ import plotly.graph_objects as go
 from diffatlas.bench.why.gathered import Line, Why
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.sentences import LEVEL, number, p_words
+from diffatlas.figures.bench_rows import NARROW, SHARES, WHOLE, Rows, lay_rows, note, write
 from diffatlas.figures.figure import Figure, figure, text, wrapped
 from diffatlas.figures.log_axis import segments
 from diffatlas.figures.panels import AXIS_TITLE, lay_out, say_absent
 from diffatlas.figures.template import ground
 
-#: Pixels of a row of the list of measures, and of what is above and below the rows.
-ROW, FRAME = 34, 40
+SIZE, OFTEN = "By how much: right is larger when failing", "How often it is larger when failing"
+UNTOLD, NO_SPREAD = "cannot be told", "images of a prompt are not spread"
 #: Pixels of the chart of one measure.
 ONE = 380
 #: Intervals are drawn to so many deviations, or a little beyond the farthest difference.
@@ -42,28 +43,26 @@ def bench_why(found: Why, dark: bool = False, across: int = 2) -> Figure:
 
         figures.bench_why(why(list(measure(cases))))
     """
+    told = [f"{found.method} {ABOUT}", found.groups]
     spoken = " ".join((found.method, *(line.sentence for line in found.lines), found.groups))
     title = f"Why did it fail: {found.failing} failing images of {found.failing + found.passing}"
-    made = figure("bench_why", title, f"{found.method} {ABOUT}", spoken, dark)
-    row = FRAME + ROW * len(found.lines)
-    charts = lay_out(made, ["By how much", "How often larger when failing"], across, row, foot=AXIS_TITLE)
-    # One chart above the other is for a narrow page, where a name takes two lines.
-    names = [wrapped(line.measure.name, 200 if across > 1 else 18) for line in found.lines]
-    _rows(made, charts, names, across)
+    made = figure("bench_why", title, " ".join(told), spoken, dark)
+    write(made, told)
+    rows = Rows(tuple(line.measure.name for line in found.lines))
+    charts = lay_out(made, [SIZE, OFTEN], across, rows.height, foot=AXIS_TITLE)
     sizes = [line.within.standardised if line.within else None for line in found.lines]
     often = [
         (line.within.larger.value, line.within.larger.low, line.within.larger.high) if line.within else None
         for line in found.lines
     ]
-    for axes, values, middle, key in zip(charts, (sizes, often), (0.0, 0.5), ("size", "often"), strict=True):
-        _intervals(made, axes, found.lines, names, values, middle, key, dark)
     reach = _reach(sizes)
-    made.update_layout(
-        hovermode="closest",
-        xaxis={"range": [-reach, reach], "title_text": "deviations, larger when failing →"},
-        xaxis2={"range": [0, 1], "tickformat": ".0%", "tickvals": [0, 0.25, 0.5, 0.75, 1]},
-        xaxis2_title_text="of pairs within a prompt",
-    )
+    step = next(one for one in (0.25, 0.5, 1.0, 2.0, 5.0, reach) if reach <= 4 * one)
+    ticks = [k * step for k in range(-int(reach / step), int(reach / step) + 1)]
+    lay_rows(made, charts[0], rows, (-reach, reach), ticks, "standard deviations", dark, NARROW)
+    lay_rows(made, charts[1], rows, WHOLE, SHARES, "share of pairs within a prompt", dark, NARROW)
+    for axes, values, middle, key in zip(charts, (sizes, often), (0.0, 0.5), ("size", "often"), strict=True):
+        _intervals(made, axes, found.lines, rows, values, middle, key, dark)
+    made.update_layout(hovermode="closest", margin_l=12)
     return made
 
 
@@ -76,7 +75,9 @@ def bench_why_measure(found: Why, key: str, dark: bool = False) -> Figure:
     """
     line = found.line(key)
     means = list(_means(found.measured, key))
-    made = figure("bench_why_measure", line.measure.name, f"{line.sentence} {JOINED}", line.sentence, dark)
+    told = [line.sentence, f"{line.measure.about} {line.measure.tells}", JOINED]
+    made = figure("bench_why_measure", line.measure.name, " ".join(told), line.sentence, dark)
+    write(made, told)
     (axes,) = lay_out(made, [line.measure.name], 1, ONE)
     if not means:
         say_absent(made, axes, "No judged image has this number.")
@@ -122,23 +123,11 @@ def _means(measured: Iterable[MeasuredPrompt], key: str) -> Iterable[_Means]:
             yield _Means(one.cases[0].task.prompt, passing, failing)
 
 
-def _rows(made: Figure, charts: Sequence[dict[str, str]], names: Sequence[str], across: int) -> None:
-    """Give both charts the same rows, the first on top; their names stand on the left alone."""
-    for place, axes in enumerate(charts):
-        made.layout[f"yaxis{axes['yaxis'][1:]}"].update(
-            range=[len(names) - 0.4, -0.6],
-            tickvals=list(range(len(names))),
-            ticktext=list(names),
-            showticklabels=place == 0 or across == 1,
-            showgrid=False,
-        )
-
-
 def _intervals(
     made: Figure,
     axes: dict[str, str],
     lines: Sequence[Line],
-    names: Sequence[str],
+    rows: Rows,
     values: Sequence[tuple[float, float, float] | None],
     middle: float,
     key: str,
@@ -154,57 +143,46 @@ def _intervals(
         y1=1,
         xref=axes["xaxis"],
         yref=f"{axes['yaxis']} domain",
-        line={"color": on.muted, "width": 1, "dash": "dot"},
+        line={"color": on.muted, "width": 1.2},
+        layer="below",
     )
-    known = [place for place, value in enumerate(values) if value is not None]
+    known = [(rows.at(row), lines[row], value) for row, value in enumerate(values) if value is not None]
+    sure = [_sure(line) for _, line, _ in known]
     made.add_trace(
         go.Scatter(
-            x=segments((values[place][1], values[place][2]) for place in known),
-            y=segments((place, place) for place in known),
+            x=segments((low, high) for _, _, (_, low, high) in known),
+            y=segments((at, at) for at, _, _ in known),
             mode="lines",
             line={"color": on.ink, "width": 1.6},
             showlegend=False,
             hoverinfo="skip",
-            meta={"measure": key, "part": "intervals"},
+            meta={"measure": key, "part": "interval"},
             **axes,
         )
     )
     made.add_trace(
         go.Scatter(
-            x=[values[place][0] for place in known],
-            y=known,
+            x=[value for _, _, (value, _, _) in known],
+            y=[at for at, _, _ in known],
             mode="markers",
             marker={
-                "size": 10,
-                "color": [on.burgundy if _sure(lines[place]) else on.paper for place in known],
-                "symbol": "circle",
-                "line": {
-                    "color": [on.burgundy if _sure(lines[place]) else on.ink for place in known],
-                    "width": 1.6,
-                },
+                "size": 9,
+                "color": [on.burgundy if one else on.paper for one in sure],
+                "line": {"color": [on.burgundy if one else on.ink for one in sure], "width": 1.6},
             },
             showlegend=False,
-            customdata=[lines[place].measure.key for place in known],
-            hovertext=[_told(lines[place]) for place in known],
+            cliponaxis=False,
+            customdata=[line.measure.key for _, line, _ in known],
+            hovertext=[_told(line) for _, line, _ in known],
             hovertemplate="%{hovertext}<extra></extra>",
-            meta={"measure": key, "part": "marks"},
+            meta={"measure": key, "part": "value"},
             **axes,
         )
     )
-    for place, value in enumerate(values):
+    for row, value in enumerate(values):
         if value is None:
-            made.add_annotation(
-                name=f"untold {lines[place].measure.key}",
-                text="cannot be told" if lines[place].within is None else "no spread within prompts",
-                hovertext=wrapped(lines[place].sentence, 70),
-                x=middle,
-                y=place,
-                xref=axes["xaxis"],
-                yref=axes["yaxis"],
-                xanchor="left",
-                xshift=6,
-                font={"size": 11, "color": on.muted},
-            )
+            words = UNTOLD if lines[row].within is None else NO_SPREAD
+            note(made, axes, rows.at(row), words, on.muted, 11)
 
 
 def _sure(line: Line) -> bool:
@@ -219,7 +197,7 @@ def _told(line: Line) -> str:
     if size is not None:
         told.append(f"{size[0]:.2f} deviations ({size[1]:.2f} to {size[2]:.2f})")
     told.append(f"larger when failing in {within.larger.value:.0%} of pairs")
-    told.append(f"p {p_words(within.p)}, adjusted {p_words(line.adjusted)}")
+    told.append(f"{p_words(within.p)}, adjusted {p_words(line.adjusted)}")
     return "<br>".join([told[0], *(text(one) for one in told[1:])])
 
 

@@ -8,7 +8,7 @@ import pytest
 from diffatlas import figures
 from diffatlas.bench.why import MEASURES, measure, why
 from diffatlas.errors import InvalidParams
-from diffatlas.figures.panels import panels
+from diffatlas.figures.bench_rows import Rows
 from diffatlas.look import NIGHT, PAPER
 from tests.bench.why.made_cases import case, cases, task
 from tests.figures.lab_made import HOSTILE, trace, traces, unescaped
@@ -21,40 +21,30 @@ def found():
 
 def test_marks_and_intervals_are_those_of_the_statistics(found):
     made = figures.bench_why(found)
-    told = [(place, line) for place, line in enumerate(found.lines) if line.within is not None]
-    sizes, often = (trace(made, measure=key, part="marks") for key in ("size", "often"))
+    rows = Rows(tuple(one.name for one in MEASURES))
+    told = [(rows.at(row), line) for row, line in enumerate(found.lines) if line.within is not None]
+    sizes, often = (trace(made, measure=key, part="value") for key in ("size", "often"))
     assert sizes.y == often.y == tuple(place for place, _ in told)
     assert sizes.x == tuple(line.within.standardised[0] for _, line in told)
     assert often.x == tuple(line.within.larger.value for _, line in told)
     assert sizes.customdata == tuple(line.measure.key for _, line in told)
-    ends = trace(made, measure="size", part="intervals").x
+    ends = trace(made, measure="size", part="interval").x
     assert ends[:3] == (*told[0][1].within.standardised[1:], None)
-    assert list(made.layout.yaxis.ticktext) == [one.name for one in MEASURES]
-    assert made.layout.yaxis.range == made.layout.yaxis2.range
+    written = [note.text for note in made.layout.annotations]
+    assert all(written.count(one.name) == 2 for one in MEASURES)
 
 
 def test_what_is_more_than_chance_is_a_whole_mark_and_what_cannot_be_told_is_said(found):
     for dark, on in ((False, PAPER), (True, NIGHT)):
-        marks = trace(figures.bench_why(found, dark=dark), measure="size", part="marks")
+        marks = trace(figures.bench_why(found, dark=dark), measure="size", part="value")
         sure = [found.line(key).adjusted <= 0.05 for key in marks.customdata]
         assert sure[0]
         assert not all(sure)
         assert list(marks.marker.color) == [on.burgundy if one else on.paper for one in sure]
     # The estimates of random runs are apart from the first step on, in all of them.
-    untold = [one for one in figures.bench_why(found).layout.annotations if one.name == "untold parting"]
-    assert [one.text for one in untold] == ["cannot be told"] * 2
-    assert "is the same" in untold[0].hovertext
-
-
-def test_one_chart_above_the_other_names_the_rows_of_both(found):
-    made = figures.bench_why(found, across=1)
-    assert made.layout.yaxis.showticklabels
-    assert made.layout.yaxis2.showticklabels
-    assert "Guidance angle,<br>mean" in made.layout.yaxis.ticktext
-    assert [panel.title for panel in panels(made)] == [
-        "<b>By how much</b>",
-        "<b>How often larger when failing</b>",
-    ]
+    assert found.line("parting").within is None
+    told = [note.text for note in figures.bench_why(found).layout.annotations]
+    assert told.count("cannot be told") == 2 * sum(line.within is None for line in found.lines)
 
 
 def test_a_measure_joins_the_means_of_each_prompt(found):

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import numpy as np
 
-from diffatlas.bench.statistics.rates import DRAWS, Rate, check_level, rate
+from diffatlas.bench.statistics.rates import DRAWS, Rate, check_level, rate, students_t
 from diffatlas.errors import InvalidParams
 
 #: Prompts with both verdicts that a difference and its interval want.
@@ -130,8 +130,6 @@ def within_prompts(
 
     Raises `InvalidParams` where fewer than `FEWEST` prompts have images of both verdicts, or a level is out of range.
     """
-    from scipy.stats import t
-
     check_level(level)
     known = [one.known for one in groups]
     shared = _shared([one for one in known if len(one.failed)])
@@ -160,14 +158,14 @@ def within_prompts(
     left = values - difference * failed
     sums = np.bincount(place, failed * left)
     half = (
-        float(t.ppf(0.5 + level / 2, count - 1))
+        students_t(0.5 + level / 2, count - 1)
         * math.sqrt(count / (count - 1) * float((sums**2).sum()))
         / squares
     )
     freedom = len(values) - len(used) - int(np.linalg.matrix_rank(columns)) - 1
     deviation = _deviation(left, values, freedom)
     if deviation is not None:
-        half = max(half, float(t.ppf(0.5 + level / 2, freedom)) * deviation / math.sqrt(squares))
+        half = max(half, students_t(0.5 + level / 2, freedom) * deviation / math.sqrt(squares))
     return Within(
         difference=difference,
         low=difference - half,
@@ -188,8 +186,6 @@ def over_all(groups: Sequence[Verdicts], level: float = 0.95) -> OverAll:
 
     Raises `InvalidParams` where a verdict has no image with this number, or all are of one prompt.
     """
-    from scipy.stats import t
-
     check_level(level)
     told = []
     for one in groups:
@@ -216,7 +212,7 @@ def over_all(groups: Sequence[Verdicts], level: float = 0.95) -> OverAll:
     )
     count, difference = len(told), means[0] - means[1]
     error = math.sqrt(count / (count - 1) * float((parts**2).sum()))
-    half = float(t.ppf(0.5 + level / 2, count - 1)) * error
+    half = students_t(0.5 + level / 2, count - 1) * error
     return OverAll(difference, difference - half, difference + half, level, count, *counts)
 
 

@@ -20,7 +20,7 @@ def of_measure(measure: Measure, within: Within, adjusted: float | None, measure
     chance = ""
     if adjusted is not None:
         after = f" after Holm's adjustment for {measures} measures" if measures > 1 else ""
-        chance = f"; p {p_words(adjusted)}{after}"
+        chance = f"; {p_words(adjusted)}{after}"
         chance += ", so it may be chance" if adjusted > LEVEL else ""
     return (
         f"Failing images {measure.said} {apart(measure, within.difference)} {way} than passing images of the same "
@@ -80,8 +80,8 @@ def apart(measure: Measure, value: float) -> str:
 
 
 def p_words(p: float) -> str:
-    """Return a p-value as it is read, with what stands before it: "= 0.03", "< 0.001"."""
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+    """Return a p-value in words: "p = 0.034", "p < 0.001"."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
 
 
 def _interval(measure: Measure, low: float, high: float) -> str:
