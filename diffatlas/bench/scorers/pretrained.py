@@ -38,7 +38,7 @@ from diffatlas.errors import (
 )
 from diffatlas.importing import importing
 from diffatlas.registry import models_folder
-from diffatlas.settings import check_hub_token, settings
+from diffatlas.settings import check_hub_token, is_shared, settings
 
 #: Files of the top of a repository that are fetched.
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "model.safetensors", "model-*.safetensors")
@@ -98,9 +98,15 @@ def find_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """Find a model by its id in the registry, its folder, or its id on the Hub, and fetch it where it is not here.
 
     revision: branch, tag or commit of the Hub; the registry's where it is None. Raises `UnknownModel` where nothing has
-    such a name, `ModelLoadError` where files are missing, damaged or not to be had.
+    such a name, `ModelLoadError` where files are missing, damaged or not to be had, and `InvalidParams` on a shared
+    server for a model that is not listed: its visitors fetch and read nothing else.
     """
     entry = next((one for one in scorer_models() if one.id == model), None)
+    if entry is None and is_shared():
+        raise InvalidParams(
+            f"On a shared server {model!r} cannot judge: choose a model that `diffatlas bench scorers` lists.",
+            field="scorer",
+        )
     folder = _on_disk(model, listed=entry is not None)
     if folder is not None:
         model_info.check_no_revision(model, revision)

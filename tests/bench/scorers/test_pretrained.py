@@ -70,6 +70,17 @@ def test_what_the_hub_does_not_give_is_said_in_a_sentence(hub, judge):
     assert hub.sent(".bin") == 0
 
 
+def test_visitors_of_a_shared_server_have_the_listed_models_alone(judge, monkeypatch, tmp_path):
+    listed, other = judge("clip"), judge("owlv2")
+    (tmp_path / "scorers.md").write_text(f'"{listed}" | Listed | kind=clip\n')
+    monkeypatch.setenv("DIFFATLAS_MODELS", str(tmp_path))
+    monkeypatch.setenv("DIFFATLAS_MODE", "shared")
+    assert open_scorer("clip").card.model == str(listed)
+    for name in (f"objects:{other}", "clip:someone/clip", "clip:/etc"):
+        with pytest.raises(InvalidParams, match="On a shared server"):
+            open_scorer(name)
+
+
 def test_offline_a_model_that_is_not_here_is_one_sentence():
     for name in ("clip", "objects", "clip:openai/clip-vit-base-patch32"):
         with pytest.raises(ModelLoadError, match="is not on this machine") as caught:
