@@ -9,6 +9,7 @@ from diffatlas.bench.judgements import Card, Judged, Judgement, Verdict
 from diffatlas.bench.tasks import Pack, Task
 from diffatlas.errors import InvalidParams
 from diffatlas.library.study import Cell, Study
+from diffatlas.showing import show_html
 
 #: The scorer that is a person.
 HAND = "hand"
@@ -24,6 +25,11 @@ class Mark:
     note: str = ""
     #: When, in UTC, ISO 8601.
     at: str = ""
+
+    @property
+    def judgement(self) -> Judgement:
+        """What a person says, as a judgement."""
+        return Judgement(self.verdict, (self.note,) if self.note else ())
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,9 @@ class Bench:
     said: Mapping[str, Mapping[str, Judgement]] = field(default_factory=dict)
     #: By the key of the cell.
     marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "bench_html")
 
     @property
     def id(self) -> str:
@@ -65,7 +74,7 @@ class Bench:
         """
         mark = self.marks.get(cell.key)
         if mark is not None and (by_hand or scorer == HAND):
-            return Judgement(mark.verdict, (mark.note,) if mark.note else ())
+            return mark.judgement
         if cell.status != "complete":
             return Judgement("cannot judge", (NOT_MADE,))
         return self.said.get(scorer, {}).get(cell.key) or Judgement("cannot judge", (NOT_JUDGED,))
@@ -100,3 +109,8 @@ def check_scorer(bench: Bench, scorer: str) -> None:
         raise InvalidParams(
             f"The bench was not judged by {scorer!r:.80}: there are {', '.join(known)}.", field="scorer"
         )
+
+
+def first_scorer(bench: Bench) -> str:
+    """Return the scorer that is shown where none is asked for: the first that is no person."""
+    return next((name for name in [*bench.scorers, *bench.said] if name != HAND), HAND)

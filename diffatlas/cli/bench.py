@@ -9,18 +9,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffatlas import files
+from diffatlas.cli import bench_marks
 from diffatlas.cli.output import print_table, quieten, showing_progress
-from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
     from diffatlas.bench.counted import Counted
     from diffatlas.bench.judgements import Card, Judged, Scorer
     from diffatlas.bench.statistics import Compared, Rate
-    from diffatlas.bench.tasks import Pack
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
+commands.command()(bench_marks.agree)
 
-RESULTS = typer.Argument(metavar="RESULTS", help="A results.jsonl, of this program or of GenEval's.")
+RESULTS = typer.Argument(
+    metavar="RESULTS",
+    help="A results.jsonl, of this program or of GenEval's; or a bench of the library, as ID or ID@LANE.",
+)
+OF_BENCH = typer.Option("--scorer", help="Whose verdicts on a bench. Default: the first that judged it.")
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
@@ -69,8 +74,10 @@ def pack(
     """Look at a pack, or write it to a file; a file is checked, and the first fault said with its line and field."""
     from diffatlas.bench.packs.files import pack_text
     from diffatlas.bench.packs.geneval import as_metadata
+    from diffatlas.bench.session import pack_of
+    from diffatlas.library import Library
 
-    made = _pack(source, each, seed)
+    made = pack_of(source, Library(), each, seed)
     if to is None:
         print_table(("Task", "Category", "Prompt"), [(task.id, task.tag, task.prompt) for task in made.tasks])
         return
@@ -81,7 +88,7 @@ def pack(
         text = pack_text(made, kinds[to.suffix])
     else:
         raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
-    _write(to, text, overwrite)
+    write_file(to, text.encode(), overwrite)
     typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
 
 
@@ -141,8 +148,8 @@ def score(
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        _write(to, scored.results_text(samples, judged), overwrite)
-    _show(counted, judged, as_json, judge.card)
+        write_file(to, scored.results_text(samples, judged).encode(), overwrite)
+    show_counted(counted, judged, as_json, judge.card)
 
 
 @commands.command()
@@ -157,10 +164,25 @@ def audit(
     revision: Annotated[str | None, REVISION] = None,
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
+    results: Annotated[
+        Path | None, typer.Option(help="The verdicts that are put to the test, against --marks.")
+    ] = None,
+    marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
+    metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
+    level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Put a scorer to the test on drawn scenes: as asked, and with a fault planted in each."""
+    """Put a scorer to the test on drawn scenes, as asked and with a fault planted in each, or on marks by hand."""
     from dataclasses import asdict
+
+    if results is not None or marks is not None:
+        if results is None or marks is None:
+            raise InvalidParams(
+                "A test by hand takes both --results, the scorer's verdicts, and --marks, those by hand.",
+                field="marks",
+            )
+        bench_marks.audit_by_marks(results, marks, metadata, level, as_json)
+        return
 
     from diffatlas.bench.audit import audit as put_to_the_test
 
@@ -201,21 +223,32 @@ def _share(one: Rate) -> tuple[str, str]:
 
 @commands.command("count")
 def count_results(
-    results: Annotated[Path, RESULTS],
+    results: Annotated[str, RESULTS],
+    scorer: Annotated[str | None, OF_BENCH] = None,
+    by: Annotated[
+        str, typer.Option(help="category, or atoms: the number of things that a prompt demands.")
+    ] = "category",
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Count verdicts by category, with intervals that know that the images of a prompt are alike."""
     from diffatlas.bench.counted import count
+    from diffatlas.bench.session import judged_from
 
-    judged = _results(results)
-    _show(count(judged, level), judged, as_json)
+    if by not in ("category", "atoms"):
+        raise InvalidParams(f"--by is category or atoms, and not {by!r}.", field="by")
+    judged = judged_from(results, scorer)
+    if by == "atoms":
+        _show_by_atoms(judged, level, as_json)
+        return
+    show_counted(count(judged, level), judged, as_json)
 
 
 @commands.command("compare")
 def compare_results(
-    first: Annotated[Path, RESULTS],
-    second: Annotated[Path, RESULTS],
+    first: Annotated[str, RESULTS],
+    second: Annotated[str, RESULTS],
+    scorer: Annotated[str | None, OF_BENCH] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -223,8 +256,9 @@ def compare_results(
     from dataclasses import asdict
 
     from diffatlas.bench.counted import differences
+    from diffatlas.bench.session import judged_from
 
-    whole, found = differences(_results(first), _results(second), level)
+    whole, found = differences(judged_from(first, scorer), judged_from(second, scorer), level)
     if as_json:
         rows = [{"category": one.tag, **asdict(one.compared), "adjusted": one.adjusted} for one in found]
         typer.echo(json.dumps({"all": asdict(whole), "categories": rows}))
@@ -248,7 +282,7 @@ def _difference(one: Compared) -> tuple[str, ...]:
     return str(one.prompts), str(one.differ), f"{one.difference:+.3f}", interval, f"{one.detectable:.3f}"
 
 
-def _show(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | None = None) -> None:
+def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | None = None) -> None:
     """Print what was counted; as JSON with each verdict, and what judged, where that is known."""
     from dataclasses import asdict
 
@@ -274,19 +308,31 @@ def _show(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | 
         rows.append(
             ("mean of categories", *_rate(counted.overall), str(sum(k.unjudged for k in counted.lines)))
         )
-    interval = f"{counted.level:.0%} interval"
-    columns = (
-        "Category",
-        "Correct",
-        interval,
-        "Images",
-        "Prompts",
-        "Any correct",
-        "Alike",
-        "Worth",
-        "Not judged",
-    )
-    print_table(columns, rows)
+    print_table(("Category", *_columns(counted.level)), rows)
+
+
+def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:
+    """Print the rates by the number of things that a prompt demands."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.difficulty import by_atoms
+
+    found = by_atoms(judged, level)
+    if not found:
+        raise InvalidParams(
+            "These results say of no prompt what it demands: their metadata are missing.", field="by"
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in found]))
+        return
+    rows = [(str(line.atoms), *_rate(line.rate), str(line.unjudged)) for line in found]
+    print_table(("Things demanded", *_columns(level)), rows)
+
+
+def _columns(level: float) -> tuple[str, ...]:
+    """The heads of `_rate`, and of the images that were not judged."""
+    interval = f"{level:.0%} interval"
+    return "Correct", interval, "Images", "Prompts", "Any correct", "Alike", "Worth", "Not judged"
 
 
 def _rate(one: Rate | None) -> tuple[str, ...]:
@@ -298,35 +344,14 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
 
 
-def _results(path: Path) -> list[Judged]:
-    from diffatlas.bench.scored import judged_results
-
-    try:
-        return judged_results(path)
-    except FileNotFoundError:
-        raise Unreadable(f"There is no file {path}.") from None
-
-
-def _pack(source: str, each: int | None, seed: int) -> Pack:
-    from diffatlas.bench.packs.own import find_pack
-    from diffatlas.bench.packs.reading import is_file_name, read_file
-    from diffatlas.library import Library
-
-    if not is_file_name(source):
-        return find_pack(Library().folder, source, each, seed)
-    if each is not None:
-        raise InvalidParams(
-            "--each draws prompts of a pack by name: a file has those that it has.", field="each"
-        )
-    return read_file(source)
-
-
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def write_file(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write a file whole, its folder too. Raises `InvalidParams` where it is there already or cannot be written."""
     from diffatlas.library.format import write_atomically
 
     if path.exists() and not overwrite:
         raise InvalidParams(f"{path} is there already: name another file, or add --overwrite.", field="to")
     try:
-        write_atomically(path, text.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
     except OSError as error:
         raise InvalidParams(f"{path} cannot be written: {files.reason_of(error)}.", field="to") from error

@@ -2,20 +2,27 @@
 
 import json
 import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from diffatlas.bench.kept import Benches
 from diffatlas.cli.program import app
+from tests import copied
 from tests.bench import judges
 from tests.bench.drawn_folder import drawn_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*words, code=0):
     """Return what a command prints; it has to end with the code."""
     result = CliRunner().invoke(app, ["bench", *map(str, words)])
     assert result.exit_code == code or (code == 2 and result.exception is not None), result.output
-    return result.output if code == 0 else str(result.exception)
+    return result.stdout if code == 0 else str(result.exception)
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +122,57 @@ def test_a_scorer_is_put_to_the_test():
     assert json.loads(run("audit", "--each", 2, "--json"))["passed_of_correct"] == [12, 12]
 
 
+@pytest.fixture
+def marks(folder, tmp_path):
+    """Results of the drawn folder, and marks by hand that differ from them on one image."""
+    run("score", folder, "--to", tmp_path / "a.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    lines[0]["correct"] = not lines[0]["correct"]
+    # In another order, so that images are paired by what they are.
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reversed(lines)))
+    table = ["prompt,number,verdict"]
+    for line in lines:
+        number = int(line["filename"].rsplit("/", 1)[1].removesuffix(".png"))
+        table.append(f'"{line["prompt"]}",{number},{"pass" if line["correct"] else "fail"}')
+    (tmp_path / "hand.csv").write_text("\n".join(table) + "\n")
+    return tmp_path
+
+
+def test_scorers_are_held_against_each_other_and_against_people(marks):
+    found = json.loads(
+        run("agree", marks / "a.jsonl", marks / "b.jsonl", "--hand", marks / "hand.csv", "--json")
+    )
+    raw = {one["name"]: one["overall"]["agreement"]["raw"] for one in found}
+    assert raw == {"a and b": 47 / 48, "a and hand": 47 / 48, "b and hand": 1}
+    head, *lines = [
+        line.split("\t") for line in run("agree", marks / "a.jsonl", marks / "b.jsonl").splitlines()
+    ]
+    shown = {line[1]: dict(zip(head, line, strict=True)) for line in lines}
+    assert [*shown] == ["binding", "position", "all images"]
+    assert shown["position"]["Raw"] == shown["position"]["Kappa"] == "1.000"
+    assert "to" in shown["binding"]["95% interval"]
+
+
+def test_a_scorer_is_put_to_the_test_by_marks(marks):
+    words = ("audit", "--results", marks / "a.jsonl", "--marks", marks / "hand.csv")
+    audit, corrected = run(*words).split("\n\n")
+    shown = rows(audit)
+    # The mark that was turned: the scorer passed an image that is wrong by hand.
+    assert shown["correct by hand"]["Judged rightly"] == "1.000"
+    assert (shown["wrong by hand"]["Judged rightly"], shown["wrong by hand"]["Of"]) == ("0.923", "13")
+    assert rows(corrected)["all images"]["Without its errors"] == f"{35 / 48:.3f}"
+    found = json.loads(run(*words, "--json"))
+    assert found["failed_of_wrong"] == [12, 13]
+    assert [one["tag"] for one in found["corrected"]] == ["binding", "position", "all images"]
+
+
+def test_rates_by_what_is_demanded(marks):
+    shown = rows(run("count", marks / "a.jsonl", "--by", "atoms"))
+    assert sum(int(row["Images"]) for row in shown.values()) == 48
+    assert all(name.isdigit() for name in shown)
+    assert json.loads(run("count", marks / "a.jsonl", "--by", "atoms", "--json"))[0]["rate"]["images"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -124,13 +182,20 @@ def test_a_scorer_is_put_to_the_test():
         (("pack", "shapes", "--to", "there.yaml"), "is there already"),
         (("pack", "shapes-hard", "--to", "x.jsonl"), "which GenEval's files cannot say"),
         (("pack", "there.yaml"), "there.yaml, line 1: naem means nothing here"),
-        (("pack", "there.yaml", "--each", "3"), "--each draws prompts"),
+        (("pack", "there.yaml", "--each", "3"), "Prompts of each category are drawn"),
         (("score", "."), "no images in GenEval's layout"),
         (("audit", "--each", 1), "give two or more"),
         (("audit", "--scorer", "eye"), "There is no scorer 'eye'"),
         (("count", "none.jsonl"), "There is no file none.jsonl"),
         (("count", "there.yaml"), "line 1: this is no JSON object"),
         (("count", "r.jsonl", "--level", "95"), "give one between 0 and 1"),
+        (("count", "r.jsonl", "--by", "size"), "--by is category or atoms"),
+        (("count", "r.jsonl", "--by", "atoms"), "say of no prompt what it demands"),
+        (("agree", "r.jsonl"), "give the verdicts of two at least"),
+        (("agree", "r.jsonl", "r.jsonl"), "r.jsonl is named twice"),
+        (("agree", "r.jsonl", "none.jsonl"), "There is no file none.jsonl"),
+        (("agree", "r.jsonl", "--hand", "there.yaml"), "no column 'prompt'"),
+        (("audit", "--results", "r.jsonl"), "takes both --results"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, words, said):
@@ -152,3 +217,106 @@ def test_a_picture_that_is_none_is_said_with_its_name(folder, tmp_path):
     shutil.copytree(folder, copy)
     (copy / "00000/samples/00000.png").write_bytes(b"not a picture")
     assert "00000.png cannot be read as a picture" in run("score", copy, code=2)
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+
+
+SMALL = ("--pack", "shapes", "--each", 1, "--seeds", 2, "--steps", 2, "--device", "cpu")
+
+
+def test_a_pack_is_made_judged_kept_and_marked(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    assert shown["two"]["Images"] == "2"
+    (listed,) = rows(run("list")).items()
+    name = listed[0]
+    assert (listed[1]["Status"], listed[1]["Images"]) == ("complete", "12/12")
+    assert rows(run("show", name)) == shown == rows(run("count", name))
+    # A mark counts in place of the verdict, and the verdict is still there.
+    told = json.loads(run("show", name, "--json"))["verdicts"][0]
+    other = "fail" if told["verdict"] == "pass" else "pass"
+    run("mark", name, "a-0-0", other, "--note", "I looked.")
+    marked = json.loads(run("show", name, "--json"))["verdicts"][0]
+    assert (marked["verdict"], marked["reasons"]) == (other, ["I looked."])
+    assert json.loads(run("show", name, "--without-marks", "--json"))["verdicts"][0] == told
+    by_hand = rows(run("show", name, "--scorer", "hand"))
+    assert by_hand["mean of categories"]["Not judged"] == "11"
+    run("mark", name, "a-0-0", "none")
+    assert rows(run("judge", name, "--scorer", "shapes", "--again")) == shown
+    # Compared with itself nothing differs.
+    assert {row["Differ"] for row in rows(run("compare", name, f"{name}@a")).values()} == {"0"}
+
+
+def test_a_bench_of_two_lanes_is_counted_lane_by_lane(library):
+    run(*SMALL, "--lane", "model=shapes-dit")
+    (name,) = rows(run("list"))
+    lines = [json.loads(line) for line in run("show", name, "--json").splitlines()]
+    assert [len(line["verdicts"]) for line in lines] == [12, 12]
+    assert rows(run("compare", f"{name}@a", f"{name}@b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--each", 2), "Say what to run with --pack"),
+        (("--pack", "shapez"), "Did you mean shapes"),
+        (("--pack", "shapes", "--seeds", 0), "number of seeds"),
+        (("--pack", "shapes", "--keep", "all"), "keeps paths or pictures"),
+        (("show", "nothing"), "has no bench 'nothing'"),
+        (("mark", "nothing", "a-0-0", "yes"), "pass, fail, cannot-judge or none"),
+        (("judge", "nothing", "--scorer", "shapes"), "has no bench"),
+        (("count", "nothing"), "has no bench"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused_in_a_sentence(library, words, sentence):
+    assert sentence in run(*words, code=2)
+
+
+def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
+    child = copied.start(
+        *("-m", "diffatlas.cli", "bench", "--pack", "smoke", "--seeds", "2", "--steps", "120", "--exact"),
+        *("--device", "cpu", "--scorer", "shapes", "--anyway"),
+        folder=ROOT,
+        environment=os.environ,
+        out=tmp_path / "out",
+        errors=tmp_path / "errors",
+    )
+    first = Benches(tmp_path / "library").folder
+
+    def one_is_made():
+        return any('"complete"' in path.read_text() for path in first.glob("*/cells.jsonl"))
+
+    while child.is_alive() and not one_is_made():
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGINT)
+    child.join(60)
+    errors = (tmp_path / "errors").read_text()
+    assert child.exitcode == 130, errors
+    assert "Traceback" not in errors
+    (info,) = Benches(tmp_path / "library").list()
+    assert info.status == "stopped"
+    assert 1 <= info.done < 4
+    assert f"diffatlas bench resume {info.id}" in errors
+
+
+def test_a_bench_is_exported_and_scored_from_its_files(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    (name,) = rows(run("list"))
+    out = tmp_path / "out"
+    run("export", name, "--to", out)
+    assert sorted(path.name.partition("seeds")[2] for path in out.iterdir()) == [
+        "-rates.csv",
+        ".csv",
+        ".json",
+        ".pdf",
+    ]
+    assert "is there already" in run("export", name, "--to", out, code=2)
+    run("export", name, "--to", out, "--format", "geneval")
+    assert "not empty" in run("export", name, "--to", out, "--format", "geneval", code=2)
+    # The same images with the same demands: as many are right.
+    scored = rows(run("score", out / "geneval", "--scorer", "shapes"))
+    assert {tag: row["Correct"] for tag, row in scored.items()} == {
+        tag: row["Correct"] for tag, row in shown.items()
+    }
