@@ -19,19 +19,12 @@ from typing import Annotated
 import typer
 
 from benchmarks.rounds import Short
-from diffatlas.backends import open_backend
-from diffatlas.bench.judgements import judge_all
-from diffatlas.bench.packs.shapes import hard_pack, shapes_pack
-from diffatlas.bench.scorers.shapes import ShapesScorer
-from diffatlas.bench.tasks import Task
-from diffatlas.bench.why import Case, Why, measure, why
-from diffatlas.capture.spec import Capture
+from diffatlas import bench
+from diffatlas.bench.tasks import Pack
+from diffatlas.bench.why import Case, Why, cases_of, measure, why
 from diffatlas.library import Library
-from diffatlas.operations.trace import stream_batch
-from diffatlas.params import GenerationParams
-from diffatlas.run import extend
 
-PACKS = {"shapes": shapes_pack, "shapes-hard": hard_pack}
+PACKS = ("shapes", "shapes-hard")
 
 
 def main(
@@ -49,51 +42,35 @@ def main(
     """Print how the verdicts fall by category, then a line a measure."""
     if short:
         prompts, seeds, steps = 4, 2, 4
-    tasks = chosen(pack, prompts, tag)
+    asked = chosen(pack, prompts, tag)
     with tempfile.TemporaryDirectory() as folder:
         library = Library(kept or folder)
         began = time.perf_counter()
-        cases = drawn(tasks, seeds, library, GenerationParams(model, "-", "", first, steps, guidance))
-        made = time.perf_counter() - began
+        options = {"seeds": seeds, "seed": first, "num_inference_steps": steps, "guidance_scale": guidance}
+        made = bench.run(asked, model, attention="cross", library=library, **options)
+        cases = cases_of(made, library)
+        drawn = time.perf_counter() - began
         measured = list(measure(cases))
-        read = time.perf_counter() - began - made
+        read = time.perf_counter() - began - drawn
         found = why(measured)
     print_verdicts(cases)
     print_lines(found)
-    print(f"\n{made:.1f} s to draw and judge {len(cases)} images, {read:.1f} s to measure them")
+    print(f"\n{drawn:.1f} s to draw and judge {len(cases)} images, {read:.1f} s to measure them")
 
 
-def chosen(pack: str, prompts: int, tags: list[str] | None) -> list[Task]:
-    """The tasks of one pack or all, as many of each category."""
-    names = tuple(PACKS) if pack == "all" else (pack,)
-    found: list[Task] = []
-    for name in names:
-        if name not in PACKS:
-            raise typer.BadParameter(f"There is no pack {name!r} here: give {', '.join(PACKS)} or all.")
-        known = PACKS[name](1).tags
-        wanted = [one for one in known if not tags or one in tags]
-        each = -(-prompts // max(1, len(wanted)))
-        found += [task for task in PACKS[name](each).tasks if task.tag in wanted] if wanted else []
+def chosen(name: str, prompts: int, tags: list[str] | None) -> Pack:
+    """So many prompts of one pack or of each, the same number of each category."""
+    found = []
+    for one in PACKS if name == "all" else (name,):
+        if one not in PACKS:
+            raise typer.BadParameter(f"There is no pack {one!r} here: give {', '.join(PACKS)} or all.")
+        wanted = [tag for tag in bench.shipped_pack(one, 1).tags if not tags or tag in tags]
+        if wanted:
+            own = bench.shipped_pack(one, -(-prompts // len(wanted)))
+            found += [task for task in own.tasks if task.tag in wanted]
     if not found:
         raise typer.BadParameter(f"No prompt is of {tags}.")
-    return found
-
-
-def drawn(tasks: list[Task], seeds: int, library: Library, base: GenerationParams) -> list[Case]:
-    """The images of the tasks as cases, a prompt's in one batch."""
-    backend, scorer = open_backend("local"), ShapesScorer()
-    cases = []
-    for task in tasks:
-        cells = [base.replace(prompt=task.prompt, seed=base.seed + number) for number in range(seeds)]
-        runs = {}
-        for place, event in stream_batch(cells, Capture(attention="cross"), backend, library):
-            runs[place] = extend(runs.get(place), event)
-        own = [runs[place].raise_for_error() for place in range(seeds)]
-        judged = judge_all(scorer, [run.images[0] for run in own], [task] * seeds, list(range(seeds)))
-        for number, (run, one) in enumerate(zip(own, judged, strict=True)):
-            failed = {"pass": False, "fail": True}.get(one.judgement.verdict)
-            cases.append(Case(task, number, library.open(run.id), failed, one.judgement.value))
-    return cases
+    return Pack(name="asked", title="Why did it fail", tasks=tuple(found))
 
 
 def print_verdicts(cases: list[Case]) -> None:

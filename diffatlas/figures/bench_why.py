@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from diffatlas.bench.why.gathered import Line, Why
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.sentences import LEVEL, number, p_words
-from diffatlas.figures.bench_rows import NARROW, SHARES, WHOLE, Rows, lay_rows, note, write
+from diffatlas.figures.bench_rows import SHARES, WHOLE, Rows, lay_rows, note, one_chart, write
 from diffatlas.figures.figure import Figure, figure, text, wrapped
 from diffatlas.figures.log_axis import segments
 from diffatlas.figures.panels import AXIS_TITLE, lay_out, say_absent
@@ -20,8 +20,8 @@ from diffatlas.figures.template import ground
 
 SIZE, OFTEN = "By how much: right is larger when failing", "How often it is larger when failing"
 UNTOLD, NO_SPREAD = "cannot be told", "images of a prompt are not spread"
-#: Pixels of the chart of one measure.
-ONE = 380
+#: Pixels of the chart of one measure, and letters of a measure's name at most.
+ONE, LETTERS = 380, 36
 #: Intervals are drawn to so many deviations, or a little beyond the farthest difference.
 REACH = 3.0
 ABOUT = (
@@ -58,8 +58,8 @@ def bench_why(found: Why, dark: bool = False, across: int = 2) -> Figure:
     reach = _reach(sizes)
     step = next(one for one in (0.25, 0.5, 1.0, 2.0, 5.0, reach) if reach <= 4 * one)
     ticks = [k * step for k in range(-int(reach / step), int(reach / step) + 1)]
-    lay_rows(made, charts[0], rows, (-reach, reach), ticks, "standard deviations", dark, NARROW)
-    lay_rows(made, charts[1], rows, WHOLE, SHARES, "share of pairs within a prompt", dark, NARROW)
+    lay_rows(made, charts[0], rows, (-reach, reach), ticks, "standard deviations", dark, LETTERS)
+    lay_rows(made, charts[1], rows, WHOLE, SHARES, "share of pairs within a prompt", dark, LETTERS)
     for axes, values, middle, key in zip(charts, (sizes, often), (0.0, 0.5), ("size", "often"), strict=True):
         _intervals(made, axes, found.lines, rows, values, middle, key, dark)
     made.update_layout(hovermode="closest", margin_l=12)
@@ -78,7 +78,7 @@ def bench_why_measure(found: Why, key: str, dark: bool = False) -> Figure:
     told = [line.sentence, f"{line.measure.about} {line.measure.tells}", JOINED]
     made = figure("bench_why_measure", line.measure.name, " ".join(told), line.sentence, dark)
     write(made, told)
-    (axes,) = lay_out(made, [line.measure.name], 1, ONE)
+    axes = one_chart(made, ONE, True)
     if not means:
         say_absent(made, axes, "No judged image has this number.")
         return made
@@ -86,8 +86,7 @@ def bench_why_measure(found: Why, key: str, dark: bool = False) -> Figure:
     _alone(made, axes, line, [one for one in means if not one.both], dark)
     unit = f", {line.measure.unit}" if line.measure.unit else ""
     made.update_layout(
-        hovermode="closest",
-        showlegend=True,
+        margin_l=58,
         xaxis={"range": [-0.45, 1.45], "tickvals": [0, 1], "ticktext": [name for name, _, _ in SIDES]},
         yaxis_title_text=text(f"{line.measure.name}{unit}"),
     )

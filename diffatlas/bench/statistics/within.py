@@ -128,44 +128,30 @@ def within_prompts(
     Smyth 2010). Of numbers of pairs, the mean over the prompts is taken away of every two shared seeds, and an image's
     number is taken anew for each permutation.
 
-    Raises `InvalidParams` where fewer than `FEWEST` prompts have images of both verdicts, or a level is out of range.
+    Raises `InvalidParams` where fewer than `FEWEST` prompts have images of both verdicts, where prompts and seeds alone
+    decide the numbers or the verdicts, and for a level that is out of range.
     """
     check_level(level)
     known = [one.known for one in groups]
-    shared = _shared([one for one in known if len(one.failed)])
-    told = [one for one in known if one.tells]
-    count = len(told)
+    count = sum(one.tells for one in known)
     if count < FEWEST:
         raise InvalidParams(
             f"{count} {'prompt has' if count == 1 else 'prompts have'} both a failing and a passing image"
             f" with this number: a comparison wants {FEWEST} at least."
         )
-    if told[0].paired:
-        told = _without_pairs_of(shared, known, told)
-        used, columns = told, np.zeros((sum(len(one.failed) for one in told), 0))
-    else:
-        used = [one for one in known if len(one.failed)]
-        columns = _columns(used, shared)
-    place = np.repeat(np.arange(len(used)), [len(one.failed) for one in used])
-    failed = _left(np.concatenate([one.failed for one in used]).astype(np.float64), place, columns)
-    values = _left(np.concatenate([one.numbers for one in used]), place, columns)
-    if not told[0].paired:
-        told = [replace(one, values=values[place == k]) for k, one in enumerate(used) if one.tells]
-    squares = float((failed**2).sum())
-    if squares < ROUNDING:
-        raise InvalidParams("Failing and passing images differ in their seeds alone: draw more prompts.")
-    difference = float((failed * values).sum()) / squares
-    left = values - difference * failed
-    sums = np.bincount(place, failed * left)
-    half = (
-        students_t(0.5 + level / 2, count - 1)
-        * math.sqrt(count / (count - 1) * float((sums**2).sum()))
-        / squares
-    )
-    freedom = len(values) - len(used) - int(np.linalg.matrix_rank(columns)) - 1
-    deviation = _deviation(left, values, freedom)
+    shared = _shared(known)
+    left = _paired_left(known, shared) if known[0].paired else _left(known, shared)
+    told = [one for one in left.groups if one.tells]
+    squares = float((left.failed**2).sum())
+    difference = float((left.failed * left.values).sum()) / squares
+    rest = left.values - difference * left.failed
+    sums = np.bincount(left.place, left.failed * rest)
+    error = math.sqrt(count / (count - 1) * float((sums**2).sum())) / squares
+    half = students_t(0.5 + level / 2, count - 1) * error
+    deviation = _deviation(rest, left.values, left.freedom)
     if deviation is not None:
-        half = max(half, students_t(0.5 + level / 2, freedom) * deviation / math.sqrt(squares))
+        error = deviation / math.sqrt(squares)
+        half = max(half, students_t(0.5 + level / 2, left.freedom) * error)
     return Within(
         difference=difference,
         low=difference - half,
@@ -233,31 +219,58 @@ def _shared(known: Sequence[Verdicts]) -> list[Hashable]:
     return [seed for seed, count in counts.items() if count > 1]
 
 
-def _columns(used: Sequence[Verdicts], shared: Sequence[Hashable]) -> np.ndarray:
-    """A column of zeros and ones for each shared seed, without the means of the prompts: (images, seeds)."""
+@dataclass(frozen=True)
+class _Left:
+    """What is left of numbers and verdicts without what prompts and seeds have in common, of all images in one (N,).
+
+    groups: the prompts with the numbers that are left. place: the prompt of each image. freedom: degrees of freedom of
+    what is left once the difference is taken away too.
+    """
+
+    groups: list[Verdicts]
+    values: np.ndarray
+    failed: np.ndarray
+    place: np.ndarray
+    freedom: int
+
+    def checked(self, size: float) -> _Left:
+        """Return self. size: the largest number there was. Raises `InvalidParams` where nothing is left."""
+        if float((self.failed**2).sum()) < ROUNDING:
+            raise InvalidParams("Prompts and seeds alone decide which images fail: more prompts would tell.")
+        if float(np.abs(self.values).max()) <= ROUNDING * size:
+            raise InvalidParams(
+                "Prompts and seeds alone decide this number: it tells nothing of the verdicts."
+            )
+        return self
+
+
+def _left(known: Sequence[Verdicts], shared: Sequence[Hashable]) -> _Left:
+    """Take the means of prompts and shared seeds from the numbers and verdicts of all images (least squares)."""
+    used = [one for one in known if len(one.failed)]
+    place = _place(used)
     seeds = [seed for one in used for seed in (one.seeds or (None,) * len(one.failed))]
     columns = np.array([[seed == other for other in shared] for seed in seeds], dtype=np.float64)
-    place = np.repeat(np.arange(len(used)), [len(one.failed) for one in used])
     columns = columns.reshape(len(seeds), len(shared))
-    return np.stack([_centred(column, place) for column in columns.T], 1) if shared else columns
+    for k in range(len(shared)):
+        columns[:, k] = _centred(columns[:, k], place)
+    values, failed = (
+        np.concatenate([getattr(one, name) for one in used]).astype(np.float64)
+        for name in ("values", "failed")
+    )
+    size = float(np.abs(values).max())
+    both = np.stack([_centred(values, place), _centred(failed, place)], 1)
+    rank = 0
+    if shared:
+        solution, _, rank, _ = np.linalg.lstsq(columns, both, rcond=None)
+        both = both - columns @ solution
+    groups = [replace(one, values=both[place == k, 0]) for k, one in enumerate(used)]
+    freedom = len(values) - len(used) - int(rank) - 1
+    return _Left(groups, both[:, 0], both[:, 1], place, freedom).checked(size)
 
 
-def _left(values: np.ndarray, place: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """What is left of values without the means of prompts and seeds."""
-    values = _centred(values, place)
-    if columns.shape[1]:
-        values = values - columns @ np.linalg.lstsq(columns, values, rcond=None)[0]
-    return values
-
-
-def _centred(values: np.ndarray, place: np.ndarray) -> np.ndarray:
-    return values - (np.bincount(place, values) / np.bincount(place))[place]
-
-
-def _without_pairs_of(
-    shared: Sequence[Hashable], known: Sequence[Verdicts], told: Sequence[Verdicts]
-) -> list[Verdicts]:
-    """Take from the number of every two images the mean over the prompts of that of the same two seeds."""
+def _paired_left(known: Sequence[Verdicts], shared: Sequence[Hashable]) -> _Left:
+    """Take from the number of every two images the mean over the prompts of that of the same two seeds, and from the
+    number of each image the mean of its prompt."""
     rows = {seed: row for row, seed in enumerate(shared)}
     sums, counts = np.zeros((2, len(shared), len(shared)))
     for one in known:
@@ -265,13 +278,27 @@ def _without_pairs_of(
         np.add.at(sums, (to[:, None], to[None]), one.values[np.ix_(at, at)])
         np.add.at(counts, (to[:, None], to[None]), 1.0)
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 1)
-    found = []
-    for one in told:
-        at, to = _places(one, rows)
-        values = one.values.astype(np.float64, copy=True)
-        values[np.ix_(at, at)] -= means[np.ix_(to, to)]
-        found.append(replace(one, values=values))
-    return found
+    groups, size = [], 0.0
+    for one in known:
+        if one.tells:
+            at, to = _places(one, rows)
+            values = one.values.astype(np.float64, copy=True)
+            values[np.ix_(at, at)] -= means[np.ix_(to, to)]
+            groups.append(replace(one, values=values))
+            size = max(size, float(np.abs(one.numbers).max()))
+    place = _place(groups)
+    values = _centred(np.concatenate([one.numbers for one in groups]), place)
+    failed = _centred(np.concatenate([one.failed for one in groups]).astype(np.float64), place)
+    return _Left(groups, values, failed, place, len(values) - len(groups) - 1).checked(size)
+
+
+def _place(groups: Sequence[Verdicts]) -> np.ndarray:
+    """The prompt of each image, in order."""
+    return np.repeat(np.arange(len(groups)), [len(one.failed) for one in groups])
+
+
+def _centred(values: np.ndarray, place: np.ndarray) -> np.ndarray:
+    return values - (np.bincount(place, values) / np.bincount(place))[place]
 
 
 def _places(one: Verdicts, rows: Mapping[Hashable, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 ::
 
-    cases = [Case(task, number, library.open(run_id), failed) for ...]
+    cases = cases_of(bench, library)
     found = why(list(measure(cases)))
     print(*(line.sentence for line in found.lines), sep="\\n")
     explain(cases[3], cases)
@@ -13,6 +13,7 @@ from diffatlas.bench.why.explained import Beside, Explained, Opening, explain, e
 from diffatlas.bench.why.gathered import Line, Why, why
 from diffatlas.bench.why.measured import MeasuredPrompt, measure, measure_prompt
 from diffatlas.bench.why.measures import MEASURES, Measure
+from diffatlas.bench.why.of_bench import cases_of
 
 __all__ = [
     "MEASURES",
@@ -24,6 +25,7 @@ __all__ = [
     "MeasuredPrompt",
     "Opening",
     "Why",
+    "cases_of",
     "explain",
     "explained",
     "measure",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,11 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from diffatlas.bench.statistics import OverAll, Within, holm, over_all, within_prompts
-from diffatlas.bench.statistics.within import FEWEST
 from diffatlas.bench.why.basins import Grouped
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.measures import MEASURES, Measure
-from diffatlas.bench.why.sentences import of_groups, of_measure, of_method, undetermined
+from diffatlas.bench.why.sentences import of_groups, of_measure, of_method, undetermined, unknown
 from diffatlas.errors import InvalidParams
 from diffatlas.studies.measure_cells import plain
 
@@ -113,20 +113,22 @@ def why(measured: Sequence[MeasuredPrompt], level: float = 0.95, draws: int = 10
 def _compared(
     measure: Measure, measured: Sequence[MeasuredPrompt], level: float, draws: int, seed: int
 ) -> Line:
+    """The line of a measure, whose p-value is not adjusted yet."""
     groups = [one.verdicts(measure.key) for one in measured]
     missing: Counter[str] = Counter()
     for one in measured:
         missing.update(found for found in one.numbers(measure.key) if isinstance(found, str))
-    known = [value for one in groups for value in one.known.numbers.tolist()]
-    known = [value for value in known if value == value]
+    known = [value for one in groups for value in one.known.numbers.tolist() if math.isfinite(value)]
+    if len({*known}) < 2:
+        return Line(measure, None, None, None, dict(missing), unknown(measure, known, missing))
     within = overall = None
-    told = sum(one.tells for one in groups)
-    if told >= FEWEST and len({*known}) > 1:
+    sentence = ""
+    with suppress(InvalidParams):
+        overall = over_all(groups, level)
+    try:
         within = within_prompts(groups, level, draws, seed)
-    if len({*known}) > 1:
-        with suppress(InvalidParams):
-            overall = over_all(groups, level)
-    sentence = "" if within is not None else undetermined(measure, told, known, missing)
+    except InvalidParams as error:
+        sentence = undetermined(measure, error.message)
     return Line(measure, within, overall, None, dict(missing), sentence)
 
 

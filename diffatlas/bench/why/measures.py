@@ -176,7 +176,7 @@ MEASURES = (
     ),
     Measure(
         "basin",
-        "In a group with passing images",
+        "Passing images in its group",
         "%",
         " percentage points",
         "had a share of passing images in their group",

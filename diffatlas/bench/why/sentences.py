@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffatlas.bench.statistics import Within
-from diffatlas.bench.statistics.within import FEWEST
 from diffatlas.bench.why.basins import Grouped
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.measures import Measure
@@ -29,20 +28,19 @@ def of_measure(measure: Measure, within: Within, adjusted: float | None, measure
     )
 
 
-def undetermined(measure: Measure, told: int, known: Sequence[float], missing: Mapping[str, int]) -> str:
-    """Return a sentence on why nothing is known of a measure."""
-    if not known:
-        most = max(missing, key=lambda reason: missing[reason], default="No image could be judged.")
-        return f"{measure.name} is not known of any image that was judged. {most}"
-    if len({*known}) == 1:
-        return f"{measure.name} is the same, {number(measure, known[0])}, for all images: it tells nothing."
-    if told == 0:
-        wanted = "no prompt has both a failing and a passing image with this number"
-    else:
-        wanted = f"only one prompt has both a failing and a passing image with this number, and {FEWEST} are wanted"
+def undetermined(measure: Measure, reason: str) -> str:
+    """Return a sentence on why the verdicts cannot be compared by a measure that is known. reason: a sentence."""
     return (
-        f"Whether {measure.name.lower()} differs between failing and passing images cannot be told: {wanted}."
+        f"Whether {measure.name.lower()} differs between failing and passing images cannot be told. {reason}"
     )
+
+
+def unknown(measure: Measure, known: Sequence[float], missing: Mapping[str, int]) -> str:
+    """Return a sentence on a measure that is not known of any image, or of all the same."""
+    if known:
+        return f"{measure.name} is the same, {number(measure, known[0])}, for all images: it tells nothing."
+    most = max(missing, key=lambda reason: missing[reason], default="No image could be judged.")
+    return f"{measure.name} is not known of any image that was judged. {most}"
 
 
 def of_groups(measured: Sequence[MeasuredPrompt], prompts: int) -> str:

@@ -215,3 +215,19 @@ def test_a_difference_that_all_prompts_share_to_the_last_digit_has_an_interval_o
     found = within_prompts(groups, draws=99)
     assert (found.difference, found.deviation, found.standardised) == (1.0, None, None)
     assert found.low == pytest.approx(1.0)
+
+
+def test_what_prompts_and_seeds_decide_alone_is_no_difference():
+    random = np.random.default_rng(9)
+    verdicts, base = np.array([True, False, True, False]), random.normal(size=4)
+    seeds = (1, 2, 3, 4)
+    numbers = [Verdicts(p, random.permutation(verdicts), base + p, seeds) for p in range(5)]
+    with pytest.raises(InvalidParams, match="alone decide this number"):
+        within_prompts(numbers)
+    fails = [Verdicts(p, verdicts, random.normal(size=4), seeds) for p in range(5)]
+    with pytest.raises(InvalidParams, match="alone decide which images fail"):
+        within_prompts(fails)
+    table = np.abs(base[:, None] - base)
+    pairs = [Verdicts(p, random.permutation(verdicts), table, seeds) for p in range(5)]
+    with pytest.raises(InvalidParams, match="alone decide this number"):
+        within_prompts(pairs)

@@ -1,41 +1,31 @@
-"""Two prompts drawn by the embedded model, kept, judged, measured and explained."""
+"""A bench of two prompts by the embedded model: made, judged, kept, and asked why images fail."""
+
+from dataclasses import replace
 
 import pytest
 
-from diffatlas.bench.judgements import judge_all
-from diffatlas.bench.packs.shapes import hard_pack
-from diffatlas.bench.scorers.shapes import ShapesScorer
-from diffatlas.bench.why import Case, explain, measure, why
-from diffatlas.capture.spec import Capture
+from diffatlas import bench
+from diffatlas.bench.bench import Mark
+from diffatlas.bench.why import cases_of, explain, measure, why
+from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
-from diffatlas.operations.trace import shared_local_backend, stream_batch
-from diffatlas.params import GenerationParams
-from diffatlas.run import extend
 
 STEPS, SEEDS = 5, 4
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    library, scorer, found = Library(tmp_path_factory.mktemp("library")), ShapesScorer(), []
-    for task in [one for one in hard_pack(2).tasks if one.tag in ("negated_colour", "count_five_six")][1:3]:
-        asked = [
-            GenerationParams(prompt=task.prompt, seed=seed, num_inference_steps=STEPS, guidance_scale=3.0)
-            for seed in range(SEEDS)
-        ]
-        runs = {}
-        for place, event in stream_batch(asked, Capture(attention="cross"), shared_local_backend(), library):
-            runs[place] = extend(runs.get(place), event)
-        images = [runs[k].images[0] for k in range(SEEDS)]
-        for one in judge_all(scorer, images, [task] * SEEDS, list(range(SEEDS))):
-            verdict = {"pass": False, "fail": True}[one.judgement.verdict]
-            stored = library.open(runs[one.number].id)
-            found.append(Case(task, one.number, stored, verdict, one.judgement.value))
-    return found
+def kept(tmp_path_factory, shapes_backend):
+    library = Library(tmp_path_factory.mktemp("library"))
+    hard = bench.shipped_pack("shapes-hard", 1)
+    pack = replace(hard, tasks=tuple(t for t in hard.tasks if t.tag in ("count_five_six", "negated_colour")))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("diffatlas.bench.session._backend", lambda name: shapes_backend)
+        options = {"seeds": SEEDS, "num_inference_steps": STEPS, "attention": "cross", "library": library}
+        return bench.run(pack, **options), library
 
 
-def test_every_number_is_known_of_runs_that_kept_all(cases):
-    counting, negated = measure(cases)
+def test_every_number_is_known_of_runs_that_kept_all(kept):
+    counting, negated = measure(cases_of(*kept))
     for key in ("guidance_angle", "largest_guidance_angle", "path_length", "mean_curvature", "parting"):
         for one in (counting, negated):
             assert all(isinstance(value, float) for value in one.numbers(key)), key
@@ -46,12 +36,32 @@ def test_every_number_is_known_of_runs_that_kept_all(cases):
     assert all("fewer than two" in value for value in counting.numbers("overlap"))
     shapes = [one.noun for one in negated.cases[0].task.include]
     assert [words.split()[-1] for words in negated.looks[0].words] == shapes
+    assert negated.verdicts("parting").seeds == (0, 1, 2, 3)
 
 
-def test_the_bench_is_gathered_and_an_image_explained(cases):
+def test_the_bench_is_gathered_and_an_image_explained(kept):
+    cases = cases_of(*kept)
     found = why(list(measure(cases)), draws=50)
     assert found.failing + found.passing == 2 * SEEDS
-    assert all(line.sentence.endswith((".", ").")) for line in found.lines)
+    assert all(line.sentence.endswith(".") for line in found.lines)
     told = explain(cases[-1], cases)
     assert {one.measure.key for one in told.numbers if one.value is not None} >= {"parting", "overlap"}
     assert told.openings[0].runs == (cases[-1].run.id,)
+
+
+def test_cases_are_the_cells_with_the_verdicts_that_count(kept):
+    made, library = kept
+    cells = made.study.in_lane("a")
+    cases = cases_of(made, library)
+    assert [case.run.id for case in cases] == [cell.run_id for cell in cells]
+    said = [{"pass": False, "fail": True}[made.said["shapes"][cell.key].verdict] for cell in cells]
+    assert [case.failed for case in cases] == said
+    marked = replace(made, marks={cells[0].key: Mark("cannot judge"), cells[1].key: Mark("pass")})
+    assert [case.failed for case in cases_of(marked, library)[:2]] == [None, False]
+    assert [case.failed for case in cases_of(marked, library, by_hand=False)] == said
+    with pytest.raises(InvalidParams, match="no lane 'z'"):
+        cases_of(made, library, lane="z")
+    with pytest.raises(InvalidParams, match="not judged by 'clip'"):
+        cases_of(made, library, scorer="clip")
+    gone = replace(made.study, cells=(replace(cells[0], run_id="20260131-120000-00000000"), *cells[1:]))
+    assert len(cases_of(replace(made, study=gone), library)) == len(cells) - 1

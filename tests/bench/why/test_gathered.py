@@ -62,11 +62,11 @@ def test_without_both_verdicts_in_a_prompt_there_is_a_sentence_and_no_number():
     found = why(list(measure([replace(one, failed=one.task.id == "p0") for one in cases(3)])), draws=10)
     line = found.line("guidance_angle")
     assert (line.within, line.adjusted, found.mixed) == (None, None, 0)
-    assert "cannot be told: no prompt has both" in line.sentence
+    assert "cannot be told. 0 prompts have both" in line.sentence
     # Over all images there is a difference, of easy prompts from a hard one.
     assert line.overall.failing == 4
     one_mixed = [replace(one, failed=one.failed and one.task.id == "p0") for one in cases(3)]
-    assert "only one prompt has both" in why(list(measure(one_mixed)), draws=10).line("overlap").sentence
+    assert "1 prompt has both" in why(list(measure(one_mixed)), draws=10).line("overlap").sentence
 
 
 def test_a_number_that_no_image_has_is_said_with_the_reason():
@@ -85,6 +85,12 @@ def test_a_number_that_is_the_same_for_all_tells_nothing():
     line = why(list(measure(same)), draws=10).line("path_length")
     assert line.within is None
     assert "is the same" in line.sentence
+    by_prompt = [case(p, number < 2, task(f"p{p}"), number) for p in range(2) for number in range(4)]
+    line = why(list(measure(by_prompt)), draws=10).line("path_length")
+    assert line.within is None
+    assert line.sentence.endswith(
+        "Prompts and seeds alone decide this number: it tells nothing of the verdicts."
+    )
 
 
 def test_what_is_not_there_is_refused(planted):
