@@ -154,11 +154,13 @@ def list_benches(library: Library | None = None) -> list[BenchInfo]:
     return Benches(_library(library).folder).list()
 
 
-def judged_from(source: str, scorer: str | None = None, library: Library | None = None) -> list[Judged]:
+def judged_from(
+    source: str, scorer: str | None = None, library: Library | None = None, by_hand: bool = True
+) -> list[Judged]:
     """Return the verdicts of a ``results.jsonl``, or of a bench of the library: its id, and a lane after "@".
 
-    scorer: of a bench; None for its first (`diffatlas.bench.bench.first_scorer`). Marks by hand count. Raises
-    `Unreadable`, `RunNotFound` or `InvalidParams`.
+    scorer: of a bench; None for its first (`diffatlas.bench.bench.first_scorer`). by_hand: whether marks by hand count
+    in the place of its verdicts. Raises `Unreadable`, `RunNotFound` or `InvalidParams`.
     """
     path = Path(source)
     if path.suffix == ".jsonl" or path.is_file():
@@ -172,7 +174,7 @@ def judged_from(source: str, scorer: str | None = None, library: Library | None 
             raise Unreadable(f"There is no file {path}.") from None
     bench_id, _, lane = source.partition("@")
     bench = open_bench(bench_id, library)
-    found = judged(bench, scorer or first_scorer(bench), lane or "a")
+    found = judged(bench, scorer or first_scorer(bench), lane or "a", by_hand)
     if not found:
         raise InvalidParams(
             f"The bench {bench_id} has no images yet: `diffatlas bench resume {bench_id}` makes them."
