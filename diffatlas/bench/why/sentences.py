@@ -30,17 +30,15 @@ def of_measure(measure: Measure, within: Within, adjusted: float | None, measure
 
 def undetermined(measure: Measure, reason: str) -> str:
     """Return a sentence on why the verdicts cannot be compared by a measure that is known. reason: a sentence."""
-    return (
-        f"Whether {measure.name.lower()} differs between failing and passing images cannot be told. {reason}"
-    )
+    return f"{measure.name}: failing and passing images cannot be compared. {reason}"
 
 
 def unknown(measure: Measure, known: Sequence[float], missing: Mapping[str, int]) -> str:
     """Return a sentence on a measure that is not known of any image, or of all the same."""
     if known:
-        return f"{measure.name} is the same, {number(measure, known[0])}, for all images: it tells nothing."
+        return f"{measure.name}: {number(measure, known[0])} for all images, so that it tells nothing."
     most = max(missing, key=lambda reason: missing[reason], default="No image could be judged.")
-    return f"{measure.name} is not known of any image that was judged. {most}"
+    return f"{measure.name}: not known of any image that was judged. {most}"
 
 
 def of_groups(measured: Sequence[MeasuredPrompt], prompts: int) -> str:
