@@ -12,6 +12,7 @@ PLAIN = (
     "app_memory",
     "attention_cost",
     "batched_sweep",
+    "bench_run",
     "capture_cost",
     "estimates",
     "geneval_marks",
@@ -19,6 +20,7 @@ PLAIN = (
     "layers",
     "library",
     "training_speed",
+    "why_it_failed",
 )
 #: Those of the pages, which are run beside the other browser tests.
 OF_PAGES = ("app_long_runs", "app_open", "app_stream", "curves_page", "lab2d_page")
