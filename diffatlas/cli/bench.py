@@ -77,7 +77,7 @@ def pack(
         text = pack_text(made, kinds[to.suffix])
     else:
         raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
-    _write(to, text, overwrite)
+    write_file(to, text.encode(), overwrite)
     typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
 
 
@@ -106,7 +106,7 @@ def score(
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        _write(to, scored.results_text(samples, judged), overwrite)
+        write_file(to, scored.results_text(samples, judged).encode(), overwrite)
     show_counted(counted, judged, as_json, judge.card)
 
 
@@ -275,12 +275,14 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
 
 
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def write_file(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write a file whole, its folder too. Raises `InvalidParams` where it is there already or cannot be written."""
     from diffatlas.library.format import write_atomically
 
     if path.exists() and not overwrite:
         raise InvalidParams(f"{path} is there already: name another file, or add --overwrite.", field="to")
     try:
-        write_atomically(path, text.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
     except OSError as error:
         raise InvalidParams(f"{path} cannot be written: {files.reason_of(error)}.", field="to") from error

@@ -110,7 +110,8 @@ def _pairs(results: list[str], marks: list[Judged]) -> list[Pair]:
         pairs = pairs_of(bench, [lane] if lane else ())
         if not pairs:
             raise InvalidParams(
-                f"One alone judged the bench {bench_id}: `diffatlas bench judge` and `mark` add others."
+                "Only one has judged this bench: judge it by another scorer (`diffatlas bench judge`), or by hand.",
+                field="results",
             )
         return [*pairs]
     judged = {_name(one, results): judged_from(one, by_hand=False) for one in results}

@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from diffatlas.bench.bench import Mark
+from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.kept import Benches
+from diffatlas.bench.session import ask
 from diffatlas.cli.program import app
 from tests import copied
 from tests.bench.drawn_folder import drawn_folder
@@ -257,6 +261,43 @@ def test_a_bench_that_cannot_be_is_refused_in_a_sentence(library, words, sentenc
     assert sentence in run(*words, code=2)
 
 
+@pytest.fixture
+def judged(library, tmp_path):
+    """The id of a bench that is judged by two and marked by hand, of which no image is at hand."""
+    made = ask("smoke", seeds=2, scorers=["shapes"])
+    benches, keys = Benches(tmp_path / "library"), [cell.key for cell in made.study.cells]
+    cells = tuple(replace(cell, status="complete", image=True) for cell in made.study.cells)
+    benches.save(replace(made.study, status="complete", cells=cells))
+    for scorer, wrong in (("shapes", 0), ("other", 1)):
+        benches.judge_with(made.id, scorer, Card(scorer, "Looks."))
+        benches.say(
+            made.id, scorer, {key: Judgement("fail" if k <= wrong else "pass") for k, key in enumerate(keys)}
+        )
+    for key, verdict in zip(keys[:3], ("fail", "fail", "pass"), strict=True):
+        benches.mark(made.id, key, Mark(verdict))
+    return made.id
+
+
+def test_all_that_judged_a_bench_are_held_against_each_other(judged):
+    found = {one["name"]: one["overall"] for one in json.loads(run("agree", judged, "--json"))}
+    images = len(json.loads(run("count", judged, "--json"))["verdicts"])
+    assert [*found] == ["shapes and other", "shapes and hand", "other and hand"]
+    assert found["shapes and other"]["agreement"]["raw"] == pytest.approx(1 - 1 / images)
+    assert (found["shapes and hand"]["agreement"]["images"], found["other and hand"]["agreement"]["raw"]) == (
+        3,
+        1,
+    )
+    assert json.loads(run("agree", f"{judged}@a", "--json"))[0]["overall"] == found["shapes and other"]
+    assert "has no lane 'z'" in run("agree", f"{judged}@z", code=2)
+
+
+def test_a_scorer_of_a_bench_is_put_to_the_test_by_its_own_marks(judged):
+    audit = json.loads(run("audit", "--results", judged, "--json"))
+    assert (audit["passed_of_correct"], audit["failed_of_wrong"]) == ([1, 1], [1, 2])
+    audit = json.loads(run("audit", "--results", judged, "--scorer", "other", "--json"))
+    assert audit["failed_of_wrong"] == [2, 2]
+
+
 def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
     child = copied.start(
         *("-m", "diffatlas.cli", "bench", "--pack", "smoke", "--seeds", "2", "--steps", "120", "--exact"),
@@ -282,3 +323,24 @@ def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
     assert info.status == "stopped"
     assert 1 <= info.done < 4
     assert f"diffatlas bench resume {info.id}" in errors
+
+
+def test_a_bench_is_exported_and_scored_from_its_files(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    (name,) = rows(run("list"))
+    out = tmp_path / "out"
+    run("export", name, "--to", out)
+    assert sorted(path.name.partition("seeds")[2] for path in out.iterdir()) == [
+        "-rates.csv",
+        ".csv",
+        ".json",
+        ".pdf",
+    ]
+    assert "is there already" in run("export", name, "--to", out, code=2)
+    run("export", name, "--to", out, "--format", "geneval")
+    assert "not empty" in run("export", name, "--to", out, "--format", "geneval", code=2)
+    # The same images with the same demands: as many are right.
+    scored = rows(run("score", out / "geneval", "--scorer", "shapes"))
+    assert {tag: row["Correct"] for tag, row in scored.items()} == {
+        tag: row["Correct"] for tag, row in shown.items()
+    }
