@@ -20,7 +20,7 @@ from diffatlas.ui.answers import answered
 from diffatlas.ui.bench_card import card_detail
 from diffatlas.ui.bench_files import bench_file
 from diffatlas.ui.bench_numbers import counted_lanes, results
-from diffatlas.ui.components.bench_view import card_state, lanes_told, scorers_told
+from diffatlas.ui.components.bench_view import card_state, lanes_told, mark_told, scorers_told
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
@@ -121,7 +121,7 @@ class BenchServices:
             cells = [running[key] for key in asked.cells if key in running]
         else:
             wanted = set(asked.cells)
-            _, bench = self.open(visitor, asked.id)
+            bench = self._live.open(Benches(library.folder), asked.id, said=False)
             cells = [cell for cell in bench.study.cells if cell.key in wanted]
         found = pictures(asked.id, cells, library)
         return {
@@ -157,19 +157,19 @@ class BenchServices:
     def export(self, visitor: str, asked: wire.BenchExport) -> File:
         """Write a file of a bench where the browser can fetch it, and return its address."""
         library, bench = self.open(visitor, asked.id)
-        data, name = bench_file(asked.kind, bench, library, asked.lane)
+        data, name = bench_file(asked.kind, bench, library, asked.lane, asked.scorer)
         return {"url": private_url(visitor, data, name), "name": name}
 
-    def mark_card(self, visitor: str, asked: wire.MarkAsked) -> wire.CardState:
+    def mark_card(self, visitor: str, asked: wire.MarkAsked) -> wire.Marked:
         """Keep what a person says of an image, or take it back."""
         if len(asked.note) > MOST_NOTE:
             raise InvalidParams(f"A note has at most {MOST_NOTE} characters.", field="note")
-        cell_of(self.open(visitor, asked.id)[1], asked.cell)
-        kept = self.kept(visitor)
         mark = None if asked.verdict is None else Mark(asked.verdict, asked.note.strip(), timestamp())
-        kept.mark(asked.id, asked.cell, mark)
-        _, bench = self.open(visitor, asked.id)
-        return self._card(bench, cell_of(bench, asked.cell))
+        try:
+            self.kept(visitor).mark(asked.id, asked.cell, mark)
+        except KeyError:
+            raise no_card(asked.cell) from None
+        return {"mark": mark_told(mark)}
 
     def rename_bench(self, visitor: str, asked: wire.RenameBench) -> wire.BenchList:
         """Give a bench another title."""
@@ -269,7 +269,12 @@ def cell_of(bench: Bench, key: str) -> Cell:
     try:
         return bench.study.cell(key)
     except KeyError:
-        raise InvalidParams(f"The bench has no card {key!r:.80}.", field="cell") from None
+        raise no_card(key) from None
+
+
+def no_card(key: str) -> InvalidParams:
+    """Return what is said of a key that no cell has."""
+    return InvalidParams(f"The bench has no card {key!r:.80}.", field="cell")
 
 
 def _of_pack(spec: Any) -> dict[str, str]:

@@ -80,10 +80,11 @@ class RatesAsked(NumbersAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchExport(One):
-    """A file of a bench. kind: of `diffatlas.ui.bench_files.BENCH_FILES`; lane: of those that are of one."""
+    """A file of a bench, as `diffatlas.ui.bench_files.bench_file` makes it. None: of the first lane, or scorer."""
 
     kind: str
     lane: str | None = None
+    scorer: str | None = None
 
 
 class BenchRow(Answer):
@@ -162,6 +163,12 @@ class CardState(Answer):
     seconds: float | None
     error: str | None
     said: dict[str, tuple[str, float | None, str]]
+    mark: MarkTold | None
+
+
+class Marked(Answer):
+    """What a person says of an image now."""
+
     mark: MarkTold | None
 
 
@@ -303,7 +310,7 @@ CALLS = {
     "bench_results": Call(NumbersAsked, BenchResults),
     "bench_rates": Call(RatesAsked, Figure),
     "bench_export": Call(BenchExport, File),
-    "mark_card": Call(MarkAsked, CardState),
+    "mark_card": Call(MarkAsked, Marked),
     "rename_bench": Call(RenameBench, BenchList),
     "forget_bench": Call(One, Done),
     "restore_bench": Call(One, Done),

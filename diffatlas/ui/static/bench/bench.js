@@ -30,7 +30,7 @@ const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"
 /** Mount the page in `element`.
  *
  * `read()` returns the current value of the bench that runs here; `props` has glossary, scorers [{name, about}] and files
- * [{key, label, about, lanes}]; `onSubmit(asked)` hands what `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
+ * [{key, label, about, of_lane}]; `onSubmit(asked)` hands what `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
  */
 export function mount(element, read, server, props, onSubmit = () => {}) {
   initPages();
