@@ -39,7 +39,7 @@ def wire_bench(
     last: gr.State,
     around: StudyForm,
     attention: Any,
-    counted: gr.Markdown,
+    counted: gr.components.Component,
 ) -> None:
     """Wire the view to running cells again, to judging, and to the forms that it fills.
 
@@ -79,7 +79,7 @@ def wire_bench(
     )
     take_along(form, island, PAGE)
 
-    def follow_link(request: gr.Request) -> list[Any]:
+    def follow_own(request: gr.Request) -> list[Any]:
         query = dict(request.query_params)
         return [_of_link(name, query.get(name)) for name in OWN]
 
@@ -97,7 +97,7 @@ def wire_bench(
         trigger_mode="always_last",
         **PRIVATE,
     )
-    app.load(follow_link, outputs=[form.own[name] for name in OWN], **PRIVATE)
+    app.load(follow_own, outputs=[form.own[name] for name in OWN], **PRIVATE)
 
 
 def _submitted(data: Any) -> BenchSubmitted:
