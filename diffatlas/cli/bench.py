@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffatlas import files
 from diffatlas.cli import bench_marks
-from diffatlas.cli.output import print_table, showing_progress
+from diffatlas.cli.output import print_table, quieten, showing_progress
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
     from diffatlas.bench.counted import Counted
-    from diffatlas.bench.judgements import Card, Judged
+    from diffatlas.bench.judgements import Card, Judged, Scorer
     from diffatlas.bench.statistics import Compared, Rate
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
@@ -29,6 +29,17 @@ OF_BENCH = typer.Option("--scorer", help="Whose verdicts on a bench. Default: th
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
+SCORER = typer.Option(
+    help="What judges: shapes, clip, objects, or one of these with a model, as `bench scorers` lists them;"
+    " clip:MODEL and objects:MODEL take any id of the Hub and any folder."
+)
+THRESHOLD = typer.Option(help="Of clip, the cosine that passes; of objects, how sure the detector must be.")
+COUNTING = typer.Option(help="Of objects, how sure the detector must be where a task counts.")
+OVERLAP = typer.Option(help="Of objects, the share from which on two boxes of a class are one; 1 for never.")
+COLORS = typer.Option(metavar="MODEL", help="Of objects, the CLIP that tells colours; none for no colours.")
+DEVICE = typer.Option(help="Where its model runs, such as cpu or cuda.")
+DTYPE = typer.Option(help="What its model runs in: fp32, fp16 or bf16.")
+REVISION = typer.Option(help="Branch, tag or commit of its model on the Hub.")
 
 
 @commands.command()
@@ -82,12 +93,34 @@ def pack(
 
 
 @commands.command()
+def scorers() -> None:
+    """List what can judge images, and the models that it does that with."""
+    from diffatlas.bench.scorers.registry import SCORERS, scorer_models
+
+    rows = []
+    for word, kind in SCORERS.items():
+        if kind.models is None:
+            rows.append((word, kind.about, "", "", ""))
+        for model in scorer_models(kind.models) if kind.models else ():
+            size = "" if model.download is None else f"{model.download:g} GB"
+            rows.append((f"{word}:{model.id}", kind.about, model.name, size, model.notes))
+    print_table(("Scorer", "Judges", "Model", "Download", "Notes"), rows)
+
+
+@commands.command()
 def score(
     folder: Annotated[
         Path,
         typer.Argument(help="Images in GenEval's layout: 00000/metadata.jsonl and 00000/samples/0000.png."),
     ],
-    scorer: Annotated[str, typer.Option(help="What judges them: shapes.")] = "shapes",
+    scorer: Annotated[str, SCORER] = "shapes",
+    threshold: Annotated[float | None, THRESHOLD] = None,
+    counting_threshold: Annotated[float | None, COUNTING] = None,
+    overlap: Annotated[float | None, OVERLAP] = None,
+    colors: Annotated[str | None, COLORS] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    revision: Annotated[str | None, REVISION] = None,
     to: Annotated[
         Path | None, typer.Option(help="Write the verdicts there, in the form of GenEval's results.jsonl.")
     ] = None,
@@ -100,8 +133,17 @@ def score(
     from diffatlas.bench.counted import count
     from diffatlas.bench.packs.geneval import read_folder
 
-    judge = scored.open_scorer(scorer)
     samples = read_folder(folder)
+    judge = _open(
+        scorer,
+        threshold=threshold,
+        counting_threshold=counting_threshold,
+        overlap=overlap,
+        colors=colors,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+    )
     with showing_progress() as show:
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
@@ -116,6 +158,13 @@ def audit(
         str | None,
         typer.Option(help="What is put to the test: shapes; of a bench the first that judged it."),
     ] = None,
+    threshold: Annotated[float | None, THRESHOLD] = None,
+    counting_threshold: Annotated[float | None, COUNTING] = None,
+    overlap: Annotated[float | None, OVERLAP] = None,
+    colors: Annotated[str | None, COLORS] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    revision: Annotated[str | None, REVISION] = None,
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
     results: Annotated[
@@ -137,9 +186,18 @@ def audit(
         raise InvalidParams("--marks tests verdicts: name these with --results.", field="results")
 
     from diffatlas.bench.audit import audit as put_to_the_test
-    from diffatlas.bench.scored import open_scorer
 
-    found = put_to_the_test(open_scorer(scorer or "shapes"), each, seed)
+    judge = _open(
+        scorer or "shapes",
+        threshold=threshold,
+        counting_threshold=counting_threshold,
+        overlap=overlap,
+        colors=colors,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+    )
+    found = put_to_the_test(judge, each, seed)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
@@ -148,6 +206,16 @@ def audit(
         told = ("", "", "0") if one.right is None else (*_share(one.right), str(one.right.images))
         rows.append((one.fault, *told, str(one.unjudged)))
     print_table(("Scene", "Judged rightly", "95% interval", "Images", "Not judged"), rows)
+
+
+def _open(name: str, **options: Any) -> Scorer:
+    """Open a scorer. Its model's own bars and warnings are not for the shell."""
+    from diffatlas.bench.scorers.registry import SCORERS, open_scorer
+
+    word = name.partition(":")[0]
+    if word in SCORERS and SCORERS[word].models:
+        quieten()
+    return open_scorer(name, **options)
 
 
 def _share(one: Rate) -> tuple[str, str]:
@@ -228,6 +296,8 @@ def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: 
                 "number": one.number,
                 "verdict": one.judgement.verdict,
                 "reasons": list(one.judgement.reasons),
+                "score": one.judgement.score,
+                "evidence": dict(one.judgement.evidence),
             }
             for one in judged
         ]

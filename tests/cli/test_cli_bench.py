@@ -16,6 +16,7 @@ from diffatlas.bench.kept import Benches
 from diffatlas.bench.session import ask
 from diffatlas.cli.program import app
 from tests import copied
+from tests.bench import judges
 from tests.bench.drawn_folder import drawn_folder
 
 ROOT = Path(__file__).parents[2]
@@ -82,6 +83,24 @@ def test_everything_is_there_as_json(folder):
     assert len(found["verdicts"]) == 48
     assert {one["verdict"] for one in found["verdicts"]} == {"pass", "fail"}
     assert all(one["reasons"] for one in found["verdicts"] if one["verdict"] == "fail")
+
+
+def test_scorers_are_listed_with_their_models():
+    shown = rows(run("scorers"))
+    assert {"shapes", "hand", "clip:openai/clip-vit-large-patch14"} <= set(shown)
+    assert shown["clip:openai/clip-vit-base-patch32"]["Download"] == "0.61 GB"
+    assert all(row["Judges"] for row in shown.values())
+
+
+def test_images_are_judged_by_a_model_under_a_threshold_of_one_s_own(folder, tmp_path):
+    name = f"clip:{judges.clip(tmp_path / 'clip')}"
+    found = json.loads(run("score", folder, "--scorer", name, "--threshold", 0.1, "--json"))
+    assert (found["scorer"]["name"], found["scorer"]["settings"]) == (name, {"threshold": 0.1})
+    for one in found["verdicts"]:
+        assert one["verdict"] == ("pass" if one["evidence"]["cosine"] >= 0.1 else "fail")
+    assert "one too many" in rows(run("audit", "--scorer", name, "--each", 2))
+    assert "has no option 'threshold'" in run("score", folder, "--threshold", 0.1, code=2)
+    assert "is not on this machine" in run("score", folder, "--scorer", "objects", code=2)
 
 
 def test_two_models_are_compared_prompt_by_prompt(folder, tmp_path):
@@ -169,7 +188,6 @@ def test_rates_by_what_is_demanded(marks):
         (("pack", "there.yaml"), "there.yaml, line 1: naem means nothing here"),
         (("pack", "there.yaml", "--each", "3"), "Prompts of each category are drawn"),
         (("score", "."), "no images in GenEval's layout"),
-        (("score", ".", "--scorer", "eye"), "There is no scorer 'eye'"),
         (("audit", "--each", 1), "give two or more"),
         (("audit", "--scorer", "eye"), "There is no scorer 'eye'"),
         (("count", "none.jsonl"), "There is no file none.jsonl"),
