@@ -8,6 +8,7 @@ from typing import Any
 from diffatlas.bench.bench import HAND, Bench, Mark
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.pictures import pictures
+from diffatlas.bench.thresholds import judge_with_threshold, threshold_of
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rates import bench_rates
 from diffatlas.figures.page_figure import page_figure
@@ -69,6 +70,7 @@ class BenchServices:
             "rename_bench": self.rename_bench,
             "forget_bench": self.forget_bench,
             "restore_bench": self.restore_bench,
+            "bench_threshold": self.threshold,
             "stop_bench_lane": self.stop_lane,
             "open_card_runs": self.open_runs,
         }
@@ -186,6 +188,12 @@ class BenchServices:
         self.kept(visitor).restore(asked.id)
         return {"done": True}
 
+    def threshold(self, visitor: str, asked: wire.ThresholdAsked) -> Done:
+        """Hold the cosines of a scorer against another threshold."""
+        _, bench = self.open(visitor, asked.id)
+        judge_with_threshold(bench, asked.scorer, asked.threshold, self.kept(visitor))
+        return {"done": True}
+
     def stop_lane(self, visitor: str, asked: wire.LaneOfBench) -> Done:
         """Stop one lane of a bench that runs."""
         stops = self._running.of(visitor, asked.id)
@@ -255,7 +263,12 @@ class BenchServices:
             ],
             "tasks": [{"id": one.id, "prompt": one.prompt, "tag": one.tag} for one in bench.pack.tasks],
             "scorers": [
-                {"name": name, "about": card.about if card else "", "model": card.model if card else ""}
+                {
+                    "name": name,
+                    "about": card.about if card else "",
+                    "model": card.model if card else "",
+                    "threshold": threshold_of(bench, name),
+                }
                 for name in dict.fromkeys([*bench.scorers, *bench.said])
                 if name != HAND
                 for card in [bench.cards.get(name)]

@@ -62,7 +62,7 @@ QUICK_CALLS = frozenset(
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"attention_curves", "attention_words"}
-    | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates"}
+    | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates", "bench_threshold"}
     | {
         "lab_paths",
         "lab_density",

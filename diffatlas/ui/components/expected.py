@@ -1,4 +1,4 @@
-"""The lines of a form that say how much it asks for and how long that should take, and the button that runs it anyway."""
+"""The lines of a form that say how much it asks for and how long that takes, and the button to run it all the same."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from diffatlas.ui.wire.kinds import (
     Flag,
     Known,
     Nothing,
+    Number,
     One,
     Opened,
     Problem,
@@ -87,6 +88,14 @@ class BenchExport(One):
     scorer: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class ThresholdAsked(One):
+    """The cosines of a scorer held against another threshold."""
+
+    scorer: str
+    threshold: Number
+
+
 class BenchRow(Answer):
     """A bench in the list. error: why it cannot be read."""
 
@@ -125,11 +134,12 @@ class LaneTold(Answer):
 
 
 class ScorerTold(Answer):
-    """A scorer, and what decides its judgements, as far as that is known."""
+    """A scorer, and what decides its judgements, as far as that is known. threshold: of one that leaves cosines."""
 
     name: str
     about: str
     model: str
+    threshold: float | None
 
 
 class BenchTold(Answer):
@@ -314,6 +324,7 @@ CALLS = {
     "rename_bench": Call(RenameBench, BenchList),
     "forget_bench": Call(One, Done),
     "restore_bench": Call(One, Done),
+    "bench_threshold": Call(ThresholdAsked, Done),
     "stop_bench_lane": Call(LaneOfBench, Done),
     "open_card_runs": Call(Cards, Opened),
 }

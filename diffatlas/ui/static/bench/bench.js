@@ -59,7 +59,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const cards = createCards(parts.panels.cards, { server, store, marks, onChoose: store.choose, onOpen: (key) => key && card.open(key) });
   const card = createCard({ server, store, marks, deck: cards.deck, isBlind: cards.isBlind, onChoose: store.choose, onSubmit });
   const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
-  const judges = createJudges(parts.judges, { scorers: props.scorers, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
+  const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
   const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
 
