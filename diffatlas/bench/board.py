@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from diffatlas.bench.bench import HAND, Bench, judged
 from diffatlas.bench.counted import Counted, count
@@ -20,19 +20,27 @@ from diffatlas.params import GenerationParams
 class Row:
     """What one scorer says of one lane of a bench.
 
-    Rows of one ``pack`` (by `digest_of`) and one ``card`` can be held against each other. of: images that the lane is
-    to have, of which ``images`` are there. marked: of those, how many count as a person said.
+    of: images that the lane is to have, of which ``images`` are there. marked: of those, how many count as a person
+    said.
     """
 
     lane: str
     scorer: str
     card: Card | None
+    #: `digest_of` it.
     pack: str
     params: GenerationParams
     counted: Counted
     images: int
     of: int
     marked: int
+
+    @property
+    def board(self) -> str:
+        """What rows have in common that can be held against each other: the pack's tasks, and all that judged."""
+        card = None if self.card is None else asdict(self.card)
+        text = json.dumps([self.pack, self.scorer, card], sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,7 @@ def _card_rows(card: Card | None) -> list[tuple[str, str]]:
     if card is None:
         return []
     rows = [(name, getattr(card, name)) for name in ("about", "model", "revision", "template", "dtype")]
+    rows += [(name, _text(value)) for name, value in card.settings.items()]
     return [(name, value) for name, value in rows if value]
 
 

@@ -52,7 +52,7 @@ class BenchRunner(StudyRunner):
         try:
             library = self._libraries.of(visitor)
             bench, capture = asked(library)
-            self._libraries.check_room(visitor)
+            self._libraries.check_bench(visitor)
             self._check(bench)
         except DiffAtlasError as error:
             yield view.failed(error)

@@ -8,6 +8,7 @@ from typing import Any
 from diffatlas.bench.bench import HAND, Bench, Mark
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.pictures import pictures
+from diffatlas.bench.thresholds import judge_with_threshold, threshold_of
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rates import bench_rates
 from diffatlas.figures.page_figure import page_figure
@@ -21,7 +22,7 @@ from diffatlas.ui.bench_card import card_detail
 from diffatlas.ui.bench_files import bench_file
 from diffatlas.ui.bench_numbers import counted_lanes, results
 from diffatlas.ui.board_services import BoardServices
-from diffatlas.ui.components.bench_view import card_state, lanes_told, scorers_told
+from diffatlas.ui.components.bench_view import card_state, lanes_told, mark_told, scorers_told
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
@@ -73,6 +74,7 @@ class BenchServices:
             "rename_bench": self.rename_bench,
             "forget_bench": self.forget_bench,
             "restore_bench": self.restore_bench,
+            "bench_threshold": self.threshold,
             "stop_bench_lane": self.stop_lane,
             "open_card_runs": self.open_runs,
             **self._packs.calls,
@@ -131,7 +133,7 @@ class BenchServices:
             cells = [running[key] for key in asked.cells if key in running]
         else:
             wanted = set(asked.cells)
-            _, bench = self.open(visitor, asked.id)
+            bench = self._live.open(Benches(library.folder), asked.id, said=False)
             cells = [cell for cell in bench.study.cells if cell.key in wanted]
         found = pictures(asked.id, cells, library)
         return {
@@ -167,19 +169,19 @@ class BenchServices:
     def export(self, visitor: str, asked: wire.BenchExport) -> File:
         """Write a file of a bench where the browser can fetch it, and return its address."""
         library, bench = self.open(visitor, asked.id)
-        data, name = bench_file(asked.kind, bench, library, asked.lane)
+        data, name = bench_file(asked.kind, bench, library, asked.lane, asked.scorer)
         return {"url": private_url(visitor, data, name), "name": name}
 
-    def mark_card(self, visitor: str, asked: wire.MarkAsked) -> wire.CardState:
+    def mark_card(self, visitor: str, asked: wire.MarkAsked) -> wire.Marked:
         """Keep what a person says of an image, or take it back."""
         if len(asked.note) > MOST_NOTE:
             raise InvalidParams(f"A note has at most {MOST_NOTE} characters.", field="note")
-        cell_of(self.open(visitor, asked.id)[1], asked.cell)
-        kept = self.kept(visitor)
         mark = None if asked.verdict is None else Mark(asked.verdict, asked.note.strip(), timestamp())
-        kept.mark(asked.id, asked.cell, mark)
-        _, bench = self.open(visitor, asked.id)
-        return self._card(bench, cell_of(bench, asked.cell))
+        try:
+            self.kept(visitor).mark(asked.id, asked.cell, mark)
+        except KeyError:
+            raise no_card(asked.cell) from None
+        return {"mark": mark_told(mark)}
 
     def rename_bench(self, visitor: str, asked: wire.RenameBench) -> wire.BenchList:
         """Give a bench another title."""
@@ -194,6 +196,12 @@ class BenchServices:
     def restore_bench(self, visitor: str, asked: One) -> Done:
         """Bring a bench back from the trash."""
         self.kept(visitor).restore(asked.id)
+        return {"done": True}
+
+    def threshold(self, visitor: str, asked: wire.ThresholdAsked) -> Done:
+        """Hold the cosines of a scorer against another threshold."""
+        _, bench = self.open(visitor, asked.id)
+        judge_with_threshold(bench, asked.scorer, asked.threshold, self.kept(visitor))
         return {"done": True}
 
     def stop_lane(self, visitor: str, asked: wire.LaneOfBench) -> Done:
@@ -265,7 +273,12 @@ class BenchServices:
             ],
             "tasks": [{"id": one.id, "prompt": one.prompt, "tag": one.tag} for one in bench.pack.tasks],
             "scorers": [
-                {"name": name, "about": card.about if card else "", "model": card.model if card else ""}
+                {
+                    "name": name,
+                    "about": card.about if card else "",
+                    "model": card.model if card else "",
+                    "threshold": threshold_of(bench, name),
+                }
                 for name in dict.fromkeys([*bench.scorers, *bench.said])
                 if name != HAND
                 for card in [bench.cards.get(name)]
@@ -279,7 +292,12 @@ def cell_of(bench: Bench, key: str) -> Cell:
     try:
         return bench.study.cell(key)
     except KeyError:
-        raise InvalidParams(f"The bench has no card {key!r:.80}.", field="cell") from None
+        raise no_card(key) from None
+
+
+def no_card(key: str) -> InvalidParams:
+    """Return what is said of a key that no cell has."""
+    return InvalidParams(f"The bench has no card {key!r:.80}.", field="cell")
 
 
 def _of_pack(spec: Any) -> dict[str, str]:

@@ -39,7 +39,7 @@ def wire_bench(
     last: gr.State,
     around: StudyForm,
     attention: Any,
-    counted: gr.Markdown,
+    counted: gr.components.Component,
 ) -> None:
     """Wire the view to running cells again, to judging, and to the forms that it fills.
 
@@ -81,7 +81,7 @@ def wire_bench(
     )
     take_along(form, island, PAGE)
 
-    def follow_link(request: gr.Request) -> list[Any]:
+    def follow_own(request: gr.Request) -> list[Any]:
         query = dict(request.query_params)
         own = services.own_packs(visitor_of(request, request.session_hash))
         offered = gr.update(choices=pack_choices(own))
@@ -102,7 +102,7 @@ def wire_bench(
         trigger_mode="always_last",
         **PRIVATE,
     )
-    app.load(follow_link, outputs=[form.own[name] for name in OWN], **PRIVATE)
+    app.load(follow_own, outputs=[form.own[name] for name in OWN], **PRIVATE)
 
 
 def _submitted(data: Any) -> BenchSubmitted:

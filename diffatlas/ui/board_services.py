@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -64,7 +63,7 @@ class BoardServices:
     def boards(self, visitor: str, asked: wire.BoardsAsked) -> wire.Boards:
         """Return the boards: of each pack and scorer all lanes that were judged."""
         benches = self._libraries.of(visitor).benches
-        found: dict[tuple[str, str, Card | None], list[tuple[Bench, Row]]] = {}
+        found: dict[str, list[tuple[Bench, Row]]] = {}
         unread = []
         for info in benches.list()[:SHOWN]:
             look()
@@ -74,7 +73,7 @@ class BoardServices:
                 unread.append(error.message)
                 continue
             for row in rows:
-                found.setdefault((row.pack, row.scorer, row.card), []).append((bench, row))
+                found.setdefault(row.board, []).append((bench, row))
         return {"boards": [self._board(members) for members in found.values()], "unread": unread}
 
     def compare(self, visitor: str, asked: wire.TwoAsked) -> wire.TwoCompared:
@@ -134,9 +133,8 @@ class BoardServices:
     def _board(self, members: list[tuple[Bench, Row]]) -> wire.Board:
         bench, row = members[0]
         names = self._lane_names([(own, each.params, each.scorer) for own, each in members])
-        key = f"{row.pack} {row.scorer} {row.card}"
         return {
-            "id": hashlib.sha256(key.encode()).hexdigest()[:12],
+            "id": row.board[:12],
             "pack": bench.pack.title,
             "prompts": len(bench.pack.tasks),
             "scorer": row.scorer,
@@ -181,7 +179,8 @@ def card_words(scorer: str, card: Card | None) -> str:
     if card is None:
         return "What a person said of each image." if scorer == HAND else "Nothing more is known of it."
     parts = [part for part in (card.model, card.revision and f"revision {card.revision}", card.dtype) if part]
-    return " · ".join([card.about, *parts])
+    settings = [f"{name.replace('_', ' ')} {value}" for name, value in card.settings.items()]
+    return " · ".join([card.about, *parts, *settings])
 
 
 def _differences(first: Side, second: Side) -> Any:

@@ -66,7 +66,7 @@ QUICK_CALLS = frozenset(
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"attention_curves", "attention_words"}
-    | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates"}
+    | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates", "bench_threshold"}
     | {"pack_open", "pack_check", "pack_keep", "pack_import", "pack_task"}
     | {
         "lab_paths",

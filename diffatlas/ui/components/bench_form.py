@@ -10,10 +10,11 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.bench.bench import HAND
 from diffatlas.bench.packs.shipped import SHIPPED
 from diffatlas.bench.scored import SCORERS
+from diffatlas.errors import InvalidParams
 from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
-from diffatlas.ui.components.expected import expected_field
-from diffatlas.ui.components.preset_row import PresetRow
+from diffatlas.ui.components.expected import counted_field, expected_field
+from diffatlas.ui.components.preset_row import no_presets
 from diffatlas.ui.components.study_form import MOST_LANES, StudyForm, lane_choices
 
 PAGE = "bench"
@@ -23,7 +24,9 @@ FIRST_PACK, FIRST_EACH, FIRST_SEEDS, FIRST_SEED = "shapes", 1, 2, 0
 PREVIEWS = "5"
 
 
-def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> tuple[StudyForm, gr.Markdown]:
+def build_bench_form(
+    models: list[ModelEntry], info: ModelInfo | None
+) -> tuple[StudyForm, gr.components.Component]:
     """Draw the form, and the line that says how many images it asks for.
 
     It has the fields of a study's form, and its prompts are those of the pack.
@@ -65,7 +68,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> tuple[
             info="You can always judge by hand.",
             elem_id=f"{PAGE}-scorers",
         )
-        counted = gr.Markdown(visible=False, elem_id=f"{PAGE}-counted", elem_classes="da-expected")
+        counted = counted_field(PAGE)
         expected = expected_field(PAGE)
         lanes = gr.Dropdown(
             lane_choices(models, first.id, info),
@@ -88,7 +91,7 @@ def build_bench_form(models: list[ModelEntry], info: ModelInfo | None) -> tuple[
         seed_mode = gr.Radio(["keep"], value="keep", visible=False)
         reset = fields.reset_button(PAGE)
         run, stop = fields.action_buttons(PAGE)
-    none = PresetRow((), (), gr.Markdown(visible=False), "")
+    none = no_presets()
     own = {"pack": pack, "each": each, "pack_seed": pack_seed, "seeds": seeds, "scorers": scorers}
     form = StudyForm(
         model,
@@ -119,6 +122,18 @@ def pack_choices(own: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
 def scorers_known() -> list[tuple[str, str]]:
     """Return the name of each scorer that can be asked for, and what it judges."""
     return [(name, kind.about) for name, kind in SCORERS.items() if name != HAND]
+
+
+def to_scorers(chosen: Sequence[str] | None) -> list[str]:
+    """Return the names of scorers that were chosen. Raises `InvalidParams` for one that there is not."""
+    names = [str(name) for name in chosen or ()]
+    for name in names:
+        # What follows a colon is the model that it is run with.
+        if name.partition(":")[0] not in SCORERS:
+            raise InvalidParams(
+                f"There is no judge {name!r:.80}: there are {', '.join(SCORERS)}.", field="scorers"
+            )
+    return names
 
 
 def scorer_choices() -> list[tuple[str, str]]:

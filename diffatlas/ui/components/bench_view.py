@@ -225,8 +225,13 @@ def card_state(cell: Cell, said: Mapping[str, Judgement], mark: Mark | None) -> 
             name: [one.verdict, None if one.score is None else rounded(one.score), _first(one.reasons)]
             for name, one in said.items()
         },
-        "mark": None if mark is None else {"verdict": mark.verdict, "note": mark.note, "at": mark.at},
+        "mark": mark_told(mark),
     }
+
+
+def mark_told(mark: Mark | None) -> dict[str, Any] | None:
+    """Return a mark as the page has it."""
+    return None if mark is None else {"verdict": mark.verdict, "note": mark.note, "at": mark.at}
 
 
 def _first(reasons: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, models_folder
 from diffatlas.request import FIELDS, NUMBER, SIZE, TEXT, WHOLE
-from diffatlas.ui.bench_files import BENCH_FILES
+from diffatlas.ui.bench_files import OFFERED
 from diffatlas.ui.components.bench_form import scorers_known
 from diffatlas.ui.components.bench_view import IDLE as BENCH_IDLE
 from diffatlas.ui.components.form import known
@@ -178,8 +178,8 @@ class BenchIsland(Island):
         glossary = {term.key: asdict(term) for term in TERMS}
         scorers = [{"name": name, "about": about} for name, about in scorers_known()]
         files = [
-            {"key": key, "label": kind.label, "about": kind.about, "lanes": kind.of_lane}
-            for key, kind in BENCH_FILES.items()
+            {"key": key, "label": label, "about": about, "of_lane": of_lane}
+            for key, label, about, of_lane in OFFERED
         ]
         super().__init__(
             "bench/bench.js",

@@ -19,7 +19,7 @@ from diffatlas.ui.bench_runner import BenchRunner
 from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.bench_wiring import wire_bench
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.bench_form import PAGE, build_bench_form
+from diffatlas.ui.components.bench_form import PAGE, build_bench_form, to_scorers
 from diffatlas.ui.components.study_form import StudyForm, lane_choices, to_lanes
 from diffatlas.ui.components.viewer import BenchIsland
 from diffatlas.ui.study_wiring import model_info
@@ -68,7 +68,7 @@ def bench_page(
                 params,
                 seeds=forms.whole(asked["seeds"]),
                 lanes=to_lanes(asked["lanes"]),
-                scorers=[str(name) for name in asked["scorers"] or ()],
+                scorers=to_scorers(asked["scorers"]),
                 exact=bool(asked["exact"]),
             )
             named = {name: forms.whole(asked[name]) for name in ("pack", "each", "pack_seed")}

@@ -15,6 +15,7 @@ from diffatlas.ui.wire.kinds import (
     Flag,
     Known,
     Nothing,
+    Number,
     One,
     Opened,
     Problem,
@@ -80,10 +81,19 @@ class RatesAsked(NumbersAsked):
 
 @dataclass(frozen=True, kw_only=True)
 class BenchExport(One):
-    """A file of a bench. kind: of `diffatlas.ui.bench_files.BENCH_FILES`; lane: of those that are of one."""
+    """A file of a bench, as `diffatlas.ui.bench_files.bench_file` makes it. None: of the first lane, or scorer."""
 
     kind: str
     lane: str | None = None
+    scorer: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThresholdAsked(One):
+    """The cosines of a scorer held against another threshold."""
+
+    scorer: str
+    threshold: Number
 
 
 class BenchRow(Answer):
@@ -124,11 +134,12 @@ class LaneTold(Answer):
 
 
 class ScorerTold(Answer):
-    """A scorer, and what decides its judgements, as far as that is known."""
+    """A scorer, and what decides its judgements, as far as that is known. threshold: of one that leaves cosines."""
 
     name: str
     about: str
     model: str
+    threshold: float | None
 
 
 class BenchTold(Answer):
@@ -162,6 +173,12 @@ class CardState(Answer):
     seconds: float | None
     error: str | None
     said: dict[str, tuple[str, float | None, str]]
+    mark: MarkTold | None
+
+
+class Marked(Answer):
+    """What a person says of an image now."""
+
     mark: MarkTold | None
 
 
@@ -303,10 +320,11 @@ CALLS = {
     "bench_results": Call(NumbersAsked, BenchResults),
     "bench_rates": Call(RatesAsked, Figure),
     "bench_export": Call(BenchExport, File),
-    "mark_card": Call(MarkAsked, CardState),
+    "mark_card": Call(MarkAsked, Marked),
     "rename_bench": Call(RenameBench, BenchList),
     "forget_bench": Call(One, Done),
     "restore_bench": Call(One, Done),
+    "bench_threshold": Call(ThresholdAsked, Done),
     "stop_bench_lane": Call(LaneOfBench, Done),
     "open_card_runs": Call(Cards, Opened),
 }

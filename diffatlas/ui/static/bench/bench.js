@@ -32,7 +32,7 @@ const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"
 /** Mount the page in `element`.
  *
  * `read()` returns the current value of the bench that runs here; `props` has glossary, scorers [{name, about}] and files
- * [{key, label, about, lanes}]; `onSubmit(asked)` hands what `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
+ * [{key, label, about, of_lane}]; `onSubmit(asked)` hands what `diffatlas.ui.wire.bench.BenchSubmitted` has to the page. Returns a function to call when the value has changed.
  */
 export function mount(element, read, server, props, onSubmit = () => {}) {
   initPages();
@@ -63,7 +63,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
   const boards = createBoards(parts.panels.compare, { server, onOpen: open });
   const packs = createPacks(parts.panels.pack, { server, onRun: runPack });
-  const judges = createJudges(parts.judges, { scorers: props.scorers, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
+  const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
   const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
 

@@ -121,6 +121,7 @@ export function createCard({ server, store, marks, deck, isBlind, onChoose, onSu
     const go = (text, title, act) => el("button", { type: "button", class: "da-button", title, onclick: act }, text);
     const key = shown;
     const all = [];
+    if (card.status !== "complete" && !store.state().busy) all.push(go("Make it", "Run this one alone", () => onSubmit({ retry: [key], id: bench.id })));
     if (card.run && card.status === "complete") all.push(go("Trajectory", "Its path, step by step", () => toTrajectory(bench.id, key)));
     all.push(go("Neighbourhood", "What grows from noise around its own: the form is filled, and nothing runs", () => elsewhere("neighbourhood", { explore: key, id: bench.id })));
     if (detail.attention && card.run) all.push(go("Attention", "Where each word looked", () => openAttention([card.run])));

@@ -4,14 +4,16 @@ import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
 import { download } from "../form/exports.js";
 
-/** Create the row in `root`; `kinds` are {key, label, about, lanes: whether it is of one lane}. */
+/** Create the row in `root`; `kinds` are {key, label, about, of_lane: whether it is of one lane}. */
 export function createBenchFiles(root, { server, kinds }) {
   const message = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const lane = el("select", { class: "da-select" });
   const laneField = el("label", { class: "da-field" }, el("span", {}, "Lane"), lane);
+  const judge = el("select", { class: "da-select" });
+  const judgeField = el("label", { class: "da-field" }, el("span", {}, "Judge"), judge);
   const buttons = kinds.map((kind) => [kind, el("button", { type: "button", class: "da-button", title: kind.about, onclick: () => fetch(kind) }, kind.label)]);
-  const caption = el("p", { class: "da-caption" }, kinds.map(({ label, about }) => `${label}: ${about}`).join(" "));
-  root.append(el("div", { class: "da-export-row" }, ...buttons.map(([, node]) => node), laneField), caption, message);
+  const caption = el("p", { class: "da-caption" }, "Verdicts and rates are those of the judge; of GenEval’s folders, the images of the lane.");
+  root.append(el("div", { class: "da-export-row" }, ...buttons.map(([, node]) => node)), el("div", { class: "da-cards-bar" }, judgeField, laneField), caption, message);
   const preparing = new Set();
   let state = null;
 
@@ -20,7 +22,7 @@ export function createBenchFiles(root, { server, kinds }) {
     message.hidden = true;
     draw();
     try {
-      const { url, name } = await ask(server, "bench_export", { id: state.bench.id, kind: kind.key, lane: kind.lanes ? lane.value : null });
+      const { url, name } = await ask(server, "bench_export", { id: state.bench.id, kind: kind.key, lane: kind.of_lane ? lane.value : null, scorer: judge.value || null });
       download(url, name);
     } catch (error) {
       message.textContent = `${kind.label}: ${error.message}`;
@@ -39,11 +41,8 @@ export function createBenchFiles(root, { server, kinds }) {
       if (node.textContent !== text) node.textContent = text;
     }
     const all = bench?.lanes ?? [];
-    laneField.hidden = all.length < 2;
-    const offered = JSON.stringify(all);
-    if (lane.dataset.offered === offered) return;
-    lane.dataset.offered = offered;
-    lane.replaceChildren(...all.map(({ key, name }) => el("option", { value: key }, name)));
+    offer(lane, laneField, all.map(({ key, name }) => [key, name]));
+    offer(judge, judgeField, [...(bench?.scorers ?? []), { name: "hand" }].map(({ name }) => [name, name]));
   }
 
   function update(next) {
@@ -52,4 +51,12 @@ export function createBenchFiles(root, { server, kinds }) {
   }
 
   return { update };
+}
+
+function offer(select, field, options) {
+  field.hidden = options.length < 2;
+  const offered = JSON.stringify(options);
+  if (select.dataset.offered === offered) return;
+  select.dataset.offered = offered;
+  select.replaceChildren(...options.map(([value, text]) => el("option", { value }, text)));
 }

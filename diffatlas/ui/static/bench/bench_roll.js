@@ -27,7 +27,8 @@ export function createRoll(root, { face, label, onChoose, onOpen, onView }) {
     const room = box.clientWidth - 2;
     if (room <= 0) return false;
     let count = Math.max(1, Math.floor((room + GAP) / (LEAST + GAP)));
-    if (count > group) count -= count % group;
+    // Where that would not make the cards much larger.
+    if (count % group <= count / 4) count -= count % group;
     across = count;
     side = Math.floor((room - GAP * (count - 1)) / count);
     return true;

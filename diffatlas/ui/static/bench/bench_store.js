@@ -181,6 +181,9 @@ export function createBenchStore({ server, views, onChange }) {
       opened = false;
       changed();
     },
-    repaint: changed,
+    /** Ask for the bench in sight anew. */
+    refetch() {
+      if (whole) fetch(whole.bench.id);
+    },
   };
 }
