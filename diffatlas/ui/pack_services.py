@@ -39,10 +39,8 @@ tasks:
 - id: dog-and-bear
   prompt: a photo of a dog right of a teddy bear
   tag: position
-  # What must be there. Of two that stand in a relation
-  # the first has the number 0.
-  include:
-  - class: teddy bear
+  include:              # what must be there
+  - class: teddy bear   # has the number 0
   - class: dog
     position: [right of, 0]
 """
