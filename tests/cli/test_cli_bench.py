@@ -14,6 +14,7 @@ from diffatlas.bench.bench import Mark
 from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.session import ask
+from diffatlas.bench.why import MEASURES
 from diffatlas.cli.program import app
 from tests import copied
 from tests.bench import judges
@@ -250,6 +251,9 @@ def test_a_pack_is_made_judged_kept_and_marked(library, tmp_path):
     assert by_hand["mean of categories"]["Not judged"] == "11"
     run("mark", name, "a-0-0", "none")
     assert rows(run("judge", name, "--scorer", "shapes", "--again")) == shown
+    reasons = rows(run("why", name))
+    assert set(reasons) == {one.name for one in MEASURES}
+    assert json.loads(run("why", name, "--json"))["prompts"] == 6
     # Compared with itself nothing differs.
     assert {row["Differ"] for row in rows(run("compare", name, f"{name}@a")).values()} == {"0"}
 
