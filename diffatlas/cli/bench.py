@@ -238,26 +238,16 @@ def _results(path: Path) -> list[Judged]:
 
 
 def _pack(source: str, each: int | None, seed: int) -> Pack:
-    from diffatlas.bench.packs.files import read_pack
-    from diffatlas.bench.packs.geneval import read_metadata
-    from diffatlas.bench.packs.others import is_geneval2, read_compbench, read_geneval2
-    from diffatlas.bench.packs.shipped import shipped_pack
+    from diffatlas.bench.packs.any_file import is_file_of_pack, read_any
+    from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
 
-    path = Path(source)
-    if path.suffix not in (".yaml", ".yml", ".json", ".jsonl", ".txt"):
+    if source in SHIPPED or not is_file_of_pack(source):
         return shipped_pack(source, each, seed)
     if each is not None:
         raise InvalidParams(
             "--each draws prompts of a pack by name: a file has those that it has.", field="each"
         )
-    try:
-        if path.suffix == ".txt":
-            return read_compbench([path])
-        if path.suffix == ".jsonl":
-            return read_geneval2(path) if is_geneval2(path) else read_metadata(path)
-        return read_pack(path)
-    except FileNotFoundError:
-        raise Unreadable(f"There is no file {path}.") from None
+    return read_any(source)
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:

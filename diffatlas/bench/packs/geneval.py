@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffatlas.bench.packs.files import adapter, path_words
-from diffatlas.bench.tasks import Pack, Task, faults
+from diffatlas.bench.packs.files import path_words
+from diffatlas.bench.packs.rows import MOST_BYTES, checked_task, full_lines, json_object
+from diffatlas.bench.tasks import Pack, Task
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
 from diffatlas.library.format import write_atomically
 
-MOST_BYTES = 32_000_000
 _FOLDER = re.compile(r"[0-9]{1,9}")
 _IMAGE = re.compile(r"[0-9]{1,9}\.png")
 
@@ -38,16 +38,9 @@ def read_metadata(path: Path | str, name: str = "geneval") -> Pack:
     Raises `InvalidParams` with the line and the field of what is wrong, `Unreadable`, FileNotFoundError.
     """
     path = Path(path)
-    lines = [
-        (number, line)
-        for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1)
-        if line.strip()
-    ]
-    if not lines:
-        raise Unreadable(f"{path.name} is empty: give a file with one task a line.")
     tasks = tuple(
         _task(json_object(line, path, number), f"{at:05d}", path, number)
-        for at, (number, line) in enumerate(lines)
+        for at, (number, line) in enumerate(full_lines(path))
     )
     return Pack(
         name=name,
@@ -180,37 +173,10 @@ def _samples(folder: Path) -> Iterator[Sample]:
             yield Sample(task, int(image.stem), image)
 
 
-def json_object(text: str, path: Path, line: int) -> dict[str, Any]:
-    """Return the JSON object on a line. Raises `Unreadable` with the line where it is none."""
-    try:
-        found = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Unreadable(f"{path.name}, line {line}: this is no JSON object.")
-    return found
-
-
 def _task(row: Mapping[str, Any], name: str, path: Path, line: int) -> Task:
     """A task of a line of metadata; fields of others (ours have none) are left out."""
-    from pydantic import ValidationError
-
     known = {key: row[key] for key in ("tag", "prompt", "include", "exclude") if key in row}
-    whole = {"name": "geneval", "title": "GenEval", "tasks": [{"id": name, **known}]}
-    try:
-        pack = adapter().validate_python(whole)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = [step for step in first["loc"][2:] if not (isinstance(step, str) and "[" in step)]
-        what = "is missing" if first["type"] == "missing" else "is not what GenEval has there"
-        raise InvalidParams(
-            f"{path.name}, line {line}: {path_words(where)} {what}.", field=path_words(where)
-        ) from None
-    for where, what in faults(pack):
-        raise InvalidParams(
-            f"{path.name}, line {line}: {path_words(where[2:])} {what}.", field=path_words(where[2:])
-        )
-    return pack.tasks[0]
+    return checked_task({"id": name, **known}, "GenEval", path, line)
 
 
 def _refused(path: Path, line: int, where: Sequence[str | int], what: str) -> InvalidParams:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
 
 import numpy as np
 
+from diffatlas.bench.answered import Dependencies, Mean, judge_answers
 from diffatlas.bench.judgements import Card, Judgement
-from diffatlas.bench.questions import arithmetic_mean, counted_answers, geometric_mean
 from diffatlas.bench.scorers.answers import (
     OPPOSITES,
     Spelling,
@@ -31,8 +30,6 @@ ONE_WORD = "{} Answer in one word."
 TEMPLATES = {"paligemma": "answer en {}"}
 DOES_IT_SHOW = 'Does this figure show "{}"? Please answer Yes or No.'
 
-Mean = Literal["arithmetic", "geometric"]
-
 
 @dataclass(frozen=True)
 class QuestionsScorer:
@@ -46,7 +43,7 @@ class QuestionsScorer:
     template: str
     mean: Mean = "arithmetic"
     #: What a question counts whose parent was answered wrongly: see `diffatlas.bench.tasks.Pack`.
-    dependencies: Literal["cascading", "direct"] = "cascading"
+    dependencies: Dependencies = "cascading"
     _digits: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64), repr=False)
 
     @property
@@ -78,46 +75,34 @@ class QuestionsScorer:
         return tokenized(self.asked.tokenizer, spellings(answer))
 
     def _one(self, image: np.ndarray, task: Task) -> Judgement:
-        found = self._answers(image, task.questions)
-        right = {
-            question.id: told["probability"] for question, told in zip(task.questions, found, strict=True)
-        }
-        counted = counted_answers(task.questions, right, self.dependencies)
-        reasons = [_reason(one, right, counted) for one in task.questions if counted[one.id] < 0.5]
-        means = {
-            "arithmetic": arithmetic_mean([*counted.values()]),
-            "geometric": geometric_mean([*counted.values()]),
-        }
-        answers = [told | {"counted": counted[told["id"]]} for told in found]
-        return Judgement(
-            "fail" if reasons else "pass",
-            tuple(reasons),
-            score=means[self.mean],
-            evidence={"answers": answers, "means": means},
-        )
+        right, opposite = self._answers(image, task.questions)
+        return judge_answers(task, right, self.mean, self.dependencies, opposite)
 
-    def _answers(self, image: np.ndarray, questions: Sequence[Question]) -> list[dict[str, Any]]:
-        """Of each question the probability of the answer that is right, and of its opposite where it has one."""
-        wanted = []
-        for question in questions:
-            other = OPPOSITES.get(question.expected.lower())
-            wanted.append({name: self._spellings(name) for name in (question.expected, other) if name})
+    def _answers(
+        self, image: np.ndarray, questions: Sequence[Question]
+    ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
+        """How probable the right answer to each question is, and the opposite where there is one, by its id."""
+        texts = {question.id: self.template.replace(PLACE, question.text, 1) for question in questions}
+        right = {question.id: self._spellings(question.expected) for question in questions}
+        opposite = {
+            question.id: self._spellings(OPPOSITES[question.expected.lower()])
+            for question in questions
+            if question.expected.lower() in OPPOSITES
+        }
         rows = dict.fromkeys(
-            (self.template.replace(PLACE, question.text, 1), read)
-            for question, answers in zip(questions, wanted, strict=True)
-            for read in to_read(one for found in answers.values() for one in found)
+            (texts[name], read) for name in texts for read in to_read([*right[name], *opposite.get(name, ())])
         )
         told: dict[str, dict[tuple[int, ...], np.ndarray]] = {}
         for (text, read), table in zip(rows, self.asked.next_tokens(image, [*rows]), strict=True):
             told.setdefault(text, {})[read] = table
-        found = []
-        for question, answers in zip(questions, wanted, strict=True):
-            tables = told[self.template.replace(PLACE, question.text, 1)]
-            values = {name: probability(ways, tables, self._digits) for name, ways in answers.items()}
-            shares = {"id": question.id, "question": question.text, "expected": question.expected}
-            shares |= {"probability": values.pop(question.expected)}
-            found.append(shares | ({"opposite": values.popitem()[1]} if values else {}))
-        return found
+
+        def shares(name: str, ways: Sequence[Spelling]) -> float:
+            return probability(ways, told[texts[name]], self._digits)
+
+        return (
+            {name: shares(name, ways) for name, ways in right.items()},
+            {name: {"opposite": shares(name, ways)} for name, ways in opposite.items()},
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +157,7 @@ def open_questions(
     revision: str | None = None,
     template: str | None = None,
     mean: Mean = "arithmetic",
-    dependencies: Literal["cascading", "direct"] = "cascading",
+    dependencies: Dependencies = "cascading",
     at_once: int = 8,
 ) -> QuestionsScorer:
     """Return the scorer that asks a model the questions of a task.
@@ -237,12 +222,6 @@ def _unaskable(asked: VisionLanguage, text: str) -> str | None:
     marks = {*asked.tokenizer.all_special_tokens, getattr(asked.processor, "image_token", None)}
     held = sorted(mark for mark in marks if mark and mark in text)
     return f"{asked.name} has its own meaning for {held[0]!r}, which the text holds." if held else None
-
-
-def _reason(question: Question, right: Mapping[str, float], counted: Mapping[str, float]) -> str:
-    if right[question.id] >= 0.5 > counted[question.id]:
-        return f"{question.text} does not count: what it depends on was answered wrongly"
-    return f"{question.text} expected {question.expected}, which is {right[question.id]:.2f} probable"
 
 
 def _card(name: str, about: str, asked: VisionLanguage, template: str) -> Card:
