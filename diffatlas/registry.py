@@ -15,8 +15,10 @@ import os
 import re
 import tempfile
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from diffatlas import files
 from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel, Unreadable
@@ -48,6 +50,9 @@ _HEADING = """# Your own models
 with the project.
 
 """
+
+#: The registry of what judges pictures, which is of no provider (`diffatlas.bench.scorers.registry`).
+SCORERS = "scorers"
 
 _lock = threading.Lock()
 _offered: dict[str, ModelEntry] = {}
@@ -91,6 +96,14 @@ class ModelEntry:
     config: str | None = None
 
 
+class _Line(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=_Line)
+
+
 def models_folder() -> Path:
     """Return the folder of registries: ``DIFFATLAS_MODELS``, the wheel's copy, or the checkout's."""
     from diffatlas.settings import settings
@@ -100,6 +113,11 @@ def models_folder() -> Path:
         if not chosen.is_dir():
             raise RegistryError(f"DIFFATLAS_MODELS names {chosen}, which is not a folder.")
         return chosen
+    return shipped_folder()
+
+
+def shipped_folder() -> Path:
+    """Return the folder of the registries that ship with the project. Raises `RegistryError` where it is missing."""
     package = Path(__file__).resolve().parent
     for folder in (package / "_models", package.parent / "models"):
         if folder.is_dir():
@@ -109,6 +127,15 @@ def models_folder() -> Path:
 
 def parse_line(line: str) -> ModelEntry | None:
     """Read one line; None where it is prose. Raises ValueError saying what is wrong with it."""
+    told = line_parts(line, HINTS)
+    return None if told is None else ModelEntry(**told)
+
+
+def line_parts(line: str, hints: Mapping[str, Callable[[str], Any]]) -> dict[str, Any] | None:
+    """Return the id, name, notes and hints that a line gives; None where it is prose.
+
+    hints: how each hint's value is read. Raises ValueError saying what is wrong with the line.
+    """
     text = line.strip()
     if "|" not in text or text.startswith(("#", "<!--", ">")) or "`" in text:
         return None
@@ -119,28 +146,36 @@ def parse_line(line: str) -> ModelEntry | None:
         cells[0] = quoted[1]
     elif any(c.isspace() for c in cells[0]):
         raise ValueError(f"the model id {cells[0]!r} holds a space and is not in double quotes")
-    hints: dict[str, int | float | str] = {}
+    given: dict[str, Any] = {}
     words = []
     for word in _WORD.findall(cells[2] if len(cells) == 3 else ""):
         key, equals, value = word.partition("=")
-        if not equals or key not in HINTS:
+        if not equals or key not in hints:
             words.append(word)
             continue
         value = value.strip('"')
         try:
-            hints[key] = HINTS[key](value)
+            given[key] = hints[key](value)
         except ValueError:
             raise ValueError(f"the hint {word!r} is not a number") from None
         if key in ("variant", "revision", "subfolder") and (problem := name_problem(key, value)):
             raise ValueError(f"the hint {word!r} {problem}")
         if key == "dtype" and value not in DTYPES:
             raise ValueError(f"the hint {word!r} is not one of {', '.join(DTYPES)}")
-    return ModelEntry(id=cells[0], name=cells[1], notes=" ".join(words), **hints)
+    return {"id": cells[0], "name": cells[1], "notes": " ".join(words), **given}
 
 
 def read_registry(path: Path) -> list[ModelEntry]:
     """Read one registry file. Raises `RegistryError` with the file, the line number and the reason."""
-    entries: dict[str, ModelEntry] = {}
+    return [replace(entry, provider=path.stem) for entry in read_lines(path, parse_line)]
+
+
+def read_lines(path: Path, parse: Callable[[str], Entry | None]) -> list[Entry]:
+    """Return what ``parse`` reads of each line of a registry file, without its prose.
+
+    parse: as `parse_line`. Raises `RegistryError` with the file, the line number and the reason.
+    """
+    entries: dict[str, Entry] = {}
     try:
         lines = files.read_text(path, MOST_BYTES).splitlines()
     except (FileNotFoundError, Unreadable) as error:
@@ -148,13 +183,13 @@ def read_registry(path: Path) -> list[ModelEntry]:
         raise RegistryError(f"The registry {path.name} cannot be read: {reason}.") from error
     for number, line in enumerate(lines, start=1):
         try:
-            entry = parse_line(line)
+            entry = parse(line)
             if entry and entry.id in entries:
                 raise ValueError(f"the model {entry.id!r} is listed twice")
         except ValueError as error:
             raise RegistryError(f"{path.name}, line {number}: {error}.") from error
         if entry:
-            entries[entry.id] = ModelEntry(**{**vars(entry), "provider": path.stem})
+            entries[entry.id] = entry
     return list(entries.values())
 
 
@@ -165,8 +200,8 @@ def list_models(provider: str = "local") -> list[ModelEntry]:
     the server is not shared. Where one of the user's has the id of one that ships, it stands in its place.
     """
     path = models_folder() / f"{provider}.md"
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in models_folder().glob("*.md"))) or "none"
+    if provider == SCORERS or not path.is_file():
+        known = ", ".join(sorted({p.stem for p in models_folder().glob("*.md")} - {SCORERS})) or "none"
         raise RegistryError(f"There is no registry for {provider!r}: known are {known}.")
     shipped = read_registry(path)
     if provider != "local":

@@ -76,6 +76,10 @@ def test_another_folder_of_registries(tmp_path: Path, monkeypatch):
     assert [m.id for m in list_models()] == ["mine"]
     with pytest.raises(RegistryError, match="known are local"):
         list_models("nowhere")
+    # What judges images makes none.
+    (tmp_path / "scorers.md").write_text("judge | Judge | kind=clip\n")
+    with pytest.raises(RegistryError, match=r"known are local\."):
+        list_models("scorers")
     monkeypatch.setenv("DIFFATLAS_MODELS", str(tmp_path / "absent"))
     with pytest.raises(RegistryError, match="DIFFATLAS_MODELS"):
         registry.models_folder()

@@ -9,22 +9,15 @@ import numpy as np
 
 from diffatlas.bench.judgements import Judged, Judgement, Scorer, judge_all
 from diffatlas.bench.packs.geneval import Sample, read_results, result_line
-from diffatlas.bench.scorers.shapes import ShapesScorer
+from diffatlas.bench.scorers.registry import SCORERS, open_scorer
 from diffatlas.bench.tasks import Task
-from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.errors import Unreadable
 from diffatlas.files import MOST_PIXELS, MOST_SIDE
 
-#: Scorers by name.
-SCORERS: dict[str, Callable[[], Scorer]] = {"shapes": ShapesScorer}
+__all__ = ["SCORERS", "judged_results", "open_scorer", "read_image", "results_text", "score"]
+
 #: Images that are read and judged together.
 AT_ONCE = 16
-
-
-def open_scorer(name: str) -> Scorer:
-    """Return a scorer by its name. Raises `InvalidParams` where there is none."""
-    if name not in SCORERS:
-        raise InvalidParams(f"There is no scorer {name!r}: there are {', '.join(SCORERS)}.", field="scorer")
-    return SCORERS[name]()
 
 
 def score(

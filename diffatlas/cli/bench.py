@@ -238,16 +238,18 @@ def _results(path: Path) -> list[Judged]:
 
 
 def _pack(source: str, each: int | None, seed: int) -> Pack:
-    from diffatlas.bench.packs.any_file import is_file_of_pack, read_any
-    from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
+    from diffatlas.bench.packs.own import find_pack
+    from diffatlas.bench.packs.reading import is_file_name, read_file
+    from diffatlas.bench.packs.shipped import SHIPPED
+    from diffatlas.library import Library
 
-    if source in SHIPPED or not is_file_of_pack(source):
-        return shipped_pack(source, each, seed)
+    if source in SHIPPED or not (is_file_name(source) or Path(source).is_dir()):
+        return find_pack(Library().folder, source, each, seed)
     if each is not None:
         raise InvalidParams(
             "--each draws prompts of a pack by name: a file has those that it has.", field="each"
         )
-    return read_any(source)
+    return read_file(source)
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:

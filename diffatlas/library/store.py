@@ -18,6 +18,7 @@ from diffatlas.events import Event, Started
 from diffatlas.files import plain_name, reason_of
 from diffatlas.library import format as layout
 from diffatlas.library import shipped, trash
+from diffatlas.library.claimed import held_runs
 from diffatlas.library.find import Found
 from diffatlas.library.format import RunInfo, is_run_id
 from diffatlas.library.index import Index
@@ -335,9 +336,9 @@ class Library:
     def evict(self, cap: int | None = None) -> Sequence[str]:
         """Delete the least recently used runs until the library takes no more than ``cap`` bytes; return their ids.
 
-        Runs that are locked, noted, tagged, running, damaged or of a locked study stay, even where the library is then
-        too large. Runs that have been in the trash for longer than `TRASH_SECONDS` are deleted first. cap: None for
-        that of this library, 0 for no limit.
+        Runs that are locked, noted, tagged, running, damaged, of a locked study or of one that still runs stay, even
+        where the library is then too large. Runs that have been in the trash for longer than `TRASH_SECONDS` are
+        deleted first. cap: None for that of this library, 0 for no limit.
         """
         return self._evict(self._limit(cap), keep=None)
 
@@ -443,7 +444,7 @@ class Library:
             return []
         self.empty_trash(TRASH_SECONDS)
         held, loose = self._index.evictable()
-        studied = locked_runs(self.studies) if held > cap else set()
+        studied = locked_runs(self.studies) | held_runs() if held > cap else set()
         gone: list[str] = []
         for run_id, size in loose:
             if held <= cap:

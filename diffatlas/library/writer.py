@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import io
 import logging
-import os
 import secrets
 import shutil
 from pathlib import Path
@@ -17,6 +16,7 @@ import numpy as np
 from diffatlas.errors import BackendFailure
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.library import format as layout
+from diffatlas.library.claimed import this_process
 from diffatlas.run import Run, timestamp
 
 log = logging.getLogger("diffatlas")
@@ -144,7 +144,7 @@ class RunWriter:
             "total_steps": event.total_steps,
             "provenance": event.provenance,
             "capture": event.capture,
-            "writer": {**_this_process(), "token": self._token},
+            "writer": {**this_process(), "token": self._token},
         }
         if key := event.provenance.get("key"):
             self._manifest["key"] = key
@@ -221,10 +221,3 @@ def refused(folder: Path, error: OSError) -> BackendFailure:
     return BackendFailure(
         f"The run cannot be written to {folder} ({reason}): free some space or choose another folder."
     )
-
-
-def _this_process() -> dict[str, Any]:
-    """Return what tells later whether the process that writes is still alive."""
-    import psutil
-
-    return {"pid": os.getpid(), "started": psutil.Process().create_time()}

@@ -75,15 +75,16 @@ def lay_out(
     columns: int,
     make: Callable[[Lane, int, int], Column],
     field: str,
+    most: int = MOST_CELLS,
 ) -> Study:
     """Return a study of ``rows`` x ``columns`` cells in each lane; ``make(lane, row, column)`` says what each is.
 
-    Raises `InvalidParams` with ``field`` where that is more than `MOST_CELLS` cells, and what ``make`` raises.
+    Raises `InvalidParams` with ``field`` where that is more than ``most`` cells, and what ``make`` raises.
     """
-    total = len(lanes) * rows * columns
-    if total > MOST_CELLS:
+    total, noun = len(lanes) * rows * columns, "bench" if operation == "bench" else "study"
+    if total > most:
         raise InvalidParams(
-            f"These are {total} cells ({_product(len(lanes), rows, columns)}): a study has at most {MOST_CELLS}.",
+            f"These are {total} cells ({_product(len(lanes), rows, columns)}): a {noun} has at most {most}.",
             field=field,
         )
     cells = []

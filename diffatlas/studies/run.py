@@ -22,6 +22,7 @@ from diffatlas.studies.run_board import (
     LaneChanged,
     StudyChanged,
     StudyEvent,
+    StudyStore,
     outcome,
 )
 from diffatlas.studies.run_lane import LaneRun
@@ -71,14 +72,16 @@ def run_study(
     stops: Stops | None = None,
     only: Collection[str] | None = None,
     reuse: bool = True,
+    store: StudyStore | None = None,
 ) -> Generator[StudyEvent, None, None]:
-    """Run the cells of a study and yield what happens; the study is saved in ``library`` at every change.
+    """Run the cells of a study and yield what happens; the study is saved at every change.
 
     backends: opens a backend by the name that a lane has; called once for each name.
     capture: what each run keeps.
     stops: how to stop all of it, or one lane. What is finished stays, the rest is "stopped".
     only: the keys of the cells to run, again or for the first time; None for those that are not complete.
     reuse: whether a run that the library has already serves as a cell.
+    store: keeps the study; None for the studies of ``library``.
 
     Each lane runs in a thread of its own. Lanes of one local pipeline take turns (`ModelTurns`). Unless the spec says
     "exact", the cells of a lane that can share a batch do (`diffatlas.studies.run_lane`). A cell that fails leaves
@@ -90,7 +93,8 @@ def run_study(
     Raises, at the first event, `InvalidParams` for a cell that there is not or a study that is running already, and
     `BackendFailure` where the library cannot be written.
     """
-    return _run(study, backends, library, capture or Capture(), stops or Stops(), only, reuse)
+    store = store or library.studies
+    return _run(study, backends, library, capture or Capture(), stops or Stops(), only, reuse, store)
 
 
 def _run(
@@ -101,14 +105,15 @@ def _run(
     stops: Stops,
     only: Collection[str] | None,
     reuse: bool,
+    store: StudyStore,
 ) -> Generator[StudyEvent, None, None]:
     chosen = _chosen(study, only)
     study = replace(_reset(study, chosen), status="running")
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     closed = threading.Event()
-    with library.studies.running(study.id):
-        library.studies.save(study)
-        board = Board(study, library, lambda event: _put(events, closed, event))
+    with store.running(study.id):
+        store.save(study)
+        board = Board(study, library, store, lambda event: _put(events, closed, event))
         threads: list[threading.Thread] = []
         number = number_here()
         try:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.library.claimed import hold, let_go
 from diffatlas.library.study import Cell, Study
 
 if TYPE_CHECKING:
@@ -90,11 +92,30 @@ class Either(threading.Event):
         return self.is_set()
 
 
+class StudyStore(Protocol):
+    """Where a study that runs is kept, as `diffatlas.library.studies.Studies` keeps one."""
+
+    def running(self, study_id: str) -> AbstractContextManager[None]:
+        """Claim a study until the block is left. Raises `InvalidParams` where somebody runs it."""
+
+    def save(self, study: Study) -> None:
+        """Write a study whole."""
+
+    def changed(self, study: Study, cell: str) -> None:
+        """Write a study of which one cell has changed, or, where ``cell`` is empty, its status."""
+
+    def save_image(self, study_id: str, cell: str, pixels: np.ndarray) -> None:
+        """Keep the image of a cell that left no run, (H, W, 3) uint8."""
+
+
 class Board:
     """The study while it runs: lanes change their cells here, and say what happens."""
 
-    def __init__(self, study: Study, library: Library, put: Callable[[StudyEvent], None]) -> None:
+    def __init__(
+        self, study: Study, library: Library, store: StudyStore, put: Callable[[StudyEvent], None]
+    ) -> None:
         self.library = library
+        self.store = store
         self.put = put
         self._study = study
         self._lock = threading.Lock()
@@ -109,18 +130,21 @@ class Board:
         """Change a cell, save the study, and return the cell."""
         with self._lock:
             self._study = self._study.with_cell(key, **changes)
-            self._save()
+            if changes.get("run_id"):
+                hold(self._study.id, changes["run_id"])
+            self._save(key)
             return self._study.cell(key)
 
     def end(self, status: str) -> None:
         """Say how the study ended, and save it."""
         with self._lock:
             self._study = replace(self._study, status=status)
-            self._save()
+            let_go(self._study.id)
+            self._save("")
 
-    def _save(self) -> None:
+    def _save(self, cell: str) -> None:
         try:
-            self.library.studies.save(self._study)
+            self.store.changed(self._study, cell)
         except DiffAtlasError as error:
             # The runs say themselves when they cannot be written; what is shown of the study goes on.
             if not self._complained:

@@ -274,7 +274,7 @@ class LaneRun:
             status = "complete" if event.status == "complete" else "stopped"
             kept = False
             if status == "complete" and now.run_id is None and now.image is not None:
-                self._board.library.studies.save_image(self._board.study.id, key, now.image)
+                self._board.store.save_image(self._board.study.id, key, now.image)
                 kept = True
             cell = self._board.change(key, status=status, seconds=event.seconds, image=kept)
             self._board.put(CellEnded(key, cell, now.image))

@@ -6,10 +6,10 @@ import json
 import pandas
 import pytest
 
-from diffatlas.bench.packs.any_file import read_any
 from diffatlas.bench.packs.compbench import read_compbench
 from diffatlas.bench.packs.files import pack_text, parse_pack
 from diffatlas.bench.packs.geneval2 import read_geneval2
+from diffatlas.bench.packs.reading import read_file
 from diffatlas.errors import InvalidParams, Unreadable
 
 #: The example of GenEval 2's own page.
@@ -33,7 +33,7 @@ def file(folder, rows, name="geneval2_data.jsonl"):
 
 def test_geneval_2_is_questions_with_skills_by_the_number_of_atoms(tmp_path):
     path = file(tmp_path, [ROW, {**ROW, "prompt": "a cow", "atom_count": 3}])
-    pack = read_any(path)
+    pack = read_file(path)
     assert pack.tags == ("7 atoms", "3 atoms")
     assert [[question.text, question.expected] for question in pack.tasks[0].questions] == ROW["vqa_list"]
     assert [question.skill for question in pack.tasks[0].questions] == ROW["skills"]
@@ -84,7 +84,7 @@ def test_an_empty_file_is_none(tmp_path):
     with pytest.raises(Unreadable, match="empty"):
         read_compbench([tmp_path / "empty.txt"])
     with pytest.raises(Unreadable, match="empty"):
-        read_any(tmp_path / "empty.jsonl")
+        read_file(tmp_path / "empty.jsonl")
     with pytest.raises(Unreadable, match="line 1"):
         read_geneval2(file(tmp_path, [[1]]))
 
@@ -119,7 +119,7 @@ ASKED = [
 def test_tiif_is_short_and_long_prompts_with_the_questions_of_the_same_line(tmp_path):
     prompts = lines(tmp_path / "testmini_prompts", "negation_prompts.jsonl", NEGATION)
     questions = lines(tmp_path / "testmini_eval_prompts", "negation_eval_prompts.jsonl", ASKED)
-    pack = read_any(prompts)
+    pack = read_file(prompts)
     assert [(task.prompt, task.tag) for task in pack.tasks[:2]] == [
         ("A street without a car.", "negation, short"),
         ("A quiet street, no car.", "negation, long"),
@@ -130,19 +130,19 @@ def test_tiif_is_short_and_long_prompts_with_the_questions_of_the_same_line(tmp_
     assert parse_pack(pack_text(pack)) == pack
     # Whichever of the files is given, or their folder.
     for source in (questions, prompts.parent, questions.parent):
-        assert read_any(source).tasks == pack.tasks
+        assert read_file(source).tasks == pack.tasks
     both = [row | asked for row, asked in zip(NEGATION, ASKED, strict=True)]
-    assert read_any(lines(tmp_path / "one", "negation.jsonl", both)).tasks == pack.tasks
+    assert read_file(lines(tmp_path / "one", "negation.jsonl", both)).tasks == pack.tasks
 
 
 def test_prompts_of_tiif_without_questions_are_free_and_questions_without_prompts_are_refused(tmp_path):
-    pack = read_any(lines(tmp_path / "test_prompts", "negation_prompts.jsonl", NEGATION))
+    pack = read_file(lines(tmp_path / "test_prompts", "negation_prompts.jsonl", NEGATION))
     assert {task.kind for task in pack.tasks} == {"free"}
     alone = lines(tmp_path / "alone_eval_prompts", "negation_eval_prompts.jsonl", ASKED)
     with pytest.raises(
         Unreadable, match=r"put negation_prompts\.jsonl beside it, or into a folder alone_prompts"
     ):
-        read_any(alone)
+        read_file(alone)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_prompts_of_tiif_without_questions_are_free_and_questions_without_prompt
 def test_what_is_wrong_in_tiif_is_said_with_its_line(tmp_path, rows, asked, words):
     lines(tmp_path, "negation_eval_prompts.jsonl", asked)
     with pytest.raises(InvalidParams, match=words):
-        read_any(lines(tmp_path, "negation_prompts.jsonl", rows))
+        read_file(lines(tmp_path, "negation_prompts.jsonl", rows))
 
 
 def oneig(folder, questions, ending="", column="prompt_en"):
@@ -211,7 +211,7 @@ HUMAN = {
 
 @pytest.mark.parametrize(("ending", "column"), [("", "prompt_en"), ("_zh", "prompt_cn")])
 def test_oneig_is_a_table_of_prompts_with_questions_by_their_ids(tmp_path, ending, column):
-    pack = read_any(oneig(tmp_path, HUMAN, ending, column))
+    pack = read_file(oneig(tmp_path, HUMAN, ending, column))
     assert pack.dependencies == "direct"
     assert [(task.kind, task.tag) for task in pack.tasks] == [
         ("questions", "Portrait"),
@@ -240,19 +240,19 @@ def test_oneig_is_a_table_of_prompts_with_questions_by_their_ids(tmp_path, endin
 def test_what_is_wrong_in_oneig_is_said_with_its_prompt(tmp_path, change, words):
     path = oneig(tmp_path, {**HUMAN, "001": {**HUMAN["001"], **change}})
     with pytest.raises(InvalidParams, match=words):
-        read_any(path)
+        read_file(path)
 
 
 def test_oneig_without_its_questions_and_the_other_way_round_are_said_in_a_sentence(tmp_path):
     path = oneig(tmp_path, HUMAN)
     questions = tmp_path / "scripts/alignment/Q_D/human.json"
     with pytest.raises(Unreadable, match=r"without their prompts: give OneIG-Bench\.csv"):
-        read_any(questions)
+        read_file(questions)
     questions.unlink()
     with pytest.raises(
-        Unreadable, match="has no questions beside it: expected anime.json and the like in scripts"
+        Unreadable, match=r"has no questions beside it: expected anime\.json and the like in scripts"
     ):
-        read_any(path)
+        read_file(path)
 
 
 DPG = (
@@ -267,7 +267,7 @@ DPG = (
 def test_dpg_is_a_question_a_row_that_depend_on_each_other(tmp_path):
     path = tmp_path / "dpg_bench.csv"
     path.write_text(DPG, encoding="utf-8")
-    pack = read_any(path)
+    pack = read_file(path)
     frame = pandas.read_csv(path, dtype={"item_id": str})
     assert [task.id for task in pack.tasks] == list(dict.fromkeys(frame.item_id))
     assert [one.text for task in pack.tasks for one in task.questions] == list(
@@ -309,7 +309,7 @@ def test_what_is_wrong_in_a_table_is_said_with_its_line(tmp_path, change, error,
     path = tmp_path / "dpg_bench.csv"
     path.write_text(DPG.replace(*change), encoding="utf-8")
     with pytest.raises(error, match=words):
-        read_any(path)
+        read_file(path)
 
 
 def test_what_is_no_pack_is_said_in_a_sentence(tmp_path):
@@ -321,6 +321,6 @@ def test_what_is_no_pack_is_said_in_a_sentence(tmp_path):
         ("a.csv", "has no rows"),
     ):
         with pytest.raises(Unreadable, match=words):
-            read_any(tmp_path / name)
+            read_file(tmp_path / name)
     with pytest.raises(Unreadable, match="has no files of TIIF-Bench"):
-        read_any(tmp_path)
+        read_file(tmp_path)

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -231,3 +232,12 @@ def test_sizes_are_any_and_too_large_ones_are_refused():
         shipped_pack("shapes", each=0)
     with pytest.raises(InvalidParams, match="Did you mean counting"):
         shipped_pack("countin")
+
+
+@pytest.mark.parametrize(
+    "text", ["0E0", "1e5", ".5", "~", "Null", "TRUE", "yes", "1_000", "0o17", "2026-11-30", "=", "- a"]
+)
+@pytest.mark.parametrize("kind", ["yaml", "json"])
+def test_a_text_that_looks_like_something_else_stays_text(text, kind):
+    pack = replace(shipped_pack("smoke"), title=text)
+    assert parse_pack(pack_text(pack, kind)).title == text

@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from diffatlas.bench.packs.lines import line_of, read_lines
+from diffatlas.bench.packs.lines import NotRead, line_of, plain_value, read_lines
 from diffatlas.bench.tasks import Pack, faults
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
@@ -31,38 +32,81 @@ def read_pack(path: Path | str) -> Pack:
     return parse_pack(read_text(path, MOST_BYTES), path.name)
 
 
+@dataclass(frozen=True)
+class Fault:
+    """The first thing that is wrong with a text that is to be a pack.
+
+    line: from 1; None where it is nowhere in particular. field: as `path_words` has it, empty where the text is neither
+    YAML nor JSON. what: a sentence, to which the field is the beginning where there is one.
+    """
+
+    line: int | None
+    field: str
+    what: str
+
+    @property
+    def sentence(self) -> str:
+        """The fault without its line."""
+        return f"{self.field} {self.what}." if self.field else self.what
+
+
 def parse_pack(text: str, name: str = "The pack") -> Pack:
     """Return the pack that a text of YAML or JSON holds.
 
     name: what the text is called in errors. Raises as `read_pack`.
     """
+    found = pack_or_fault(text)
+    if isinstance(found, Pack):
+        return found
+    if found.field:
+        raise InvalidParams(f"{name}, line {found.line}: {found.sentence}", field=found.field)
+    reason = found.what if found.line is None else f"line {found.line}: {found.what}"
+    raise Unreadable(f"{name}: {reason}", reason=reason.rstrip("."))
+
+
+def pack_or_fault(text: str) -> Pack | Fault:
+    """Return the pack that a text of YAML or JSON holds, or the first fault of it."""
     try:
         value, tree = read_lines(text)
-    except Unreadable as error:
-        raise Unreadable(f"{name}: {error.message}", reason=error.reason) from None
-
-    def refuse(where: Sequence[str | int], what: str) -> InvalidParams:
-        return InvalidParams(
-            f"{name}, line {line_of(tree, where)}: {path_words(where)} {what}.", field=path_words(where)
-        )
-
+    except NotRead as error:
+        return Fault(error.line, "", error.what)
     try:
         pack = adapter().validate_python(value)
     except ValidationError as error:
         found = error.errors(include_url=False)
         # A name that is spelled wrongly is missing under the right one: say the former.
         unknown = [one for one in found if one["type"] == "unexpected_keyword_argument"]
-        raise refuse(*_said(value, [*unknown, *found][0])) from None
-    for where, what in faults(pack):
-        raise refuse(where, what)
+        where, what = _said(value, [*unknown, *found][0])
+        return Fault(line_of(tree, where), path_words(where), what)
+    for place, what in faults(pack):
+        return Fault(line_of(tree, place), path_words(place), what)
     return pack
 
 
 def pack_text(pack: Pack, kind: str = "yaml") -> str:
     """Return a pack as a text of "yaml" or "json", without what is as it would be anyway."""
-    value = _plain(pack)
+    value = plain(pack)
     if kind == "json":
         return json.dumps(value, ensure_ascii=False, indent=1) + "\n"
+    return yaml_text(value)
+
+
+def plain(part: Any) -> Any:
+    """Return a pack or a part of one as plain values, by the names that files use, without what is so anyway."""
+    if isinstance(part, tuple):
+        return [plain(one) for one in part]
+    if not dataclasses.is_dataclass(part):
+        return part
+    found = {}
+    for field in dataclasses.fields(part):
+        value = getattr(part, field.name)
+        if value != field.default or field.name in ("format", "count"):
+            found["class" if field.name == "noun" else field.name] = plain(value)
+    return found
+
+
+def yaml_text(value: Any) -> str:
+    """Return plain values as YAML, a line to each field, that reads back as it was with every reader."""
     import yaml
 
     return yaml.dump(value, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=110)
@@ -115,20 +159,6 @@ def _meant(schema: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
     return named[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
 
 
-def _plain(part: Any) -> Any:
-    """A part of a pack as plain values, by the names that files use."""
-    if isinstance(part, tuple):
-        return [_plain(one) for one in part]
-    if not dataclasses.is_dataclass(part):
-        return part
-    found = {}
-    for field in dataclasses.fields(part):
-        value = getattr(part, field.name)
-        if value != field.default or field.name in ("format", "count"):
-            found["class" if field.name == "noun" else field.name] = _plain(value)
-    return found
-
-
 @cache
 def _dumper() -> Any:
     """A writer of YAML by whose files every reader of YAML 1.1 and 1.2 has the same texts."""
@@ -139,8 +169,10 @@ def _dumper() -> Any:
             return True
 
     def text(dumper: Any, value: str) -> Any:
-        # YAML 1.1 has yes, no, on and off for true and false; PyYAML quotes those by itself.
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value)
+        # YAML 1.1 has yes, no, on and off for true and false, and PyYAML quotes those by itself; but it takes 1e5 for
+        # text, which YAML 1.2 and `read_lines` take for a number.
+        style = None if plain_value(value) is value else "'"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style)
 
     Dumper.add_representer(str, text)
     return Dumper

@@ -6,8 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from diffatlas.errors import Unreadable
-
 _WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]*)")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+)(?:[eE][-+]?[0-9]+)?")
 _WORDS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -17,13 +15,22 @@ _TAGS = {"null", "bool", "int", "float", "timestamp", "str", "seq", "map"}
 DEEPEST = 40
 
 
+class NotRead(Exception):
+    """A text is neither YAML nor JSON. line: from 1, where it is known. what: a sentence."""
+
+    def __init__(self, what: str, line: int | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.line = line
+
+
 def read_lines(text: str) -> tuple[Any, Any]:
     """Return the value that a text of YAML or JSON holds, and the tree in which `line_of` looks.
 
     Values are objects, lists, texts, numbers, true, false and null. "yes" and "no" are texts, as in JSON: answers to
     questions would be true and false otherwise. Anchors and tags are refused, so that nothing is larger than its file.
 
-    Raises `Unreadable` with the line for what is neither.
+    Raises `NotRead` for what is neither.
     """
     import yaml
 
@@ -32,12 +39,12 @@ def read_lines(text: str) -> tuple[Any, Any]:
         tree = yaml.compose(text, loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"line {mark.line + 1}: " if mark else ""
-        raise Unreadable(f"{where}{error.problem or 'this is no YAML'}.") from None
+        problem = error.problem or "this is no YAML"
+        raise NotRead(f"{problem}.", mark.line + 1 if mark else None) from None
     except (yaml.YAMLError, RecursionError, ValueError):
-        raise Unreadable("This is neither YAML nor JSON.") from None
+        raise NotRead("This is neither YAML nor JSON.") from None
     if tree is None:
-        raise Unreadable("It is empty.")
+        raise NotRead("It is empty.")
     return _value(tree, set(), 0), tree
 
 
@@ -66,28 +73,28 @@ def _value(node: Any, seen: set[int], depth: int) -> Any:
 
     line = node.start_mark.line + 1
     if id(node) in seen:
-        raise Unreadable(f"line {line}: what stands elsewhere is named again by an anchor: write it out.")
+        raise NotRead("what stands elsewhere is named again by an anchor: write it out.", line)
     seen.add(id(node))
     if depth > DEEPEST:
-        raise Unreadable(f"line {line}: lists and objects lie too deep in each other.")
+        raise NotRead("lists and objects lie too deep in each other.", line)
     if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-        raise Unreadable(f"line {line}: {node.tag} is nothing that can be read here: leave the tag out.")
+        raise NotRead(f"{node.tag} is nothing that can be read here: leave the tag out.", line)
     if isinstance(node, yaml.ScalarNode):
-        return node.value if node.style else _plain(node.value)
+        return node.value if node.style else plain_value(node.value)
     if isinstance(node, yaml.SequenceNode):
         return [_value(each, seen, depth + 1) for each in node.value]
     found: dict[str, Any] = {}
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
-            raise Unreadable(f"line {key.start_mark.line + 1}: the name of a field is no text.")
+            raise NotRead("the name of a field is no text.", key.start_mark.line + 1)
         if key.value in found:
-            raise Unreadable(f"line {key.start_mark.line + 1}: {key.value!r} is there twice.")
+            raise NotRead(f"{key.value!r} is there twice.", key.start_mark.line + 1)
         found[key.value] = _value(value, seen, depth + 1)
     return found
 
 
-def _plain(text: str) -> Any:
-    """A scalar without quotes, as JSON would have it; what JSON has not is text."""
+def plain_value(text: str) -> Any:
+    """Return a scalar without quotes, as JSON would have it; what JSON has not is text."""
     if text.lower() in _WORDS:
         return _WORDS[text.lower()]
     if len(text) < 40 and _WHOLE.fullmatch(text):
