@@ -13,7 +13,7 @@ def as_typed(error: BaseException, params: GenerationParams) -> DiffAtlasError:
     """Return the typed error that ``error`` amounts to."""
     if isinstance(error, DiffAtlasError):
         return error
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         return OutOfMemory(
             "The device ran out of memory: choose a smaller size, fewer images or a smaller model, "
             "or close what else uses the device.",
@@ -34,7 +34,8 @@ def as_event(error: DiffAtlasError) -> Failed:
     return Failed(code=error.code, message=error.message, field=error.field)
 
 
-def _is_out_of_memory(error: BaseException) -> bool:
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error of torch or Python says that memory is full."""
     import torch
 
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):

@@ -157,14 +157,24 @@ def fetch(source: ModelSource) -> Path:
         return _download(source)
     except Exception as error:
         asked = {"variant": source.variant, "revision": source.revision, "subfolder": source.subfolder}
-        named = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
         meant = "" if source.entry else did_you_mean(source.model, likeness=0.85)
-        raise ModelLoadError(
-            f"{source.model!r}{f' ({named})' if named else ''}{meant} is not on this machine and could not be "
-            f"fetched from the Hugging Face Hub ({first_line(error)}): check the network, and that its licence "
-            "is accepted and a token is set if it is gated.",
-            field="model",
-        ) from error
+        raise not_fetched(source.model, asked, error, meant) from error
+
+
+def not_fetched(
+    model: str, asked: Mapping[str, str | None], error: BaseException, meant: str = ""
+) -> ModelLoadError:
+    """Return the error that says why a model did not come from the Hub.
+
+    asked: what else was named of it, such as its revision; None where it was not. meant: words on another of its name.
+    """
+    named = ", ".join(f"{name} {value!r}" for name, value in asked.items() if value is not None)
+    return ModelLoadError(
+        f"{model!r}{f' ({named})' if named else ''}{meant} is not on this machine and could not be "
+        f"fetched from the Hugging Face Hub ({first_line(error)}): check the network, and that its licence "
+        "is accepted and a token is set if it is gated.",
+        field="model",
+    )
 
 
 def _download(source: ModelSource, **options: Any) -> Path:
@@ -294,14 +304,19 @@ def _check_tokenizers(name: str, folder: Path) -> None:
     for part, entry in read_index(folder).items():
         if not is_part(entry) or "Tokenizer" not in (entry[1] or ""):
             continue
-        there = set(names_in(folder / part))
-        words = {"tokenizer.json", "vocab.json", "vocab.txt"} & there
-        if not words and not any(file.endswith(".model") for file in there):
+        if not has_words(folder / part):
             raise ModelLoadError(
                 f"{name} lacks the files of its {part}: expected {part}/tokenizer.json or {part}/vocab.json; fetch the "
                 "model again.",
                 field="model",
             )
+
+
+def has_words(folder: Path) -> bool:
+    """Whether a folder has a file with the words of a tokenizer."""
+    there = names_in(folder)
+    known = {"tokenizer.json", "vocab.json", "vocab.txt"}.intersection(there)
+    return bool(known) or any(file.endswith(".model") for file in there)
 
 
 def pipeline_class(info: ModelInfo) -> type:

@@ -155,7 +155,7 @@ def _folder_source(
     subfolder: str | None,
 ) -> ModelSource:
     """Return the source of a pipeline that is in a folder, or in a subfolder of it."""
-    _check_no_revision(model, revision)
+    check_no_revision(model, revision)
     folder = _inside(folder, subfolder, model)
     if (folder / "model_index.json").is_file():
         # Of a listed model the path is as its registry has it.
@@ -209,7 +209,8 @@ def source_of(params: GenerationParams) -> ModelSource:
     return find_source(params.model, params.variant, params.revision, params.subfolder)
 
 
-def _check_no_revision(model: str, revision: str | None) -> None:
+def check_no_revision(model: str, revision: str | None) -> None:
+    """Raise `ModelLoadError` where a revision is asked for of a folder, which has none."""
     if revision:
         raise ModelLoadError(
             f"{model!r} is a folder on this machine, which has no revision {revision!r}: leave it out.",

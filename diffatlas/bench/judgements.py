@@ -43,6 +43,8 @@ class Card:
     revision: str = ""
     template: str = ""
     dtype: str = ""
+    #: What else decides them, such as a threshold, as plain values by name.
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Scorer(Protocol):

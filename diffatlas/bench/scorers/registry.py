@@ -6,6 +6,7 @@ A scorer is named by a word, and by a model after a colon where it has one: ``sh
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -76,33 +77,35 @@ def default_model(kind: Kind) -> str:
 
 @dataclass(frozen=True)
 class ScorerKind:
-    """A scorer as it is listed: what it judges by, and how it is opened.
+    """A scorer as it is listed: what it judges, where it is, and the kind of models that it is run with, if any.
 
-    models: the kind of models that it is run with; None where it has none. open: takes that model, where there is one,
-    and its own options by name.
+    opener: a module of this folder, and what opens the scorer there; it is imported when it is asked for. It takes the
+    model, where there is one, and the scorer's own options by name.
     """
 
     about: str
-    open: Callable[..., Scorer]
+    opener: tuple[str, str]
     models: Kind | None = None
 
-
-def _shapes() -> Scorer:
-    from diffatlas.bench.scorers.shapes import ShapesScorer
-
-    return ShapesScorer()
-
-
-def _hand() -> Scorer:
-    from diffatlas.bench.scorers.hand import HandScorer
-
-    return HandScorer()
+    @property
+    def open(self) -> Callable[..., Scorer]:
+        """What opens it."""
+        module, name = self.opener
+        return getattr(importlib.import_module(f"{__package__}.{module}"), name)
 
 
 #: Scorers by the word that names them.
 SCORERS: dict[str, ScorerKind] = {
-    "shapes": ScorerKind("Objects, colours and places of the coloured shapes, exactly.", _shapes),
-    "hand": ScorerKind("Anything, by a person.", _hand),
+    "shapes": ScorerKind(
+        "Objects, colours and places of the coloured shapes, exactly.", ("shapes", "ShapesScorer")
+    ),
+    "hand": ScorerKind("Anything, by a person.", ("hand", "HandScorer")),
+    "objects": ScorerKind(
+        "Objects, counts, colours and places, by GenEval's rules on what a detector sees.",
+        ("objects", "open_objects"),
+        "detector",
+    ),
+    "clip": ScorerKind("How like the prompt an image is, by CLIP.", ("clip", "open_clip_scorer"), "clip"),
 }
 
 
@@ -122,11 +125,12 @@ def open_scorer(name: str, **options: Any) -> Scorer:
             f"The scorer {word!r} has no models: leave {colon + model!r} out.", field="scorer"
         )
     given = {option: value for option, value in options.items() if value is not None}
-    known = set(inspect.signature(kind.open).parameters) - {"model"}
+    opener = kind.open
+    known = set(inspect.signature(opener).parameters) - {"model"}
     for option in given:
         if option not in known:
             has = f"it has {', '.join(sorted(known))}" if known else "it has none"
             raise InvalidParams(f"The scorer {word!r} has no option {option!r}: {has}.", field=option)
     if kind.models is None:
-        return kind.open(**given)
-    return kind.open(model or default_model(kind.models), **given)
+        return opener(**given)
+    return opener(model or default_model(kind.models), **given)
