@@ -106,6 +106,12 @@ SCORERS: dict[str, ScorerKind] = {
         "detector",
     ),
     "clip": ScorerKind("How like the prompt an image is, by CLIP.", ("clip", "open_clip_scorer"), "clip"),
+    "questions": ScorerKind(
+        "The answers to a task's questions, by Soft-TIFA.", ("vlm", "open_questions"), "questions"
+    ),
+    "vqascore": ScorerKind(
+        "Whether a model says that the prompt is shown, by VQAScore.", ("vlm", "open_vqascore"), "questions"
+    ),
 }
 
 

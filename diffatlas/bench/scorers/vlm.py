@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -49,8 +50,9 @@ class QuestionsScorer:
     @property
     def card(self) -> Card:
         """What decides the judgements."""
-        about = f"Questions by Soft-TIFA, {self.mean} mean, {self.dependencies} dependencies."
-        return _card("questions", about, self.asked, self.template)
+        about = "How probable the right answers to a task's questions are, by Soft-TIFA."
+        settings = {"mean": self.mean, "dependencies": self.dependencies}
+        return _card("questions", about, self.asked, self.template, **settings)
 
     def by_pack(self, pack: Pack) -> QuestionsScorer:
         """Return the scorer that treats dependencies as a pack says."""
@@ -64,7 +66,7 @@ class QuestionsScorer:
             if reason := _unaskable(self.asked, question.text):
                 return reason
             if not self._spellings(question.expected):
-                return f"The tokenizer of {self.asked.name} has no spelling of {question.expected!r}."
+                return f"The tokenizer of {self.asked.loaded.name} has no spelling of {question.expected!r}."
         return None
 
     def judge(self, images: Sequence[np.ndarray], tasks: Sequence[Task]) -> list[Judgement]:
@@ -119,8 +121,8 @@ class VqaScorer:
     @property
     def card(self) -> Card:
         """What decides the judgements."""
-        about = f"The probability of Yes by VQAScore; passes from {self.threshold:g}."
-        return _card("vqascore", about, self.asked, self.template)
+        about = "How probable it is that the prompt is shown, by VQAScore, against a threshold."
+        return _card("vqascore", about, self.asked, self.template, threshold=self.threshold)
 
     def cannot(self, task: Task) -> str | None:
         """Why it cannot judge a task: its questions say more than its prompt, or the prompt cannot be asked."""
@@ -173,7 +175,9 @@ def open_questions(
         raise InvalidParams(f"The mean is 'arithmetic' or 'geometric', and not {mean!r}.", field="mean")
     _check_template(template)
     asked = _open(model, device, dtype, revision, at_once)
-    text = template or TEMPLATES.get(asked.model.config.model_type, ONE_WORD)
+    checkpoint = asked.loaded.checkpoint
+    listed = checkpoint.entry.template if checkpoint.entry else None
+    text = template or listed or TEMPLATES.get(checkpoint.kind, ONE_WORD)
     return QuestionsScorer(asked, text, mean, dependencies, digit_tokens(asked.tokenizer))
 
 
@@ -221,8 +225,17 @@ def _unaskable(asked: VisionLanguage, text: str) -> str | None:
     """Why a text cannot be put to a model: it holds what the model takes for a picture or the end of a turn."""
     marks = {*asked.tokenizer.all_special_tokens, getattr(asked.processor, "image_token", None)}
     held = sorted(mark for mark in marks if mark and mark in text)
-    return f"{asked.name} has its own meaning for {held[0]!r}, which the text holds." if held else None
+    return f"{asked.loaded.name} has its own meaning for {held[0]!r}, which the text holds." if held else None
 
 
-def _card(name: str, about: str, asked: VisionLanguage, template: str) -> Card:
-    return Card(name, about, asked.name, asked.revision, template, asked.dtype)
+def _card(name: str, about: str, asked: VisionLanguage, template: str, **settings: Any) -> Card:
+    checkpoint = asked.loaded.checkpoint
+    return Card(
+        f"{name}:{checkpoint.model}",
+        about,
+        checkpoint.model,
+        checkpoint.revision,
+        template,
+        asked.loaded.dtype,
+        settings,
+    )

@@ -176,7 +176,7 @@ def test_verdicts_and_means_follow_the_answers_and_what_a_pack_says_of_parents(t
         "Is the car red? does not count: what it depends on was answered wrongly",
         "Is the red car beside a dog? does not count: what it depends on was answered wrongly",
     )
-    assert "direct dependencies" in by_pack(taught, pack).card.about
+    assert by_pack(taught, pack).card.settings == {"mean": "arithmetic", "dependencies": "direct"}
 
 
 def test_all_answers_right_is_a_pass_also_where_no_is_right(taught):
@@ -206,18 +206,18 @@ def test_the_whole_prompt_is_asked_by_the_mean_over_the_tokens_of_yes(tmp_path):
     assert judgement.verdict == "fail"
     assert replace(scorer, threshold=judgement.score * 0.9).judge([IMAGE], [free])[0].verdict == "pass"
     assert scorer.card.template == DOES_IT_SHOW
-    assert "0.5" in scorer.card.about
+    assert scorer.card.settings == {"threshold": 0.5}
 
 
 def test_a_card_says_what_asked_and_how(scorers, folders):
     card = scorers["qwen3_vl"].card
     assert (card.name, card.model, card.dtype, card.template) == (
-        "questions",
+        f"questions:{folders['qwen3_vl']}",
         str(folders["qwen3_vl"]),
         "fp32",
         ONE_WORD,
     )
-    assert len(card.revision) == 64
+    assert card.revision.startswith("sha256:")
     assert scorers["paligemma"].card.template == "answer en {}"
 
 
@@ -269,7 +269,7 @@ def test_a_tokenizer_that_lacks_the_words_is_said_in_a_sentence(folders, tmp_pat
             ModelLoadError,
             "is not on this machine and could not be fetched",
         ),
-        ({"dtype": "int8"}, InvalidParams, "dtype 'int8' is none of"),
+        ({"dtype": "int8"}, InvalidParams, "dtype is 'int8'"),
         ({"device": "abacus"}, InvalidParams, "'abacus' cannot be used here"),
         ({"template": "Is it?"}, InvalidParams, "must hold {} once"),
         ({"template": "{} {}"}, InvalidParams, "must hold {} once"),
@@ -286,26 +286,30 @@ def test_a_threshold_is_a_probability(folders):
         open_vqascore(str(folders["paligemma"]), threshold=1.5)
 
 
-def test_a_folder_that_is_no_such_model_is_said_in_a_sentence(folders, tmp_path):
+def test_a_model_that_sees_no_pictures_is_said_in_a_sentence(folders, tmp_path):
     from transformers import GPT2Config, GPT2LMHeadModel
 
-    with pytest.raises(ModelLoadError, match=r"expected config\.json and weights"):
-        open_questions(str(tmp_path))
-    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=16)).save_pretrained(
-        tmp_path / "text"
-    )
-    with pytest.raises(ModelLoadError, match="could not be loaded"):
-        open_questions(str(tmp_path / "text"))
-    whole = folders["paligemma"]
-    shutil.copytree(whole, tmp_path / "pickled")
-    (tmp_path / "pickled" / "model.safetensors").rename(tmp_path / "pickled" / "pytorch_model.bin")
-    with pytest.raises(ModelLoadError, match=r"expected config\.json and weights"):
-        open_questions(str(tmp_path / "pickled"))
-    shutil.copytree(whole, tmp_path / "cut")
-    data = (tmp_path / "cut" / "model.safetensors").read_bytes()
-    (tmp_path / "cut" / "model.safetensors").write_bytes(data[:-100])
-    with pytest.raises(ModelLoadError, match="cut short"):
-        open_questions(str(tmp_path / "cut"))
+    GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=1, n_embd=8, vocab_size=16)).save_pretrained(tmp_path / "a")
+    with pytest.raises(CapabilityError, match="is a gpt2, which does not answer questions about pictures"):
+        open_questions(str(tmp_path / "a"))
+    shutil.copytree(folders["paligemma"], tmp_path / "b")
+    (tmp_path / "b" / "model.safetensors").rename(tmp_path / "b" / "pytorch_model.bin")
+    with pytest.raises(ModelLoadError, match="has no weights as safetensors"):
+        open_questions(str(tmp_path / "b"))
+
+
+def test_a_checkpoint_of_the_older_form_is_the_same_model(folders, scorers, tmp_path):
+    """Its chat template in a file of its own, no settings of a processor."""
+    folder = tmp_path / "old"
+    shutil.copytree(folders["qwen2_5_vl"], folder)
+    (folder / "processor_config.json").unlink()
+    template = scorers["qwen2_5_vl"].asked.tokenizer.chat_template
+    (folder / "chat_template.jinja").unlink()
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}))
+    old, new = open_questions(str(folder)), scorers["qwen2_5_vl"]
+    assert old.asked.chats
+    told = [one.judge([IMAGE], [task(QUESTIONS[0])])[0].score for one in (old, new)]
+    assert told[0] == pytest.approx(told[1], rel=1e-5)
 
 
 def test_a_model_that_answers_by_its_neighbours_is_refused(folders, monkeypatch):
