@@ -63,7 +63,13 @@ def results_text(samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
         for seen in one.judgement.evidence.get("objects", ()):
             boxes.setdefault(seen["class"], []).append([*seen["box"], seen["score"]])
         lines.append(
-            result_line(sample, one.judgement.verdict == "pass", "\n".join(one.judgement.reasons), boxes)
+            result_line(
+                sample,
+                one.judgement.verdict == "pass",
+                "\n".join(one.judgement.reasons),
+                boxes,
+                one.judgement.score,
+            )
         )
     return "".join(f"{line}\n" for line in lines)
 
@@ -83,5 +89,6 @@ def judged_results(path: Path | str) -> list[Judged]:
         seen[row["prompt"]] = number + 1
         task = Task(id=row["prompt"][:200], prompt=row["prompt"], tag=row["tag"], kind="free")
         reasons = tuple(line for line in row["reason"].split("\n") if line)
-        judged.append(Judged(task, number, Judgement("pass" if row["correct"] else "fail", reasons)))
+        verdict = Judgement("pass" if row["correct"] else "fail", reasons, row["score"])
+        judged.append(Judged(task, number, verdict))
     return judged

@@ -13,14 +13,23 @@ from diffatlas.cli.output import print_table, showing_progress
 from diffatlas.errors import InvalidParams, Unreadable
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from diffatlas.bench.counted import Counted
     from diffatlas.bench.judgements import Card, Judged
+    from diffatlas.bench.packs.geneval import Sample
     from diffatlas.bench.statistics import Compared, Rate
     from diffatlas.bench.tasks import Pack
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
 
-RESULTS = typer.Argument(metavar="RESULTS", help="A results.jsonl, of this program or of GenEval's.")
+RESULTS = typer.Argument(
+    metavar="RESULTS",
+    help="A results.jsonl, of this program or of GenEval's, or with --pack the lists of scores of GenEval 2's (.json).",
+)
+ASKED = typer.Option(
+    "--pack", help="The pack that was asked, by its name or file: of lists of scores and of a map."
+)
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
@@ -44,8 +53,8 @@ def pack(
         str,
         typer.Argument(
             metavar="PACK",
-            help="The name of a pack, a file of YAML or JSON, GenEval's metadata or GenEval 2's data (.jsonl), or"
-            " prompts of T2I-CompBench++ (.txt).",
+            help="The name of a pack, a file of YAML or JSON, lines of GenEval, GenEval 2 or TIIF-Bench (.jsonl), a"
+            " table of OneIG-Bench or DPG-Bench (.csv), or prompts of T2I-CompBench++ (.txt).",
         ),
     ],
     to: Annotated[
@@ -76,14 +85,22 @@ def pack(
 
 @commands.command()
 def score(
-    folder: Annotated[
+    images: Annotated[
         Path,
-        typer.Argument(help="Images in GenEval's layout: 00000/metadata.jsonl and 00000/samples/0000.png."),
+        typer.Argument(
+            help="A folder in GenEval's layout, 00000/metadata.jsonl and 00000/samples/0000.png; or with --pack a map"
+            " of GenEval 2's form, a JSON object of prompts and the paths of their images."
+        ),
     ],
     scorer: Annotated[str, typer.Option(help="What judges them: shapes.")] = "shapes",
     to: Annotated[
-        Path | None, typer.Option(help="Write the verdicts there, in the form of GenEval's results.jsonl.")
+        Path | None,
+        typer.Option(
+            help="Write the verdicts there, in the form of GenEval's results.jsonl, or with --pack that of GenEval 2's"
+            " lists of scores (.json)."
+        ),
     ] = None,
+    asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
@@ -91,15 +108,22 @@ def score(
     """Judge images that are there already, and count the verdicts by category."""
     from diffatlas.bench import scored
     from diffatlas.bench.counted import count
-    from diffatlas.bench.packs.geneval import read_folder
+    from diffatlas.bench.judgements import by_pack
 
+    made = None if asked is None else _pack(asked, None, 0)
+    samples = _samples(images, made)
+    if to is not None and to.suffix == ".json" and made is None:
+        raise InvalidParams(
+            f"{to.name}: lists of scores are written of a pack, name it by --pack.", field="to"
+        )
     judge = scored.open_scorer(scorer)
-    samples = read_folder(folder)
+    if made is not None:
+        judge = by_pack(judge, made)
     with showing_progress() as show:
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        _write(to, scored.results_text(samples, judged), overwrite)
+        _write(to, _written(to, made, samples, judged), overwrite)
     _show(counted, judged, as_json, judge.card)
 
 
@@ -134,13 +158,14 @@ def _share(one: Rate) -> tuple[str, str]:
 @commands.command("count")
 def count_results(
     results: Annotated[Path, RESULTS],
+    asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Count verdicts by category, with intervals that know that the images of a prompt are alike."""
     from diffatlas.bench.counted import count
 
-    judged = _results(results)
+    judged = _results(results, asked)
     _show(count(judged, level), judged, as_json)
 
 
@@ -148,6 +173,7 @@ def count_results(
 def compare_results(
     first: Annotated[Path, RESULTS],
     second: Annotated[Path, RESULTS],
+    asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -156,7 +182,7 @@ def compare_results(
 
     from diffatlas.bench.counted import differences
 
-    whole, found = differences(_results(first), _results(second), level)
+    whole, found = differences(_results(first, asked), _results(second, asked), level)
     if as_json:
         rows = [{"category": one.tag, **asdict(one.compared), "adjusted": one.adjusted} for one in found]
         typer.echo(json.dumps({"all": asdict(whole), "categories": rows}))
@@ -228,11 +254,44 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
 
 
-def _results(path: Path) -> list[Judged]:
+def _samples(images: Path, made: Pack | None) -> list[Sample]:
+    """The images of a folder in GenEval's layout, or of a map of prompts and paths."""
+    from diffatlas.bench.packs.geneval import read_folder
+    from diffatlas.bench.packs.geneval2 import read_image_map
+
+    if images.suffix != ".json":
+        if made is not None:
+            raise InvalidParams(
+                "--pack belongs to a map of images: a folder says itself what was asked.", field="pack"
+            )
+        return read_folder(images)
+    if made is None:
+        raise InvalidParams(
+            f"{images.name} is a map of images: name the pack of its prompts by --pack.", field="pack"
+        )
+    try:
+        return read_image_map(images, made)
+    except FileNotFoundError:
+        raise Unreadable(f"There is no file {images}.") from None
+
+
+def _written(to: Path, made: Pack | None, samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
+    from diffatlas.bench.packs.geneval2 import score_lists_text
+    from diffatlas.bench.scored import results_text
+
+    return score_lists_text(made, judged) if made and to.suffix == ".json" else results_text(samples, judged)
+
+
+def _results(path: Path, asked: str | None) -> list[Judged]:
+    from diffatlas.bench.packs.geneval2 import read_score_lists
     from diffatlas.bench.scored import judged_results
 
     try:
-        return judged_results(path)
+        if path.suffix != ".json":
+            return judged_results(path)
+        if asked is None:
+            raise InvalidParams(f"{path.name} has lists of scores: name their pack by --pack.", field="pack")
+        return read_score_lists(path, _pack(asked, None, 0))
     except FileNotFoundError:
         raise Unreadable(f"There is no file {path}.") from None
 

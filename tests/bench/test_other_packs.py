@@ -3,12 +3,21 @@
 import csv
 import json
 
+import numpy as np
 import pandas
 import pytest
+from scipy.stats import gmean
 
 from diffatlas.bench.packs.compbench import read_compbench
 from diffatlas.bench.packs.files import pack_text, parse_pack
-from diffatlas.bench.packs.geneval2 import read_geneval2
+from diffatlas.bench.packs.geneval import Sample
+from diffatlas.bench.packs.geneval2 import (
+    image_map_text,
+    read_geneval2,
+    read_image_map,
+    read_score_lists,
+    score_lists_text,
+)
 from diffatlas.bench.packs.reading import read_file
 from diffatlas.errors import InvalidParams, Unreadable
 
@@ -324,3 +333,38 @@ def test_what_is_no_pack_is_said_in_a_sentence(tmp_path):
             read_file(tmp_path / name)
     with pytest.raises(Unreadable, match="has no files of TIIF-Bench"):
         read_file(tmp_path)
+
+
+def test_images_are_written_and_read_as_geneval_2_s_map(tmp_path):
+    pack = read_file(file(tmp_path, [ROW, {**ROW, "prompt": "a cow"}]))
+    for name in ("0.png", "1.png", "2.png"):
+        (tmp_path / name).write_bytes(b"-")
+    samples = [Sample(pack.tasks[1], 0, tmp_path / "2.png")]
+    samples += [Sample(pack.tasks[0], number, tmp_path / f"{number}.png") for number in (0, 1)]
+    path = tmp_path / "images.json"
+    path.write_text(image_map_text(samples))
+    # One image a prompt, which is all that GenEval 2's program knows.
+    assert json.loads(path.read_text()) == {
+        "a cow": str(tmp_path / "2.png"),
+        ROW["prompt"]: str(tmp_path / "0.png"),
+    }
+    # In the order of the pack; here a prompt may have several.
+    path.write_text(json.dumps({"a cow": "2.png", ROW["prompt"]: ["0.png", "1.png"]}))
+    found = [(one.task.id, one.number, one.path.name) for one in read_image_map(path, pack)]
+    assert found == [("00000", 0, "0.png"), ("00000", 1, "1.png"), ("00001", 0, "2.png")]
+
+
+def test_lists_of_scores_are_the_answers_again(tmp_path):
+    pack = read_file(file(tmp_path, [ROW, {**ROW, "prompt": "a cow"}]))
+    lists = [[0.9, 0.8, 0.4], [1.0000005, 0.75, 0.6]]
+    path = tmp_path / "score_lists.json"
+    path.write_text(json.dumps(lists))
+    judged = read_score_lists(path, pack)
+    assert [one.judgement.verdict for one in judged] == ["fail", "pass"]
+    assert [one.judgement.score for one in judged] == pytest.approx([0.7, (1 + 0.75 + 0.6) / 3])
+    geometric = read_score_lists(path, pack, "geometric")
+    assert [one.judgement.score for one in geometric] == pytest.approx(
+        [gmean(one) for one in lists], rel=1e-6
+    )
+    again = json.loads(score_lists_text(pack, [*reversed(judged)]))
+    np.testing.assert_allclose(again, lists, atol=1e-6)

@@ -115,11 +115,15 @@ def as_metadata(task: Task) -> dict[str, Any]:
     return {**said, "prompt": task.prompt}
 
 
-def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, Any]) -> str:
+def result_line(
+    sample: Sample, correct: bool, reason: str, boxes: Mapping[str, Any], score: float | None = None
+) -> str:
     """Return one line of GenEval's ``results.jsonl``.
 
-    boxes: [left, top, right, bottom, score] of each object, by class.
+    boxes: [left, top, right, bottom, score] of each object, by class. score: what is counted, where that is more than
+    the verdict; GenEval's own program passes over it.
     """
+    more = {} if score is None else {"score": score}
     return json.dumps(
         {
             "filename": str(sample.path),
@@ -127,10 +131,11 @@ def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, 
             "prompt": sample.task.prompt,
             "correct": correct,
             "reason": reason,
-            "metadata": json.dumps(as_metadata(sample.task)),
+            "metadata": json.dumps(_said(sample.task)),
             "details": json.dumps(
                 {name: [list(map(float, box)) for box in rows] for name, rows in boxes.items()}
             ),
+            **more,
         }
     )
 
@@ -138,8 +143,10 @@ def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, 
 def read_results(path: Path | str) -> list[dict[str, Any]]:
     """Return the rows of a ``results.jsonl`` of GenEval's program.
 
-    Each has filename, tag, prompt, correct, reason, metadata and details. The last two are read from the JSON that
-    they are written as; ``details`` may be missing. Raises `Unreadable` with the line of what is wrong.
+    Each has filename, tag, prompt, correct, reason, metadata, details and score. ``metadata`` and ``details`` are read
+    from the JSON that they are written as; the latter may be missing, and so may the score, which is None then.
+
+    Raises `Unreadable` with the line of what is wrong.
     """
     path, rows = Path(path), []
     for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1):
@@ -150,10 +157,18 @@ def read_results(path: Path | str) -> list[dict[str, Any]]:
         for name, kind in wanted.items():
             if not isinstance(row.get(name), kind):
                 raise Unreadable(f"{path.name}, line {number}: {name} is missing or no {_KINDS[kind]}.")
+        score = row.setdefault("score", None)
+        if score is not None and not (type(score) in (int, float) and 0 <= score <= 1):
+            raise Unreadable(f"{path.name}, line {number}: score is no number from 0 to 1.")
         for name in ("metadata", "details"):
             row[name] = json_object(row.get(name) or "{}", path, number)
         rows.append(row)
     return rows
+
+
+def _said(task: Task) -> dict[str, Any]:
+    """What of a task goes into the results: a prompt whose image is judged by something else has no objects."""
+    return as_metadata(task) if task.kind == "objects" else {"tag": task.tag, "prompt": task.prompt}
 
 
 _KINDS = {str: "text", bool: "true or false"}
