@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FAMILIES = ("qwen3_vl", "qwen2_5_vl", "smolvlm", "gemma3", "paligemma")
+FAMILIES = ("qwen3_vl", "qwen2_5_vl", "smolvlm", "gemma3", "internvl", "paligemma")
 
 #: What the small tokenizers have words for, alone and after a space; everything else is spelled by bytes.
 WORDS = ("yes", "no", "Yes", "No", "two")
@@ -75,6 +75,7 @@ def save_small(family: str, folder: Path, whole: tuple[str, ...] = WORDS) -> Pat
         "qwen2_5_vl": _qwen2_5,
         "smolvlm": _smolvlm,
         "gemma3": _gemma3,
+        "internvl": _internvl,
         "paligemma": _paligemma,
     }[family](whole)
     with torch.no_grad():
@@ -203,6 +204,27 @@ def _gemma3(whole):
     )
     settings = {"processor_class": "Gemma3Processor", "image_seq_length": 1}
     return Gemma3ForConditionalGeneration(config), (made, images), settings
+
+
+def _internvl(whole):
+    from transformers import GotOcr2ImageProcessorPil, InternVLConfig, InternVLForConditionalGeneration
+
+    made = tokenizer("<img>", "</img>", "<IMG_CONTEXT>", "<video>", whole=whole)
+    names = ("start_image_token", "end_image_token", "context_image_token", "video_token")
+    made._set_model_specific_special_tokens(
+        dict(zip(names, ("<img>", "</img>", "<IMG_CONTEXT>", "<video>"), strict=True))
+    )
+    made.chat_template = _TURNS.replace("IMAGE", "<IMG_CONTEXT>")
+    images = GotOcr2ImageProcessorPil(size={"height": 28, "width": 28}, crop_to_patches=True, max_patches=4)
+    config = InternVLConfig(
+        text_config={**_LANGUAGE, "model_type": "qwen2", "vocab_size": len(made)},
+        vision_config={**_SIGLIP, "image_size": [28, 28], "patch_size": [7, 7]},
+        image_token_id=_ids(made, "<IMG_CONTEXT>")[0],
+        image_seq_length=4,
+        downsample_ratio=0.5,
+    )
+    settings = {"processor_class": "InternVLProcessor", "image_seq_length": 4}
+    return InternVLForConditionalGeneration(config), (made, images), settings
 
 
 def _paligemma(whole):
