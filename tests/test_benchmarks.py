@@ -12,6 +12,7 @@ PLAIN = (
     "app_memory",
     "attention_cost",
     "batched_sweep",
+    "bench_run",
     "capture_cost",
     "estimates",
     "geneval_marks",

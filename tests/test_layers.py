@@ -62,8 +62,8 @@ ALLOWED["studies"] = ALLOWED["operations"] | {"measured", "operations"}
 _BELOW = {*ALLOWED, "__init__"}
 ALLOWED |= {
     "bench": _BELOW,
-    "figures": _BELOW - {"backends", "capture", "operations", "settings", "steering"},
-    "formats": (_BELOW - {"backends", "operations"}) | {"figures"},
+    "figures": (_BELOW - {"backends", "capture", "operations", "settings", "steering"}) | {"bench"},
+    "formats": (_BELOW - {"backends", "operations"}) | {"bench", "figures"},
     "ui": _BELOW | {"bench", "formats", "figures"},
     "cli": _BELOW | {"bench", "formats", "ui"},
     "__main__": {"cli"},

@@ -9,6 +9,7 @@ from diffatlas.bench.judgements import Card, Judged, Judgement, Verdict
 from diffatlas.bench.tasks import Pack, Task
 from diffatlas.errors import InvalidParams
 from diffatlas.library.study import Cell, Study
+from diffatlas.showing import show_html
 
 #: The scorer that is a person.
 HAND = "hand"
@@ -43,6 +44,9 @@ class Bench:
     said: Mapping[str, Mapping[str, Judgement]] = field(default_factory=dict)
     #: By the key of the cell.
     marks: Mapping[str, Mark] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        return show_html(self, "bench_html")
 
     @property
     def id(self) -> str:
@@ -100,3 +104,8 @@ def check_scorer(bench: Bench, scorer: str) -> None:
         raise InvalidParams(
             f"The bench was not judged by {scorer!r:.80}: there are {', '.join(known)}.", field="scorer"
         )
+
+
+def first_scorer(bench: Bench) -> str:
+    """Return the scorer that is shown where none is asked for: the first that is no person."""
+    return next((name for name in [*bench.scorers, *bench.said] if name != HAND), HAND)

@@ -7,6 +7,7 @@ from typing import Any
 
 from diffatlas.bench.bench import HAND, Bench
 from diffatlas.bench.tasks import Pack
+from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.library.study import Lane, Study
 from diffatlas.params import GenerationParams
@@ -27,6 +28,7 @@ def plan_bench(
     lanes: Sequence[Mapping[str, Any]] = (),
     scorers: Sequence[str] = (HAND,),
     exact: bool = False,
+    capture: Capture | None = None,
 ) -> Bench:
     """Return a bench that nothing of has run.
 
@@ -35,6 +37,7 @@ def plan_bench(
     seeds: 1 to 64. lanes: what further lanes change (`diffatlas.studies.plan_lanes.lanes_of`).
     scorers: by their names; "hand" is always among them.
     exact: whether every image is made alone, bit-equal to a single run, rather than in a batch.
+    capture: what is kept of each image, which ``spec`` has then.
 
     Raises `InvalidParams` with the name of the argument, or of the field of ``base``, that is wrong.
     """
@@ -50,6 +53,8 @@ def plan_bench(
         )
     made = lanes_of(base, lanes)
     spec = {"pack": pack.name, "seeds": seeds, "exact": bool(exact), "base": base.to_dict()}
+    if capture is not None:
+        spec["capture"] = capture.to_dict()
     title = f"{pack.title}, {len(pack.tasks)} prompts with {'1 seed' if seeds == 1 else f'{seeds} seeds'}"
     study = cells_of(pack, base, made, seeds, spec, title)
     return Bench(study, pack, tuple(dict.fromkeys([*scorers, HAND])))

@@ -10,26 +10,24 @@ import typer
 
 from diffatlas import files
 from diffatlas.cli.output import print_table, showing_progress
-from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from diffatlas.bench.counted import Counted
     from diffatlas.bench.judgements import Card, Judged
-    from diffatlas.bench.packs.geneval import Sample
     from diffatlas.bench.statistics import Compared, Rate
-    from diffatlas.bench.tasks import Pack
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
 
 RESULTS = typer.Argument(
     metavar="RESULTS",
-    help="A results.jsonl, of this program or of GenEval's, or with --pack the lists of scores of GenEval 2's (.json).",
+    help="A results.jsonl, of this program or of GenEval's; with --pack, lists of scores of GenEval 2 (.json); or a"
+    " bench of the library, as ID or ID@LANE.",
 )
 ASKED = typer.Option(
-    "--pack", help="The pack that was asked, by its name or file: of lists of scores and of a map."
+    "--pack", help="What was asked, by its name or file: of lists of scores, and of a map of images."
 )
+OF_BENCH = typer.Option("--scorer", help="Whose verdicts on a bench. Default: the first that judged it.")
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
@@ -67,8 +65,10 @@ def pack(
     """Look at a pack, or write it to a file; a file is checked, and the first fault said with its line and field."""
     from diffatlas.bench.packs.files import pack_text
     from diffatlas.bench.packs.geneval import as_metadata
+    from diffatlas.bench.session import pack_of
+    from diffatlas.library import Library
 
-    made = _pack(source, each, seed)
+    made = pack_of(source, Library(), each, seed)
     if to is None:
         print_table(("Task", "Category", "Prompt"), [(task.id, task.tag, task.prompt) for task in made.tasks])
         return
@@ -89,7 +89,7 @@ def score(
         Path,
         typer.Argument(
             help="A folder in GenEval's layout, 00000/metadata.jsonl and 00000/samples/0000.png; or with --pack a map"
-            " of GenEval 2's form, a JSON object of prompts and the paths of their images."
+            " of GenEval 2's form (.json), prompts and the paths of their images."
         ),
     ],
     scorer: Annotated[str, typer.Option(help="What judges them: shapes.")] = "shapes",
@@ -109,13 +109,11 @@ def score(
     from diffatlas.bench import scored
     from diffatlas.bench.counted import count
     from diffatlas.bench.judgements import by_pack
+    from diffatlas.bench.session import pack_of
+    from diffatlas.library import Library
 
-    made = None if asked is None else _pack(asked, None, 0)
-    samples = _samples(images, made)
-    if to is not None and to.suffix == ".json" and made is None:
-        raise InvalidParams(
-            f"{to.name}: lists of scores are written of a pack, name it by --pack.", field="to"
-        )
+    made = None if asked is None else pack_of(asked, Library())
+    samples = scored.samples_of(images, made)
     judge = scored.open_scorer(scorer)
     if made is not None:
         judge = by_pack(judge, made)
@@ -123,8 +121,8 @@ def score(
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        _write(to, _written(to, made, samples, judged), overwrite)
-    _show(counted, judged, as_json, judge.card)
+        _write(to, scored.written(to, samples, judged, made), overwrite)
+    show_counted(counted, judged, as_json, judge.card)
 
 
 @commands.command()
@@ -157,22 +155,25 @@ def _share(one: Rate) -> tuple[str, str]:
 
 @commands.command("count")
 def count_results(
-    results: Annotated[Path, RESULTS],
+    results: Annotated[str, RESULTS],
+    scorer: Annotated[str | None, OF_BENCH] = None,
     asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
     """Count verdicts by category, with intervals that know that the images of a prompt are alike."""
     from diffatlas.bench.counted import count
+    from diffatlas.bench.session import judged_from
 
-    judged = _results(results, asked)
-    _show(count(judged, level), judged, as_json)
+    judged = judged_from(results, scorer, asked=asked)
+    show_counted(count(judged, level), judged, as_json)
 
 
 @commands.command("compare")
 def compare_results(
-    first: Annotated[Path, RESULTS],
-    second: Annotated[Path, RESULTS],
+    first: Annotated[str, RESULTS],
+    second: Annotated[str, RESULTS],
+    scorer: Annotated[str | None, OF_BENCH] = None,
     asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
@@ -181,8 +182,10 @@ def compare_results(
     from dataclasses import asdict
 
     from diffatlas.bench.counted import differences
+    from diffatlas.bench.session import judged_from
 
-    whole, found = differences(_results(first, asked), _results(second, asked), level)
+    sides = [judged_from(side, scorer, asked=asked) for side in (first, second)]
+    whole, found = differences(*sides, level)
     if as_json:
         rows = [{"category": one.tag, **asdict(one.compared), "adjusted": one.adjusted} for one in found]
         typer.echo(json.dumps({"all": asdict(whole), "categories": rows}))
@@ -206,7 +209,7 @@ def _difference(one: Compared) -> tuple[str, ...]:
     return str(one.prompts), str(one.differ), f"{one.difference:+.3f}", interval, f"{one.detectable:.3f}"
 
 
-def _show(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | None = None) -> None:
+def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: Card | None = None) -> None:
     """Print what was counted; as JSON with each verdict, and what judged, where that is known."""
     from dataclasses import asdict
 
@@ -252,63 +255,6 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     alike = "" if one.correlation is None else f"{one.correlation:.2f}"
     counts = str(one.images), str(one.prompts)
     return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
-
-
-def _samples(images: Path, made: Pack | None) -> list[Sample]:
-    """The images of a folder in GenEval's layout, or of a map of prompts and paths."""
-    from diffatlas.bench.packs.geneval import read_folder
-    from diffatlas.bench.packs.geneval2 import read_image_map
-
-    if images.suffix != ".json":
-        if made is not None:
-            raise InvalidParams(
-                "--pack belongs to a map of images: a folder says itself what was asked.", field="pack"
-            )
-        return read_folder(images)
-    if made is None:
-        raise InvalidParams(
-            f"{images.name} is a map of images: name the pack of its prompts by --pack.", field="pack"
-        )
-    try:
-        return read_image_map(images, made)
-    except FileNotFoundError:
-        raise Unreadable(f"There is no file {images}.") from None
-
-
-def _written(to: Path, made: Pack | None, samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
-    from diffatlas.bench.packs.geneval2 import score_lists_text
-    from diffatlas.bench.scored import results_text
-
-    return score_lists_text(made, judged) if made and to.suffix == ".json" else results_text(samples, judged)
-
-
-def _results(path: Path, asked: str | None) -> list[Judged]:
-    from diffatlas.bench.packs.geneval2 import read_score_lists
-    from diffatlas.bench.scored import judged_results
-
-    try:
-        if path.suffix != ".json":
-            return judged_results(path)
-        if asked is None:
-            raise InvalidParams(f"{path.name} has lists of scores: name their pack by --pack.", field="pack")
-        return read_score_lists(path, _pack(asked, None, 0))
-    except FileNotFoundError:
-        raise Unreadable(f"There is no file {path}.") from None
-
-
-def _pack(source: str, each: int | None, seed: int) -> Pack:
-    from diffatlas.bench.packs.own import find_pack
-    from diffatlas.bench.packs.reading import is_file_name, read_file
-    from diffatlas.bench.packs.shipped import SHIPPED
-    from diffatlas.library import Library
-
-    if source in SHIPPED or not (is_file_name(source) or Path(source).is_dir()):
-        return find_pack(Library().folder, source, each, seed)
-    if each is not None:
-        raise InvalidParams(
-            "--each draws prompts of a pack by name: a file has those that it has.", field="each"
-        )
-    return read_file(source)
 
 
 def _write(path: Path, text: str, overwrite: bool) -> None:

@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, bench, compare, export, lab, library, models, study
+from diffatlas.cli import attention, bench_runs, compare, export, lab, library, models, study
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -35,7 +35,7 @@ app.add_typer(study.commands)
 app.add_typer(models.commands, name="models")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
-app.add_typer(bench.commands, name="bench")
+app.add_typer(bench_runs.commands, name="bench")
 
 
 def _say_version(wanted: bool) -> None:

@@ -29,15 +29,22 @@ _OF_MODEL = ("num_inference_steps", "guidance_scale")
 _TYPES: dict[str, Any] = {WHOLE: int, SIZE: int, NUMBER: float, OPTIONS: list[str], LORAS: list[str]}
 
 
-def takes_request(single: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def takes_request(
+    single: bool = False, prompted: bool = True
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Return a decorator that gives a command the prompt and the options of a request for its argument ``asked``.
 
     ``asked`` is a mapping of them by the names of `GenerationParams`, as `request` takes it. single: whether the
-    command makes single runs.
+    command makes single runs. prompted: whether it takes a prompt.
     """
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
-        options = {part: each for field in FIELDS for part, each in _options(field, single)}
+        options = {
+            part: each
+            for field in FIELDS
+            if prompted or field.name != "prompt"
+            for part, each in _options(field, single)
+        }
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for own in signature.parameters.values():

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +10,7 @@ import typer
 
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import interrupt_sets, print_table, quieten
+from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
@@ -22,21 +21,9 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
-Lanes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lane",
-        metavar="NAME=VALUE,...",
-        help="One more way of running all of it: model=, scheduler=, backend= or guidance_method= with its "
-        "options; may be repeated.",
-    ),
-]
-Exact = Annotated[bool, typer.Option("--exact", help="One run at a time, bit-equal to `trace`; no batches.")]
-Again = Annotated[bool, typer.Option("--again", help="Run even what the library has already.")]
 To = Annotated[Path | None, typer.Option(help="Folder to write files to.")]
 Format = Annotated[str, typer.Option(help="Which files --to gets: csv, json, png, pdf.")]
 Overwrite = Annotated[bool, typer.Option(help="Replace files of the same name.")]
-_LANE_FIELDS = ("model", "scheduler", "backend", "guidance_method")
 
 
 @commands.command()
@@ -71,9 +58,9 @@ def sweep(
     from diffatlas.studies.plan_sweep import plan_sweep
 
     base = ask.request(asked)
-    study = plan_sweep(base, field, values, seeds=seeds, lanes=_lanes(lane), exact=exact)
+    study = plan_sweep(base, field, values, seeds=seeds, lanes=lanes_of_options(lane), exact=exact)
     files = _Files(to, format, overwrite)
-    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
+    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
 
 
 @commands.command()
@@ -122,11 +109,11 @@ def neighbourhood(
         to_seed=to_seed,
         stops=stops,
         offset=offset,
-        lanes=_lanes(lane),
+        lanes=lanes_of_options(lane),
         exact=exact,
     )
     files = _Files(to, format, overwrite)
-    _run(study, _Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
+    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
 
 
 @commands.command()
@@ -177,31 +164,11 @@ def study(
     found = library.studies.open(study_id)
     files = _Files(to, format, overwrite)
     files.check(found)
-    backends = _Backends(device, dtype, ignore_memory)
+    backends = Backends(device, dtype, ignore_memory)
     if retry and any(cell.status != "complete" for cell in found.cells):
         _run(found, backends, files, ask.capture(previews), anyway=anyway)
         return
     _show(found, library, None, files)
-
-
-class _Backends:
-    """The backends of a study, each opened once, when it is first asked for."""
-
-    def __init__(self, device: str | None, dtype: str | None, ignore_memory: bool) -> None:
-        self._options = {"device": device, "dtype": dtype, "ignore_memory": ignore_memory or None}
-        self._opened: dict[str, Backend] = {}
-
-    def __call__(self, name: str) -> Backend:
-        from diffatlas.backends import open_backend
-
-        if name not in self._opened:
-            self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
-        return self._opened[name]
-
-    @property
-    def local(self) -> Backend | None:
-        """The local one, if it was asked for."""
-        return self._opened.get("local")
 
 
 class _Files:
@@ -263,7 +230,7 @@ class _Files:
 
 def _run(
     study: Study,
-    backends: _Backends,
+    backends: Backends,
     files: _Files,
     capture: Capture,
     reuse: bool = True,
@@ -285,23 +252,23 @@ def _run(
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
         ended, said = 0, set()
-        _say(f"Study {study.id}")
+        say(f"Study {study.id}")
         with closing(events):
             for event in events:
                 if isinstance(event, StudyChanged):
                     study = event.study
                 elif isinstance(event, CellEnded):
                     ended += 1
-                    _say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
+                    say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
                 elif isinstance(event, LaneChanged) and event.message:
                     # A countdown is said once, not every second.
                     words = f"{_lane_name(study, event.key)}: {event.message}"
                     if (kind := re.sub(r"\d+", "", words)) not in said:
                         said.add(kind)
-                        _say(words)
+                        say(words)
     _show(study, library, backends.local, files)
     if stop.is_set():
-        _say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")
+        say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")
         raise KeyboardInterrupt
     failed = [cell for cell in study.cells if cell.status == "failed"]
     if failed:
@@ -310,7 +277,7 @@ def _run(
         raise BackendFailure(f"{message}{more}")
 
 
-def _check(study: Study, backends: _Backends) -> None:
+def _check(study: Study, backends: Backends) -> None:
     """Raise what is wrong with a request that none of the cells could run, rather than fail each of them."""
     if any(lane.backend != "local" for lane in study.lanes):
         return
@@ -333,14 +300,14 @@ def _show(study: Study, library: Library, backend: Backend | None, files: _Files
     try:
         measures = _measures(study, library, backend)
     except DiffAtlasError as error:
-        _say(f"Not measured: {error}")
+        say(f"Not measured: {error}")
     _print(study, measures)
     for words in _sentences(study, measures):
-        _say(words)
+        say(words)
     if files.wanted:
         images = {cell.key: cell.pixels for cell in load_cells(study, library) if cell.pixels is not None}
         for path in files.write(study, images, measures):
-            _say(str(path))
+            say(str(path))
 
 
 def _measures(study: Study, library: Library, backend: Backend | None) -> dict[str, Any]:
@@ -416,36 +383,3 @@ def _cell_words(study: Study, cell: Cell) -> str:
 
 def _lane_name(study: Study, key: str) -> str:
     return next((lane.name for lane in study.lanes if lane.key == key), key)
-
-
-def _lanes(texts: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Return lanes as `plan_lanes.lanes_of` takes them, from "name=value,name=value" texts."""
-    return [_lane(text) for text in texts or ()]
-
-
-def _lane(text: str) -> dict[str, Any]:
-    asked: dict[str, Any] = {}
-    options = []
-    for pair in filter(None, (part.strip() for part in text.split(","))):
-        name, sign, value = (part.strip() for part in pair.partition("="))
-        if not sign or not value or name in asked:
-            raise InvalidParams(
-                f"The lane {text!r} cannot be read: give each of {', '.join(_LANE_FIELDS)} once, as name=value.",
-                field="lanes",
-            )
-        if name in _LANE_FIELDS:
-            asked[name] = None if name == "guidance_method" and value == "plain" else value
-        else:
-            options.append(pair)
-    if options and not asked.get("guidance_method"):
-        raise InvalidParams(
-            f"The lane {text!r} sets {options[0].partition('=')[0]!r}: a lane takes {', '.join(_LANE_FIELDS)}, "
-            "and the options of its guidance method.",
-            field="lanes",
-        )
-    found = ask.method_options(options)
-    return {**asked, "guidance_options": found} if found else asked
-
-
-def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)

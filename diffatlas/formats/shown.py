@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffatlas import measured
+from diffatlas.bench.bench import HAND, judged
+from diffatlas.bench.counted import count
 from diffatlas.errors import DiffAtlasError
 from diffatlas.formats.lettering import fit
 from diffatlas.formats.named import Named, plain
@@ -19,6 +21,9 @@ from diffatlas.library.reader import read_run
 from diffatlas.look import MONO, PAPER, SANS, SERIF
 
 if TYPE_CHECKING:
+    from diffatlas.bench.bench import Bench
+    from diffatlas.bench.counted import Counted
+    from diffatlas.bench.statistics import Rate
     from diffatlas.capture.trace import Trace
     from diffatlas.library.stored import StoredRun
     from diffatlas.library.study import Study
@@ -83,6 +88,30 @@ def study_html(study: Study) -> str:
         parts.append(f'<div style="{_MUTED}; margin-top: 8px">{_text(lane.name or lane.key)}</div>')
         parts.append(_pairs(told))
     return _box(parts)
+
+
+def bench_html(bench: Bench) -> str:
+    """Return a bench as HTML: how many of its images are there, and what is counted of each lane by each scorer."""
+    cells = bench.study.cells
+    done = sum(cell.status == "complete" for cell in cells)
+    parts = [_heading(bench.title or bench.id, f"{bench.study.status}, {done} of {len(cells)} images")]
+    for lane in bench.study.lanes:
+        for scorer in dict.fromkeys([*bench.said, *([HAND] if bench.marks else [])]):
+            found = judged(bench, scorer, lane.key)
+            words = f"{lane.name or lane.key}, judged by {scorer}"
+            parts.append(f'<div style="{_MUTED}; margin-top: 8px">{_text(words)}</div>')
+            parts.append(_pairs([_rate_words(*one) for one in _rates(count(found))] if found else []))
+    return _box(parts)
+
+
+def _rates(counted: Counted) -> list[tuple[str, Rate | None]]:
+    return [*((line.tag, line.rate) for line in counted.lines), ("mean of categories", counted.overall)]
+
+
+def _rate_words(name: str, one: Rate | None) -> tuple[str, str]:
+    if one is None:
+        return name, "nothing could be judged"
+    return name, f"{one.value:.3f} ({one.low:.3f} to {one.high:.3f}), {one.images} images"
 
 
 def _why(error: Any) -> str:

@@ -2,12 +2,19 @@
 
 import json
 import os
+import signal
+import time
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from diffatlas.bench.kept import Benches
 from diffatlas.cli.program import app
+from tests import copied
 from tests.bench.drawn_folder import drawn_folder
+
+ROOT = Path(__file__).parents[2]
 
 
 def run(*words, code=0):
@@ -184,7 +191,7 @@ def test_a_scorer_is_put_to_the_test():
         (("pack", "shapes", "--to", "there.yaml"), "is there already"),
         (("pack", "shapes-hard", "--to", "x.jsonl"), "which GenEval's files cannot say"),
         (("pack", "there.yaml"), "there.yaml, line 1: naem means nothing here"),
-        (("pack", "there.yaml", "--each", "3"), "--each draws prompts"),
+        (("pack", "there.yaml", "--each", "3"), "Prompts of each category are drawn"),
         (("score", "."), "no images in GenEval's layout"),
         (("audit", "--each", 1), "give two or more"),
         (("audit", "--scorer", "eye"), "There is no scorer 'eye'"),
@@ -212,3 +219,85 @@ def test_a_picture_that_is_none_is_said_with_its_name(folder, tmp_path):
     shutil.copytree(folder, copy)
     (copy / "00000/samples/00000.png").write_bytes(b"not a picture")
     assert "00000.png cannot be read as a picture" in run("score", copy, code=2)
+
+
+@pytest.fixture
+def library(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path / "library"))
+
+
+SMALL = ("--pack", "shapes", "--each", 1, "--seeds", 2, "--steps", 2, "--device", "cpu")
+
+
+def test_a_pack_is_made_judged_kept_and_marked(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    assert shown["two"]["Images"] == "2"
+    (listed,) = rows(run("list")).items()
+    name = listed[0]
+    assert (listed[1]["Status"], listed[1]["Images"]) == ("complete", "12/12")
+    assert rows(run("show", name)) == shown == rows(run("count", name))
+    # A mark counts in place of the verdict, and the verdict is still there.
+    told = json.loads(run("show", name, "--json"))["verdicts"][0]
+    other = "fail" if told["verdict"] == "pass" else "pass"
+    run("mark", name, "a-0-0", other, "--note", "I looked.")
+    marked = json.loads(run("show", name, "--json"))["verdicts"][0]
+    assert (marked["verdict"], marked["reasons"]) == (other, ["I looked."])
+    assert json.loads(run("show", name, "--without-marks", "--json"))["verdicts"][0] == told
+    by_hand = rows(run("show", name, "--scorer", "hand"))
+    assert by_hand["mean of categories"]["Not judged"] == "11"
+    run("mark", name, "a-0-0", "none")
+    assert rows(run("judge", name, "--scorer", "shapes", "--again")) == shown
+    # Compared with itself nothing differs.
+    assert {row["Differ"] for row in rows(run("compare", name, f"{name}@a")).values()} == {"0"}
+
+
+def test_a_bench_of_two_lanes_is_counted_lane_by_lane(library):
+    run(*SMALL, "--lane", "model=shapes-dit")
+    (name,) = rows(run("list"))
+    lines = [json.loads(line) for line in run("show", name, "--json").splitlines()]
+    assert [len(line["verdicts"]) for line in lines] == [12, 12]
+    assert rows(run("compare", f"{name}@a", f"{name}@b"))
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--each", 2), "Say what to run with --pack"),
+        (("--pack", "shapez"), "Did you mean shapes"),
+        (("--pack", "shapes", "--seeds", 0), "number of seeds"),
+        (("--pack", "shapes", "--keep", "all"), "keeps paths or pictures"),
+        (("show", "nothing"), "has no bench 'nothing'"),
+        (("mark", "nothing", "a-0-0", "yes"), "pass, fail, cannot-judge or none"),
+        (("judge", "nothing", "--scorer", "shapes"), "has no bench"),
+        (("count", "nothing"), "has no bench"),
+    ],
+)
+def test_a_bench_that_cannot_be_is_refused_in_a_sentence(library, words, sentence):
+    assert sentence in run(*words, code=2)
+
+
+def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
+    child = copied.start(
+        *("-m", "diffatlas.cli", "bench", "--pack", "smoke", "--seeds", "2", "--steps", "120", "--exact"),
+        *("--device", "cpu", "--scorer", "shapes", "--anyway"),
+        folder=ROOT,
+        environment=os.environ,
+        out=tmp_path / "out",
+        errors=tmp_path / "errors",
+    )
+    first = Benches(tmp_path / "library").folder
+
+    def one_is_made():
+        return any('"complete"' in path.read_text() for path in first.glob("*/cells.jsonl"))
+
+    while child.is_alive() and not one_is_made():
+        time.sleep(0.05)
+    os.kill(child.pid, signal.SIGINT)
+    child.join(60)
+    errors = (tmp_path / "errors").read_text()
+    assert child.exitcode == 130, errors
+    assert "Traceback" not in errors
+    (info,) = Benches(tmp_path / "library").list()
+    assert info.status == "stopped"
+    assert 1 <= info.done < 4
+    assert f"diffatlas bench resume {info.id}" in errors

@@ -16,7 +16,7 @@ from PIL import Image
 
 from diffatlas import cli
 from diffatlas.cli import request as cli_request
-from diffatlas.cli import study as cli_study
+from diffatlas.cli import running
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library import Library
@@ -240,14 +240,16 @@ def test_a_wrong_request_is_exit_code_2_and_one_line(arguments, says, capsys, li
 
 
 def test_lanes_are_read_as_names_with_values():
-    assert cli_study._lanes(["model=a/b, scheduler=euler", "guidance_method=apg,eta=0.5,momentum=-1"]) == [
+    assert running.lanes_of_options(
+        ["model=a/b, scheduler=euler", "guidance_method=apg,eta=0.5,momentum=-1"]
+    ) == [
         {"model": "a/b", "scheduler": "euler"},
         {"guidance_method": "apg", "guidance_options": {"eta": 0.5, "momentum": -1.0}},
     ]
-    assert cli_study._lanes(["guidance_method=plain"]) == [{"guidance_method": None}]
-    assert cli_study._lanes(None) == []
+    assert running.lanes_of_options(["guidance_method=plain"]) == [{"guidance_method": None}]
+    assert running.lanes_of_options(None) == []
     with pytest.raises(InvalidParams, match="once"):
-        cli_study._lanes(["scheduler=euler,scheduler=ddim"])
+        running.lanes_of_options(["scheduler=euler,scheduler=ddim"])
 
 
 def test_options_of_a_guidance_method_are_read_once_each():

@@ -1,0 +1,304 @@
+"""The commands of benches that are made here: run, list, show, resume, judge, mark."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diffatlas.cli import request as ask
+from diffatlas.cli.bench import AS_JSON, LEVEL, commands, show_counted
+from diffatlas.cli.output import interrupt_sets, print_table, quieten, showing_progress
+from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
+from diffatlas.errors import BackendFailure, InvalidParams
+
+if TYPE_CHECKING:
+    from diffatlas.bench.bench import Bench
+    from diffatlas.bench.running import BenchEvent
+    from diffatlas.library import Library
+
+ID = Annotated[str, typer.Argument(metavar="BENCH", help="An id of `diffatlas bench list`.")]
+Scorer = Annotated[
+    list[str] | None,
+    typer.Option("--scorer", help="What judges, of `diffatlas bench scorers`; may be repeated."),
+]
+ByHand = Annotated[
+    bool, typer.Option("--by-hand/--without-marks", help="Whether marks by hand count instead of verdicts.")
+]
+
+
+@commands.callback(invoke_without_command=True)
+@ask.takes_request(prompted=False)
+def run(
+    context: typer.Context,
+    *,
+    pack: Annotated[
+        str | None,
+        typer.Option(
+            help="Make and judge the images of a pack: its name, or a file (`diffatlas bench packs`)."
+        ),
+    ] = None,
+    each: Annotated[int | None, typer.Option(help="Prompts of each category, of a shipped pack.")] = None,
+    pack_seed: Annotated[int, typer.Option(help="Draws the prompts of a shipped pack.")] = 0,
+    seeds: Annotated[int, typer.Option(help="Images of each prompt: as many seeds, from --seed on.")] = 4,
+    scorer: Scorer = None,
+    keep: Annotated[
+        str, typer.Option(help="What is kept of an image: paths (its trajectory too), or pictures.")
+    ] = "paths",
+    attention: Annotated[
+        str, typer.Option(help="off, or cross: what each word looks at, for cards and `why`.")
+    ] = "off",
+    lane: Lanes = None,
+    exact: Exact = False,
+    again: Again = False,
+    anyway: ask.Anyway = False,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+    asked: ask.Request,
+    device: ask.Device = None,
+    dtype: ask.Dtype = None,
+    ignore_memory: ask.IgnoreMemory = False,
+) -> None:
+    """Task packs, scorers, and verdicts with their statistics.
+
+    With --pack: make the images of a pack, judge them as they come, and count. Ctrl-C keeps what is finished;
+    `diffatlas bench resume` makes the rest.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if pack is None:
+        raise InvalidParams(
+            "Say what to run with --pack, such as --pack shapes: `diffatlas bench packs` lists them.",
+            field="pack",
+        )
+    from diffatlas.bench.session import ask as plan
+    from diffatlas.library.store import Library
+
+    library = Library()
+    bench = plan(
+        pack,
+        ask.request({**asked, "prompt": "a prompt of the pack"}),
+        each=each,
+        pack_seed=pack_seed,
+        seeds=seeds,
+        scorers=scorer,
+        lanes=lanes_of_options(lane),
+        exact=exact,
+        keep=keep,
+        attention=attention,
+        library=library,
+    )
+    _run(bench, Backends(device, dtype, ignore_memory), library, not again, anyway, level, as_json)
+
+
+@commands.command("list")
+def list_benches() -> None:
+    """List the benches of the library, newest first."""
+    from diffatlas.bench.session import list_benches as listed
+
+    rows = [
+        (
+            one.id,
+            one.pack,
+            ", ".join(one.lanes),
+            ", ".join(one.scorers),
+            one.status,
+            f"{one.done}/{one.cells}",
+            one.error or one.title,
+            one.created[:19],
+        )
+        for one in listed()
+    ]
+    print_table(("Bench", "Pack", "Lanes", "Scorers", "Status", "Images", "Title", "Created"), rows)
+
+
+@commands.command()
+def show(
+    bench: ID,
+    scorer: Annotated[
+        str | None, typer.Option(help="Whose verdicts. Default: the first that judged it.")
+    ] = None,
+    by_hand: ByHand = True,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Count the verdicts on a bench of the library, lane by lane."""
+    from diffatlas.bench.session import open_bench
+
+    _show(open_bench(bench), [scorer] if scorer else None, by_hand, level, as_json)
+
+
+@commands.command()
+def resume(
+    bench: ID,
+    anyway: ask.Anyway = False,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+    device: ask.Device = None,
+    dtype: ask.Dtype = None,
+    ignore_memory: ask.IgnoreMemory = False,
+) -> None:
+    """Make the images of a bench that failed or were stopped, and judge those that nobody judged."""
+    from diffatlas.bench.session import open_bench
+    from diffatlas.library.store import Library
+
+    library = Library()
+    backends = Backends(device, dtype, ignore_memory)
+    _run(open_bench(bench, library), backends, library, True, anyway, level, as_json)
+
+
+@commands.command()
+def judge(
+    bench: ID,
+    scorer: Annotated[
+        list[str],
+        typer.Option("--scorer", help="What judges, of `diffatlas bench scorers`; may be repeated."),
+    ],
+    again: Annotated[bool, typer.Option("--again", help="Also what it has judged already.")] = False,
+    threshold: Annotated[
+        float | None, typer.Option(help="From which value on a scorer passes an image, where it has one.")
+    ] = None,
+    device: ask.Device = None,
+    dtype: ask.Dtype = None,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Judge the images of a bench by further scorers. No image is made."""
+    from diffatlas.bench.judging import Scored, ScorerChanged
+    from diffatlas.bench.session import judge as judge_by
+    from diffatlas.bench.session import open_bench
+
+    found = open_bench(bench)
+    images = sum(cell.status == "complete" for cell in found.study.cells) * len(scorer)
+    failures, done = [], 0
+    options = {"threshold": threshold, "device": device, "dtype": dtype}
+    quieten()
+    with showing_progress() as show_share:
+
+        def told(event: Scored | ScorerChanged) -> None:
+            nonlocal done
+            if isinstance(event, Scored):
+                done += len(event.judgements)
+                show_share(done / max(images, 1), "Judging")
+            elif event.status == "failed":
+                failures.append(f"{event.scorer}: {event.message}")
+
+        found = judge_by(found, *scorer, again=again, told=told, **options)
+    if failures:
+        raise BackendFailure(" ".join(failures))
+    _show(found, scorer, True, level, as_json)
+
+
+@commands.command()
+def mark(
+    bench: ID,
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="Lane, prompt and seed of an image, as a-0-3.")],
+    verdict: Annotated[str, typer.Argument(help="pass, fail or cannot-judge; or none, to take a mark back.")],
+    note: Annotated[str, typer.Option(help="Why.")] = "",
+) -> None:
+    """Say what you see in an image. It is kept beside the verdicts of scorers, and counts in their place."""
+    from diffatlas.bench.bench import Mark
+    from diffatlas.bench.kept import Benches
+    from diffatlas.library.store import Library
+    from diffatlas.run import timestamp
+
+    said = verdict.replace("-", " ")
+    if said not in ("pass", "fail", "cannot judge", "none"):
+        raise InvalidParams(
+            f"A mark is pass, fail, cannot-judge or none, and not {verdict!r}.", field="verdict"
+        )
+    made = None if said == "none" else Mark(said, note, timestamp())  # type: ignore[arg-type]
+    try:
+        Benches(Library().folder).mark(bench, cell, made)
+    except KeyError:
+        raise InvalidParams(
+            f"The bench has no image {cell!r}: they are called a-0-3.", field="cell"
+        ) from None
+
+
+def _run(
+    bench: Bench,
+    backends: Backends,
+    library: Library,
+    reuse: bool,
+    anyway: bool,
+    level: float,
+    as_json: bool,
+) -> None:
+    """Make what is left of a bench and judge it, under a bar; then count, and say what failed."""
+    from diffatlas.bench.running import run_bench
+    from diffatlas.bench.session import open_bench
+    from diffatlas.capture.spec import Capture
+    from diffatlas.studies.run import Stops
+
+    capture = Capture.from_dict(bench.study.spec.get("capture") or {})
+    with interrupt_sets() as stop:
+        quieten()
+        if not anyway:
+            ask.study_within_bounds(backends("local"), bench.study, capture, library if reuse else None, stop)
+        say(f"Bench {bench.id}: {bench.title}")
+        events = run_bench(bench, backends, library, capture, stops=Stops(stop), reuse=reuse)
+        with closing(events):
+            failures = _follow(bench, events)
+    bench = open_bench(bench.id, library)
+    _show(bench, None, True, level, as_json)
+    if stop.is_set():
+        say(f"Stopped. `diffatlas bench resume {bench.id}` makes the rest.")
+        raise KeyboardInterrupt
+    failed = [cell for cell in bench.study.cells if cell.status == "failed"]
+    if failed:
+        message = (failed[0].error or {}).get("message") or "The image failed."
+        failures.append(f"{message} {len(failed)} of {len(bench.study.cells)} images failed.")
+    if failures:
+        raise BackendFailure(" ".join(failures))
+
+
+def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
+    """Show what happens on a bar, and what lanes say on lines of their own; return what scorers failed with."""
+    from diffatlas.bench.bench import HAND
+    from diffatlas.bench.judging import Scored, ScorerChanged
+    from diffatlas.studies.run import CellEnded, LaneChanged
+
+    cells = bench.study.cells
+    judges = [name for name in bench.scorers if name != HAND]
+    left = sum(cell.status != "complete" for cell in cells)
+    made = judged = 0
+    failures: list[str] = []
+    said: set[str] = set()
+    with showing_progress() as show_share:
+        for event in events:
+            if isinstance(event, CellEnded):
+                made += 1
+            elif isinstance(event, Scored):
+                judged += len(event.judgements)
+            elif isinstance(event, ScorerChanged) and event.status == "failed":
+                failures.append(f"{event.scorer}: {event.message}")
+            elif isinstance(event, LaneChanged) and event.message:
+                # A countdown is said once, not every second.
+                words = f"{event.key}: {event.message}"
+                if (kind := re.sub(r"\d+", "", words)) not in said:
+                    said.add(kind)
+                    say(words)
+            words = f"{made} of {left} images made" + (f", {judged} verdicts" if judges else "")
+            show_share(made / max(left, 1), words)
+    return failures
+
+
+def _show(bench: Bench, scorers: Sequence[str] | None, by_hand: bool, level: float, as_json: bool) -> None:
+    """Print what is counted of a bench, lane by lane and scorer by scorer."""
+    from diffatlas.bench.bench import HAND, judged
+    from diffatlas.bench.counted import count
+
+    wanted = scorers or [name for name in bench.scorers if name != HAND] or [HAND]
+    for scorer in wanted:
+        for lane in bench.study.lanes:
+            found = judged(bench, scorer, lane.key, by_hand)
+            if not found:
+                say(f"{lane.name or lane.key}: no images yet.")
+                continue
+            if not as_json:
+                say(f"{lane.name or lane.key}, judged by {scorer}")
+            show_counted(count(found, level), found, as_json, bench.cards.get(scorer))

@@ -1,0 +1,83 @@
+"""What the commands have in common that run several things in lanes: studies and benches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diffatlas.cli import request as ask
+from diffatlas.errors import InvalidParams
+
+if TYPE_CHECKING:
+    from diffatlas.backends.base import Backend
+
+Lanes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lane",
+        metavar="NAME=VALUE,...",
+        help="One more way of running all of it: model=, scheduler=, backend= or guidance_method= with its "
+        "options; may be repeated.",
+    ),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="One run at a time, bit-equal to `trace`; no batches.")]
+Again = Annotated[bool, typer.Option("--again", help="Run even what the library has already.")]
+_LANE_FIELDS = ("model", "scheduler", "backend", "guidance_method")
+
+
+class Backends:
+    """The backends of a study or a bench, each opened once, when it is first asked for."""
+
+    def __init__(self, device: str | None, dtype: str | None, ignore_memory: bool) -> None:
+        self._options = {"device": device, "dtype": dtype, "ignore_memory": ignore_memory or None}
+        self._opened: dict[str, Backend] = {}
+
+    def __call__(self, name: str) -> Backend:
+        """Return the backend of a name."""
+        from diffatlas.backends import open_backend
+
+        if name not in self._opened:
+            self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
+        return self._opened[name]
+
+    @property
+    def local(self) -> Backend | None:
+        """The local one, if it was asked for."""
+        return self._opened.get("local")
+
+
+def lanes_of_options(texts: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Return lanes as `plan_lanes.lanes_of` takes them, from "name=value,name=value" texts."""
+    return [_lane(text) for text in texts or ()]
+
+
+def _lane(text: str) -> dict[str, Any]:
+    asked: dict[str, Any] = {}
+    options = []
+    for pair in filter(None, (part.strip() for part in text.split(","))):
+        name, sign, value = (part.strip() for part in pair.partition("="))
+        if not sign or not value or name in asked:
+            raise InvalidParams(
+                f"The lane {text!r} cannot be read: give each of {', '.join(_LANE_FIELDS)} once, as name=value.",
+                field="lanes",
+            )
+        if name in _LANE_FIELDS:
+            asked[name] = None if name == "guidance_method" and value == "plain" else value
+        else:
+            options.append(pair)
+    if options and not asked.get("guidance_method"):
+        raise InvalidParams(
+            f"The lane {text!r} sets {options[0].partition('=')[0]!r}: a lane takes {', '.join(_LANE_FIELDS)}, "
+            "and the options of its guidance method.",
+            field="lanes",
+        )
+    found = ask.method_options(options)
+    return {**asked, "guidance_options": found} if found else asked
+
+
+def say(words: str) -> None:
+    """Print a line on stderr: stdout is for results."""
+    print(words, file=sys.stderr, flush=True)
