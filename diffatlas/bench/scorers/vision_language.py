@@ -52,7 +52,7 @@ class VisionLanguage:
     @property
     def chats(self) -> bool:
         """Whether prompts are put into a chat template."""
-        return bool(getattr(self.processor, "chat_template", None) or self.tokenizer.chat_template)
+        return bool(self.processor.chat_template)
 
     def next_tokens(self, image: np.ndarray, rows: Sequence[tuple[str, tuple[int, ...]]]) -> list[np.ndarray]:
         """Return what the model says may come next, after each prompt and after each token that is read on.
@@ -182,6 +182,8 @@ def _processor(checkpoint: Checkpoint) -> Any:
         }
         settings, _ = cls.get_processor_dict(checkpoint.folder, local_files_only=True)
         made = WithoutVideos.from_args_and_dict([parts.get(name) for name in cls.get_attributes()], settings)
+        # Of some checkpoints the template is the tokenizer's.
+        made.chat_template = made.chat_template or made.tokenizer.chat_template
         # Some ask for its settings even so.
         made.video_processor = SimpleNamespace(num_frames=None, fps=None)
         return made
