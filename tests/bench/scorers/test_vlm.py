@@ -113,9 +113,13 @@ def test_questions_asked_together_are_answered_as_one_by_one(scorers, family):
     scorer = scorers[family]
     alone = replace(scorer, asked=replace(scorer.asked, at_once=1))
     together = replace(scorer, asked=replace(scorer.asked, at_once=64))
-    found = [one.judge([IMAGE, OTHER], [task(*QUESTIONS)] * 2) for one in (alone, together)]
+    # The picture is encoded once for all of them, and in each row for itself.
+    assert scorer.asked.once
+    each = replace(scorer, asked=replace(scorer.asked, once=False))
+    found = [one.judge([IMAGE, OTHER], [task(*QUESTIONS)] * 2) for one in (alone, together, each)]
     values = [[[told["probability"] for told in one.evidence["answers"]] for one in side] for side in found]
     np.testing.assert_allclose(values[0], values[1], rtol=2e-4)
+    np.testing.assert_allclose(values[0], values[2], rtol=2e-4)
     # The picture is looked at.
     assert np.abs(np.log(values[0][0]) - np.log(values[0][1])).max() > 0.01
 
@@ -310,6 +314,20 @@ def test_a_checkpoint_of_the_older_form_is_the_same_model(folders, scorers, tmp_
     assert old.asked.chats
     told = [one.judge([IMAGE], [task(QUESTIONS[0])])[0].score for one in (old, new)]
     assert told[0] == pytest.approx(told[1], rel=1e-5)
+
+
+def test_a_picture_that_cannot_be_encoded_apart_is_encoded_in_each_row(folders, scorers, monkeypatch):
+    from diffatlas.bench.scorers import vision_language
+
+    def unlike(seen, rows):
+        return replace(seen, pooler_output=seen.pooler_output.repeat(rows, 1, 1) * 0)
+
+    monkeypatch.setattr(vision_language, "_repeated", unlike)
+    scorer = open_questions(str(folders["paligemma"]))
+    assert not scorer.asked.once
+    monkeypatch.undo()
+    told = [one.judge([IMAGE], [task(QUESTIONS[0])])[0].score for one in (scorer, scorers["paligemma"])]
+    assert told[0] == pytest.approx(told[1], rel=2e-4)
 
 
 def test_a_model_that_answers_by_its_neighbours_is_refused(folders, monkeypatch):
