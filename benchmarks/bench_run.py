@@ -59,7 +59,8 @@ def check(bench: Bench, library: Library, images: list[np.ndarray]) -> None:
     assert bench.study.status == "complete"
     assert not any(cell.cached for cell in bench.study.cells)
     verdicts = [one.judgement.verdict for one in judged(bench, "shapes")]
-    assert len(verdicts) == len(images) and "cannot judge" not in verdicts
+    assert len(verdicts) == len(images)
+    assert "cannot judge" not in verdicts
     for cell, image in zip(bench.study.cells, images, strict=True):
         assert np.array_equal(picture(bench.id, cell, library), image), cell.key
 
@@ -85,23 +86,24 @@ def main(
         pipe = backend.pipeline("shapes")
         for number in range(rounds):
             part = replace(pack, tasks=tasks[number::rounds])
+            libraries = {keep: Library(Path(folder, f"{keep}{number}")) for keep in ("paths", "pictures")}
             calls = {
                 "one": lambda part=part: plain_calls(pipe, part, seeds, 1, steps),
                 "together": lambda part=part: plain_calls(pipe, part, seeds, seeds, steps),
-                "paths": lambda part=part: whole_bench(
-                    backend, Library(Path(folder, f"p{number}")), part, seeds, steps, "paths"
-                ),
-                "pictures": lambda part=part: whole_bench(
-                    backend, Library(Path(folder, f"i{number}")), part, seeds, steps, "pictures"
-                ),
+                **{
+                    keep: lambda part=part, keep=keep, library=library: whole_bench(
+                        backend, library, part, seeds, steps, keep
+                    )
+                    for keep, library in libraries.items()
+                },
             }
             got = {}
             for name in list(calls) if number % 2 else list(calls)[::-1]:
                 began = time.perf_counter()
                 got[name] = calls[name]()
                 seconds[name].append(time.perf_counter() - began)
-            check(got["paths"], Library(Path(folder, f"p{number}")), got["together"])
-            check(got["pictures"], Library(Path(folder, f"i{number}")), got["together"])
+            for keep, library in libraries.items():
+                check(got[keep], library, got["together"])
     images = len(tasks) * seeds
     print(f"{len(tasks)} prompts x {seeds} seeds of {steps} steps, in {rounds} rounds")
     print("| | seconds | against one image a call | against a prompt's images in one call |")
@@ -120,7 +122,9 @@ def main(
             )
             ratios.append(f"{median:.3f} ({low:.3f} to {high:.3f})")
         print(f"| {words} | {sum(seconds[name]):.1f} | {' | '.join(ratios)} |")
-    print(f"{images} images of each bench were made, judged, and equal to those of the plain calls bit for bit.")
+    print(
+        f"{images} images of each bench were made, judged, and equal to those of the plain calls bit for bit."
+    )
 
 
 if __name__ == "__main__":

@@ -26,6 +26,11 @@ class Mark:
     #: When, in UTC, ISO 8601.
     at: str = ""
 
+    @property
+    def judgement(self) -> Judgement:
+        """What a person says, as a judgement."""
+        return Judgement(self.verdict, (self.note,) if self.note else ())
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -69,7 +74,7 @@ class Bench:
         """
         mark = self.marks.get(cell.key)
         if mark is not None and (by_hand or scorer == HAND):
-            return Judgement(mark.verdict, (mark.note,) if mark.note else ())
+            return mark.judgement
         if cell.status != "complete":
             return Judgement("cannot judge", (NOT_MADE,))
         return self.said.get(scorer, {}).get(cell.key) or Judgement("cannot judge", (NOT_JUDGED,))

@@ -35,7 +35,7 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.library import format as layout
 from diffatlas.library.claimed import is_alive, this_process
 from diffatlas.library.shelf import Shelf, as_json, given_title, must, plain_text
-from diffatlas.library.study import STATUSES, Cell, Lane, Study
+from diffatlas.library.study import STATUSES, Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
 from diffatlas.stored_version import check_version
 
@@ -121,7 +121,7 @@ class Benches(Shelf):
 
     def mark(self, bench_id: str, cell: str, mark: Mark | None) -> None:
         """Keep what a person says of an image, or take it back. Raises as `judge_with`, and KeyError."""
-        self.open(bench_id).study.cell(cell)
+        self._check_cell(bench_id, cell)
         self._append(bench_id, MARKS, {"cell": cell, "mark": None if mark is None else asdict(mark)})
 
     def forget(self, bench_id: str, cells: Collection[str]) -> None:
@@ -224,6 +224,24 @@ class Benches(Shelf):
         if study.status == "running":
             data["writer"] = this_process()
         layout.write_atomically(folder / self.file, as_json(data))
+
+    def _check_cell(self, bench_id: str, key: str) -> None:
+        """Raise KeyError for a cell that a bench does not have; the pack is not read, because marks come quickly."""
+        folder = self._find(bench_id)
+        with self._reading(folder):
+            data = self._read(folder)
+            lanes, rows, columns = (
+                [one["key"] for one in data["lanes"]],
+                data["prompts"],
+                data["spec"]["seeds"],
+            )
+        lane, row, column = ([*key.split("-"), "", "", ""])[:3]
+        try:
+            known = lane in lanes and int(row) in range(rows) and int(column) in range(columns)
+        except ValueError:
+            known = False
+        if not known or cell_key(lane, int(row), int(column)) != key:
+            raise KeyError(key)
 
     def _append(self, bench_id: str, file: str, *lines: Mapping[str, Any]) -> None:
         folder = self._find(bench_id)

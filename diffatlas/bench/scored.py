@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffatlas.bench.judgements import Judged, Judgement, Scorer, judge_all
-from diffatlas.bench.packs.geneval import Sample, read_folder, read_results, result_line
+from diffatlas.bench.packs.geneval import Sample, read_folder, read_results, result_line, task_of
 from diffatlas.bench.packs.geneval2 import read_image_map, score_lists_text
 from diffatlas.bench.scorers.registry import SCORERS, open_scorer
 from diffatlas.bench.tasks import Pack, Task
@@ -124,18 +125,38 @@ def results_text(samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
 def judged_results(path: Path | str) -> list[Judged]:
     """Return the verdicts of a ``results.jsonl`` of GenEval's program.
 
-    Raises `Unreadable` for a file that is none.
+    An image's number is that of its file (``samples/0003.png``), where all have one; else its place among its prompt's.
+    A task demands what the row's metadata say, and is free where they say nothing that can be read. Raises `Unreadable`
+    for a file that is none.
     """
     rows = read_results(path)
     if not rows:
         raise Unreadable(f"{Path(path).name} has no results.")
-    seen: dict[str, int] = {}
     judged = []
-    for row in rows:
-        number = seen.get(row["prompt"], 0)
-        seen[row["prompt"]] = number + 1
-        task = Task(id=row["prompt"][:200], prompt=row["prompt"], tag=row["tag"], kind="free")
+    for row, number in zip(rows, _numbers(rows), strict=True):
         reasons = tuple(line for line in row["reason"].split("\n") if line)
-        verdict = Judgement("pass" if row["correct"] else "fail", reasons, row["score"])
-        judged.append(Judged(task, number, verdict))
+        judgement = Judgement("pass" if row["correct"] else "fail", reasons, row["score"])
+        judged.append(Judged(_task_of(row), number, judgement))
     return judged
+
+
+def _numbers(rows: Sequence[Mapping[str, Any]]) -> list[int]:
+    stems = [Path(row["filename"]).stem for row in rows]
+    if all(stem.isascii() and stem.isdigit() and len(stem) < 10 for stem in stems):
+        named = [int(stem) for stem in stems]
+        if len({(row["prompt"], number) for row, number in zip(rows, named, strict=True)}) == len(rows):
+            return named
+    seen: dict[str, int] = {}
+    places = []
+    for row in rows:
+        places.append(seen.get(row["prompt"], 0))
+        seen[row["prompt"]] = places[-1] + 1
+    return places
+
+
+def _task_of(row: Mapping[str, Any]) -> Task:
+    name = row["prompt"][:200]
+    try:
+        return task_of({**row["metadata"], "tag": row["tag"], "prompt": row["prompt"]}, name)
+    except (InvalidParams, Unreadable):
+        return Task(id=name, prompt=row["prompt"], tag=row["tag"], kind="free")

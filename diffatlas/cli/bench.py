@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diffatlas import files
+from diffatlas.cli import bench_marks
 from diffatlas.cli.output import print_table, showing_progress
 from diffatlas.errors import InvalidParams
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from diffatlas.bench.statistics import Compared, Rate
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
+commands.command()(bench_marks.agree)
 
 RESULTS = typer.Argument(
     metavar="RESULTS",
@@ -79,7 +81,7 @@ def pack(
         text = pack_text(made, kinds[to.suffix])
     else:
         raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
-    _write(to, text, overwrite)
+    write_file(to, text.encode(), overwrite)
     typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
 
 
@@ -121,7 +123,7 @@ def score(
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        _write(to, scored.written(to, samples, judged, made), overwrite)
+        write_file(to, scored.written(to, samples, judged, made).encode(), overwrite)
     show_counted(counted, judged, as_json, judge.card)
 
 
@@ -130,10 +132,25 @@ def audit(
     scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
+    results: Annotated[
+        Path | None, typer.Option(help="The verdicts that are put to the test, against --marks.")
+    ] = None,
+    marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
+    metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
+    level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Put a scorer to the test on drawn scenes: as asked, and with a fault planted in each."""
+    """Put a scorer to the test on drawn scenes, as asked and with a fault planted in each, or on marks by hand."""
     from dataclasses import asdict
+
+    if results is not None or marks is not None:
+        if results is None or marks is None:
+            raise InvalidParams(
+                "A test by hand takes both --results, the scorer's verdicts, and --marks, those by hand.",
+                field="marks",
+            )
+        bench_marks.audit_by_marks(results, marks, metadata, level, as_json)
+        return
 
     from diffatlas.bench.audit import audit as put_to_the_test
     from diffatlas.bench.scored import open_scorer
@@ -158,6 +175,9 @@ def count_results(
     results: Annotated[str, RESULTS],
     scorer: Annotated[str | None, OF_BENCH] = None,
     asked: Annotated[str | None, ASKED] = None,
+    by: Annotated[
+        str, typer.Option(help="category, or atoms: the number of things that a prompt demands.")
+    ] = "category",
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -165,7 +185,12 @@ def count_results(
     from diffatlas.bench.counted import count
     from diffatlas.bench.session import judged_from
 
+    if by not in ("category", "atoms"):
+        raise InvalidParams(f"--by is category or atoms, and not {by!r}.", field="by")
     judged = judged_from(results, scorer, asked=asked)
+    if by == "atoms":
+        _show_by_atoms(judged, level, as_json)
+        return
     show_counted(count(judged, level), judged, as_json)
 
 
@@ -233,19 +258,31 @@ def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: 
         rows.append(
             ("mean of categories", *_rate(counted.overall), str(sum(k.unjudged for k in counted.lines)))
         )
-    interval = f"{counted.level:.0%} interval"
-    columns = (
-        "Category",
-        "Correct",
-        interval,
-        "Images",
-        "Prompts",
-        "Any correct",
-        "Alike",
-        "Worth",
-        "Not judged",
-    )
-    print_table(columns, rows)
+    print_table(("Category", *_columns(counted.level)), rows)
+
+
+def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:
+    """Print the rates by the number of things that a prompt demands."""
+    from dataclasses import asdict
+
+    from diffatlas.bench.difficulty import by_atoms
+
+    found = by_atoms(judged, level)
+    if not found:
+        raise InvalidParams(
+            "These results say of no prompt what it demands: their metadata are missing.", field="by"
+        )
+    if as_json:
+        typer.echo(json.dumps([asdict(line) for line in found]))
+        return
+    rows = [(str(line.atoms), *_rate(line.rate), str(line.unjudged)) for line in found]
+    print_table(("Things demanded", *_columns(level)), rows)
+
+
+def _columns(level: float) -> tuple[str, ...]:
+    """The heads of `_rate`, and of the images that were not judged."""
+    interval = f"{level:.0%} interval"
+    return "Correct", interval, "Images", "Prompts", "Any correct", "Alike", "Worth", "Not judged"
 
 
 def _rate(one: Rate | None) -> tuple[str, ...]:
@@ -257,12 +294,14 @@ def _rate(one: Rate | None) -> tuple[str, ...]:
     return *_share(one), *counts, f"{one.any_correct:.3f}", alike, f"{one.effective:.0f}"
 
 
-def _write(path: Path, text: str, overwrite: bool) -> None:
+def write_file(path: Path, data: bytes, overwrite: bool) -> None:
+    """Write a file whole, its folder too. Raises `InvalidParams` where it is there already or cannot be written."""
     from diffatlas.library.format import write_atomically
 
     if path.exists() and not overwrite:
         raise InvalidParams(f"{path} is there already: name another file, or add --overwrite.", field="to")
     try:
-        write_atomically(path, text.encode())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, data)
     except OSError as error:
         raise InvalidParams(f"{path} cannot be written: {files.reason_of(error)}.", field="to") from error

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diffatlas.cli import request as ask
-from diffatlas.cli.bench import AS_JSON, LEVEL, commands, show_counted
+from diffatlas.cli.bench import AS_JSON, LEVEL, commands, show_counted, write_file
 from diffatlas.cli.output import interrupt_sets, print_table, quieten, showing_progress
 from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
-from diffatlas.errors import BackendFailure, InvalidParams
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from diffatlas.bench.bench import Bench
     from diffatlas.bench.running import BenchEvent
     from diffatlas.library import Library
+    from diffatlas.library.study import Cell
 
 ID = Annotated[str, typer.Argument(metavar="BENCH", help="An id of `diffatlas bench list`.")]
 Scorer = Annotated[
@@ -217,6 +221,54 @@ def mark(
         raise InvalidParams(
             f"The bench has no image {cell!r}: they are called a-0-3.", field="cell"
         ) from None
+
+
+@commands.command()
+def export(
+    bench: ID,
+    to: Annotated[Path, typer.Option(help="Folder to write to.")],
+    format: Annotated[
+        str, typer.Option(help="Which files it gets: csv, rates, json, pdf, geneval (a folder of images).")
+    ] = "csv,rates,json,pdf",
+    scorer: Annotated[
+        str | None, typer.Option(help="Whose verdicts. Default: the first that judged it.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files of the same name.")] = False,
+) -> None:
+    """Write the files of a bench: verdicts, rates, a report, or its images in the layout that GenEval scores."""
+    from diffatlas.bench.bench import first_scorer
+    from diffatlas.bench.exported import write_geneval
+    from diffatlas.bench.pictures import picture
+    from diffatlas.bench.session import open_bench
+    from diffatlas.formats.bench_kinds import BENCH_KINDS, bench_file_name, export_bench
+    from diffatlas.formats.bench_report import report_of
+    from diffatlas.library.store import Library
+
+    library = Library()
+    found = open_bench(bench, library)
+    kinds = list(dict.fromkeys(re.split(r"[,;\s]+", format.strip().lower())))
+    for kind in kinds:
+        if kind != "geneval" and kind not in BENCH_KINDS:
+            raise InvalidParams(
+                f"There is no format {kind!r}: choose from {', '.join(BENCH_KINDS)}, geneval.", field="format"
+            )
+
+    def image(cell: Cell) -> np.ndarray | None:
+        with suppress(DiffAtlasError):
+            return picture(found.id, cell, library)
+        return None
+
+    report = report_of(found, scorer or first_scorer(found), image)
+    for kind in kinds:
+        if kind == "geneval":
+            for lane in found.study.lanes:
+                folder = to / "geneval" / lane.key if len(found.study.lanes) > 1 else to / "geneval"
+                write_geneval(found, lane.key, library, folder)
+                say(str(folder))
+            continue
+        path = to / bench_file_name(kind, report)
+        write_file(path, export_bench(kind, report), overwrite)
+        say(str(path))
 
 
 def _run(

@@ -1,7 +1,7 @@
 """What is drawn of runs and studies, as Plotly figures: one figure a file, with all that is seen in it.
 
-Everything numerical comes from `diffatlas.geometry`, `diffatlas.measured`, `diffatlas.lab2d` or from what a study's
-measures are; nothing here runs a model, and nothing here knows a page::
+Everything numerical comes from `diffatlas.geometry`, `diffatlas.measured`, `diffatlas.lab2d`, `diffatlas.bench` or from
+what a study's measures are; nothing here runs a model, and nothing here knows a page::
 
     from diffatlas import Library, figures
 
@@ -13,6 +13,12 @@ from diffatlas.figures.attention_curves import attention_curves
 from diffatlas.figures.attention_divergence import attention_divergence
 from diffatlas.figures.attention_objects import attention_objects, attention_seeds
 from diffatlas.figures.attention_words import attention_words
+from diffatlas.figures.bench_agreement import bench_agreement
+from diffatlas.figures.bench_audit import bench_audit
+from diffatlas.figures.bench_compared import bench_compared
+from diffatlas.figures.bench_difficulty import bench_difficulty
+from diffatlas.figures.bench_rates import bench_rates
+from diffatlas.figures.bench_seeds import bench_seeds
 from diffatlas.figures.budget import budget
 from diffatlas.figures.comparison import comparison
 from diffatlas.figures.curves import curves
@@ -41,6 +47,12 @@ __all__ = [
     "attention_objects",
     "attention_seeds",
     "attention_words",
+    "bench_agreement",
+    "bench_audit",
+    "bench_compared",
+    "bench_difficulty",
+    "bench_rates",
+    "bench_seeds",
     "budget",
     "comparison",
     "curves",

@@ -284,8 +284,9 @@ def test_a_mark_stands_beside_the_verdict_that_it_overrides(library, benches):
     assert [one.judgement.verdict for one in judged(kept, HAND)].count("cannot judge") == 5
     benches.mark(bench.id, "a-0-0", None)
     assert benches.open(bench.id).marks == {}
-    with pytest.raises(KeyError):
-        benches.mark(bench.id, "a-9-9", Mark("pass"))
+    for nowhere in ("a-9-9", "c-0-0", "a-0", "a-0-0-0", "a-00-0", "a- 0-0", ""):
+        with pytest.raises(KeyError):
+            benches.mark(bench.id, nowhere, Mark("pass"))
 
 
 def test_lanes_are_judged_each(library, benches):

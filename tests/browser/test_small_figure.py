@@ -15,6 +15,7 @@ import pytest
 
 from diffatlas import figures, look
 from diffatlas.attention.trace import AttentionTrace
+from diffatlas.bench.counted import differences
 from diffatlas.figures.attended import Attended
 from diffatlas.figures.attention_curves import draw_curves
 from diffatlas.figures.figure import figure
@@ -23,6 +24,7 @@ from diffatlas.figures.panels import lay_out
 from diffatlas.geometry.image_stats import histogram
 from tests.attended_runs import WORDS, run_of
 from tests.browser.module_page import HOST, STATIC, module_page
+from tests.figures.made_benches import drawn
 
 pytestmark = pytest.mark.browser
 
@@ -72,6 +74,16 @@ def points(d: str) -> np.ndarray:
 def is_affine(values: Any, pixels: np.ndarray) -> bool:
     """Whether pixels go evenly with values, to the tenth of a pixel that is written."""
     return bool(np.abs(np.polyval(np.polyfit(values, pixels, 1), values) - pixels).max() < 0.11)
+
+
+def test_a_band_beneath_the_marks_hides_none_of_them(page: Any) -> None:
+    whole, found = differences(drawn(0.3, 1), drawn(0.8, 2))
+    draw(page, figures.bench_compared(whole, found))
+    order = page.eval_on_selector_all(
+        ".da-svg-figure > rect, .da-svg-figure > g[clip-path]", "(nodes) => nodes.map((node) => node.tagName)"
+    )
+    assert order.count("rect") == 4
+    assert order == sorted(order, reverse=True)
 
 
 @pytest.mark.parametrize("dark", [False, True])

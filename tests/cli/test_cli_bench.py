@@ -182,6 +182,57 @@ def test_a_scorer_is_put_to_the_test():
     assert json.loads(run("audit", "--each", 2, "--json"))["passed_of_correct"] == [12, 12]
 
 
+@pytest.fixture
+def marks(folder, tmp_path):
+    """Results of the drawn folder, and marks by hand that differ from them on one image."""
+    run("score", folder, "--to", tmp_path / "a.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    lines[0]["correct"] = not lines[0]["correct"]
+    # In another order, so that images are paired by what they are.
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(line) + "\n" for line in reversed(lines)))
+    table = ["prompt,number,verdict"]
+    for line in lines:
+        number = int(line["filename"].rsplit("/", 1)[1].removesuffix(".png"))
+        table.append(f'"{line["prompt"]}",{number},{"pass" if line["correct"] else "fail"}')
+    (tmp_path / "hand.csv").write_text("\n".join(table) + "\n")
+    return tmp_path
+
+
+def test_scorers_are_held_against_each_other_and_against_people(marks):
+    found = json.loads(
+        run("agree", marks / "a.jsonl", marks / "b.jsonl", "--hand", marks / "hand.csv", "--json")
+    )
+    raw = {one["name"]: one["overall"]["agreement"]["raw"] for one in found}
+    assert raw == {"a and b": 47 / 48, "a and hand": 47 / 48, "b and hand": 1}
+    head, *lines = [
+        line.split("\t") for line in run("agree", marks / "a.jsonl", marks / "b.jsonl").splitlines()
+    ]
+    shown = {line[1]: dict(zip(head, line, strict=True)) for line in lines}
+    assert [*shown] == ["binding", "position", "all images"]
+    assert shown["position"]["Raw"] == shown["position"]["Kappa"] == "1.000"
+    assert "to" in shown["binding"]["95% interval"]
+
+
+def test_a_scorer_is_put_to_the_test_by_marks(marks):
+    words = ("audit", "--results", marks / "a.jsonl", "--marks", marks / "hand.csv")
+    audit, corrected = run(*words).split("\n\n")
+    shown = rows(audit)
+    # The mark that was turned: the scorer passed an image that is wrong by hand.
+    assert shown["correct by hand"]["Judged rightly"] == "1.000"
+    assert (shown["wrong by hand"]["Judged rightly"], shown["wrong by hand"]["Of"]) == ("0.923", "13")
+    assert rows(corrected)["all images"]["Without its errors"] == f"{35 / 48:.3f}"
+    found = json.loads(run(*words, "--json"))
+    assert found["failed_of_wrong"] == [12, 13]
+    assert [one["tag"] for one in found["corrected"]] == ["binding", "position", "all images"]
+
+
+def test_rates_by_what_is_demanded(marks):
+    shown = rows(run("count", marks / "a.jsonl", "--by", "atoms"))
+    assert sum(int(row["Images"]) for row in shown.values()) == 48
+    assert all(name.isdigit() for name in shown)
+    assert json.loads(run("count", marks / "a.jsonl", "--by", "atoms", "--json"))[0]["rate"]["images"] > 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -198,6 +249,13 @@ def test_a_scorer_is_put_to_the_test():
         (("count", "none.jsonl"), "There is no file none.jsonl"),
         (("count", "there.yaml"), "line 1: this is no JSON object"),
         (("count", "r.jsonl", "--level", "95"), "give one between 0 and 1"),
+        (("count", "r.jsonl", "--by", "size"), "--by is category or atoms"),
+        (("count", "r.jsonl", "--by", "atoms"), "say of no prompt what it demands"),
+        (("agree", "r.jsonl"), "give the verdicts of two at least"),
+        (("agree", "r.jsonl", "r.jsonl"), "r.jsonl is named twice"),
+        (("agree", "r.jsonl", "none.jsonl"), "There is no file none.jsonl"),
+        (("agree", "r.jsonl", "--hand", "there.yaml"), "no column 'prompt'"),
+        (("audit", "--results", "r.jsonl"), "takes both --results"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, words, said):
@@ -301,3 +359,24 @@ def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):
     assert info.status == "stopped"
     assert 1 <= info.done < 4
     assert f"diffatlas bench resume {info.id}" in errors
+
+
+def test_a_bench_is_exported_and_scored_from_its_files(library, tmp_path):
+    shown = rows(run(*SMALL, "--scorer", "shapes"))
+    (name,) = rows(run("list"))
+    out = tmp_path / "out"
+    run("export", name, "--to", out)
+    assert sorted(path.name.partition("seeds")[2] for path in out.iterdir()) == [
+        "-rates.csv",
+        ".csv",
+        ".json",
+        ".pdf",
+    ]
+    assert "is there already" in run("export", name, "--to", out, code=2)
+    run("export", name, "--to", out, "--format", "geneval")
+    assert "not empty" in run("export", name, "--to", out, "--format", "geneval", code=2)
+    # The same images with the same demands: as many are right.
+    scored = rows(run("score", out / "geneval", "--scorer", "shapes"))
+    assert {tag: row["Correct"] for tag, row in scored.items()} == {
+        tag: row["Correct"] for tag, row in shown.items()
+    }

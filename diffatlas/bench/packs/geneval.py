@@ -174,6 +174,11 @@ def _said(task: Task) -> dict[str, Any]:
 _KINDS = {str: "text", bool: "true or false"}
 
 
+def task_of(row: Mapping[str, Any], name: str) -> Task:
+    """Return the task of a row of metadata. Raises `InvalidParams` where that is none."""
+    return _task(row, name, Path("metadata"), 1)
+
+
 def _samples(folder: Path) -> Iterator[Sample]:
     for each in sorted(
         (one for one in folder.iterdir() if _FOLDER.fullmatch(one.name)), key=lambda one: int(one.name)

@@ -5,7 +5,12 @@ of which prompt it is. What is resampled, flipped and counted is the prompt.
 """
 
 from diffatlas.bench.statistics.agreement import Agreement, agreement
-from diffatlas.bench.statistics.clusters import intra_prompt_correlation, prompt_means, variance_shares
+from diffatlas.bench.statistics.clusters import (
+    intra_prompt_correlation,
+    prompt_means,
+    seed_effect,
+    variance_shares,
+)
 from diffatlas.bench.statistics.compared import Compared, compare, holm, mcnemar
 from diffatlas.bench.statistics.corrected import Corrected, corrected_rate
 from diffatlas.bench.statistics.rates import Rate, mean_rate, rate, resample
@@ -25,5 +30,6 @@ __all__ = [
     "prompt_means",
     "rate",
     "resample",
+    "seed_effect",
     "variance_shares",
 ]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.bench.statistics.clusters import prompt_means
-from diffatlas.bench.statistics.rates import DRAWS, check_level
+from diffatlas.bench.statistics.rates import DRAWS, check_level, students_t
 from diffatlas.errors import InvalidParams
 
 #: Up to so many prompts that differ all their signs are tried.
@@ -52,8 +52,6 @@ def compare(
     first, second: (values, prompts) of each, as `rate` takes them. Raises `InvalidParams` where fewer than two prompts
     are in both.
     """
-    from scipy.stats import t
-
     check_level(level)
     left, right = prompt_means(*first), prompt_means(*second)
     shared = [prompt for prompt in left if prompt in right]
@@ -64,7 +62,7 @@ def compare(
     differences = np.array([right[prompt] - left[prompt] for prompt in shared])
     mean, count = float(differences.mean()), len(differences)
     error = float(differences.std(ddof=1)) / math.sqrt(count)
-    quantile, power = (float(t.ppf(q, count - 1)) for q in (0.5 + level / 2, POWER))
+    quantile, power = (students_t(share, count - 1) for share in (0.5 + level / 2, POWER))
     return Compared(
         difference=mean,
         low=max(-1.0, mean - quantile * error),

@@ -24,7 +24,7 @@ class Corrected:
 
 
 def corrected_rate(
-    observed: Rate, passed_of_correct: tuple[int, int], failed_of_wrong: tuple[int, int]
+    observed: Rate, passed_of_correct: tuple[float, float], failed_of_wrong: tuple[float, float]
 ) -> Corrected:
     """Return the rate that a scorer without errors would have found.
 
@@ -32,13 +32,14 @@ def corrected_rate(
     and 1; the interval Lang and Reiczigel's (2014, Prev. Vet. Med. 113), of as many images as are independent
     (`Rate.effective`).
 
-    passed_of_correct, failed_of_wrong: (how many, of how many) images whose truth is known. Raises `InvalidParams`
+    passed_of_correct, failed_of_wrong: (how many, of how many) images whose truth is known; where images of a prompt
+    are alike, of as many as they are worth. Raises `InvalidParams`
     where either is of none, or the scorer is no better than a coin.
     """
     for name, (right, all_) in (("correct", passed_of_correct), ("wrong", failed_of_wrong)):
         if not 0 <= right <= all_ or all_ < 1:
             raise InvalidParams(
-                f"The scorer's errors are not known: {right} of {all_} {name} images were judged rightly."
+                f"The scorer's errors are not known: {right:g} of {all_:g} {name} images were judged rightly."
                 " Judge at least one whose truth is known."
             )
     sensitivity, specificity = (right / all_ for right, all_ in (passed_of_correct, failed_of_wrong))

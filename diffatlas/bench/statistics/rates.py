@@ -47,14 +47,12 @@ def rate(values: Any, prompts: Sequence[Hashable], level: float = 0.95) -> Rate:
     values: (N,) from 0 to 1. prompts: (N,) the prompt of each. Raises `InvalidParams` as `clusters` does, and for a
     level that is not between 0 and 1.
     """
-    from scipy.stats import t
-
     check_level(level)
     found = clusters(values, prompts)
     images, count, mean = int(found.sizes.sum()), len(found.keys), found.mean
     graded = bool(np.any(np.abs(found.squares - found.sums) > 1e-9))
     effective = _effective(found, graded)
-    quantile = float(t.ppf(0.5 + level / 2, max(1, count - 1)))
+    quantile = students_t(0.5 + level / 2, count - 1)
     low, high = wilson(mean, effective, quantile)
     best = _best(values, prompts)
     return Rate(
@@ -79,8 +77,6 @@ def mean_rate(
     The interval is that of `rate` for as many independent images as give the standard error that the tags' rates have
     together. tags: (N,) the tag of each image.
     """
-    from scipy.stats import t
-
     whole = rate(values, prompts, level)
     each = {tag: [k for k, own in enumerate(tags) if own == tag] for tag in dict.fromkeys(tags)}
     numbers = np.asarray(values, dtype=np.float64)
@@ -90,7 +86,7 @@ def mean_rate(
     variance = sum(_spread(one) for one in rates) / len(rates) ** 2
     shrunk = (mean * whole.effective + 2) / (whole.effective + 4)
     effective = max(float(whole.prompts), shrunk * (1 - shrunk) / variance)
-    low, high = wilson(mean, effective, float(t.ppf(0.5 + level / 2, max(1, whole.prompts - len(rates)))))
+    low, high = wilson(mean, effective, students_t(0.5 + level / 2, whole.prompts - len(rates)))
     return Rate(
         value=mean,
         low=low,
@@ -124,6 +120,14 @@ def resample(
     return np.array(
         [statistic([held[k] for k in random.integers(0, len(held), len(held))]) for _ in range(draws)]
     )
+
+
+def students_t(share: float, freedom: int) -> float:
+    """Return the value below which this share of Student's t lies, with 1 degree of freedom at least."""
+    # `scipy.stats` has the same, and takes a second to import.
+    from scipy.special import stdtrit
+
+    return float(stdtrit(max(1, freedom), share))
 
 
 def check_level(level: float) -> None:

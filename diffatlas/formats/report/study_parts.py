@@ -111,7 +111,7 @@ def pictures(
     for place, cell in enumerate(cells):
         pixels = images.get(cell.key)
         if pixels is not None:
-            shown.append(picture(_shrunk(pixels), side - 5, side * 1.3))
+            shown.append(picture(shrunk(pixels), side - 5, side * 1.3))
         else:
             why = (cell.error or {}).get("message") or ""
             words = "no image kept" if cell.status == "complete" else f"{cell.status}. {why[:160]}"
@@ -129,7 +129,8 @@ def pictures(
     return Table([shown, captions], colWidths=[side] * len(cells), style=style, hAlign="LEFT")
 
 
-def _shrunk(pixels: np.ndarray) -> np.ndarray:
+def shrunk(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels (H, W, 3) of which the longer side has at most `PIXELS`."""
     from PIL import Image as Pictures
 
     if max(pixels.shape[:2]) <= PIXELS:

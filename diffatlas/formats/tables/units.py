@@ -57,6 +57,12 @@ UNITS = {
     "guidance_angle_mean": DEGREES,
     "latent_max": LATENT,
     **dict.fromkeys((f"map_{of}_{axis}" for of in ("latent", "image") for axis in "xy"), NONE),
+    # Of a bench.
+    **dict.fromkeys(
+        ("atoms", "number", "score", "counted", "correct", "low", "high", "level", "images", "prompts", "any_correct",
+         "correlation", "design_effect", "effective", "unjudged"),
+        NONE,
+    ),
     # Of attention.
     **dict.fromkeys(("entropy", "self_entropy", "reallocation"), NATS),
     "activation": NONE,

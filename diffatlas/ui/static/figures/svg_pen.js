@@ -24,9 +24,12 @@ export function createSvgPen(stage, place) {
     for (const chart of charts) lay(chart, room);
     drawn = { traces, layout, charts, room };
     for (const [name, value] of Object.entries({ width: room.width, height: room.height, viewBox: `0 0 ${room.width} ${room.height}` })) drawing.setAttribute(name, value);
+    const marks = (isBelow) => (layout.shapes ?? []).filter(({ layer }) => (layer === "below") === isBelow).map((shape) => shapeOf(shape, axis, room));
     drawing.replaceChildren(
-      ...charts.flatMap((chart) => [...(chart.x.known ? frame(chart) : []), ...within(chart)]),
-      ...(layout.shapes ?? []).map((shape) => shapeOf(shape, axis, room)),
+      ...charts.flatMap((chart) => (chart.x.known ? frame(chart) : [])),
+      ...marks(true),
+      ...charts.flatMap(within),
+      ...marks(false),
       ...(layout.annotations ?? []).map((note) => noteOf(note, axis, room, layout)),
     );
     place();
