@@ -68,7 +68,7 @@ class Task(_Part):
     """A prompt and what its image must show.
 
     kind: by what it is judged: "objects" by what there is (`include`, `exclude`, `background`), "questions" by answers,
-    "free" by hand or by the prompt as a whole. tag: the category that it counts to.
+    "free" by hand, or by what reads nothing but the prompt. tag: the category that it counts to.
     """
 
     id: Name

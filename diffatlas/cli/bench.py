@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from diffatlas import files
 from diffatlas.cli import bench_marks
-from diffatlas.cli.output import print_table, showing_progress
+from diffatlas.cli.output import print_table, quieten, showing_progress
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
     from diffatlas.bench.counted import Counted
-    from diffatlas.bench.judgements import Card, Judged
+    from diffatlas.bench.judgements import Card, Judged, Scorer
     from diffatlas.bench.statistics import Compared, Rate
 
 commands = typer.Typer(help="Task packs, scorers, and verdicts with their statistics.", no_args_is_help=True)
@@ -33,6 +33,24 @@ OF_BENCH = typer.Option("--scorer", help="Whose verdicts on a bench. Default: th
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
+SCORER = typer.Option(
+    help="What judges: shapes, clip, objects, questions, vqascore, or one of these with a model, as `bench scorers`"
+    " lists them; after the colon any id of the Hub and any folder."
+)
+THRESHOLD = typer.Option(
+    help="Of clip, the cosine that passes; of objects, how sure the detector must be; of vqascore, the probability of"
+    " Yes that passes."
+)
+COUNTING = typer.Option(help="Of objects, how sure the detector must be where a task counts.")
+OVERLAP = typer.Option(help="Of objects, the share from which on two boxes of a class are one; 1 for never.")
+COLORS = typer.Option(metavar="MODEL", help="Of objects, the CLIP that tells colours; none for no colours.")
+DEVICE = typer.Option(help="Where its model runs, such as cpu or cuda.")
+DTYPE = typer.Option(help="What its model runs in: fp32, fp16 or bf16.")
+REVISION = typer.Option(help="Branch, tag or commit of its model on the Hub.")
+TEMPLATE = typer.Option(
+    help="Of questions and vqascore, how the model is asked; {} is the question or the prompt."
+)
+MEAN = typer.Option(help="Of questions, which mean of the answers is the score: arithmetic or geometric.")
 
 
 @commands.command()
@@ -86,6 +104,21 @@ def pack(
 
 
 @commands.command()
+def scorers() -> None:
+    """List what can judge images, and the models that it does that with."""
+    from diffatlas.bench.scorers.registry import SCORERS, scorer_models
+
+    rows = []
+    for word, kind in SCORERS.items():
+        if kind.models is None:
+            rows.append((word, kind.about, "", "", ""))
+        for model in scorer_models(kind.models) if kind.models else ():
+            size = "" if model.download is None else f"{model.download:g} GB"
+            rows.append((f"{word}:{model.id}", kind.about, model.name, size, model.notes))
+    print_table(("Scorer", "Judges", "Model", "Download", "Notes"), rows)
+
+
+@commands.command()
 def score(
     images: Annotated[
         Path,
@@ -94,7 +127,16 @@ def score(
             " of GenEval 2's form (.json), prompts and the paths of their images."
         ),
     ],
-    scorer: Annotated[str, typer.Option(help="What judges them: shapes.")] = "shapes",
+    scorer: Annotated[str, SCORER] = "shapes",
+    threshold: Annotated[float | None, THRESHOLD] = None,
+    counting_threshold: Annotated[float | None, COUNTING] = None,
+    overlap: Annotated[float | None, OVERLAP] = None,
+    colors: Annotated[str | None, COLORS] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    revision: Annotated[str | None, REVISION] = None,
+    template: Annotated[str | None, TEMPLATE] = None,
+    mean: Annotated[str | None, MEAN] = None,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -116,7 +158,18 @@ def score(
 
     made = None if asked is None else pack_of(asked, Library())
     samples = scored.samples_of(images, made)
-    judge = scored.open_scorer(scorer)
+    judge = _open(
+        scorer,
+        threshold=threshold,
+        counting_threshold=counting_threshold,
+        overlap=overlap,
+        colors=colors,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        template=template,
+        mean=mean,
+    )
     if made is not None:
         judge = by_pack(judge, made)
     with showing_progress() as show:
@@ -129,7 +182,14 @@ def score(
 
 @commands.command()
 def audit(
-    scorer: Annotated[str, typer.Option(help="What is put to the test: shapes.")] = "shapes",
+    scorer: Annotated[str, SCORER] = "shapes",
+    threshold: Annotated[float | None, THRESHOLD] = None,
+    counting_threshold: Annotated[float | None, COUNTING] = None,
+    overlap: Annotated[float | None, OVERLAP] = None,
+    colors: Annotated[str | None, COLORS] = None,
+    device: Annotated[str | None, DEVICE] = None,
+    dtype: Annotated[str | None, DTYPE] = None,
+    revision: Annotated[str | None, REVISION] = None,
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
     results: Annotated[
@@ -153,9 +213,18 @@ def audit(
         return
 
     from diffatlas.bench.audit import audit as put_to_the_test
-    from diffatlas.bench.scored import open_scorer
 
-    found = put_to_the_test(open_scorer(scorer), each, seed)
+    judge = _open(
+        scorer,
+        threshold=threshold,
+        counting_threshold=counting_threshold,
+        overlap=overlap,
+        colors=colors,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+    )
+    found = put_to_the_test(judge, each, seed)
     if as_json:
         typer.echo(json.dumps(asdict(found)))
         return
@@ -164,6 +233,16 @@ def audit(
         told = ("", "", "0") if one.right is None else (*_share(one.right), str(one.right.images))
         rows.append((one.fault, *told, str(one.unjudged)))
     print_table(("Scene", "Judged rightly", "95% interval", "Images", "Not judged"), rows)
+
+
+def _open(name: str, **options: Any) -> Scorer:
+    """Open a scorer. Its model's own bars and warnings are not for the shell."""
+    from diffatlas.bench.scorers.registry import SCORERS, open_scorer
+
+    word = name.partition(":")[0]
+    if word in SCORERS and SCORERS[word].models:
+        quieten()
+    return open_scorer(name, **options)
 
 
 def _share(one: Rate) -> tuple[str, str]:
@@ -247,6 +326,8 @@ def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: 
                 "number": one.number,
                 "verdict": one.judgement.verdict,
                 "reasons": list(one.judgement.reasons),
+                "score": one.judgement.score,
+                "evidence": dict(one.judgement.evidence),
             }
             for one in judged
         ]

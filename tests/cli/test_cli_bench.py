@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from diffatlas.bench.kept import Benches
 from diffatlas.cli.program import app
 from tests import copied
+from tests.bench import judges
 from tests.bench.drawn_folder import drawn_folder
 
 ROOT = Path(__file__).parents[2]
@@ -157,6 +158,24 @@ def test_everything_is_there_as_json(folder):
     assert len(found["verdicts"]) == 48
     assert {one["verdict"] for one in found["verdicts"]} == {"pass", "fail"}
     assert all(one["reasons"] for one in found["verdicts"] if one["verdict"] == "fail")
+
+
+def test_scorers_are_listed_with_their_models():
+    shown = rows(run("scorers"))
+    assert {"shapes", "hand", "clip:openai/clip-vit-large-patch14"} <= set(shown)
+    assert shown["clip:openai/clip-vit-base-patch32"]["Download"] == "0.61 GB"
+    assert all(row["Judges"] for row in shown.values())
+
+
+def test_images_are_judged_by_a_model_under_a_threshold_of_one_s_own(folder, tmp_path):
+    name = f"clip:{judges.clip(tmp_path / 'clip')}"
+    found = json.loads(run("score", folder, "--scorer", name, "--threshold", 0.1, "--json"))
+    assert (found["scorer"]["name"], found["scorer"]["settings"]) == (name, {"threshold": 0.1})
+    for one in found["verdicts"]:
+        assert one["verdict"] == ("pass" if one["evidence"]["cosine"] >= 0.1 else "fail")
+    assert "one too many" in rows(run("audit", "--scorer", name, "--each", 2))
+    assert "has no option 'threshold'" in run("score", folder, "--threshold", 0.1, code=2)
+    assert "is not on this machine" in run("score", folder, "--scorer", "objects", code=2)
 
 
 def test_two_models_are_compared_prompt_by_prompt(folder, tmp_path):

@@ -38,7 +38,7 @@ from diffatlas.errors import (
 )
 from diffatlas.importing import importing
 from diffatlas.registry import models_folder
-from diffatlas.settings import check_hub_token
+from diffatlas.settings import check_hub_token, is_shared, settings
 
 #: Files of the top of a repository that are fetched.
 WANTED = ("*.json", "*.txt", "*.model", "*.jinja", "model.safetensors", "model-*.safetensors")
@@ -98,9 +98,15 @@ def find_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
     """Find a model by its id in the registry, its folder, or its id on the Hub, and fetch it where it is not here.
 
     revision: branch, tag or commit of the Hub; the registry's where it is None. Raises `UnknownModel` where nothing has
-    such a name, `ModelLoadError` where files are missing, damaged or not to be had.
+    such a name, `ModelLoadError` where files are missing, damaged or not to be had, and `InvalidParams` on a shared
+    server for a model that is not listed: its visitors fetch and read nothing else.
     """
     entry = next((one for one in scorer_models() if one.id == model), None)
+    if entry is None and is_shared():
+        raise InvalidParams(
+            f"On a shared server {model!r} cannot judge: choose a model that `diffatlas bench scorers` lists.",
+            field="scorer",
+        )
     folder = _on_disk(model, listed=entry is not None)
     if folder is not None:
         model_info.check_no_revision(model, revision)
@@ -122,7 +128,9 @@ def find_checkpoint(model: str, revision: str | None = None) -> Checkpoint:
             check_plain(folder / file)
     pinned = model_info.revision(folder)
     told = pinned.get("commit") or f"sha256:{pinned['sha256']}"
-    return Checkpoint(model, folder, told, config, entry)
+    checkpoint = Checkpoint(model, folder, told, config, entry)
+    _weights(checkpoint)
+    return checkpoint
 
 
 def load_model(
@@ -130,28 +138,29 @@ def load_model(
 ) -> Loaded:
     """Load a checkpoint as a class of transformers, to be asked and not to be trained.
 
-    device: of torch; by default CUDA, MPS, the CPU in this order. dtype: fp32, fp16 or bf16; by default the registry's,
-    and fp32 on a CPU. Raises `ModelLoadError` where files are missing or damaged or do not fit the class, and
-    `NotEnoughMemory`.
+    device: of torch; by default that of the settings. dtype: fp32, fp16 or bf16; by default the registry's, and fp32 on
+    a CPU. Raises `ModelLoadError` where files are missing or damaged or do not fit the class, and `NotEnoughMemory`.
     """
     import torch
 
-    device = pick_device(device or "auto")
+    device = pick_device(device or settings().device)
     dtype = dtype or _usual_dtype(checkpoint, device)
     if dtype not in DTYPES:
         raise InvalidParams(f"The dtype is {dtype!r}: it is {', '.join(DTYPES)}.", field="dtype")
     weights = _weights(checkpoint)
     for file in weights:
         model_info.header_of(file)
-    check_memory(
-        checkpoint.name, int(model_info.weight_bytes(weights, dtype) * HEADROOM), free_memory(device)
-    )
+    if not settings().ignore_memory:
+        needed = int(model_info.weight_bytes(weights, dtype) * HEADROOM)
+        check_memory(checkpoint.name, needed, free_memory(device))
     with reading(checkpoint):
         model, told = class_of(cls).from_pretrained(
             checkpoint.folder,
             dtype=getattr(torch, DTYPES[dtype]),
             use_safetensors=True,
             local_files_only=True,
+            # They are told of below.
+            ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
         model = model.eval().to(device)
@@ -159,8 +168,8 @@ def load_model(
     lacking = sorted({*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])})
     if lacking:
         raise ModelLoadError(
-            f"{checkpoint.name} has no fitting weights for {len(lacking)} parts, such as {lacking[0]}: it is no whole "
-            f"{cls}; choose another model.",
+            f"{checkpoint.name} has no fitting weights for {len(lacking)} of its parts, such as {lacking[0]}: it is no "
+            f"whole {cls}; choose another model.",
             field="model",
         )
     return Loaded(checkpoint, model, device, dtype)
@@ -207,9 +216,10 @@ def class_of(name: str) -> Any:
 
 @contextmanager
 def reading(checkpoint: Checkpoint) -> Iterator[None]:
-    """Say in a sentence what goes wrong while a checkpoint is loaded."""
+    """Say in a sentence what goes wrong while a checkpoint is loaded; what that imports, no other thread does."""
     try:
-        yield
+        with importing():
+            yield
     except DiffAtlasError:
         raise
     except BaseException as error:

@@ -96,16 +96,16 @@ class ScorerKind:
 
 #: Scorers by the word that names them.
 SCORERS: dict[str, ScorerKind] = {
-    "shapes": ScorerKind(
-        "Objects, colours and places of the coloured shapes, exactly.", ("shapes", "ShapesScorer")
-    ),
+    "shapes": ScorerKind("Drawn shapes, their colours and places, exactly.", ("shapes", "ShapesScorer")),
     "hand": ScorerKind("Anything, by a person.", ("hand", "HandScorer")),
     "objects": ScorerKind(
-        "Objects, counts, colours and places, by GenEval's rules on what a detector sees.",
+        "Objects, counts, colours and places: GenEval's rules, other detector.",
         ("objects", "open_objects"),
         "detector",
     ),
-    "clip": ScorerKind("How like the prompt an image is, by CLIP.", ("clip", "open_clip_scorer"), "clip"),
+    "clip": ScorerKind(
+        "How like its prompt an image is, against a threshold.", ("clip", "open_clip_scorer"), "clip"
+    ),
     "questions": ScorerKind(
         "The answers to a task's questions, by Soft-TIFA.", ("vlm", "open_questions"), "questions"
     ),
