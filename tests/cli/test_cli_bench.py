@@ -116,6 +116,19 @@ def test_images_of_a_map_are_asked_and_the_answers_written_as_geneval_2_s(geneva
     assert rows(run("count", tmp_path / "r.jsonl")) == shown
     found = json.loads(run("score", geneval2 / "images.json", *asked, "--scorer", judge, "--json"))
     assert found["scorer"]["settings"] == {"mean": "arithmetic", "dependencies": "cascading"}
+    how = ("--mean", "geometric", "--template", "Look: {}")
+    found = json.loads(run("score", geneval2 / "images.json", *asked, "--scorer", judge, *how, "--json"))
+    assert found["scorer"]["settings"]["mean"] == "geometric"
+    assert found["scorer"]["template"] == "Look: {}"
+
+
+def test_a_folder_of_tiif_is_a_pack(tmp_path):
+    row = {"type": "style", "short_description": "a cat", "long_description": "a cat of ink"}
+    (tmp_path / "style_prompts.jsonl").write_text(json.dumps(row))
+    assert [one["Category"] for one in rows(run("pack", tmp_path)).values()] == [
+        "style, short",
+        "style, long",
+    ]
 
 
 @pytest.mark.parametrize(
