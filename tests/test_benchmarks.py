@@ -20,6 +20,7 @@ PLAIN = (
     "layers",
     "library",
     "training_speed",
+    "why_it_failed",
 )
 #: Those of the pages, which are run beside the other browser tests.
 OF_PAGES = ("app_long_runs", "app_open", "app_stream", "curves_page", "lab2d_page")

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from diffatlas.bench.bench import HAND, Bench, judged
 from diffatlas.bench.judgements import Judged
 from diffatlas.bench.packs.geneval_marks import Marked
 from diffatlas.bench.statistics import Agreement, agreement
@@ -36,17 +37,17 @@ class Pair:
         return f"{self.first} and {self.second}" if self.second else f"{self.first} among themselves"
 
 
-def agree(judged: Mapping[str, Sequence[Judged]]) -> tuple[Pair, ...]:
+def agree(verdicts: Mapping[str, Sequence[Judged]]) -> tuple[Pair, ...]:
     """Return the agreement of each two on the images that both have: those of one prompt and number.
 
-    judged: by the name of who judged; what counts is the verdict, whatever the score. Categories are those of the first
-    of two. Raises `InvalidParams` where there are fewer than two, and where two have no image in common.
+    verdicts: by the name of who judged; what counts is the verdict, whatever the score. Categories are those of the
+    first of two. Raises `InvalidParams` where there are fewer than two, and where two have no image in common.
     """
-    if len(judged) < 2:
+    if len(verdicts) < 2:
         raise InvalidParams("Agreement is between two: give the verdicts of two at least on the same images.")
-    by_image = {name: by_images(own) for name, own in judged.items()}
+    by_image = {name: by_images(own) for name, own in verdicts.items()}
     pairs = []
-    for first, second in itertools.combinations(judged, 2):
+    for first, second in itertools.combinations(verdicts, 2):
         shared = [image for image in by_image[first] if image in by_image[second]]
         if not shared:
             raise InvalidParams(
@@ -63,6 +64,21 @@ def agree(judged: Mapping[str, Sequence[Judged]]) -> tuple[Pair, ...]:
 def among(name: str, marked: Sequence[Marked]) -> Pair:
     """Return the agreement of people who each marked the same images."""
     return _pair(name, "", [(one.task.tag, one.task.prompt, list(one.passed)) for one in marked])
+
+
+def pairs_of(bench: Bench, lanes: Sequence[str] = ()) -> tuple[Pair, ...]:
+    """Return the agreement of all that judged a bench, of whom a person may be one; none where fewer than two did.
+
+    lanes: the keys of those that are looked at; all without them. Each counts as it judged, whatever the others said.
+    """
+    names = [
+        name for name in dict.fromkeys([*bench.scorers, *bench.said]) if name != HAND and bench.said.get(name)
+    ]
+    names += [HAND] if bench.marks else []
+    keys = lanes or [lane.key for lane in bench.study.lanes]
+    if len(names) < 2:
+        return ()
+    return agree({name: [one for key in keys for one in judged(bench, name, key, False)] for name in names})
 
 
 def by_images(judged: Iterable[Judged]) -> dict[Hashable, Judged]:

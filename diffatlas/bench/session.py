@@ -160,14 +160,16 @@ def judged_from(
     source: str,
     scorer: str | None = None,
     library: Library | None = None,
+    by_hand: bool = True,
     *,
     asked: Pack | Path | str | None = None,
 ) -> list[Judged]:
     """Return the verdicts of a ``results.jsonl``, of lists of scores of GenEval 2 (``.json``), or of a bench of the
     library: its id, and a lane after "@".
 
-    scorer: of a bench; None for its first (`diffatlas.bench.bench.first_scorer`). Marks by hand count. asked: the pack
-    of lists of scores, as of `ask`. Raises `Unreadable`, `RunNotFound` or `InvalidParams`.
+    scorer: of a bench; None for its first (`diffatlas.bench.bench.first_scorer`). by_hand: whether marks by hand count
+    in the place of its verdicts. asked: the pack of lists of scores, as of `ask`. Raises `Unreadable`, `RunNotFound` or
+    `InvalidParams`.
     """
     path = Path(source)
     if asked is not None and path.suffix != ".json":
@@ -189,7 +191,7 @@ def judged_from(
             raise Unreadable(f"There is no file {path}.") from None
     bench_id, _, lane = source.partition("@")
     bench = open_bench(bench_id, library)
-    found = judged(bench, scorer or first_scorer(bench), lane or "a")
+    found = judged(bench, scorer or first_scorer(bench), lane or "a", by_hand)
     if not found:
         raise InvalidParams(
             f"The bench {bench_id} has no images yet: `diffatlas bench resume {bench_id}` makes them."

@@ -182,7 +182,10 @@ def score(
 
 @commands.command()
 def audit(
-    scorer: Annotated[str, SCORER] = "shapes",
+    scorer: Annotated[
+        str | None,
+        typer.Option(help="What is put to the test: shapes; of a bench the first that judged it."),
+    ] = None,
     threshold: Annotated[float | None, THRESHOLD] = None,
     counting_threshold: Annotated[float | None, COUNTING] = None,
     overlap: Annotated[float | None, OVERLAP] = None,
@@ -193,7 +196,8 @@ def audit(
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
     results: Annotated[
-        Path | None, typer.Option(help="The verdicts that are put to the test, against --marks.")
+        str | None,
+        typer.Option(help="Verdicts that are put to the test on marks by hand: a file, or a bench."),
     ] = None,
     marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
     metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
@@ -203,19 +207,16 @@ def audit(
     """Put a scorer to the test on drawn scenes, as asked and with a fault planted in each, or on marks by hand."""
     from dataclasses import asdict
 
-    if results is not None or marks is not None:
-        if results is None or marks is None:
-            raise InvalidParams(
-                "A test by hand takes both --results, the scorer's verdicts, and --marks, those by hand.",
-                field="marks",
-            )
-        bench_marks.audit_by_marks(results, marks, metadata, level, as_json)
+    if results is not None:
+        bench_marks.audit_by_marks(results, scorer, marks, metadata, level, as_json)
         return
+    if marks is not None:
+        raise InvalidParams("--marks tests verdicts: name these with --results.", field="results")
 
     from diffatlas.bench.audit import audit as put_to_the_test
 
     judge = _open(
-        scorer,
+        scorer or "shapes",
         threshold=threshold,
         counting_threshold=counting_threshold,
         overlap=overlap,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,10 +24,10 @@ _MEASURES = ("raw", "kappa", "ac1")
 
 def agree(
     results: Annotated[
-        list[Path],
+        list[str],
         typer.Argument(
             metavar="RESULTS...",
-            help="Results of the same images by several scorers; or a bench of the library, by its id.",
+            help="Verdicts of several scorers on the same images: files, or a bench with all that judged it.",
         ),
     ],
     hand: Annotated[Path | None, typer.Option(help=MARKS)] = None,
@@ -36,40 +35,12 @@ def agree(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Say how far scorers agree with each other, and with people: raw, kappa and AC1, by category."""
-    from diffatlas.bench.agreeing import agree as compared
     from diffatlas.bench.agreeing import among
-    from diffatlas.bench.scored import judged_results
 
-    if len(results) == 1 and hand is None and not results[0].is_file() and results[0].suffix != ".jsonl":
-        _show_agreed(_of_bench(str(results[0])), as_json)
-        return
-    judged: dict[str, list[Judged]] = {}
-    for path in results:
-        judged[_name(path, results)] = _found(judged_results, path)
-    people: list[Marked] = []
-    if hand is not None:
-        marks, people = read_marks(hand, metadata)
-        judged["hand" if "hand" not in judged else f"hand: {hand}"] = marks
-    pairs = [*compared(judged)] if len(judged) > 1 or not people else []
+    marks, people = ([], []) if hand is None else read_marks(hand, metadata)
+    pairs = _pairs(results, marks)
     if people:
         pairs.append(among("people", people))
-    _show_agreed(pairs, as_json)
-
-
-def _of_bench(bench_id: str) -> Sequence[Pair]:
-    from diffatlas.bench.session import open_bench
-    from diffatlas.formats.bench_report import pairs_of
-
-    pairs = pairs_of(open_bench(bench_id))
-    if not pairs:
-        raise InvalidParams(
-            "Only one has judged this bench: judge it by another scorer (`diffatlas bench judge`), or by hand.",
-            field="results",
-        )
-    return pairs
-
-
-def _show_agreed(pairs: Sequence[Pair], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([asdict(pair) | {"name": pair.name} for pair in pairs]))
         return
@@ -78,12 +49,20 @@ def _show_agreed(pairs: Sequence[Pair], as_json: bool) -> None:
     print_table(("Who", "Category", *heads, "Images", "Not judged"), rows)
 
 
-def audit_by_marks(results: Path, marks: Path, metadata: Path | None, level: float, as_json: bool) -> None:
+def audit_by_marks(
+    results: str,
+    scorer: str | None,
+    marks: Path | None,
+    metadata: Path | None,
+    level: float,
+    as_json: bool,
+) -> None:
     """Print how often a scorer is right on images that were marked by hand, and its rates without its errors."""
     from diffatlas.bench import against_marks
-    from diffatlas.bench.scored import judged_results
+    from diffatlas.bench.session import judged_from
 
-    judged, (by_hand, _) = _found(judged_results, results), read_marks(marks, metadata)
+    judged = judged_from(results, scorer, by_hand=False)
+    by_hand = _own_marks(results) if marks is None else read_marks(marks, metadata)[0]
     audit = against_marks.audit_by_marks(judged, by_hand, level)
     lines = against_marks.corrected_lines(judged, by_hand, level)
     if as_json:
@@ -110,21 +89,61 @@ def read_marks(path: Path, metadata: Path | None) -> tuple[list[Judged], list[Ma
     """Return marks by hand, and what each person saw. Raises `Unreadable`."""
     from diffatlas.bench.packs.hand_marks import read_hand_marks
 
-    return _found(lambda one: read_hand_marks(one, metadata), path)
-
-
-def _found(read, path: Path):
     try:
-        return read(path)
+        return read_hand_marks(path, metadata)
     except FileNotFoundError:
         raise Unreadable(f"There is no file {path}.") from None
 
 
-def _name(path: Path, paths: list[Path]) -> str:
-    """Return the name of a file without its ending; with its folder where two are called alike."""
-    if paths.count(path) > 1:
-        raise InvalidParams(f"{path} is named twice: name each file once.", field="results")
-    return str(path) if sum(one.stem == path.stem for one in paths) > 1 else path.stem
+def _pairs(results: list[str], marks: list[Judged]) -> list[Pair]:
+    """The agreement of the files of verdicts and the marks; of a single bench that of all that judged it."""
+    from diffatlas.bench.agreeing import agree as compared
+    from diffatlas.bench.agreeing import pairs_of
+    from diffatlas.bench.bench import check_lane
+    from diffatlas.bench.session import judged_from, open_bench
+
+    if len(results) == 1 and not marks and not is_file(results[0]):
+        bench_id, _, lane = results[0].partition("@")
+        bench = open_bench(bench_id)
+        if lane:
+            check_lane(bench, lane)
+        pairs = pairs_of(bench, [lane] if lane else ())
+        if not pairs:
+            raise InvalidParams(
+                "Only one has judged this bench: judge it by another scorer (`diffatlas bench judge`), or by hand.",
+                field="results",
+            )
+        return [*pairs]
+    judged = {_name(one, results): judged_from(one, by_hand=False) for one in results}
+    if marks:
+        judged["hand" if "hand" not in judged else "marks by hand"] = marks
+    return [*compared(judged)]
+
+
+def _own_marks(source: str) -> list[Judged]:
+    """The marks by hand of a bench."""
+    from diffatlas.bench.bench import HAND
+    from diffatlas.bench.session import judged_from
+
+    if is_file(source):
+        raise InvalidParams(
+            "A test by hand of a file takes --marks: the verdicts of people on the same images.",
+            field="marks",
+        )
+    return [one for one in judged_from(source, HAND) if one.judgement.verdict != "cannot judge"]
+
+
+def is_file(source: str) -> bool:
+    """Whether verdicts are those of a file, rather than of a bench."""
+    return source.endswith(".jsonl") or Path(source).is_file()
+
+
+def _name(source: str, sources: list[str]) -> str:
+    """Return the name of a file without its ending, with its folder where two are called alike; the id of a bench."""
+    if sources.count(source) > 1:
+        raise InvalidParams(f"{source} is named twice: name each once.", field="results")
+    path = Path(source)
+    return source if sum(Path(one).stem == path.stem for one in sources) > 1 else path.stem
 
 
 def _interval(one) -> str:

@@ -19,6 +19,7 @@ from diffatlas.figures.bench_compared import bench_compared
 from diffatlas.figures.bench_difficulty import bench_difficulty
 from diffatlas.figures.bench_rates import bench_rates
 from diffatlas.figures.bench_seeds import bench_seeds
+from diffatlas.figures.bench_why import bench_why, bench_why_measure
 from diffatlas.figures.budget import budget
 from diffatlas.figures.comparison import comparison
 from diffatlas.figures.curves import curves
@@ -53,6 +54,8 @@ __all__ = [
     "bench_difficulty",
     "bench_rates",
     "bench_seeds",
+    "bench_why",
+    "bench_why_measure",
     "budget",
     "comparison",
     "curves",

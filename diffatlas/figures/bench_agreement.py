@@ -10,13 +10,12 @@ from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rows import (
     EDGE,
     FOOT,
-    NARROW,
-    WIDE,
     Point,
     Rows,
     counted_words,
     draw_points,
     lay_rows,
+    letters_of,
     note,
     write,
 )
@@ -63,7 +62,7 @@ def bench_agreement(
     for (name, label), axes in zip(MEASURES.items(), grid, strict=True):
         start = 0.0 if name == "raw" else low
         ticks = [tick for tick in (-1, -0.5, 0, 0.25, 0.5, 0.75, 1) if tick >= start]
-        letters = WIDE if across == 1 else NARROW
+        letters = letters_of(across, len(MEASURES))
         lay_rows(made, axes, rows, (start - EDGE, 1 + EDGE), ticks, label, dark, letters)
         for place, (pair, own) in enumerate(zip(pairs, found, strict=True)):
             points = []

@@ -14,6 +14,7 @@ from diffatlas.figures.bench_rows import (
     counted_words,
     draw_points,
     lay_rows,
+    letters_of,
     note,
     one_chart,
     rate_words,
@@ -29,11 +30,14 @@ ABOUT = (
 NOTHING = "nothing could be judged"
 
 
-def bench_audit(audits: Mapping[str, Audit], title: str = "Whom to believe", dark: bool = False) -> Figure:
+def bench_audit(
+    audits: Mapping[str, Audit], title: str = "Whom to believe", dark: bool = False, across: int = 3
+) -> Figure:
     """Return the share of each kind of images that a scorer judges rightly, with its interval.
 
     audits: what `diffatlas.bench.audit.audit` or `diffatlas.bench.against_marks.audit_by_marks` returns, by the name of
-    the scorer; several are apart by colour and symbol. Raises `InvalidParams` where there is none.
+    the scorer; several are apart by colour and symbol. across: as in `bench_rates`. Raises `InvalidParams` where there
+    is none.
     """
     if not audits:
         raise InvalidParams("There is no audit to draw: give one.")
@@ -48,7 +52,9 @@ def bench_audit(audits: Mapping[str, Audit], title: str = "Whom to believe", dar
     values = () if several else tuple(_value(only[fault]) for fault in faults)
     rows = Rows(tuple(faults), len(audits), values)
     axes = one_chart(made, rows.height, several)
-    lay_rows(made, axes, rows, WHOLE, SHARES, "share of images that are judged rightly", dark)
+    lay_rows(
+        made, axes, rows, WHOLE, SHARES, "share of images that are judged rightly", dark, letters_of(across)
+    )
     for place, (name, own) in enumerate(kinds.items()):
         points = []
         for row, fault in enumerate(faults):

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 
 from diffatlas.bench.counted import Difference
 from diffatlas.bench.statistics import Compared
-from diffatlas.figures.bench_rows import Point, Rows, counted_words, draw_points, lay_rows, one_chart, write
+from diffatlas.figures.bench_rows import (
+    Point,
+    Rows,
+    counted_words,
+    draw_points,
+    lay_rows,
+    letters_of,
+    one_chart,
+    write,
+)
 from diffatlas.figures.figure import Figure, figure
 from diffatlas.figures.template import ground
 from diffatlas.names import cut
@@ -22,12 +31,13 @@ def bench_compared(
     categories: Sequence[Difference],
     names: tuple[str, str] = ("the first", "the second"),
     dark: bool = False,
+    across: int = 3,
 ) -> Figure:
     """Return the difference of each category with its interval, last that of all prompts.
 
     whole, categories: what `diffatlas.bench.counted.differences` returns. Gold is what is smaller than the smallest
     difference that the run would have found. The p-values of the categories are Holm's, that of all prompts its own.
-    names: of the first and the second.
+    names: of the first and the second. across: as in `bench_rates`.
     """
     found = [(one.tag, one.compared, one.adjusted) for one in categories] + [(ALL, whole, whole.p)]
     first, second = (cut(name, _NAME) for name in names)
@@ -43,7 +53,7 @@ def bench_compared(
     reach = min(1.0, most * 1.04)
     ticks = [k * step for k in range(-int(reach / step), int(reach / step) + 1)]
     title = "difference of the share that is correct"
-    lay_rows(made, axes, rows, (-reach, reach), ticks, title, dark)
+    lay_rows(made, axes, rows, (-reach, reach), ticks, title, dark, letters_of(across))
     for row, (_, one, _) in enumerate(found):
         made.add_shape(
             type="rect",

@@ -15,6 +15,7 @@ from diffatlas.figures.bench_rows import (
     counted_words,
     draw_points,
     lay_rows,
+    letters_of,
     note,
     one_chart,
     rate_words,
@@ -28,12 +29,13 @@ NOTHING = "nothing could be judged"
 
 
 def bench_rates(
-    benches: Mapping[str, Counted], title: str = "Correct by category", dark: bool = False
+    benches: Mapping[str, Counted], title: str = "Correct by category", dark: bool = False, across: int = 3
 ) -> Figure:
     """Return the rate of each category with its interval, last the mean of the categories.
 
     benches: what `diffatlas.bench.counted.count` returns, by the name of the bench or lane; several are drawn beneath
     each other in each row, apart by colour and symbol. Categories come in the order of the first bench that has them.
+    across: charts of a page as wide as this one's that lie beside each other; on a narrow one, 1, long names are cut.
 
     Raises `InvalidParams` where there is no bench.
     """
@@ -49,7 +51,7 @@ def bench_rates(
     write(made, told, benches)
     rows = Rows((*tags, MEAN), len(benches), values)
     axes = one_chart(made, rows.height, several)
-    lay_rows(made, axes, rows, WHOLE, SHARES, "share of images that are correct", dark)
+    lay_rows(made, axes, rows, WHOLE, SHARES, "share of images that are correct", dark, letters_of(across))
     muted = ground(dark).muted
     for place, (name, counted) in enumerate(benches.items()):
         points = []

@@ -20,9 +20,8 @@ from diffatlas.names import cut
 
 #: Pixels of a row's name, of each mark beneath it, and between two rows.
 _HEAD, _MARK, _BETWEEN = 19, 12, 9
-#: Letters of a name and its value at most, in a chart as wide as a telephone and in one of several; and of
-#: a name alone that are always kept.
-WIDE, NARROW, _LEAST = 52, 28, 16
+#: Letters of a name that are always kept.
+_LEAST = 16
 #: Pixels beneath a chart, for its axis and the legend.
 FOOT = 96
 SHARES = (0, 0.25, 0.5, 0.75, 1)
@@ -84,12 +83,12 @@ def lay_rows(
     reach: tuple[float, float],
     ticks: Sequence[float],
     title: str,
-    dark: bool = False,
-    letters: int = WIDE,
+    dark: bool,
+    letters: int,
 ) -> None:
     """Give a chart the axes of rows, their names, and a thin line at each tick.
 
-    reach: the ends of the horizontal axis. letters: those of a name at most.
+    reach: the ends of the horizontal axis. letters: those of a name and its value at most (`letters_of`).
     """
     made.layout[_long(axes["xaxis"])].update(
         range=[*reach],
@@ -114,6 +113,14 @@ def lay_rows(
         value = rows.values[row] if rows.values else ""
         shown = cut(" ".join(name.split()), max(letters - len(value), _LEAST))
         note(made, axes, rows.top(row) + _HEAD / 2, shown + value, ground(dark).ink)
+
+
+def letters_of(across: int, charts: int = 1) -> int:
+    """Return the letters that a chart has room for.
+
+    across: how many charts of a page as wide as this lie beside each other, 1 on a telephone. charts: of the figure.
+    """
+    return 52 if across == 1 else 28 if charts > 1 else 110
 
 
 def note(made: Figure, axes: dict[str, str], at: float, words: str, colour: str, size: int = 12) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from diffatlas.bench.agreeing import Pair, agree
+from diffatlas.bench.agreeing import Pair, pairs_of
 from diffatlas.bench.audit import Audit
 from diffatlas.bench.bench import HAND, Bench, Mark, judged
 from diffatlas.bench.judgements import Card, Judged
@@ -118,15 +118,3 @@ def _by_image(
     picture: Callable[[Cell], np.ndarray | None], cells: Mapping[ImageKey, Cell]
 ) -> Callable[[ImageKey], np.ndarray | None]:
     return lambda image: picture(cells[image])
-
-
-def pairs_of(bench: Bench) -> tuple[Pair, ...]:
-    """Return the agreement of all that judged a bench, each as it said it; none where only one did."""
-    names = [name for name in dict.fromkeys([*bench.scorers, *bench.said]) if bench.said.get(name)]
-    names = [name for name in names if name != HAND] + ([HAND] if bench.marks else [])
-    if len(names) < 2:
-        return ()
-    lanes = [lane.key for lane in bench.study.lanes]
-    return agree(
-        {name: [one for lane in lanes for one in judged(bench, name, lane, False)] for name in names}
-    )

@@ -45,6 +45,10 @@ JS_DEFINITION = (
     "Jensen-Shannon divergence of two maps of one token, each divided by its sum: the mean KL divergence of the two"
     " from their average, 0 where they are alike and ln 2 where they share no place."
 )
+OVERLAP_DEFINITION = (
+    "Overlap of the maps of two words: one minus their Jensen-Shannon divergence in units of ln 2, 1 where they look at"
+    " the same places and 0 where they share none."
+)
 SHARE_DEFINITION = (
     "Share: how much of the word's map lies inside the box. A map that is the same everywhere has the box's share of"
     " the picture."
@@ -146,6 +150,11 @@ def spatial_js(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     _check_alike(a, b)
     a, b = (_over_places(maps) for maps in (a, b))
     return js(a, b, axis=-1)
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """How much maps (..., h, w) lie at the same places: (...), 0 to 1. See `OVERLAP_DEFINITION`."""
+    return 1.0 - spatial_js(a, b) / np.log(2.0)
 
 
 def spikes(values: Sequence[float | None]) -> list[int]:

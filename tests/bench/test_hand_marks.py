@@ -5,11 +5,16 @@ import json
 
 import pytest
 
+from diffatlas.bench.bench import Mark
+from diffatlas.bench.judgements import Card
 from diffatlas.bench.packs.hand_marks import read_hand_marks
 from diffatlas.bench.scored import judged_results
 from diffatlas.bench.tasks import Include
 from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.formats.bench_kinds import export_bench
+from diffatlas.formats.bench_report import BenchReport, ReportedLane
 from tests.bench.test_geneval_marks import COLUMNS, seen
+from tests.figures.made_benches import bench
 
 
 def table(path, text):
@@ -34,6 +39,19 @@ def test_a_table_is_read_with_and_without_numbers(tmp_path):
     ]
 
 
+def test_of_an_exported_bench_the_marks_are_read_and_not_the_scorer_s_verdicts(tmp_path):
+    judged = bench({"a": ["pf", "pp"], "b": ["ff"]})
+    marks = {(judged[0].task.id, 0): Mark("fail"), (judged[5].task.id, 1): Mark("pass", "I looked.")}
+    lane = ReportedLane("x", judged, marks=marks)
+    data = export_bench("csv", BenchReport("t", "p", (lane,), Card("eye", "")))
+    (tmp_path / "m.csv").write_bytes(data)
+    found, _ = read_hand_marks(tmp_path / "m.csv")
+    assert [(one.task.prompt, one.number, one.judgement.verdict, one.task.tag) for one in found] == [
+        (judged[0].task.prompt, 0, "fail", "a"),
+        (judged[5].task.prompt, 1, "pass", "b"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -42,6 +60,8 @@ def test_a_table_is_read_with_and_without_numbers(tmp_path):
         ("prompt,verdict\n,pass\n", "line 2: the prompt is missing"),
         ("prompt,verdict,number\np,pass,-1\n", "line 2: the number is '-1'"),
         ("prompt,verdict\np,\n", "has no marks"),
+        ("prompt,verdict,override\np,pass,\n", "its column 'override' is empty"),
+        ("prompt,verdict,override,lane\np,pass,fail,a\np,pass,fail,b\n", "marks of 2 lanes"),
         ("Input.prompt_id\n0\n", "Name it by --metadata"),
     ],
 )

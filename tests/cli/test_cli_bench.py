@@ -4,12 +4,16 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from diffatlas.bench.bench import Mark
+from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.kept import Benches
+from diffatlas.bench.session import ask
 from diffatlas.cli.program import app
 from tests import copied
 from tests.bench import judges
@@ -287,7 +291,8 @@ def test_rates_by_what_is_demanded(marks):
         (("agree", "r.jsonl", "r.jsonl"), "r.jsonl is named twice"),
         (("agree", "r.jsonl", "none.jsonl"), "There is no file none.jsonl"),
         (("agree", "r.jsonl", "--hand", "there.yaml"), "no column 'prompt'"),
-        (("audit", "--results", "r.jsonl"), "takes both --results"),
+        (("audit", "--results", "r.jsonl"), "takes --marks"),
+        (("audit", "--marks", "r.jsonl"), "name these with --results"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(tmp_path, words, said):
@@ -364,6 +369,43 @@ def test_a_bench_of_two_lanes_is_counted_lane_by_lane(library):
 )
 def test_a_bench_that_cannot_be_is_refused_in_a_sentence(library, words, sentence):
     assert sentence in run(*words, code=2)
+
+
+@pytest.fixture
+def judged(library, tmp_path):
+    """The id of a bench that is judged by two and marked by hand, of which no image is at hand."""
+    made = ask("smoke", seeds=2, scorers=["shapes"])
+    benches, keys = Benches(tmp_path / "library"), [cell.key for cell in made.study.cells]
+    cells = tuple(replace(cell, status="complete", image=True) for cell in made.study.cells)
+    benches.save(replace(made.study, status="complete", cells=cells))
+    for scorer, wrong in (("shapes", 0), ("other", 1)):
+        benches.judge_with(made.id, scorer, Card(scorer, "Looks."))
+        benches.say(
+            made.id, scorer, {key: Judgement("fail" if k <= wrong else "pass") for k, key in enumerate(keys)}
+        )
+    for key, verdict in zip(keys[:3], ("fail", "fail", "pass"), strict=True):
+        benches.mark(made.id, key, Mark(verdict))
+    return made.id
+
+
+def test_all_that_judged_a_bench_are_held_against_each_other(judged):
+    found = {one["name"]: one["overall"] for one in json.loads(run("agree", judged, "--json"))}
+    images = len(json.loads(run("count", judged, "--json"))["verdicts"])
+    assert [*found] == ["shapes and other", "shapes and hand", "other and hand"]
+    assert found["shapes and other"]["agreement"]["raw"] == pytest.approx(1 - 1 / images)
+    assert (found["shapes and hand"]["agreement"]["images"], found["other and hand"]["agreement"]["raw"]) == (
+        3,
+        1,
+    )
+    assert json.loads(run("agree", f"{judged}@a", "--json"))[0]["overall"] == found["shapes and other"]
+    assert "has no lane 'z'" in run("agree", f"{judged}@z", code=2)
+
+
+def test_a_scorer_of_a_bench_is_put_to_the_test_by_its_own_marks(judged):
+    audit = json.loads(run("audit", "--results", judged, "--json"))
+    assert (audit["passed_of_correct"], audit["failed_of_wrong"]) == ([1, 1], [1, 2])
+    audit = json.loads(run("audit", "--results", judged, "--scorer", "other", "--json"))
+    assert audit["failed_of_wrong"] == [2, 2]
 
 
 def test_ctrl_c_keeps_the_images_that_are_made(library, tmp_path):

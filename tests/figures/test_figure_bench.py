@@ -14,6 +14,7 @@ from diffatlas.bench.difficulty import by_atoms
 from diffatlas.bench.seeds import by_number
 from diffatlas.bench.statistics import rate
 from diffatlas.errors import InvalidParams
+from diffatlas.figures.figure import text
 from diffatlas.look import NIGHT
 from tests.figures.made_benches import bench, drawn
 from tests.figures.written import HOSTILE, written
@@ -192,6 +193,10 @@ def test_names_are_shown_literally_and_only_their_middle_is_cut():
     for figure in made:
         assert "<a href" not in written(figure)
         assert figure.layout.meta["spoken"].startswith(figure.layout.meta["told"][0])
-    rows = [said for said in notes(made[0]) if "number" in said]
+    # On a wide page they are whole, on a narrow one what differs is left.
+    assert [said for said in notes(made[0]) if "very long" in said] == [text(tag) for tag in tags]
+    narrow = figures.bench_rates({"a": count(judged)}, across=1)
+    rows = [said.partition(":")[0] for said in notes(narrow)][:2]
     assert [said[-8:] for said in rows] == ["number 0", "number 1"]
-    assert len(set(notes(made[1]))) == 3
+    assert max(map(len, rows)) < 52
+    assert [said.partition(": ")[2][:5] for said in notes(narrow)[:2]] == ["0.75 ", "0.75 "]

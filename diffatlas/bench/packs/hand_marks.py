@@ -34,7 +34,8 @@ def read_hand_marks(
 
     path: a CSV with the columns ``prompt`` and ``verdict`` (pass, fail or "cannot judge"; 1, 0, true, false; an empty
     one is no mark), and perhaps ``number`` (that of the image among its prompt's, from 0; without it their order) and
-    ``category``; a ``results.jsonl``; or a CSV of GenEval's annotations, of whose people the majority counts.
+    ``category``; such a table as a bench is exported to, whose marks are in the column ``override``; a
+    ``results.jsonl``; or a CSV of GenEval's annotations, of whose people the majority counts.
     metadata: GenEval's tasks for the last; without it the file of that name beside it.
 
     Raises `Unreadable` with the line of what is wrong, FileNotFoundError.
@@ -46,15 +47,24 @@ def read_hand_marks(
     names = rows.fieldnames or ()
     if "Input.prompt_id" in names:
         return _of_geneval(path, Path(metadata or path.with_name(METADATA)))
-    missing = [name for name in ("prompt", "verdict") if name not in names]
+    column = "override" if "override" in names else "verdict"
+    missing = [name for name in ("prompt", column) if name not in names]
     if missing:
         raise Unreadable(
             f"{path.name} has no column {missing[0]!r}: marks are a CSV with the columns prompt and verdict, a"
             " results.jsonl, or GenEval's annotations."
         )
-    found = [one for row in rows if (one := _mark(row, path, rows.line_num)) is not None]
+    lanes: set[str] = set()
+    found = []
+    for row in rows:
+        mark = _mark(row, column, path, rows.line_num)
+        if mark is not None:
+            found.append(mark)
+            lanes.add(row.get("lane") or "")
     if not found:
-        raise Unreadable(f"{path.name} has no marks.")
+        raise Unreadable(f"{path.name} has no marks: its column {column!r} is empty.")
+    if len(lanes) > 1:
+        raise Unreadable(f"{path.name} has marks of {len(lanes)} lanes: leave those of one.")
     return _numbered(found), []
 
 
@@ -71,13 +81,15 @@ def _of_geneval(path: Path, metadata: Path) -> tuple[list[Judged], list[Marked]]
     return said, marked
 
 
-def _mark(row: dict[str, str | None], path: Path, line: int) -> tuple[Task, int | None, Judgement] | None:
-    verdict = (row.get("verdict") or "").strip().lower()
+def _mark(
+    row: dict[str, str | None], column: str, path: Path, line: int
+) -> tuple[Task, int | None, Judgement] | None:
+    verdict = (row.get(column) or "").strip().lower()
     if not verdict:
         return None
     if verdict not in _VERDICTS:
         raise Unreadable(
-            f"{path.name}, line {line}: the verdict is {verdict[:40]!r}: give pass, fail or cannot judge."
+            f"{path.name}, line {line}: the {column} is {verdict[:40]!r}: give pass, fail or cannot judge."
         )
     prompt = _read_cell(row.get("prompt"))
     if not 0 < len(prompt) <= MOST_PROMPT:

@@ -14,12 +14,16 @@ from diffatlas.bench.statistics.clusters import (
 from diffatlas.bench.statistics.compared import Compared, compare, holm, mcnemar
 from diffatlas.bench.statistics.corrected import Corrected, corrected_rate
 from diffatlas.bench.statistics.rates import Rate, mean_rate, rate, resample
+from diffatlas.bench.statistics.within import OverAll, Verdicts, Within, over_all, within_prompts
 
 __all__ = [
     "Agreement",
     "Compared",
     "Corrected",
+    "OverAll",
     "Rate",
+    "Verdicts",
+    "Within",
     "agreement",
     "compare",
     "corrected_rate",
@@ -27,9 +31,11 @@ __all__ = [
     "intra_prompt_correlation",
     "mcnemar",
     "mean_rate",
+    "over_all",
     "prompt_means",
     "rate",
     "resample",
     "seed_effect",
     "variance_shares",
+    "within_prompts",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,14 +48,15 @@ def agreement(
         raise InvalidParams("No image has two marks: there is nothing to agree on.")
     names = sorted({mark for k in kept for mark in held[k]}, key=repr)
     counts = np.array([[held[k].count(name) for name in names] for k in kept], dtype=np.float64)
-    raw, kappa, ac1 = _measures(counts)
+    alike, shown = _of_images(counts)
+    raw, kappa, ac1 = (float(one) for one in _measures(alike.mean(), shown.mean(0)))
     shares = counts.sum(0) / counts.sum()
     intervals = None
     if prompts is not None:
-        intervals = _intervals(counts, [prompts[k] for k in kept], draws, seed)
+        intervals = _intervals(alike, shown, [prompts[k] for k in kept], draws, seed)
     return Agreement(
         raw=raw,
-        kappa=kappa,
+        kappa=None if math.isnan(kappa) else kappa,
         ac1=ac1,
         images=len(kept),
         shares=dict(zip(names, shares.tolist(), strict=True)),
@@ -62,36 +64,44 @@ def agreement(
     )
 
 
-def _measures(counts: np.ndarray) -> tuple[float, float | None, float]:
-    """Raw agreement, Fleiss' kappa and Gwet's AC1 of counts (images, marks)."""
+def _of_images(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The share of pairs that are alike (N,), and the share of each mark (N, marks), of counts (N, marks)."""
     given = counts.sum(1)
-    # The mean over images of the share of pairs that are alike.
-    raw = float((((counts**2).sum(1) - given) / (given * (given - 1))).mean())
-    shares = (counts / given[:, None]).mean(0)
-    by_chance = float((shares**2).sum())
-    kappa = (raw - by_chance) / (1 - by_chance) if by_chance < 1 - 1e-12 else None
-    marks = counts.shape[1]
+    return ((counts**2).sum(1) - given) / (given * (given - 1)), counts / given[:, None]
+
+
+def _measures(raw: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Raw agreement, Fleiss' kappa (NaN where it is undefined) and Gwet's AC1, of means over images.
+
+    raw: (...). shares: (..., marks).
+    """
+    by_chance = (shares**2).sum(-1)
+    known = by_chance < 1 - 1e-12
+    kappa = np.where(known, (raw - by_chance) / np.where(known, 1 - by_chance, 1.0), np.nan)
+    marks = shares.shape[-1]
     # Of one mark alone there is no other that chance could give.
-    gwet = float((shares * (1 - shares)).sum() / (marks - 1)) if marks > 1 else 0.0
+    gwet = (shares * (1 - shares)).sum(-1) / (marks - 1) if marks > 1 else np.zeros_like(raw)
     return raw, kappa, (raw - gwet) / (1 - gwet)
 
 
 def _intervals(
-    counts: np.ndarray, prompts: Sequence[Hashable], draws: int, seed: int
+    alike: np.ndarray, shown: np.ndarray, prompts: Sequence[Hashable], draws: int, seed: int
 ) -> dict[str, tuple[float, float]] | None:
-    at: dict[Hashable, list[int]] = {}
-    for k, prompt in enumerate(prompts):
-        at.setdefault(prompt, []).append(k)
-    groups = list(at.values())
-    if len(groups) < 2:
+    at: dict[Hashable, int] = {}
+    index = np.array([at.setdefault(prompt, len(at)) for prompt in prompts])
+    count = len(at)
+    if count < 2:
         return None
-    random = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {"raw": [], "kappa": [], "ac1": []}
-    for _ in range(draws):
-        drawn = [k for group in random.integers(0, len(groups), len(groups)) for k in groups[group]]
-        for name, value in zip(found, _measures(counts[drawn]), strict=True):
-            if value is not None:
-                found[name].append(value)
+    # Sums over the images of each prompt: alike, each mark, and how many there are.
+    columns = [alike, *shown.T, np.ones(len(alike))]
+    sums = np.stack([np.bincount(index, column, count) for column in columns], axis=1)
+    drawn = np.random.default_rng(seed).integers(0, count, (draws, count))
+    totals = np.stack([np.bincount(row, minlength=count) for row in drawn]) @ sums
+    means = totals[:, :-1] / totals[:, -1:]
+    measures = zip(("raw", "kappa", "ac1"), _measures(means[:, 0], means[:, 1:]), strict=True)
+    known = {name: values[np.isfinite(values)] for name, values in measures}
     return {
-        name: tuple(np.quantile(values, [0.025, 0.975]).tolist()) for name, values in found.items() if values
+        name: tuple(np.quantile(values, [0.025, 0.975]).tolist())
+        for name, values in known.items()
+        if len(values)
     }

@@ -249,16 +249,19 @@ def unjudged_reasons(report: BenchReport, styles: Styles) -> list[Flowable]:
 
 def definitions_pages(report: BenchReport, styles: Styles) -> list[Flowable]:
     """Return what the numbers mean, in two columns."""
-    from reportlab.platypus import BalancedColumns, KeepTogether, Paragraph
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.platypus import BalancedColumns, CondPageBreak, Paragraph
 
     left_out = set() if len(report.lanes) > 1 else {"Second minus first", "Detectable"}
     if not report.pairs:
         left_out.add("Agreement")
-    heading = Paragraph("What the numbers mean", styles["heading"])
+    # To keep columns with what is before them has them balanced again and again.
+    apart = ParagraphStyle("apart", parent=styles["heading"], keepWithNext=0)
+    heading = Paragraph("What the numbers mean", apart)
     heading.bookmark = ("definitions", "What the numbers mean")
     entries = [
         Paragraph(f"<b>{markup(name)}</b> &nbsp;{markup(words)}", styles["term"])
         for name, words in DEFINITIONS
         if name not in left_out
     ]
-    return [KeepTogether([heading, BalancedColumns(entries, nCols=2, innerPadding=16)])]
+    return [CondPageBreak(160), heading, BalancedColumns(entries, nCols=2, innerPadding=16)]
