@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffatlas.bench.statistics import Within
+from diffatlas.bench.statistics.words import p_words
 from diffatlas.bench.why.basins import Grouped
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.measures import Measure
@@ -73,11 +74,6 @@ def number(measure: Measure, value: float) -> str:
 def apart(measure: Measure, value: float) -> str:
     """Return the size of a difference with its unit."""
     return f"{abs(value):.3g}{measure.between}"
-
-
-def p_words(p: float) -> str:
-    """Return a p-value in words: "p = 0.034", "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
 
 
 def _interval(measure: Measure, low: float, high: float) -> str:
