@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from diffatlas.bench.tasks import Task
+from diffatlas.bench.tasks import Pack, Task
 
 Verdict = Literal["pass", "fail", "cannot judge"]
 
@@ -66,6 +66,15 @@ class Judged:
     task: Task
     number: int
     judgement: Judgement
+
+
+def by_pack(scorer: Scorer, pack: Pack) -> Scorer:
+    """Return a scorer as it judges the tasks of a pack.
+
+    One that asks questions has to know what the pack makes of a wrong parent: it has a method `by_pack`.
+    """
+    fitted = getattr(scorer, "by_pack", None)
+    return scorer if fitted is None else fitted(pack)
 
 
 def judge_all(

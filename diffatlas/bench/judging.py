@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.bench.bench import Bench
-from diffatlas.bench.judgements import Card, Judgement, Scorer, judge_all
+from diffatlas.bench.judgements import Card, Judgement, Scorer, by_pack, judge_all
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.pictures import pictures
 from diffatlas.bench.scored import AT_ONCE
@@ -82,7 +82,7 @@ class Judging:
         """Judge what the bench has already and then what comes; nothing is raised."""
         try:
             self._say("loading")
-            scorer = self._opens(self.name)
+            scorer = by_pack(self._opens(self.name), self._bench.pack)
             self._benches.judge_with(self._bench.id, self.name, scorer.card)
             self._put(ScorerChanged(self.name, "judging", card=scorer.card))
             gone = self._judge_all(scorer)

@@ -9,13 +9,23 @@ from typing import Any
 import numpy as np
 
 from diffatlas.bench.judgements import Judged, Judgement, Scorer, judge_all
-from diffatlas.bench.packs.geneval import Sample, read_results, result_line, task_of
+from diffatlas.bench.packs.geneval import Sample, read_folder, read_results, result_line, task_of
+from diffatlas.bench.packs.geneval2 import read_image_map, score_lists_text
 from diffatlas.bench.scorers.registry import SCORERS, open_scorer
-from diffatlas.bench.tasks import Task
+from diffatlas.bench.tasks import Pack, Task
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import MOST_PIXELS, MOST_SIDE
 
-__all__ = ["SCORERS", "judged_results", "open_scorer", "read_image", "results_text", "score"]
+__all__ = [
+    "SCORERS",
+    "judged_results",
+    "open_scorer",
+    "read_image",
+    "results_text",
+    "samples_of",
+    "score",
+    "written",
+]
 
 #: Images that are read and judged together.
 AT_ONCE = 16
@@ -35,6 +45,43 @@ def score(
         judged += judge_all(scorer, images, [one.task for one in part], [one.number for one in part])
         told(len(judged) / len(samples))
     return judged
+
+
+def samples_of(images: Path, asked: Pack | None = None) -> list[Sample]:
+    """Return the images of a folder in GenEval's layout, or of a map of prompts and paths (``.json``).
+
+    asked: the pack of a map's prompts. Raises `InvalidParams` where it is missing, or given for a folder, and as
+    `read_folder` and `read_image_map` do.
+    """
+    if images.suffix != ".json":
+        if asked is not None:
+            raise InvalidParams(
+                "--pack belongs to a map of images (.json): a folder says itself what was asked.",
+                field="pack",
+            )
+        return read_folder(images)
+    if asked is None:
+        raise InvalidParams(
+            f"{images.name} is a map of images: name the pack of its prompts by --pack.", field="pack"
+        )
+    try:
+        return read_image_map(images, asked)
+    except FileNotFoundError:
+        raise Unreadable(f"There is no file {images}.") from None
+
+
+def written(to: Path, samples: Sequence[Sample], judged: Sequence[Judged], asked: Pack | None = None) -> str:
+    """Return judgements as a file of the name is written: GenEval's results, or lists of scores where it ends in .json.
+
+    asked: the pack of the latter. Raises `InvalidParams` where it is missing, and as `score_lists_text` does.
+    """
+    if to.suffix != ".json":
+        return results_text(samples, judged)
+    if asked is None:
+        raise InvalidParams(
+            f"{to.name}: lists of scores are written of a pack, name it by --pack.", field="to"
+        )
+    return score_lists_text(asked, judged)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -64,7 +111,13 @@ def results_text(samples: Sequence[Sample], judged: Sequence[Judged]) -> str:
         for seen in one.judgement.evidence.get("objects", ()):
             boxes.setdefault(seen["class"], []).append([*seen["box"], seen["score"]])
         lines.append(
-            result_line(sample, one.judgement.verdict == "pass", "\n".join(one.judgement.reasons), boxes)
+            result_line(
+                sample,
+                one.judgement.verdict == "pass",
+                "\n".join(one.judgement.reasons),
+                boxes,
+                one.judgement.score,
+            )
         )
     return "".join(f"{line}\n" for line in lines)
 
@@ -82,7 +135,7 @@ def judged_results(path: Path | str) -> list[Judged]:
     judged = []
     for row, number in zip(rows, _numbers(rows), strict=True):
         reasons = tuple(line for line in row["reason"].split("\n") if line)
-        judgement = Judgement("pass" if row["correct"] else "fail", reasons)
+        judgement = Judgement("pass" if row["correct"] else "fail", reasons, row["score"])
         judged.append(Judged(_task_of(row), number, judgement))
     return judged
 

@@ -11,8 +11,10 @@ from diffatlas.bench.bench import HAND, Bench, first_scorer, judged
 from diffatlas.bench.judgements import Judged
 from diffatlas.bench.keep import capture_of
 from diffatlas.bench.kept import Benches, BenchInfo
+from diffatlas.bench.packs.geneval2 import read_score_lists
 from diffatlas.bench.packs.own import find_pack
 from diffatlas.bench.packs.reading import is_file_name, read_file
+from diffatlas.bench.packs.shipped import SHIPPED
 from diffatlas.bench.plan import plan_bench
 from diffatlas.bench.running import BenchEvent, judge_bench, run_bench
 from diffatlas.bench.scored import judged_results, open_scorer
@@ -155,21 +157,36 @@ def list_benches(library: Library | None = None) -> list[BenchInfo]:
 
 
 def judged_from(
-    source: str, scorer: str | None = None, library: Library | None = None, by_hand: bool = True
+    source: str,
+    scorer: str | None = None,
+    library: Library | None = None,
+    by_hand: bool = True,
+    *,
+    asked: Pack | Path | str | None = None,
 ) -> list[Judged]:
-    """Return the verdicts of a ``results.jsonl``, or of a bench of the library: its id, and a lane after "@".
+    """Return the verdicts of a ``results.jsonl``, of lists of scores of GenEval 2 (``.json``), or of a bench of the
+    library: its id, and a lane after "@".
 
     scorer: of a bench; None for its first (`diffatlas.bench.bench.first_scorer`). by_hand: whether marks by hand count
-    in the place of its verdicts. Raises `Unreadable`, `RunNotFound` or `InvalidParams`.
+    in the place of its verdicts. asked: the pack of lists of scores, as of `ask`. Raises `Unreadable`, `RunNotFound` or
+    `InvalidParams`.
     """
     path = Path(source)
-    if path.suffix == ".jsonl" or path.is_file():
+    if asked is not None and path.suffix != ".json":
+        raise InvalidParams("--pack is for lists of scores (.json): others say what was asked.", field="pack")
+    if path.suffix in (".json", ".jsonl") or path.is_file():
         if scorer is not None:
             raise InvalidParams(
                 "--scorer is for a bench: a file has the verdicts of one scorer.", field="scorer"
             )
         try:
-            return judged_results(path)
+            if path.suffix != ".json":
+                return judged_results(path)
+            if asked is None:
+                raise InvalidParams(
+                    f"{path.name} has lists of scores: name their pack by --pack.", field="pack"
+                )
+            return read_score_lists(path, pack_of(asked, _library(library)))
         except FileNotFoundError:
             raise Unreadable(f"There is no file {path}.") from None
     bench_id, _, lane = source.partition("@")
@@ -186,7 +203,7 @@ def pack_of(pack: Pack | Path | str, library: Library, each: int | None = None, 
     """Return the pack that `ask` is asked for. Raises as `ask`."""
     if isinstance(pack, Pack):
         return pack
-    if isinstance(pack, Path) or is_file_name(pack):
+    if isinstance(pack, Path) or is_file_name(pack) or (pack not in SHIPPED and Path(pack).is_dir()):
         if each is not None:
             raise InvalidParams(
                 "Prompts of each category are drawn of a pack by name: a file has those that it has.",

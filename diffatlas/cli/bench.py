@@ -23,23 +23,34 @@ commands.command()(bench_marks.agree)
 
 RESULTS = typer.Argument(
     metavar="RESULTS",
-    help="A results.jsonl, of this program or of GenEval's; or a bench of the library, as ID or ID@LANE.",
+    help="A results.jsonl, of this program or of GenEval's; with --pack, lists of scores of GenEval 2 (.json); or a"
+    " bench of the library, as ID or ID@LANE.",
+)
+ASKED = typer.Option(
+    "--pack", help="What was asked, by its name or file: of lists of scores, and of a map of images."
 )
 OF_BENCH = typer.Option("--scorer", help="Whose verdicts on a bench. Default: the first that judged it.")
 LEVEL = typer.Option(help="Level of confidence of the intervals.")
 OVERWRITE = typer.Option("--overwrite", help="Write over a file that is there.")
 AS_JSON = typer.Option("--json", help="Print everything as JSON.")
 SCORER = typer.Option(
-    help="What judges: shapes, clip, objects, or one of these with a model, as `bench scorers` lists them;"
-    " clip:MODEL and objects:MODEL take any id of the Hub and any folder."
+    help="What judges: shapes, clip, objects, questions, vqascore, or one of these with a model, as `bench scorers`"
+    " lists them; after the colon any id of the Hub and any folder."
 )
-THRESHOLD = typer.Option(help="Of clip, the cosine that passes; of objects, how sure the detector must be.")
+THRESHOLD = typer.Option(
+    help="Of clip, the cosine that passes; of objects, how sure the detector must be; of vqascore, the probability of"
+    " Yes that passes."
+)
 COUNTING = typer.Option(help="Of objects, how sure the detector must be where a task counts.")
 OVERLAP = typer.Option(help="Of objects, the share from which on two boxes of a class are one; 1 for never.")
 COLORS = typer.Option(metavar="MODEL", help="Of objects, the CLIP that tells colours; none for no colours.")
 DEVICE = typer.Option(help="Where its model runs, such as cpu or cuda.")
 DTYPE = typer.Option(help="What its model runs in: fp32, fp16 or bf16.")
 REVISION = typer.Option(help="Branch, tag or commit of its model on the Hub.")
+TEMPLATE = typer.Option(
+    help="Of questions and vqascore, how the model is asked; {} is the question or the prompt."
+)
+MEAN = typer.Option(help="Of questions, which mean of the answers is the score: arithmetic or geometric.")
 
 
 @commands.command()
@@ -60,8 +71,8 @@ def pack(
         str,
         typer.Argument(
             metavar="PACK",
-            help="The name of a pack, a file of YAML or JSON, GenEval's metadata or GenEval 2's data (.jsonl), or"
-            " prompts of T2I-CompBench++ (.txt).",
+            help="The name of a pack, a file of YAML or JSON, lines of GenEval, GenEval 2 or TIIF-Bench (.jsonl), a"
+            " table of OneIG-Bench or DPG-Bench (.csv), or prompts of T2I-CompBench++ (.txt).",
         ),
     ],
     to: Annotated[
@@ -109,9 +120,12 @@ def scorers() -> None:
 
 @commands.command()
 def score(
-    folder: Annotated[
+    images: Annotated[
         Path,
-        typer.Argument(help="Images in GenEval's layout: 00000/metadata.jsonl and 00000/samples/0000.png."),
+        typer.Argument(
+            help="A folder in GenEval's layout, 00000/metadata.jsonl and 00000/samples/0000.png; or with --pack a map"
+            " of GenEval 2's form (.json), prompts and the paths of their images."
+        ),
     ],
     scorer: Annotated[str, SCORER] = "shapes",
     threshold: Annotated[float | None, THRESHOLD] = None,
@@ -121,9 +135,16 @@ def score(
     device: Annotated[str | None, DEVICE] = None,
     dtype: Annotated[str | None, DTYPE] = None,
     revision: Annotated[str | None, REVISION] = None,
+    template: Annotated[str | None, TEMPLATE] = None,
+    mean: Annotated[str | None, MEAN] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Write the verdicts there, in the form of GenEval's results.jsonl.")
+        Path | None,
+        typer.Option(
+            help="Write the verdicts there, in the form of GenEval's results.jsonl, or with --pack that of GenEval 2's"
+            " lists of scores (.json)."
+        ),
     ] = None,
+    asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
     overwrite: Annotated[bool, OVERWRITE] = False,
@@ -131,9 +152,12 @@ def score(
     """Judge images that are there already, and count the verdicts by category."""
     from diffatlas.bench import scored
     from diffatlas.bench.counted import count
-    from diffatlas.bench.packs.geneval import read_folder
+    from diffatlas.bench.judgements import by_pack
+    from diffatlas.bench.session import pack_of
+    from diffatlas.library import Library
 
-    samples = read_folder(folder)
+    made = None if asked is None else pack_of(asked, Library())
+    samples = scored.samples_of(images, made)
     judge = _open(
         scorer,
         threshold=threshold,
@@ -143,12 +167,16 @@ def score(
         device=device,
         dtype=dtype,
         revision=revision,
+        template=template,
+        mean=mean,
     )
+    if made is not None:
+        judge = by_pack(judge, made)
     with showing_progress() as show:
         judged = scored.score(judge, samples, lambda share: show(share, "Judging"))
     counted = count(judged, level)
     if to is not None:
-        write_file(to, scored.results_text(samples, judged).encode(), overwrite)
+        write_file(to, scored.written(to, samples, judged, made).encode(), overwrite)
     show_counted(counted, judged, as_json, judge.card)
 
 
@@ -226,6 +254,7 @@ def _share(one: Rate) -> tuple[str, str]:
 def count_results(
     results: Annotated[str, RESULTS],
     scorer: Annotated[str | None, OF_BENCH] = None,
+    asked: Annotated[str | None, ASKED] = None,
     by: Annotated[
         str, typer.Option(help="category, or atoms: the number of things that a prompt demands.")
     ] = "category",
@@ -238,7 +267,7 @@ def count_results(
 
     if by not in ("category", "atoms"):
         raise InvalidParams(f"--by is category or atoms, and not {by!r}.", field="by")
-    judged = judged_from(results, scorer)
+    judged = judged_from(results, scorer, asked=asked)
     if by == "atoms":
         _show_by_atoms(judged, level, as_json)
         return
@@ -250,6 +279,7 @@ def compare_results(
     first: Annotated[str, RESULTS],
     second: Annotated[str, RESULTS],
     scorer: Annotated[str | None, OF_BENCH] = None,
+    asked: Annotated[str | None, ASKED] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -259,7 +289,8 @@ def compare_results(
     from diffatlas.bench.counted import differences
     from diffatlas.bench.session import judged_from
 
-    whole, found = differences(judged_from(first, scorer), judged_from(second, scorer), level)
+    sides = [judged_from(side, scorer, asked=asked) for side in (first, second)]
+    whole, found = differences(*sides, level)
     if as_json:
         rows = [{"category": one.tag, **asdict(one.compared), "adjusted": one.adjusted} for one in found]
         typer.echo(json.dumps({"all": asdict(whole), "categories": rows}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
@@ -221,6 +222,58 @@ def mark(
         raise InvalidParams(
             f"The bench has no image {cell!r}: they are called a-0-3.", field="cell"
         ) from None
+
+
+@commands.command("why")
+def why_it_failed(
+    bench: ID,
+    scorer: Annotated[
+        str | None, typer.Option(help="Whose verdicts. Default: the first that judged it.")
+    ] = None,
+    lane: Annotated[str, typer.Option(help="Which lane: a, b...")] = "a",
+    by_hand: ByHand = True,
+    level: Annotated[float, LEVEL] = 0.95,
+    as_json: Annotated[bool, AS_JSON] = False,
+) -> None:
+    """Say what the paths of failing images have that those of passing images of the same prompt have not."""
+    from diffatlas.bench.session import open_bench
+    from diffatlas.bench.why import measure, why
+    from diffatlas.bench.why.of_bench import cases_of
+    from diffatlas.library.store import Library
+
+    library = Library()
+    cases = cases_of(open_bench(bench, library), library, scorer, lane, by_hand)
+    with showing_progress() as show_share:
+        measured = list(measure(cases, told=lambda share: show_share(share, "Measuring")))
+        found = why(measured, level)
+    if as_json:
+        typer.echo(json.dumps(found.to_dict()))
+        return
+    rows = []
+    for line in found.lines:
+        one = line.within
+        told = ("", "", "", "", "")
+        if one is not None:
+            told = (
+                f"{one.difference:+.3g}",
+                f"{one.low:+.3g} to {one.high:+.3g}",
+                f"{one.larger.value:.2f}",
+                str(one.prompts),
+                f"{line.adjusted:.3g}",
+            )
+        rows.append((line.measure.name, line.measure.unit, *told))
+    columns = (
+        "Measure",
+        "Unit",
+        "Failing minus passing",
+        f"{level:.0%} interval",
+        "Larger when failing",
+        "Prompts",
+        "p (Holm)",
+    )
+    print_table(columns, rows)
+    for sentence in (found.method, *(line.sentence for line in found.lines), found.groups):
+        say(sentence)
 
 
 @commands.command()

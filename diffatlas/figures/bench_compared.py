@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from diffatlas.bench.counted import Difference
 from diffatlas.bench.statistics import Compared
+from diffatlas.bench.statistics.words import p_words
 from diffatlas.figures.bench_rows import (
     Point,
     Rows,
@@ -86,11 +87,6 @@ def bench_compared(
     ]
     draw_points(made, axes, rows, "difference", points, dark=dark, meta={"measure": "difference"})
     return made
-
-
-def p_words(p: float) -> str:
-    """Return a p-value in words: "p = 0.034", "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
 
 
 def _of_a_row(tag: str, one: Compared, p: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from diffatlas.bench.seeds import Numbered, Seeds
-from diffatlas.figures.bench_compared import p_words
+from diffatlas.bench.statistics.words import p_words
 from diffatlas.figures.bench_rows import FOOT, counted_words, look_of, rate_words, write
 from diffatlas.figures.figure import Figure, figure, text
 from diffatlas.figures.log_axis import segments

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from diffatlas.bench.statistics.words import p_words
 from diffatlas.bench.why.gathered import Line, Why
 from diffatlas.bench.why.measured import MeasuredPrompt
-from diffatlas.bench.why.sentences import LEVEL, number, p_words
+from diffatlas.bench.why.sentences import LEVEL, number
 from diffatlas.figures.bench_rows import SHARES, WHOLE, Rows, lay_rows, note, one_chart, write
 from diffatlas.figures.figure import Figure, figure, text, wrapped
 from diffatlas.figures.log_axis import segments

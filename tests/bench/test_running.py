@@ -68,6 +68,20 @@ def played(bench, backend, library, scorer=None, **options):
     return list(run_bench(bench, lambda name: backend, library, scorers=lambda name: odd, **options))
 
 
+class Told(Odd):
+    """Judges as a pack says: its card has the pack's word on dependencies."""
+
+    def by_pack(self, pack):
+        return Odd(revision=pack.dependencies)
+
+
+def test_a_scorer_is_told_what_its_pack_makes_of_a_wrong_parent(library, benches):
+    bench = small()
+    bench = replace(bench, pack=replace(bench.pack, dependencies="direct"))
+    played(bench, FakeBackend(), library, Told())
+    assert benches.open(bench.id).cards["odd"].revision == "direct"
+
+
 def test_what_the_model_makes_is_judged_and_kept(library, benches, shapes_backend):
     bench = plan_bench(
         shipped_pack("shapes", 1), BASE.replace(num_inference_steps=6), seeds=2, scorers=["shapes"]

@@ -14,6 +14,7 @@ from diffatlas.bench.bench import Mark
 from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.session import ask
+from diffatlas.bench.why import MEASURES
 from diffatlas.cli.program import app
 from tests import copied
 from tests.bench import judges
@@ -74,6 +75,98 @@ def test_images_are_scored_and_the_verdicts_written_as_geneval_s(folder, tmp_pat
     assert shown["binding"]["Prompts"] == "6"
     assert len(results.read_text().splitlines()) == 48
     assert rows(run("count", results)) == shown
+    assert "There is no scorer 'eye'" in run("score", folder, "--scorer", "eye", code=2)
+
+
+@pytest.fixture(scope="module")
+def geneval2(tmp_path_factory):
+    """A pack of GenEval 2's form, and a map of images of its prompts as GenEval 2's program reads it."""
+    from PIL import Image
+
+    root = tmp_path_factory.mktemp("geneval2")
+    data, told = [], {}
+    for number, prompt in enumerate(("two cows", "a {} dog")):
+        asked = [["How many are there?", "two"], ["Are there any?", "Yes"]][number:]
+        skills = ["count", "object"][number:]
+        data.append({"prompt": prompt, "atom_count": 3, "vqa_list": asked, "skills": skills})
+        Image.new("RGB", (64, 48), (200 * number, 90, 30)).save(root / f"{number}.png")
+        told[prompt] = f"{number}.png"
+    (root / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in data))
+    (root / "images.json").write_text(json.dumps(told))
+    return root
+
+
+@pytest.fixture(scope="module")
+def judge(tmp_path_factory):
+    """The name of a scorer that asks questions."""
+    from tests.bench.scorers.small_models import save_small
+
+    return f"questions:{save_small('smolvlm', tmp_path_factory.mktemp('judge') / 'm')}"
+
+
+def test_images_of_a_map_are_asked_and_the_answers_written_as_geneval_2_s(geneval2, judge, tmp_path):
+    asked = ("--pack", geneval2 / "data.jsonl")
+    lists = tmp_path / "score_lists.json"
+    shown = rows(run("score", geneval2 / "images.json", *asked, "--scorer", judge, "--to", lists))
+    scores = json.loads(lists.read_text())
+    # A list for each prompt in the order of the data, a probability for each question: what GenEval 2's analysis reads.
+    assert [len(one) for one in scores] == [2, 1]
+    assert all(0 < one < 1 for each in scores for one in each)
+    mean = (sum(scores[0]) / 2 + scores[1][0]) / 2
+    assert shown["3 atoms"]["Correct"] == f"{mean:.3f}"
+    assert rows(run("count", lists, *asked)) == shown
+    assert rows(run("compare", lists, lists, *asked))["all prompts"]["Second minus first"] == "+0.000"
+    # Scores are kept beside verdicts in the other form, too.
+    run("score", geneval2 / "images.json", *asked, "--scorer", judge, "--to", tmp_path / "r.jsonl")
+    assert rows(run("count", tmp_path / "r.jsonl")) == shown
+    found = json.loads(run("score", geneval2 / "images.json", *asked, "--scorer", judge, "--json"))
+    assert found["scorer"]["settings"] == {"mean": "arithmetic", "dependencies": "cascading"}
+    how = ("--mean", "geometric", "--template", "Look: {}")
+    found = json.loads(run("score", geneval2 / "images.json", *asked, "--scorer", judge, *how, "--json"))
+    assert found["scorer"]["settings"]["mean"] == "geometric"
+    assert found["scorer"]["template"] == "Look: {}"
+
+
+def test_a_folder_of_tiif_is_a_pack(tmp_path):
+    row = {"type": "style", "short_description": "a cat", "long_description": "a cat of ink"}
+    (tmp_path / "style_prompts.jsonl").write_text(json.dumps(row))
+    assert [one["Category"] for one in rows(run("pack", tmp_path)).values()] == [
+        "style, short",
+        "style, long",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("score", "images.json"), "name the pack of its prompts by --pack"),
+        (("score", "none.json", "--pack", "data.jsonl"), "There is no file none.json"),
+        (("score", ".", "--pack", "data.jsonl"), "--pack belongs to a map of images"),
+        (("score", "odd.json", "--pack", "data.jsonl"), "'three cows' is no prompt of the pack geneval2"),
+        (("score", "lost.json", "--pack", "data.jsonl"), "the image 'gone.png' of 'two cows' is not there"),
+        (("score", "lost.json", "--pack", "lite"), "the image 'gone.png' of 'two cows' is not there"),
+        (
+            ("score", "images.json", "--pack", "data.jsonl", "--to", "l.json"),
+            "judge an image of each by a scorer",
+        ),
+        (("count", "images.json"), "name their pack by --pack"),
+        (("count", "images.json", "--pack", "data.jsonl"), "is no list of lists of scores"),
+        (("count", "few.json", "--pack", "data.jsonl"), "has 1 lists, and geneval2 2 tasks"),
+        (("count", "more.json", "--pack", "data.jsonl"), "list 1: 2 scores for the 1 questions"),
+        (("count", "far.json", "--pack", "data.jsonl"), "list 0: 1.5 is no probability"),
+    ],
+)
+def test_a_map_or_scores_that_do_not_fit_are_said_in_a_sentence(geneval2, monkeypatch, words, said):
+    monkeypatch.chdir(geneval2)
+    for name, value in (
+        ("odd", {"three cows": "0.png"}),
+        ("lost", {"two cows": ["0.png", "gone.png"]}),
+        ("few", [[0.5, 0.5]]),
+        ("more", [[0.5, 0.5], [0.5, 0.5]]),
+        ("far", [[1.5, 0.5], [0.5]]),
+    ):
+        (geneval2 / f"{name}.json").write_text(json.dumps(value))
+    assert said in run(*words, code=2)
 
 
 def test_everything_is_there_as_json(folder):
@@ -250,6 +343,9 @@ def test_a_pack_is_made_judged_kept_and_marked(library, tmp_path):
     assert by_hand["mean of categories"]["Not judged"] == "11"
     run("mark", name, "a-0-0", "none")
     assert rows(run("judge", name, "--scorer", "shapes", "--again")) == shown
+    reasons = rows(run("why", name))
+    assert set(reasons) == {one.name for one in MEASURES}
+    assert json.loads(run("why", name, "--json"))["prompts"] == 6
     # Compared with itself nothing differs.
     assert {row["Differ"] for row in rows(run("compare", name, f"{name}@a")).values()} == {"0"}
 

@@ -73,7 +73,7 @@ def test_a_measure_without_numbers_says_so_and_one_that_is_not_is_refused(found)
     one_image = why(list(measure([case(1, True)])), draws=10)
     made = figures.bench_why_measure(one_image, "parting")
     assert any("No judged image" in note.text for note in made.layout.annotations)
-    assert "is not known of any image" in made.layout.title.subtitle.text.replace("<br>", " ")
+    assert "not known of any image" in made.layout.title.subtitle.text.replace("<br>", " ")
     with pytest.raises(InvalidParams, match="no measure 'luck'"):
         figures.bench_why_measure(found, "luck")
 

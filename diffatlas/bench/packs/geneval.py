@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffatlas.bench.packs.files import adapter, path_words
-from diffatlas.bench.tasks import Pack, Task, faults
+from diffatlas.bench.packs.files import path_words
+from diffatlas.bench.packs.rows import MOST_BYTES, checked_task, full_lines, json_object
+from diffatlas.bench.tasks import Pack, Task
 from diffatlas.errors import InvalidParams, Unreadable
 from diffatlas.files import read_text
 from diffatlas.library.format import write_atomically
 
-MOST_BYTES = 32_000_000
 _FOLDER = re.compile(r"[0-9]{1,9}")
 _IMAGE = re.compile(r"[0-9]{1,9}\.png")
 
@@ -38,16 +38,9 @@ def read_metadata(path: Path | str, name: str = "geneval") -> Pack:
     Raises `InvalidParams` with the line and the field of what is wrong, `Unreadable`, FileNotFoundError.
     """
     path = Path(path)
-    lines = [
-        (number, line)
-        for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1)
-        if line.strip()
-    ]
-    if not lines:
-        raise Unreadable(f"{path.name} is empty: give a file with one task a line.")
     tasks = tuple(
         _task(json_object(line, path, number), f"{at:05d}", path, number)
-        for at, (number, line) in enumerate(lines)
+        for at, (number, line) in enumerate(full_lines(path))
     )
     return Pack(
         name=name,
@@ -122,11 +115,15 @@ def as_metadata(task: Task) -> dict[str, Any]:
     return {**said, "prompt": task.prompt}
 
 
-def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, Any]) -> str:
+def result_line(
+    sample: Sample, correct: bool, reason: str, boxes: Mapping[str, Any], score: float | None = None
+) -> str:
     """Return one line of GenEval's ``results.jsonl``.
 
-    boxes: [left, top, right, bottom, score] of each object, by class.
+    boxes: [left, top, right, bottom, score] of each object, by class. score: what is counted, where that is more than
+    the verdict; GenEval's own program passes over it.
     """
+    more = {} if score is None else {"score": score}
     return json.dumps(
         {
             "filename": str(sample.path),
@@ -134,10 +131,11 @@ def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, 
             "prompt": sample.task.prompt,
             "correct": correct,
             "reason": reason,
-            "metadata": json.dumps(as_metadata(sample.task)),
+            "metadata": json.dumps(_said(sample.task)),
             "details": json.dumps(
                 {name: [list(map(float, box)) for box in rows] for name, rows in boxes.items()}
             ),
+            **more,
         }
     )
 
@@ -145,8 +143,10 @@ def result_line(sample: Sample, correct: bool, reason: str, boxes: Mapping[str, 
 def read_results(path: Path | str) -> list[dict[str, Any]]:
     """Return the rows of a ``results.jsonl`` of GenEval's program.
 
-    Each has filename, tag, prompt, correct, reason, metadata and details. The last two are read from the JSON that
-    they are written as; ``details`` may be missing. Raises `Unreadable` with the line of what is wrong.
+    Each has filename, tag, prompt, correct, reason, metadata, details and score. ``metadata`` and ``details`` are read
+    from the JSON that they are written as; the latter may be missing, and so may the score, which is None then.
+
+    Raises `Unreadable` with the line of what is wrong.
     """
     path, rows = Path(path), []
     for number, line in enumerate(read_text(path, MOST_BYTES).splitlines(), 1):
@@ -157,10 +157,18 @@ def read_results(path: Path | str) -> list[dict[str, Any]]:
         for name, kind in wanted.items():
             if not isinstance(row.get(name), kind):
                 raise Unreadable(f"{path.name}, line {number}: {name} is missing or no {_KINDS[kind]}.")
+        score = row.setdefault("score", None)
+        if score is not None and not (type(score) in (int, float) and 0 <= score <= 1):
+            raise Unreadable(f"{path.name}, line {number}: score is no number from 0 to 1.")
         for name in ("metadata", "details"):
             row[name] = json_object(row.get(name) or "{}", path, number)
         rows.append(row)
     return rows
+
+
+def _said(task: Task) -> dict[str, Any]:
+    """What of a task goes into the results: a prompt whose image is judged by something else has no objects."""
+    return as_metadata(task) if task.kind == "objects" else {"tag": task.tag, "prompt": task.prompt}
 
 
 _KINDS = {str: "text", bool: "true or false"}
@@ -185,37 +193,10 @@ def _samples(folder: Path) -> Iterator[Sample]:
             yield Sample(task, int(image.stem), image)
 
 
-def json_object(text: str, path: Path, line: int) -> dict[str, Any]:
-    """Return the JSON object on a line. Raises `Unreadable` with the line where it is none."""
-    try:
-        found = json.loads(text) if isinstance(text, str) else None
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise Unreadable(f"{path.name}, line {line}: this is no JSON object.")
-    return found
-
-
 def _task(row: Mapping[str, Any], name: str, path: Path, line: int) -> Task:
     """A task of a line of metadata; fields of others (ours have none) are left out."""
-    from pydantic import ValidationError
-
     known = {key: row[key] for key in ("tag", "prompt", "include", "exclude") if key in row}
-    whole = {"name": "geneval", "title": "GenEval", "tasks": [{"id": name, **known}]}
-    try:
-        pack = adapter().validate_python(whole)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = [step for step in first["loc"][2:] if not (isinstance(step, str) and "[" in step)]
-        what = "is missing" if first["type"] == "missing" else "is not what GenEval has there"
-        raise InvalidParams(
-            f"{path.name}, line {line}: {path_words(where)} {what}.", field=path_words(where)
-        ) from None
-    for where, what in faults(pack):
-        raise InvalidParams(
-            f"{path.name}, line {line}: {path_words(where[2:])} {what}.", field=path_words(where[2:])
-        )
-    return pack.tasks[0]
+    return checked_task({"id": name, **known}, "GenEval", path, line)
 
 
 def _refused(path: Path, line: int, where: Sequence[str | int], what: str) -> InvalidParams:

@@ -106,6 +106,12 @@ SCORERS: dict[str, ScorerKind] = {
     "clip": ScorerKind(
         "How like its prompt an image is, against a threshold.", ("clip", "open_clip_scorer"), "clip"
     ),
+    "questions": ScorerKind(
+        "The answers to a task's questions, by Soft-TIFA.", ("vlm", "open_questions"), "questions"
+    ),
+    "vqascore": ScorerKind(
+        "Whether a model says that the prompt is shown, by VQAScore.", ("vlm", "open_vqascore"), "questions"
+    ),
 }
 
 

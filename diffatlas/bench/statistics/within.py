@@ -136,8 +136,8 @@ def within_prompts(
     count = sum(one.tells for one in known)
     if count < FEWEST:
         raise InvalidParams(
-            f"{count} {'prompt has' if count == 1 else 'prompts have'} both a failing and a passing image"
-            f" with this number: a comparison wants {FEWEST} at least."
+            f"{'One' if count else 'No'} prompt has both a failing and a passing image with this number: a comparison"
+            f" wants {FEWEST} at least."
         )
     shared = _shared(known)
     left = _paired_left(known, shared) if known[0].paired else _left(known, shared)

@@ -86,7 +86,7 @@ def _in_group(prompt: Prompt) -> Pairs:
 MEASURES = (
     Measure(
         "guidance_angle",
-        "Guidance angle, mean",
+        "Mean guidance angle",
         "°",
         "°",
         "had a mean guidance angle",
@@ -99,7 +99,7 @@ MEASURES = (
     ),
     Measure(
         "largest_guidance_angle",
-        "Guidance angle, largest",
+        "Largest guidance angle",
         "°",
         "°",
         "had a largest guidance angle",

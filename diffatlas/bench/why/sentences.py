@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffatlas.bench.statistics import Within
+from diffatlas.bench.statistics.words import p_words
 from diffatlas.bench.why.basins import Grouped
 from diffatlas.bench.why.measured import MeasuredPrompt
 from diffatlas.bench.why.measures import Measure
@@ -30,17 +31,15 @@ def of_measure(measure: Measure, within: Within, adjusted: float | None, measure
 
 def undetermined(measure: Measure, reason: str) -> str:
     """Return a sentence on why the verdicts cannot be compared by a measure that is known. reason: a sentence."""
-    return (
-        f"Whether {measure.name.lower()} differs between failing and passing images cannot be told. {reason}"
-    )
+    return f"{measure.name}: failing and passing images cannot be compared. {reason}"
 
 
 def unknown(measure: Measure, known: Sequence[float], missing: Mapping[str, int]) -> str:
     """Return a sentence on a measure that is not known of any image, or of all the same."""
     if known:
-        return f"{measure.name} is the same, {number(measure, known[0])}, for all images: it tells nothing."
+        return f"{measure.name}: {number(measure, known[0])} for all images, so that it tells nothing."
     most = max(missing, key=lambda reason: missing[reason], default="No image could be judged.")
-    return f"{measure.name} is not known of any image that was judged. {most}"
+    return f"{measure.name}: not known of any image that was judged. {most}"
 
 
 def of_groups(measured: Sequence[MeasuredPrompt], prompts: int) -> str:
@@ -75,11 +74,6 @@ def number(measure: Measure, value: float) -> str:
 def apart(measure: Measure, value: float) -> str:
     """Return the size of a difference with its unit."""
     return f"{abs(value):.3g}{measure.between}"
-
-
-def p_words(p: float) -> str:
-    """Return a p-value in words: "p = 0.034", "p < 0.001"."""
-    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}" if p < 0.995 else "p = 1"
 
 
 def _interval(measure: Measure, low: float, high: float) -> str:

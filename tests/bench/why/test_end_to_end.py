@@ -10,7 +10,7 @@ from diffatlas.bench.why import cases_of, explain, measure, why
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
 
-STEPS, SEEDS = 5, 4
+STEPS, SEEDS = 3, 4
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ def test_a_number_stands_beside_the_median_of_the_passing_images():
     assert one.value == pytest.approx(np.degrees(0.6))
     assert one.median == pytest.approx(np.degrees(0.3))
     assert one.sentence == (
-        "Guidance angle, mean: 34.4°, 17.2° larger than the median of the prompt's passing images (17.2°)."
+        "Mean guidance angle: 34.4°, 17.2° larger than the median of the prompt's passing images (17.2°)."
     )
     # A passing image is held against the others.
     assert beside(explain(FOUR[1], FOUR), "guidance_angle").median == pytest.approx(np.degrees(0.4))

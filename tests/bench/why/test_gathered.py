@@ -62,11 +62,11 @@ def test_without_both_verdicts_in_a_prompt_there_is_a_sentence_and_no_number():
     found = why(list(measure([replace(one, failed=one.task.id == "p0") for one in cases(3)])), draws=10)
     line = found.line("guidance_angle")
     assert (line.within, line.adjusted, found.mixed) == (None, None, 0)
-    assert "cannot be told. 0 prompts have both" in line.sentence
+    assert "cannot be compared. No prompt has both" in line.sentence
     # Over all images there is a difference, of easy prompts from a hard one.
     assert line.overall.failing == 4
     one_mixed = [replace(one, failed=one.failed and one.task.id == "p0") for one in cases(3)]
-    assert "1 prompt has both" in why(list(measure(one_mixed)), draws=10).line("overlap").sentence
+    assert "One prompt has both" in why(list(measure(one_mixed)), draws=10).line("overlap").sentence
 
 
 def test_a_number_that_no_image_has_is_said_with_the_reason():
@@ -75,7 +75,7 @@ def test_a_number_that_no_image_has_is_said_with_the_reason():
         for one in cases(2)
     ]
     line = why(list(measure(plain)), draws=10).line("guidance_angle")
-    assert line.sentence.startswith("Guidance angle, mean is not known of any image")
+    assert line.sentence.startswith("Mean guidance angle: not known of any image")
     assert "Guidance was off" in line.sentence
     assert line.missing == {"Guidance was off, or its two predictions are not known.": 8}
 
@@ -84,7 +84,7 @@ def test_a_number_that_is_the_same_for_all_tells_nothing():
     same = [case(5, number < 2, task(f"p{p}"), number) for p in range(2) for number in range(4)]
     line = why(list(measure(same)), draws=10).line("path_length")
     assert line.within is None
-    assert "is the same" in line.sentence
+    assert "for all images, so that it tells nothing" in line.sentence
     by_prompt = [case(p, number < 2, task(f"p{p}"), number) for p in range(2) for number in range(4)]
     line = why(list(measure(by_prompt)), draws=10).line("path_length")
     assert line.within is None
