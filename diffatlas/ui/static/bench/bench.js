@@ -57,7 +57,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   element.querySelector(".da-mount").replaceChildren(parts.root);
   const retry = (keys) => keys.length && onSubmit({ retry: keys, id: state.bench.id });
   const lanes = createBenchLanes(parts.lanes, { onStop: stopLane, onRetry: retry });
-  const marks = createMarks({ server, store, onSaid: (words) => write(parts.marked, words) });
+  const marks = createMarks({ server, store, onSaid: (words) => write(parts.marked, words), onSaving: (saving) => parts.root.toggleAttribute("data-saving", saving) });
   const cards = createCards(parts.panels.cards, { server, store, marks, onChoose: store.choose, onOpen: (key) => key && card.open(key) });
   const card = createCard({ server, store, marks, deck: cards.deck, isBlind: cards.isBlind, onChoose: store.choose, onSubmit });
   const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
