@@ -121,7 +121,8 @@ def parse_json(
         # Python refuses numbers of thousands of digits.
         said = "a number is too long" if "digits" in str(error) else str(error)
         raise unreadable(name, f"it is no JSON ({said})") from error
-    if deeper_than(value, depth):
+    # Fewer brackets than levels cannot lie deeper.
+    if text.count("{") + text.count("[") > depth and deeper_than(value, depth):
         raise unreadable(name, f"it is nested more than {depth} levels deep")
     return value
 

@@ -23,7 +23,7 @@ PLAIN = (
     "why_it_failed",
 )
 #: Those of the pages, which are run beside the other browser tests.
-OF_PAGES = ("app_long_runs", "app_open", "app_stream", "curves_page", "lab2d_page")
+OF_PAGES = ("app_long_runs", "app_open", "app_stream", "bench_page", "curves_page", "lab2d_page")
 #: On a GPU alone.
 ON_A_GPU = ("training_replay",)
 

@@ -26,6 +26,8 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
 from diffatlas.settings import is_shared, settings
 from diffatlas.ui.attention_services import AttentionServices
+from diffatlas.ui.bench_runner import BenchRunner
+from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.components.header import footer, header
 from diffatlas.ui.gone import Gone
 from diffatlas.ui.lab_services import LabServices
@@ -33,9 +35,11 @@ from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.links import PageParameter
+from diffatlas.ui.live_benches import LiveBenches
 from diffatlas.ui.own_files import OwnFiles
 from diffatlas.ui.own_page import OwnPageOnly
 from diffatlas.ui.pages.attention import attention_page
+from diffatlas.ui.pages.bench import bench_page
 from diffatlas.ui.pages.lab import lab_page
 from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.neighbourhood import neighbourhood_page
@@ -79,7 +83,10 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
         attention = AttentionServices(libraries, layers, backend, names)
-        attention_page(app, libraries, attention, turns)
+        words = attention_page(app, libraries, attention, turns)
+        live = LiveBenches()
+        benches = BenchServices(libraries, layers, names, running, live)
+        bench_page(app, benches, BenchRunner(libraries, turns, running, live), around, words)
         empty_when_quiet(projections, studies, attention)
         lab_page(LabServices(libraries))
         library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)

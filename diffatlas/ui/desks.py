@@ -42,6 +42,7 @@ LONG_CALLS = frozenset(
         "lab_excess",
         "lab_loss_figure",
         "lab_gif",
+        "bench_export",
     }
 )
 #: What takes a moment, or longer where the model is large.
@@ -61,6 +62,7 @@ QUICK_CALLS = frozenset(
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"attention_curves", "attention_words"}
+    | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates", "bench_threshold"}
     | {
         "lab_paths",
         "lab_density",

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from diffatlas.backends.bounds import size_words
+from diffatlas.bench.kept import Benches
 from diffatlas.errors import TooMuch
 from diffatlas.library import Library
 from diffatlas.library.format import size_of
@@ -90,6 +91,15 @@ class Libraries:
         if self.shared and self.of(visitor).studies.count >= MOST_STUDIES:
             raise TooMuch(
                 f"You have {MOST_STUDIES} studies, as many as one visitor may keep: delete some of the earlier ones "
+                "below, and run again."
+            )
+
+    def check_bench(self, visitor: str) -> None:
+        """Raise `TooMuch` where a visitor of a shared server has as many benches as one may, or no room for runs."""
+        self.check_room(visitor)
+        if self.shared and Benches(self.of(visitor).folder).count >= MOST_STUDIES:
+            raise TooMuch(
+                f"You have {MOST_STUDIES} benches, as many as one visitor may keep: delete some of the earlier ones "
                 "below, and run again."
             )
 

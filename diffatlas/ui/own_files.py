@@ -22,6 +22,7 @@ VIEWS = (
     "trajectory/viewer.js",
     "study/study.js",
     "attention/attention.js",
+    "bench/bench.js",
     "lab/lab.js",
     "library/library.js",
 )

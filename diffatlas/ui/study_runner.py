@@ -13,11 +13,12 @@ from diffatlas.backends import open_backend
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
+from diffatlas.library import Library
 from diffatlas.library.study import Study
 from diffatlas.operations.expected import expected_of_study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
-from diffatlas.studies.run import CellEnded, CellStep, Stops, StudyEvent, run_study
+from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_view import StudyView, stored_value
@@ -29,12 +30,15 @@ from diffatlas.ui.turns import Turns
 
 log = logging.getLogger("diffatlas")
 
-#: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
+#: What arrives faster than this many seconds apart travels together.
 FRAME_SECONDS = 0.1
 
 
 class StudyRunner:
     """Runs the studies of one page. ``sessions`` has the stop signal of each tab."""
+
+    #: Events that travel together where they come faster than frames: more would not be seen.
+    frequent: tuple[type, ...] = (CellStep,)
 
     def __init__(self, libraries: Libraries, turns: Turns, running: Running) -> None:
         self.sessions = Sessions()
@@ -99,7 +103,7 @@ class StudyRunner:
 
     def _follow(
         self,
-        view: StudyView,
+        view: Any,
         visitor: str,
         session: str,
         study: Study,
@@ -107,11 +111,13 @@ class StudyRunner:
         only: Collection[str] | None,
         reuse: bool,
         bounds: Bounds | None,
+        run: Callable[[Any, Library, Stops], Generator[Any, None, None]] | None = None,
     ) -> Generator[dict[str, Any], None, None]:
+        """Run a study and yield the values to show. run: what runs it, given backends, library and stops."""
         stops = Stops(self.sessions.begin(session))
         who = self._turns.who(visitor, session)
         held: Held | None = None
-        events: Generator[StudyEvent, None, None] | None = None
+        events: Generator[Any, None, None] | None = None
         begun = False
         try:
             self._running.begin(visitor, study.id, stops)
@@ -131,18 +137,12 @@ class StudyRunner:
             def opened(name: str) -> Any:
                 return self._backend(name, who, held)
 
-            events = run_study(study, opened, library, capture, stops=stops, only=only, reuse=reuse)
-            sent = 0.0
-            for event in events:
-                view.add(event)
-                if held is not None and isinstance(event, CellEnded):
-                    # A cell that the library has, or another backend runs, needs no turn here.
-                    held.give_up()
-                if not isinstance(event, CellStep) or time.monotonic() - sent >= FRAME_SECONDS:
-                    yield view.value()
-                    sent = time.monotonic()
+            if run is not None:
+                events = run(opened, library, stops)
+            else:
+                events = run_study(study, opened, library, capture, stops=stops, only=only, reuse=reuse)
+            yield from self._frames(view, events, held)
             events = None
-            yield view.value()
         except DiffAtlasError as error:
             if isinstance(error, OverBound):
                 self.sessions.refuse(session)
@@ -162,8 +162,23 @@ class StudyRunner:
                 self._running.end(visitor, study.id)
             self.sessions.end(session, stops.all, None)
 
+    def _frames(
+        self, view: Any, events: Generator[Any, None, None], held: Held | None = None
+    ) -> Generator[dict[str, Any], None, None]:
+        """Take in events and yield the values to show, not more of them than can be seen."""
+        sent = 0.0
+        for event in events:
+            view.add(event)
+            if held is not None and isinstance(event, CellEnded):
+                # A cell that the library has, or another backend runs, needs no turn here.
+                held.give_up()
+            if not isinstance(event, self.frequent) or time.monotonic() - sent >= FRAME_SECONDS:
+                yield view.value()
+                sent = time.monotonic()
+        yield view.value()
+
     def _wait(
-        self, view: StudyView, stops: Stops, who: str, seconds: float | None
+        self, view: Any, stops: Stops, who: str, seconds: float | None
     ) -> Generator[dict[str, Any], None, Held]:
         """Wait for a turn, and return it for the first cell that runs here. Each one after it takes its own."""
         held = Held(self._turns, ticket := self._turns.join(who, seconds))
@@ -182,7 +197,7 @@ class StudyRunner:
             return TurnedBackend(bounded, self._turns, who, held)
         return open_backend(name)
 
-    def _close(self, events: Generator[StudyEvent, None, None], visitor: str, study_id: str) -> None:
+    def _close(self, events: Generator[Any, None, None], visitor: str, study_id: str) -> None:
         try:
             events.close()
         except Exception:

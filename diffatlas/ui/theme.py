@@ -24,6 +24,7 @@ SHEETS = (
     "study/study.css",
     "study/study_views.css",
     "attention/attention.css",
+    "bench/bench.css",
     "lab/lab.css",
     "library/library.css",
     "library/trash.css",

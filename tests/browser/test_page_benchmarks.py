@@ -12,6 +12,8 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["app_long_runs", "app_open", "app_stream", "curves_page", "lab2d_page"])
+@pytest.mark.parametrize(
+    "name", ["app_long_runs", "app_open", "app_stream", "bench_page", "curves_page", "lab2d_page"]
+)
 def test_a_benchmark_measures(name, chromium):
     assert re.search(r"\d\.\d", run_short(name))

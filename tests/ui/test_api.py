@@ -216,5 +216,5 @@ def test_a_sweep_and_a_neighbourhood_by_a_script(client, library):
 
 def test_only_runs_are_public(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention"}
+    assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention", "/bench"}
     assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == [*INPUTS, "picture", "amount"]

@@ -71,7 +71,7 @@ def test_a_pipeline_comes_first_among_the_models_and_runs(sd_pipe, tmp_path):
     assert (first.steps, first.guidance) == (50, 7.5)
     assert [entry.id for entry in others] == LISTED
     fields = [c for c in served.app.blocks.values() if getattr(c, "label", None) == "Model"]
-    assert len(fields) == 4
+    assert len(fields) == 5
     first_choice = ("my fine-tune · in memory", "my fine-tune")
     assert all(c.choices[0] == first_choice and c.value == "my fine-tune" for c in fields)
     assert "Diffusion Atlas" in answers(served.url)

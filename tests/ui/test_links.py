@@ -155,7 +155,7 @@ def test_a_link_names_no_folder_of_this_machine():
 
 
 def test_every_page_takes_what_a_link_brings(tmp_path):
-    """The functions that fill the four forms, as the app has them: an update for each field, with the same value."""
+    """The functions that fill the five forms, as the app has them: an update for each field, with the same value."""
     from types import SimpleNamespace
 
     from diffatlas.ui.app import build_app
@@ -164,7 +164,7 @@ def test_every_page_takes_what_a_link_brings(tmp_path):
     app = build_app(Libraries(tmp_path))
     query = form.query_of(ASKED.replace(guidance_method="apg", noise=Noise("perturb", 8, 0.3)))
     fillers = [f for f in app.fns.values() if getattr(f.fn, "__name__", "") == "follow_link"]
-    assert len(fillers) == 4
+    assert len(fillers) == 5
     for filler in fillers:
         updates = filler.fn(SimpleNamespace(query_params=query))
         assert len(updates) == len(filler.outputs)

@@ -1,4 +1,4 @@
-"""The line of a form that says how long its run should take, and the button that runs what is above the bound."""
+"""The lines of a form that say how much it asks for and how long that takes, and the button to run it all the same."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class Expected:
     def shown(self) -> list[gr.components.Component]:
         """What `told` returns updates of."""
         return [self.line, self.anyway]
+
+
+def counted_field(page: str) -> gr.Markdown:
+    """Draw the line that says how much a form asks for, hidden until there is something to say."""
+    return gr.Markdown(visible=False, elem_id=f"{page}-counted", elem_classes="da-expected")
 
 
 def expected_field(page: str) -> Expected:

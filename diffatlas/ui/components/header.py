@@ -21,6 +21,7 @@ _HEADER = """
     <button type="button" data-page="sweep">Sweep</button>
     <button type="button" data-page="neighbourhood">Neighbourhood</button>
     <button type="button" data-page="attention">Attention</button>
+    <button type="button" data-page="bench">Bench</button>
     <button type="button" data-page="lab">2D Lab</button>
     <button type="button" data-page="library">Library</button>
   </nav>

@@ -32,6 +32,11 @@ class PresetRow:
     own: str
 
 
+def no_presets() -> PresetRow:
+    """Return the row of a form that has no presets, which is not seen."""
+    return PresetRow((), (), gr.Markdown(visible=False), "")
+
+
 def preset_row(page: str, models: Sequence[ModelEntry]) -> PresetRow:
     """Draw the presets whose models are listed, and the line; inside a form's column.
 

@@ -17,6 +17,9 @@ from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, models_folder
 from diffatlas.request import FIELDS, NUMBER, SIZE, TEXT, WHOLE
+from diffatlas.ui.bench_files import OFFERED
+from diffatlas.ui.components.bench_form import scorers_known
+from diffatlas.ui.components.bench_view import IDLE as BENCH_IDLE
 from diffatlas.ui.components.form import known
 from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
@@ -163,6 +166,35 @@ class StudyIsland(Island):
     def api_info(self) -> dict[str, Any]:
         """The value is an object; see `study_view`."""
         return {"type": "object", "description": "one study: status, study, cells, lanes, error"}
+
+
+class BenchIsland(Island):
+    """Shows a bench as it runs; its value is described in `bench_view`.
+
+    It submits what `diffatlas.ui.wire.bench.BenchSubmitted` has.
+    """
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        glossary = {term.key: asdict(term) for term in TERMS}
+        scorers = [{"name": name, "about": about} for name, about in scorers_known()]
+        files = [
+            {"key": key, "label": label, "about": about, "of_lane": of_lane}
+            for key, label, about, of_lane in OFFERED
+        ]
+        super().__init__(
+            "bench/bench.js",
+            BENCH_IDLE,
+            functions,
+            glossary=glossary,
+            palette=list(LAYERS),
+            scorers=scorers,
+            files=files,
+            **kwargs,
+        )
+
+    def api_info(self) -> dict[str, Any]:
+        """The value is an object; see `bench_view`."""
+        return {"type": "object", "description": "one bench: status, bench, changed, lanes, scorers, error"}
 
 
 def asked_fields() -> list[dict[str, Any]]:

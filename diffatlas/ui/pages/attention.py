@@ -13,7 +13,13 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.attention_form import PAGE, build_attention_form, kind_for, to_watching
+from diffatlas.ui.components.attention_form import (
+    PAGE,
+    AttentionForm,
+    build_attention_form,
+    kind_for,
+    to_watching,
+)
 from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
 from diffatlas.ui.libraries import Libraries
@@ -23,8 +29,13 @@ from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
 
 
-def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns) -> None:
-    """Draw the page inside ``app``. Runs take ``turns`` with the other pages', and go to the visitor's library."""
+def attention_page(
+    app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns
+) -> AttentionForm:
+    """Draw the page inside ``app``, and return its form.
+
+    Runs take ``turns`` with the other pages', and go to the visitor's library.
+    """
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
@@ -74,3 +85,4 @@ def attention_page(app: gr.Blocks, libraries: Libraries, services: AttentionServ
     last = wire_form(app, form, PAGE, live.sessions, [form.attention], follow)
     wire_note(form, island, last, params_of)
     wire_picture(form)
+    return form

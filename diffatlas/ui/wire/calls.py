@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from diffatlas.ui.wire import attention, lab, lab_studies, library, runs, studies, study_figures
+from diffatlas.ui.wire import attention, bench, lab, lab_studies, library, runs, studies, study_figures
 from diffatlas.ui.wire.call import Call
 
 CALLS: dict[str, Call] = {
     **runs.CALLS,
     **library.CALLS,
     **attention.CALLS,
+    **bench.CALLS,
     **studies.CALLS,
     **study_figures.CALLS,
     **lab.CALLS,

@@ -4,15 +4,16 @@
 
 import { el, setInput, whenThere } from "./dom.js";
 
-const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "lab", "library"];
+const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library"];
 // A field of the forms of all pages.
-const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention"].map((page) => `#${page}-${name}`).join(", ");
+const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention", "bench"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
 const HIDEABLE = {
   library: '.da-nav [data-page="library"], .da-page-library',
   sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
   neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
   attention: '.da-nav [data-page="attention"], .da-page-attention',
+  bench: '.da-nav [data-page="bench"], .da-page-bench',
   lab: '.da-nav [data-page="lab"], .da-page-lab',
   export: ".da-section-exports",
   compare: ".da-section-compare",
@@ -32,7 +33,7 @@ const HIDEABLE = {
   links: ".da-copy-link",
   tour: ".da-tour-begin",
 };
-const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "lab", "export", "compare", "deep", "presets", "more"];
+const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "bench", "lab", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
 const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
 const TITLES = {
@@ -40,6 +41,7 @@ const TITLES = {
   sweep: "Guidance Sweep · Diffusion Atlas",
   neighbourhood: "Latent Neighbourhood · Diffusion Atlas",
   attention: "Attention · Diffusion Atlas",
+  bench: "Compositional Bench · Diffusion Atlas",
   lab: "2D Lab · Diffusion Atlas",
   library: "Library · Diffusion Atlas",
 };
@@ -87,6 +89,12 @@ export function linkedRun() {
 export function linkedStudy(operation) {
   const query = new URLSearchParams(location.search);
   return query.get("page") === operation ? query.get("study") : null;
+}
+
+/** What the address asks the Bench page to open: the id of a bench, or null. */
+export function linkedBench() {
+  const query = new URLSearchParams(location.search);
+  return query.get("page") === "bench" ? query.get("bench") : null;
 }
 
 /** What the address asks the Attention page to open: the id of a run, or null. */
@@ -137,6 +145,11 @@ export function linkToStudy({ id, operation, query }) {
   return addressOf([["page", operation], ["study", id], ...Object.entries(query ?? {})]);
 }
 
+/** The address of a bench: it opens the bench where that is kept, and fills the form with what it asked. */
+export function linkToBench({ id, query }) {
+  return addressOf([["page", "bench"], ["bench", id], ...Object.entries(query)]);
+}
+
 function addressOf(fields) {
   const told = fields.filter(([, value]) => value !== null && value !== undefined && value !== "");
   const address = new URL(location.pathname, location.origin);
@@ -157,7 +170,7 @@ export function copyLinkButton(getRun, className = "da-plain", address = linkTo)
     timer = setTimeout(() => (button.textContent = "Copy link"), 2000);
   });
   button.setAttribute("aria-live", "polite");
-  const what = address === linkToStudy ? "study" : "run";
+  const what = address === linkToStudy ? "study" : address === linkToBench ? "bench" : "run";
   button.title = `Copy an address that opens this ${what}, or fills the form with its settings where the ${what} is not kept`;
   return button;
 }

@@ -1,0 +1,190 @@
+"""What the view of the Bench page asks of its page: running, judging, and forms that are filled."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.library.study import Cell
+from diffatlas.operations.trace import shared_local_backend
+from diffatlas.registry import list_models
+from diffatlas.ui import links, said
+from diffatlas.ui.bench_expected import ASKED, images_words
+from diffatlas.ui.bench_runner import BenchRunner
+from diffatlas.ui.bench_services import BenchServices
+from diffatlas.ui.carrying import followed, take_along
+from diffatlas.ui.components import form as forms
+from diffatlas.ui.components.bench_form import PAGE
+from diffatlas.ui.components.study_form import StudyForm, lane_choices
+from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.study_wiring import model_info
+from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.wire.bench import BenchSubmitted
+from diffatlas.ui.wire.call import read
+from diffatlas.ui.wiring import MAX_WAITING
+
+#: The form's own fields that a link may fill.
+OWN = ("pack", "each", "pack_seed", "seeds")
+
+
+def wire_bench(
+    app: gr.Blocks,
+    form: StudyForm,
+    island: Any,
+    runner: BenchRunner,
+    services: BenchServices,
+    last: gr.State,
+    around: StudyForm,
+    attention: Any,
+    counted: gr.components.Component,
+) -> None:
+    """Wire the view to running cells again, to judging, and to the forms that it fills.
+
+    last: the model that the form follows. around, attention: the forms that a card fills. counted: says how many images
+    the form asks for.
+    """
+    filled = [*form.asked.values(), form.lanes, form.exact, *form.own.values(), last]
+    others = [*around.asked.values(), around.own["mode"], *attention.asked.values()]
+    nothing, elsewhere = [gr.skip() for _ in filled], [gr.skip() for _ in others]
+
+    def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
+        asked = _submitted(event._data)
+        session = request.session_hash
+        visitor = visitor_of(request, session)
+        if asked.retry is not None:
+            for value in runner.resume(visitor, session, asked.id, asked.retry):
+                yield [value, *nothing, *elsewhere]
+        elif asked.judge is not None:
+            for value in runner.judge(visitor, session, asked.id, asked.judge, asked.again):
+                yield [value, *nothing, *elsewhere]
+        elif asked.carry is not None:
+            yield [gr.skip(), *_followed(form, asked.carry), *elsewhere]
+        elif asked.open:
+            yield [gr.skip(), *_refilled(form, services, visitor, asked.open), *elsewhere]
+        elif asked.explore or asked.attend:
+            yield [gr.skip(), *nothing, *_elsewhere(asked, services, visitor, around, attention)]
+        else:
+            yield [gr.skip(), *nothing, *elsewhere]
+
+    # Several at once: another bench can be looked at while one runs.
+    island.submit(
+        act,
+        outputs=[island, *filled, *others],
+        trigger_mode="multiple",
+        concurrency_limit=MAX_WAITING,
+        **PRIVATE,
+    )
+    take_along(form, island, PAGE)
+
+    def follow_own(request: gr.Request) -> list[Any]:
+        query = dict(request.query_params)
+        return [_of_link(name, query.get(name)) for name in OWN]
+
+    def say_images(request: gr.Request, *values: Any) -> Any:
+        library = services.library(visitor_of(request, request.session_hash))
+        words = images_words(shared_local_backend(), library, dict(zip(ASKED, values, strict=True)))
+        return gr.update(value=words, visible=bool(words))
+
+    deciding = [form.inputs[name] for name in ASKED]
+    gr.on(
+        [app.load, *(field.change for field in deciding)],
+        say_images,
+        deciding,
+        counted,
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
+    app.load(follow_own, outputs=[form.own[name] for name in OWN], **PRIVATE)
+
+
+def _submitted(data: Any) -> BenchSubmitted:
+    try:
+        return read(BenchSubmitted, data)
+    except InvalidParams:
+        return BenchSubmitted()
+
+
+def _of_link(name: str, text: str | None) -> Any:
+    """Return the update of an own field by what a link says of it."""
+    if not text:
+        return gr.skip()
+    if name == "pack":
+        return gr.update(value=text[:200])
+    return gr.update(value=int(text)) if text.isdecimal() and len(text) < 20 else gr.skip()
+
+
+def _followed(form: StudyForm, carried: Any) -> list[Any]:
+    """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
+    rest = [gr.skip() for _ in (form.exact, *form.own)]
+    updates = followed(form, carried)
+    if updates is None:
+        return [gr.skip() for _ in (*form.asked, form.lanes, form.exact, *form.own, None)]
+    *request, model = updates
+    lanes = gr.skip()
+    if isinstance(model, str):
+        lanes = gr.update(choices=lane_choices(list_models("local"), model, model_info(model)))
+    return [*request, lanes, *rest, model]
+
+
+def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: str) -> list[Any]:
+    """Return updates of the form by what a stored bench asked."""
+    try:
+        _, bench = services.open(visitor, bench_id)
+    except DiffAtlasError:
+        # The page has said why already.
+        return [gr.skip() for _ in (*form.asked, form.lanes, form.exact, *form.own, None)]
+    spec: Mapping[str, Any] = bench.study.spec
+    model = spec["base"]["model"]
+    first = bench.study.in_lane(bench.study.lanes[0].key)[0]
+    query = {**forms.query_of(first.params), "prompt": ""}
+    updates, _ = links.fill(query, model_info, "")
+    choices = lane_choices(list_models("local"), model, model_info(model))
+    offered = {value for _, value in choices}
+    changed = [f"{field}={value}" for lane in bench.study.lanes[1:] for field, value in lane.changes.items()]
+    asked = spec.get("asked") or {"pack": bench.pack.name}
+    own = {
+        **{name: asked.get(name, gr.skip()) for name in ("pack", "each", "pack_seed")},
+        "seeds": spec["seeds"],
+        "scorers": [name for name in bench.scorers if name != "hand"],
+    }
+    return [
+        *(updates[name] for name in form.asked),
+        gr.update(choices=choices, value=[lane for lane in changed if lane in offered]),
+        bool(spec.get("exact")),
+        *(own[name] for name in form.own),
+        gr.skip(),
+    ]
+
+
+def _elsewhere(
+    asked: BenchSubmitted, services: BenchServices, visitor: str, around: StudyForm, attention: Any
+) -> list[Any]:
+    """Return updates of the forms of the Neighbourhood and the Attention page by the settings of a card."""
+    near = [gr.skip() for _ in (*around.asked, None)]
+    words = [gr.skip() for _ in attention.asked]
+    try:
+        _, bench = services.open(visitor, str(asked.id))
+        cell = _cell(bench.study.cells, asked.explore or asked.attend)
+        query = forms.query_of(cell.params)
+        updates, problem = links.fill(query, model_info, "")
+        if problem:
+            raise InvalidParams(problem.replace("The link", "This card"))
+    except DiffAtlasError as error:
+        said.warn(error.message, "Form")
+        return [*near, *words]
+    updates = links.emptied(updates, query)
+    if asked.explore:
+        near = [*(updates[name] for name in around.asked), gr.update(value="perturb")]
+    else:
+        words = [updates[name] for name in attention.asked]
+    return [*near, *words]
+
+
+def _cell(cells: tuple[Cell, ...], key: str | None) -> Cell:
+    for cell in cells:
+        if cell.key == key:
+            return cell
+    raise InvalidParams("The bench has no such card.")
