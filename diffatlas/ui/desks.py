@@ -43,6 +43,8 @@ LONG_CALLS = frozenset(
         "lab_loss_figure",
         "lab_gif",
         "bench_export",
+        "bench_why",
+        "bench_why_figure",
     }
 )
 #: What takes a moment, or longer where the model is large.

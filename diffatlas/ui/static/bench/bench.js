@@ -23,6 +23,7 @@ import { createMarks } from "./bench_marks.js";
 import { createResults } from "./bench_results.js";
 import { createBenchShelf } from "./bench_shelf.js";
 import { createBenchStore } from "./bench_store.js";
+import { createWhy } from "./bench_why.js";
 import { missingOf, standing } from "./bench_words.js";
 
 const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"], ["why", "Why"], ["pack", "Pack"]];
@@ -61,6 +62,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
   const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
+  const why = createWhy(parts.panels.why, { server });
   const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
 
   function render() {
@@ -76,6 +78,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     cards.update(state);
     card.update();
     judges.update(state);
+    why.update(state);
     files.update(state);
     parts.judgesBox.hidden = parts.filesBox.hidden = !state.bench;
     parts.notes.update(state.live?.notes ?? [], state.live?.known ?? []);
