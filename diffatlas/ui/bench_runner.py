@@ -9,15 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 from diffatlas.backends.bounds import Bounds, bounds_here
-from diffatlas.bench.bench import Bench
+from diffatlas.bench.bench import HAND, Bench
 from diffatlas.bench.judging import Scored
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.running import judge_bench, run_bench
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError
+from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.library import Library
 from diffatlas.studies.run import CellBegan, CellEnded, CellStep, Stops
 from diffatlas.ui.asked_words import refuse_server_files
+from diffatlas.ui.components.bench_form import to_scorers
 from diffatlas.ui.components.bench_view import BenchView
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_benches import LiveBenches
@@ -92,11 +93,14 @@ class BenchRunner(StudyRunner):
         events: Generator[Any, None, None] | None = None
         try:
             bench = Benches(library.folder).open(str(bench_id))
+            names = to_scorers(scorers)
+            if HAND in names:
+                raise InvalidParams("By hand a person judges: mark the cards.", field="scorers")
             view = BenchView(bench, "running")
             self._running.begin(visitor, bench.id, stops)
             begun = True
             yield view.value()
-            events = judge_bench(bench, library, scorers, stop=stops.all, again=again)
+            events = judge_bench(bench, library, names, stop=stops.all, again=again)
             yield from self._frames(view, events)
             events = None
             yield view.ended("stopped" if stops.all.is_set() else bench.study.status)

@@ -25,7 +25,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
   const picks = { tag: select("tag", "Category"), lane: select("lane", "Lane"), judge: select("judge", "Judge"), verdict: select("verdict", "Verdict") };
   const blind = el("input", { type: "checkbox", class: "da-check", onchange: () => filter("blind", blind.checked) });
   const count = el("p", { class: "da-caption da-cards-count", role: "status" });
-  const bar = el("div", { class: "da-cards-bar" }, ...Object.values(picks).map(({ field }) => field), el("label", { class: "da-cards-blind", title: "Hides what judges say: whoever sees a verdict follows it" }, blind, el("span", {}, "Judge blindly")));
+  const bar = el("div", { class: "da-cards-bar" }, ...Object.values(picks).map(({ field }) => field), el("label", { class: "da-cards-tick da-cards-blind", title: "Hides what judges say: whoever sees a verdict follows it" }, blind, el("span", {}, "Judge blindly")));
   const help = el("p", { class: "da-caption da-cards-help" }, ...HELP.flatMap(([key, what]) => [el("kbd", {}, key), ` ${what}  `]));
   const place = el("div", {});
   const none = el("p", { class: "da-absent" });

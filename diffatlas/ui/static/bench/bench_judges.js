@@ -11,7 +11,7 @@ export function createJudges(root, { server, scorers, onJudge, onThreshold }) {
   const go = el("button", { type: "button", class: "da-button", onclick: () => onJudge([which.value], again.checked) }, "Judge");
   const about = el("p", { class: "da-caption" });
   root.append(
-    el("div", { class: "da-cards-bar" }, el("label", { class: "da-field" }, el("span", {}, "By"), which), el("label", { class: "da-cards-blind" }, again, el("span", {}, "What was judged already too")), go),
+    el("div", { class: "da-cards-bar" }, el("label", { class: "da-field" }, el("span", {}, "By"), which), el("label", { class: "da-cards-tick" }, again, el("span", {}, "What was judged already too")), go),
     about,
   );
   const value = el("input", { type: "number", class: "da-input da-judges-threshold", min: -1, max: 1, step: 0.005, onkeydown: (event) => event.key === "Enter" && hold() });

@@ -6,10 +6,12 @@ import { verdictWords } from "./bench_words.js";
 
 const MOST = 200; // marks that can be taken back
 
-/** Create it. `store` is that of the page; `onSaid(words)` is told what was done. */
-export function createMarks({ server, store, onSaid }) {
+/** Create it. `store` is that of the page; `onSaid(words)` is told what was done, and
+ * `onSaving(saving)` whether some are on their way. */
+export function createMarks({ server, store, onSaid, onSaving }) {
   const done = []; // [{bench, key, before}], the last last
   let last = Promise.resolve();
+  let saving = 0; // marks that are on their way
 
   /** Mark a card: `verdict`, or null to take a mark back. */
   function mark(key, verdict, note = null) {
@@ -29,6 +31,8 @@ export function createMarks({ server, store, onSaid }) {
   function keep(id, key, next) {
     const held = store.card(key);
     store.put(id, key, next);
+    saving += 1;
+    onSaving(true);
     last = last.then(async () => {
       try {
         await ask(server, "mark_card", { id, cell: key, verdict: next?.verdict ?? null, note: next?.note ?? "" });
@@ -36,6 +40,8 @@ export function createMarks({ server, store, onSaid }) {
         store.put(id, key, held.mark);
         toast(error.message);
       }
+      saving -= 1;
+      if (!saving) onSaving(false);
     });
   }
 
@@ -48,5 +54,5 @@ export function createMarks({ server, store, onSaid }) {
     return was.key;
   }
 
-  return { mark, undo, can: () => done.length > 0, settled: () => last };
+  return { mark, undo, can: () => done.length > 0 };
 }

@@ -12,7 +12,7 @@ export function createResults(root, { server, onTag }) {
   const hand = el("input", { type: "checkbox", class: "da-check", checked: "", onchange: () => again() });
   const judge = el("select", { class: "da-select", onchange: () => draw() });
   const judgeField = el("label", { class: "da-field" }, el("span", {}, "Judge"), judge);
-  const bar = el("div", { class: "da-cards-bar" }, judgeField, el("label", { class: "da-cards-blind", title: "Counts what a person says in the place of what a judge does" }, hand, el("span", {}, "Marks by hand count")));
+  const bar = el("div", { class: "da-cards-bar" }, judgeField, el("label", { class: "da-cards-tick", title: "Counts what a person says in the place of what a judge does" }, hand, el("span", {}, "Marks by hand count")));
   const chart = el("div", { class: "da-bench-chart" });
   const tables = el("div", { class: "da-bench-tables" });
   root.append(bar, message, chart, tables);
