@@ -11,6 +11,7 @@ from diffatlas.bench.pictures import pictures
 from diffatlas.bench.thresholds import judge_with_threshold, threshold_of
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rates import bench_rates
+from diffatlas.figures.bench_why import bench_why
 from diffatlas.figures.page_figure import page_figure
 from diffatlas.library import Library
 from diffatlas.library.study import Cell
@@ -21,6 +22,7 @@ from diffatlas.ui.answers import answered
 from diffatlas.ui.bench_card import card_detail
 from diffatlas.ui.bench_files import bench_file
 from diffatlas.ui.bench_numbers import counted_lanes, results
+from diffatlas.ui.bench_why import WhyFailed
 from diffatlas.ui.board_services import BoardServices
 from diffatlas.ui.components.bench_view import card_state, lanes_told, mark_told, scorers_told
 from diffatlas.ui.components.form import query_of
@@ -58,6 +60,7 @@ class BenchServices:
         self._live = live
         self._packs = PackServices(libraries)
         self._boards = BoardServices(libraries, model_names)
+        self._why = WhyFailed()
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:
@@ -69,6 +72,8 @@ class BenchServices:
             "bench_card": self.card,
             "bench_results": self.results,
             "bench_rates": self.rates,
+            "bench_why": self.why,
+            "bench_why_figure": self.why_figure,
             "bench_export": self.export,
             "mark_card": self.mark_card,
             "rename_bench": self.rename_bench,
@@ -165,6 +170,22 @@ class BenchServices:
         labels = told_apart([names[key] for key in counted], [{"lane": key} for key in counted])
         drawn = bench_rates(dict(zip(labels, counted.values(), strict=True)), dark=asked.dark)
         return page_figure({asked.across: drawn})
+
+    def why(self, visitor: str, asked: wire.WhyAsked) -> wire.WhyTold:
+        """Return how failing images of a lane differ from passing ones of the same prompts."""
+        library, bench = self.open(visitor, asked.id)
+        found = self._why.of(bench, library, asked.scorer, asked.lane)
+        lines: list[wire.WhyLine] = [
+            {"name": line.measure.name, "about": line.measure.about, "sentence": line.sentence}
+            for line in found.lines
+        ]
+        return {"lines": lines, "method": found.method, "groups": found.groups}
+
+    def why_figure(self, visitor: str, asked: wire.WhyFigureAsked) -> Figure:
+        """Return the same as a chart."""
+        library, bench = self.open(visitor, asked.id)
+        found = self._why.of(bench, library, asked.scorer, asked.lane)
+        return page_figure({asked.across: bench_why(found, asked.dark, asked.across)})
 
     def export(self, visitor: str, asked: wire.BenchExport) -> File:
         """Write a file of a bench where the browser can fetch it, and return its address."""

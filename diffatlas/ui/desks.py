@@ -47,6 +47,8 @@ LONG_CALLS = frozenset(
         "board_compare",
         "board_figure",
         "board_apart",
+        "bench_why",
+        "bench_why_figure",
     }
 )
 #: What takes a moment, or longer where the model is large.

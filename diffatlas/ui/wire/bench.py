@@ -80,6 +80,23 @@ class RatesAsked(NumbersAsked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class WhyAsked(One):
+    """Why the images of a lane fail, as a scorer judges them. state: as of `RatesAsked`."""
+
+    scorer: str
+    lane: str
+    state: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WhyFigureAsked(WhyAsked):
+    """The same as a chart."""
+
+    dark: Flag = False
+    across: Whole = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class BenchExport(One):
     """A file of a bench, as `diffatlas.ui.bench_files.bench_file` makes it. None: of the first lane, or scorer."""
 
@@ -267,6 +284,22 @@ class BenchResults(Answer):
     between: list[str]
 
 
+class WhyLine(Answer):
+    """A measure: what it is, and a sentence on how failing images differ by it."""
+
+    name: str
+    about: str
+    sentence: str
+
+
+class WhyTold(Answer):
+    """Why images of a lane fail, a line a measure; groups: on the groups of images of a prompt."""
+
+    lines: list[WhyLine]
+    method: str
+    groups: str
+
+
 class Seen(Answer):
     """An object that was found: its box (left, top, right, bottom) in pixels."""
 
@@ -319,6 +352,8 @@ CALLS = {
     "bench_card": Call(CardAsked, CardDetail),
     "bench_results": Call(NumbersAsked, BenchResults),
     "bench_rates": Call(RatesAsked, Figure),
+    "bench_why": Call(WhyAsked, WhyTold),
+    "bench_why_figure": Call(WhyFigureAsked, Figure),
     "bench_export": Call(BenchExport, File),
     "mark_card": Call(MarkAsked, Marked),
     "rename_bench": Call(RenameBench, BenchList),

@@ -24,6 +24,7 @@ import { createMarks } from "./bench_marks.js";
 import { createResults } from "./bench_results.js";
 import { createBenchShelf } from "./bench_shelf.js";
 import { createBenchStore } from "./bench_store.js";
+import { createWhy } from "./bench_why.js";
 import { missingOf, standing } from "./bench_words.js";
 import { createPacks } from "./pack_view.js";
 
@@ -65,6 +66,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const packs = createPacks(parts.panels.pack, { server, onRun: runPack });
   const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
+  const why = createWhy(parts.panels.why, { server });
   const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
 
   function render() {
@@ -82,6 +84,7 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     cards.update(state);
     card.update();
     judges.update(state);
+    why.update(state);
     files.update(state);
     parts.judgesBox.hidden = parts.filesBox.hidden = !state.bench;
     parts.notes.update(state.live?.notes ?? [], state.live?.known ?? []);
