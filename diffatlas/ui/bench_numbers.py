@@ -43,8 +43,8 @@ def results(bench: Bench, by_hand: bool, names: dict[str, str]) -> wire.BenchRes
         lanes = counted_lanes(bench, scorer, by_hand)
         for key, counted in lanes.items():
             tables.append(_table(key, scorer, counted))
-        first, *others = lanes
-        for key in others:
+        first = next(iter(lanes), "")
+        for key in [*lanes][1:]:
             between += _between(bench, scorer, (first, key), by_hand, names, len(judges) > 1)
     return {"heads": [list(head) for head in HEADS], "tables": tables, "between": between}
 
