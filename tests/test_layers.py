@@ -84,7 +84,11 @@ ALLOWED |= {
     },
 }
 #: What names a room above its own: a method of the public class `Library`, imported where it is called.
-DOORS = {("diffatlas/library/store.py", "formats")}
+DOORS = {
+    ("diffatlas/library/store.py", "bench"),
+    ("diffatlas/library/store.py", "formats"),
+    ("diffatlas/library/trash.py", "bench"),
+}
 #: third-party module -> where it may be imported.
 ONLY_IN = {
     "gradio": ("diffatlas/ui/",),

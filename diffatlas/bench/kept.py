@@ -34,7 +34,7 @@ from diffatlas.bench.tasks import Pack, faults
 from diffatlas.errors import DiffAtlasError
 from diffatlas.library import format as layout
 from diffatlas.library.claimed import is_alive, this_process
-from diffatlas.library.shelf import Shelf, as_json, given_title, must, plain_text
+from diffatlas.library.shelf import BENCHES, Shelf, as_json, given_title, must, plain_text
 from diffatlas.library.study import STATUSES, Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
 from diffatlas.stored_version import check_version
@@ -71,7 +71,7 @@ class BenchInfo:
 class Benches(Shelf):
     """Keeps benches in the library folder ``library``."""
 
-    noun, listed_by, place, file = "bench", "`diffatlas bench list`", ".benches", "bench.json"
+    noun, listed_by, place, file = "bench", "`diffatlas bench list`", BENCHES, "bench.json"
 
     def create(self, bench: Bench) -> None:
         """Write a bench that is new. Raises `BackendFailure` where the disk refuses."""

@@ -16,6 +16,7 @@ from diffatlas.bench.keep import check_room
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.scored import open_scorer
 from diffatlas.capture.spec import Capture
+from diffatlas.errors import InvalidParams
 from diffatlas.studies.run import QUEUE_SIZE, CellEnded, Stops, StudyEvent, run_study
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ def judge_bench(
     again: whether to judge what has been judged already. No image is made. Raises, at the first event, `InvalidParams`
     for the scorer "hand", which is a person.
     """
+    if HAND in only:
+        raise InvalidParams("By hand a person judges, and no scorer.", field="scorers")
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     with _Threads(events, stop or threading.Event()) as threads:
         for name in only:

@@ -19,7 +19,7 @@ def demands(task: Task) -> list[str]:
         limit = next((each for each in limits if _bounds(each, one)), None)
         if limit is not None:
             limits.remove(limit)
-        said.append(_there(one, exactly=limit is not None))
+        said.append(_at_least(one) if limit is None else _exactly(one, limit))
     said += [_places(task, one) for one in task.include if one.position]
     said += [_absent(one) for one in limits]
     if task.background:
@@ -29,14 +29,21 @@ def demands(task: Task) -> list[str]:
 
 
 def _bounds(exclude: Exclude, include: Include) -> bool:
-    """Whether one too many is what is excluded, so that there must be exactly as many."""
-    return (exclude.noun, exclude.color, exclude.count) == (include.noun, include.color, include.count + 1)
+    """Whether what is excluded is one more than must be there, so that there are exactly as many."""
+    same = exclude.noun == include.noun and exclude.count == include.count + 1
+    return same and exclude.color in (None, include.color)
 
 
-def _there(one: Include, exactly: bool) -> str:
-    if exactly:
-        return f"exactly {one.count} {_called(one, one.count)}"
+def _at_least(one: Include) -> str:
     return article(_called(one)) if one.count == 1 else f"at least {one.count} {_called(one, one.count)}"
+
+
+def _exactly(one: Include, limit: Exclude) -> str:
+    if one.color == limit.color:
+        return f"exactly {one.count} {_called(one, one.count)}"
+    # There may be no more of any colour.
+    alike = "" if one.count == 1 else "all "
+    return f"exactly {one.count} {_called(limit, one.count)}, {alike}{one.color}"
 
 
 def _absent(one: Exclude) -> str:

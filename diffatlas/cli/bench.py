@@ -83,8 +83,7 @@ def pack(
     overwrite: Annotated[bool, OVERWRITE] = False,
 ) -> None:
     """Look at a pack, or write it to a file; a file is checked, and the first fault said with its line and field."""
-    from diffatlas.bench.packs.files import pack_text
-    from diffatlas.bench.packs.geneval import as_metadata
+    from diffatlas.bench.packs.writing import WRITTEN, file_text
     from diffatlas.bench.session import pack_of
     from diffatlas.library import Library
 
@@ -92,14 +91,10 @@ def pack(
     if to is None:
         print_table(("Task", "Category", "Prompt"), [(task.id, task.tag, task.prompt) for task in made.tasks])
         return
-    kinds = {".yaml": "yaml", ".yml": "yaml", ".json": "json"}
-    if to.suffix == ".jsonl":
-        text = "".join(json.dumps(as_metadata(task)) + "\n" for task in made.tasks)
-    elif to.suffix in kinds:
-        text = pack_text(made, kinds[to.suffix])
-    else:
+    kind = to.suffix.removeprefix(".").replace("yml", "yaml")
+    if kind not in WRITTEN:
         raise InvalidParams(f"{to.name}: a pack is written as .yaml, .json or .jsonl.", field="to")
-    write_file(to, text.encode(), overwrite)
+    write_file(to, file_text(made, kind).encode(), overwrite)
     typer.echo(f"{len(made.tasks)} prompts in {len(made.tags)} categories: {to}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -105,7 +105,7 @@ def mark(
 def trash(
     ids: Annotated[
         list[str] | None,
-        typer.Argument(metavar="ID...", help="Ids of `diffatlas runs` or `diffatlas studies`."),
+        typer.Argument(metavar="ID...", help="Ids of runs, studies and benches, as each list has them."),
     ] = None,
     shown: Annotated[
         bool, typer.Option("--list", help="List what is in the trash, and when it goes.")
@@ -115,7 +115,7 @@ def trash(
     ] = False,
     empty: Annotated[bool, typer.Option("--empty", help="Delete what is in the trash, for good.")] = False,
 ) -> None:
-    """Move runs and studies to the trash, from which `restore` brings them back."""
+    """Move runs, studies and benches to the trash, from which `restore` brings them back."""
     from diffatlas.library.store import Library
 
     if [bool(ids), shown, empty].count(True) != 1 or (for_good and not ids):
@@ -155,39 +155,37 @@ def _title(info: Any) -> str:
 
 
 def _put_away(library: Library, one: str, for_good: bool) -> None:
-    """Trash a run or study, or delete one in the trash."""
-    runs, studies = (
-        (library.delete_trashed, library.studies.deleted.delete)
+    """Trash a run, study or bench, or delete one in the trash."""
+    acts = (
+        (library.delete_trashed, library.studies.deleted.delete, library.benches.deleted.delete)
         if for_good
-        else (library.trash, library.studies.trash)
+        else (library.trash, library.studies.trash, library.benches.trash)
     )
-    try:
-        runs(one)
-    except RunNotFound as absent:
-        _or_study(studies, one, absent)
+    _first_that_has(acts, one)
 
 
-def _or_study(act: Callable[[str], None], one: str, absent: RunNotFound) -> None:
-    try:
-        act(one)
-    except RunNotFound:
-        # Of two answers, the one on runs says where to look.
-        raise absent from None
+def _first_that_has(acts: Sequence[Callable[[str], None]], one: str) -> None:
+    """Do it with a run, a study or a bench, whichever has the id."""
+    absent = []
+    for act in acts:
+        try:
+            return act(one)
+        except RunNotFound as error:
+            absent.append(error)
+    # Of these answers, the one on runs says where to look.
+    raise absent[0]
 
 
 @commands.command()
 def restore(
     ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Ids of `diffatlas trash --list`.")],
 ) -> None:
-    """Bring runs and studies back from the trash (`diffatlas trash --list`)."""
+    """Bring runs, studies and benches back from the trash (`diffatlas trash --list`)."""
     from diffatlas.library.store import Library
 
     library = Library()
     for one in dict.fromkeys(ids):
-        try:
-            library.restore(one)
-        except RunNotFound as absent:
-            _or_study(library.studies.restore, one, absent)
+        _first_that_has((library.restore, library.studies.restore, library.benches.restore), one)
         print(one)
 
 

@@ -27,6 +27,8 @@ from diffatlas.library import shipped, trash
 from diffatlas.library.claimed import claimed, is_alive, is_claimed_here
 from diffatlas.library.format import is_run_id
 
+#: The folder of benches in a library.
+BENCHES = ".benches"
 TITLE = "title.json"
 MAX_TITLE = 120
 

@@ -24,6 +24,7 @@ from diffatlas.library.format import RunInfo, is_run_id
 from diffatlas.library.index import Index
 from diffatlas.library.marks import marks_to_change, write_marks
 from diffatlas.library.reader import harm_of, read_info, read_run
+from diffatlas.library.shelf import BENCHES
 from diffatlas.library.stored import StoredRun
 from diffatlas.library.studies import Studies
 from diffatlas.library.study_lock import locked_runs
@@ -32,6 +33,7 @@ from diffatlas.library.writer import RunWriter, beside, refused
 from diffatlas.run import Run, timestamp
 
 if TYPE_CHECKING:
+    from diffatlas.bench.kept import Benches
     from diffatlas.formats.source.take import Taken
 
 log = logging.getLogger("diffatlas")
@@ -295,15 +297,8 @@ class Library:
         return trash.trashed(self.folder)
 
     def in_trash(self) -> Sequence[Trashed]:
-        """Return the runs and studies in the trash, the last that was moved there first."""
-        runs, studies = trash.trashed(self.folder), self.studies.deleted.list()
-        when = {"run": trash.times(self.folder), "study": trash.times(self.studies.folder)}
-        room = trash.room(self.studies.folder, [info.id for info in studies])
-        found = [
-            *(Trashed("run", info, when["run"].get(info.id, ""), info.bytes) for info in runs),
-            *(Trashed("study", info, when["study"].get(info.id, ""), room[info.id]) for info in studies),
-        ]
-        return sorted(found, key=lambda one: (one.deleted, one.id), reverse=True)
+        """Return the runs, studies and benches in the trash, the last that was moved there first."""
+        return trash.all_trashed(self.folder, {"study": self.studies, "bench": self.benches})
 
     def open_trashed(self, run_id: str) -> StoredRun:
         """Return a handle that reads a run in the trash. Raises `RunNotFound` or `DamagedRun`."""
@@ -314,14 +309,17 @@ class Library:
         trash.delete(trash.find(self.folder, run_id))
 
     def empty_trash(self, older_than_seconds: float = 0) -> Sequence[str]:
-        """Delete the runs and studies that have been in the trash for longer than that, for good; return their ids."""
-        folders = (self.folder, self.studies.folder)
-        return [one for folder in folders for one in trash.empty(folder, older_than_seconds)]
+        """Delete what has been in the trash for longer than that, for good; return the ids."""
+        return [one for folder in self._with_trash for one in trash.empty(folder, older_than_seconds)]
 
     @property
     def trash_count(self) -> int:
-        """How many runs and studies are in the trash."""
-        return len(trash.times(self.folder)) + len(trash.times(self.studies.folder))
+        """How many runs, studies and benches are in the trash."""
+        return sum(len(trash.times(folder)) for folder in self._with_trash)
+
+    @property
+    def _with_trash(self) -> tuple[Path, ...]:
+        return self.folder, self.studies.folder, self.folder / BENCHES
 
     @property
     def trash_seconds(self) -> int | None:
@@ -379,6 +377,13 @@ class Library:
     def studies(self) -> Studies:
         """The studies of this library: which of its runs were asked for together."""
         return Studies(self.folder)
+
+    @property
+    def benches(self) -> Benches:
+        """The benches of this library, whose images are runs of it."""
+        from diffatlas.bench.kept import Benches
+
+        return Benches(self.folder)
 
     def export_dataset(self, folder: str | Path, run_ids: Sequence[str], **options: Any) -> Path:
         """Write runs as a Hugging Face dataset; see `diffatlas.formats.dataset.write.export_dataset`."""

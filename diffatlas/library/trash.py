@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,8 @@ from diffatlas.library.writer import beside
 from diffatlas.run import timestamp
 
 if TYPE_CHECKING:
+    from diffatlas.bench.kept import BenchInfo
+    from diffatlas.library.shelf import Shelf
     from diffatlas.library.studies import StudyInfo
 
 TRASH = ".trash"
@@ -41,9 +43,9 @@ _LEFT = re.compile(r"\.(?P<id>[A-Za-z0-9][A-Za-z0-9_-]*)\.[0-9a-f]{8}\.(?P<kind>
 class Trashed:
     """What a list of the trash shows."""
 
-    #: "run" or "study".
+    #: "run", "study" or "bench".
     kind: str
-    info: RunInfo | StudyInfo
+    info: RunInfo | StudyInfo | BenchInfo
     #: When it was moved there, in UTC, ISO 8601.
     deleted: str
     #: What its files take on the disk.
@@ -51,7 +53,7 @@ class Trashed:
 
     @property
     def id(self) -> str:
-        """The id of the run or study."""
+        """The id of the run, study or bench."""
         return self.info.id
 
 
@@ -89,6 +91,17 @@ def find(library: Path, run_id: str) -> Path:
 def trashed(library: Path) -> list[RunInfo]:
     """Return the runs in the trash, the last that was moved there first."""
     return [read_info(folder) for _, folder in sorted(_in_trash(library), reverse=True)]
+
+
+def all_trashed(library: Path, shelves: Mapping[str, Shelf]) -> list[Trashed]:
+    """Return the runs in the trash and what is in that of each shelf, by its kind; the last moved there first."""
+    when = times(library)
+    found = [Trashed("run", info, when.get(info.id, ""), info.bytes) for info in trashed(library)]
+    for kind, shelf in shelves.items():
+        when, infos = times(shelf.folder), shelf.deleted.list()
+        bytes_of = room(shelf.folder, [info.id for info in infos])
+        found += [Trashed(kind, info, when.get(info.id, ""), bytes_of[info.id]) for info in infos]
+    return sorted(found, key=lambda one: (one.deleted, one.id), reverse=True)
 
 
 def times(library: Path) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from diffatlas.bench.packs.shipped import shipped_pack
+from diffatlas.bench.packs.own import find_pack
 from diffatlas.bench.tasks import Pack
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
@@ -22,6 +22,6 @@ def pack_of(library: Library, name: Any, each: Any, seed: Any) -> Pack:
         if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
             raise InvalidParams(f"{words} is {value!r:.40}: give a whole number.", field=field)
     try:
-        return shipped_pack(str(name or ""), numbers["each"], numbers["pack_seed"])
+        return find_pack(library.folder, str(name or ""), numbers["each"], numbers["pack_seed"])
     except InvalidParams as error:
         raise InvalidParams(error.message, field="each" if error.field == "size" else "pack") from None

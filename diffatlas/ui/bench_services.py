@@ -23,12 +23,14 @@ from diffatlas.ui.bench_card import card_detail
 from diffatlas.ui.bench_files import bench_file
 from diffatlas.ui.bench_numbers import counted_lanes, results
 from diffatlas.ui.bench_why import WhyFailed
+from diffatlas.ui.board_services import BoardServices
 from diffatlas.ui.components.bench_view import card_state, lanes_told, mark_told, scorers_told
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_benches import LiveBenches
+from diffatlas.ui.pack_services import PackServices
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.wire import bench as wire
@@ -56,6 +58,8 @@ class BenchServices:
         self._names = model_names
         self._running = running
         self._live = live
+        self._packs = PackServices(libraries)
+        self._boards = BoardServices(libraries, model_names)
         self._why = WhyFailed()
 
     @property
@@ -78,12 +82,18 @@ class BenchServices:
             "bench_threshold": self.threshold,
             "stop_bench_lane": self.stop_lane,
             "open_card_runs": self.open_runs,
+            **self._packs.calls,
+            **self._boards.calls,
         }
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
         """`calls` as the functions of a component."""
         return [answered(name, call) for name, call in self.calls.items()]
+
+    def own_packs(self, visitor: str) -> list[tuple[str, str]]:
+        """Return the packs that a visitor keeps, as what they are called in a list and their names."""
+        return self._packs.choices(visitor)
 
     def benches(self, visitor: str, asked: Nothing) -> wire.BenchList:
         """Return the benches, the newest first."""

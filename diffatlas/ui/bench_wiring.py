@@ -17,7 +17,7 @@ from diffatlas.ui.bench_runner import BenchRunner
 from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.components.bench_form import PAGE
+from diffatlas.ui.components.bench_form import PAGE, pack_choices
 from diffatlas.ui.components.study_form import StudyForm, lane_choices
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.study_wiring import model_info
@@ -64,6 +64,8 @@ def wire_bench(
             yield [gr.skip(), *_followed(form, asked.carry), *elsewhere]
         elif asked.open:
             yield [gr.skip(), *_refilled(form, services, visitor, asked.open), *elsewhere]
+        elif asked.pack is not None:
+            yield [gr.skip(), *_of_pack(form, services, visitor, asked.pack), *elsewhere]
         elif asked.explore or asked.attend:
             yield [gr.skip(), *nothing, *_elsewhere(asked, services, visitor, around, attention)]
         else:
@@ -81,7 +83,10 @@ def wire_bench(
 
     def follow_own(request: gr.Request) -> list[Any]:
         query = dict(request.query_params)
-        return [_of_link(name, query.get(name)) for name in OWN]
+        own = services.own_packs(visitor_of(request, request.session_hash))
+        offered = gr.update(choices=pack_choices(own))
+        pack, *rest = (_of_link(name, query.get(name)) for name in OWN)
+        return [{**offered, **pack}, *rest]
 
     def say_images(request: gr.Request, *values: Any) -> Any:
         library = services.library(visitor_of(request, request.session_hash))
@@ -155,6 +160,20 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
         gr.update(choices=choices, value=[lane for lane in changed if lane in offered]),
         bool(spec.get("exact")),
         *(own[name] for name in form.own),
+        gr.skip(),
+    ]
+
+
+def _of_pack(form: StudyForm, services: BenchServices, visitor: str, name: str) -> list[Any]:
+    """Return updates of the form that ask for a whole pack, by name."""
+    own = {
+        "pack": gr.update(choices=pack_choices(services.own_packs(visitor)), value=name),
+        "each": None,
+        "pack_seed": 0,
+    }
+    return [
+        *(gr.skip() for _ in (*form.asked, form.lanes, form.exact)),
+        *(own.get(field, gr.skip()) for field in form.own),
         gr.skip(),
     ]
 

@@ -43,6 +43,10 @@ LONG_CALLS = frozenset(
         "lab_loss_figure",
         "lab_gif",
         "bench_export",
+        "boards",
+        "board_compare",
+        "board_figure",
+        "board_apart",
         "bench_why",
         "bench_why_figure",
     }
@@ -65,6 +69,7 @@ QUICK_CALLS = frozenset(
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"attention_curves", "attention_words"}
     | {"bench", "bench_thumbs", "bench_card", "bench_results", "bench_rates", "bench_threshold"}
+    | {"pack_open", "pack_check", "pack_keep", "pack_import", "pack_task"}
     | {
         "lab_paths",
         "lab_density",

@@ -14,6 +14,7 @@ from diffatlas.bench.kept import Benches
 from diffatlas.errors import TooMuch
 from diffatlas.library import Library
 from diffatlas.library.format import size_of
+from diffatlas.library.shelf import BENCHES
 from diffatlas.library.trash import TRASH
 from diffatlas.settings import settings
 from diffatlas.ui import private_files
@@ -105,7 +106,7 @@ class Libraries:
 
     @staticmethod
     def _held(library: Library) -> int:
-        folders = (library.folder / TRASH, library.studies.folder)
+        folders = (library.folder / TRASH, library.studies.folder, library.folder / BENCHES)
         return library.usage().bytes + sum(size_of(folder) for folder in folders if folder.is_dir())
 
     def _library(self, folder: Path) -> Library:

@@ -25,6 +25,8 @@ SHEETS = (
     "study/study_views.css",
     "attention/attention.css",
     "bench/bench.css",
+    "bench/board.css",
+    "bench/pack.css",
     "lab/lab.css",
     "library/library.css",
     "library/trash.css",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from diffatlas.bench.pictures import picture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library import Library, StoredRun
 from diffatlas.library.trash import Trashed
@@ -18,11 +20,13 @@ from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.study_services import image_of
 from diffatlas.ui.wire.library import Emptied, EmptyTrash, InBin, InTrash, Moved, TrashAsked
 
-#: Runs and studies that one answer may hold, and one request.
+#: Runs, studies and benches that one answer may hold, and one request.
 MOST = 500
 #: Thumbnails that are kept, about a kilobyte each.
 THUMBS = 2_000
 DAY = 86_400
+#: Images of a bench that are looked for, to have one to show.
+LOOKS = 8
 _OPERATIONS = {"sweep": "guidance sweep", "neighbourhood": "neighbourhood"}
 
 
@@ -62,23 +66,18 @@ class TrashServices:
         }
 
     def restore(self, visitor: str, asked: InTrash) -> Moved:
-        """Bring runs (``ids``) and studies back from the trash; those that cannot come are told with their reason."""
+        """Bring back what is chosen from the trash; what cannot come is told with its reason."""
         library = self._libraries.of(visitor)
-        runs, studies = chosen(asked)
-        done, problems = each(runs, library.restore)
-        back, more = each(studies, library.studies.restore)
-        return _answer([*done, *back], [*problems, *more])
+        return _each_kind(asked, library.restore, library.studies.restore, library.benches.restore)
 
     def forget(self, visitor: str, asked: InTrash) -> Moved:
-        """Delete runs (``ids``) and studies that are in the trash, for good."""
+        """Delete what is chosen in the trash, for good."""
         library = self._libraries.of(visitor)
-        runs, studies = chosen(asked)
-        done, problems = each(runs, library.delete_trashed)
-        gone, more = each(studies, library.studies.deleted.delete)
-        return _answer([*done, *gone], [*problems, *more])
+        deletes = (library.delete_trashed, library.studies.deleted.delete, library.benches.deleted.delete)
+        return _each_kind(asked, *deletes)
 
     def empty(self, visitor: str, asked: EmptyTrash) -> Emptied:
-        """Delete all that is in the trash for good, where that is still ``count`` runs and studies, as was told."""
+        """Delete all that is in the trash for good, where that is still of ``count`` things, as was told."""
         library = self._libraries.of(visitor)
         count = library.trash_count
         if asked.count != count:
@@ -98,7 +97,7 @@ class TrashServices:
                     "kind": one.kind,
                     "id": one.id,
                     "name": next(labels) if run else one.info.title,
-                    "told": self._run_words(one.info) if run else _study_words(one.info),
+                    "told": self._words(one),
                     "deleted": one.deleted,
                     "goes": _later(one.deleted, seconds),
                     "bytes": one.bytes,
@@ -106,6 +105,11 @@ class TrashServices:
                 }
             )
         return items
+
+    def _words(self, one: Trashed) -> list[str]:
+        if one.kind == "bench":
+            return _bench_words(one.info)
+        return self._run_words(one.info) if one.kind == "run" else _study_words(one.info)
 
     def _run_words(self, info: Any) -> list[str]:
         if info.status == "damaged":
@@ -123,18 +127,18 @@ class TrashServices:
         return self._thumbs.get(key)
 
 
-def chosen(asked: InTrash) -> tuple[list[str], list[str]]:
-    """Return the ids of the runs and of the studies that a request names, each once.
+def chosen(asked: InTrash) -> tuple[list[str], list[str], list[str]]:
+    """Return the ids of the runs, of the studies and of the benches that a request names, each once.
 
     Raises `InvalidParams` for none, or for too many.
     """
-    runs, studies = asked.ids, asked.studies
-    count = len(runs) + len(studies)
+    runs, studies, benches = (list(dict.fromkeys(ids)) for ids in (asked.ids, asked.studies, asked.benches))
+    count = len(runs) + len(studies) + len(benches)
     if not count:
         raise InvalidParams("No run is chosen: choose one or more.")
     if count > MOST:
         raise InvalidParams(f"{count} runs are too many at once: choose at most {MOST}.")
-    return list(dict.fromkeys(runs)), list(dict.fromkeys(studies))
+    return runs, studies, benches
 
 
 def each(ids: Sequence[str], act: Callable[[str], Any]) -> tuple[list[str], list[DiffAtlasError]]:
@@ -164,6 +168,17 @@ def thumb_of(stored: StoredRun) -> str | None:
     return None
 
 
+def _each_kind(asked: InTrash, *acts: Callable[[str], Any]) -> Moved:
+    """Do with the runs, studies and benches that are chosen what is done with each."""
+    done: list[str] = []
+    problems: list[DiffAtlasError] = []
+    for ids, act in zip(chosen(asked), acts, strict=True):
+        went, refused = each(ids, act)
+        done += went
+        problems += refused
+    return _answer(done, problems)
+
+
 def _answer(done: list[str], problems: list[DiffAtlasError]) -> Moved:
     if problems and not done:
         raise problems[0]
@@ -176,15 +191,32 @@ def _thumb(library: Library, one: Trashed) -> str | None:
     try:
         if one.kind == "run":
             return thumb_of(library.open_trashed(one.id))
+        if one.kind == "bench":
+            return _bench_thumb(library, one.id)
         kept = library.studies.deleted
         study = kept.open(one.id)
         for cell in study.cells:
-            picture = image_of(study, cell, library, kept)
-            if picture is not None:
-                return preview_uri(picture)
+            pixels = image_of(study, cell, library, kept)
+            if pixels is not None:
+                return preview_uri(pixels)
     except DiffAtlasError:
         pass
     return None
+
+
+def _bench_thumb(library: Library, bench_id: str) -> str | None:
+    kept = library.benches.deleted
+    complete = [cell for cell in kept.open(bench_id).study.cells if cell.status == "complete"]
+    for cell in complete[:LOOKS]:
+        with suppress(DiffAtlasError):
+            return preview_uri(picture(bench_id, cell, library, kept))
+    return None
+
+
+def _bench_words(info: Any) -> list[str]:
+    if info.status == "damaged":
+        return ["bench", "damaged"]
+    return ["bench", f"{info.done} image{'' if info.done == 1 else 's'}", "its runs are in the Library"]
 
 
 def _study_words(info: Any) -> list[str]:

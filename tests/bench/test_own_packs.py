@@ -1,14 +1,16 @@
 """Packs that a person keeps: found by name beside those shipped, written whole, bounded, and had back."""
 
 import json
+from collections import Counter
 
 import pytest
 
 from diffatlas.bench.packs.edited import named
 from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text
 from diffatlas.bench.packs.own import OwnPacks, find_pack
-from diffatlas.bench.packs.reading import read_data
-from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
+from diffatlas.bench.packs.reading import read_file
+from diffatlas.bench.packs.shipped import shipped_pack
+from diffatlas.bench.packs.writing import WRITTEN, file_text
 from diffatlas.errors import InvalidParams, Unreadable
 
 TEXT = """\
@@ -26,8 +28,11 @@ def test_a_pack_is_found_by_its_name_beside_those_shipped(tmp_path):
     assert find_pack(tmp_path, "shapes", 3, 7) == shipped_pack("shapes", 3, 7)
     with pytest.raises(InvalidParams, match="Did you mean mine"):
         find_pack(tmp_path, "mien")
-    with pytest.raises(InvalidParams, match="has the prompts that it has"):
-        find_pack(tmp_path, "mine", each=2)
+    OwnPacks(tmp_path).keep(named(pack_text(shipped_pack("lite", 4)), "many"))
+    drawn = [find_pack(tmp_path, "many", each=2, seed=seed) for seed in (0, 0, 1)]
+    assert Counter(task.tag for task in drawn[0].tasks) == dict.fromkeys(shipped_pack("lite").tags, 2)
+    assert drawn[0] == drawn[1] != drawn[2]
+    assert find_pack(tmp_path, "many", each=9).tasks == find_pack(tmp_path, "many").tasks
     # No name leads to another file, be it of the library or of the machine.
     (tmp_path / "secret.yaml").write_text(TEXT.replace("mine", "../secret", 1), encoding="utf-8")
     for name in ("../secret", "/etc/passwd", "Mine", ""):
@@ -40,7 +45,7 @@ def test_renaming_keeps_every_other_character(tmp_path):
     own.keep(TEXT)
     own.rename("mine", "yours")
     assert own.names() == ["yours"]
-    assert own.text("yours") == TEXT.replace("name: mine ", 'name: "yours" ')
+    assert own.text("yours") == TEXT.replace("name: mine ", "name: yours ")
     as_json = json.dumps(
         {"title": "ü", "name": "a", "tasks": [{"id": "b", "prompt": "c", "tag": "d", "kind": "free"}]}
     )
@@ -57,7 +62,8 @@ def test_a_name_that_is_taken_is_refused_and_an_import_takes_the_next(tmp_path):
     with pytest.raises(InvalidParams, match="comes with the program"):
         own.keep(named(TEXT, "shapes"))
     assert [own.add(shipped_pack("smoke")).name for _ in range(2)] == ["smoke-2", "smoke-3"]
-    assert own.add(read_data(b"a red car\n", "My file (1).txt")).name == "t2i-compbench"
+    (tmp_path / "My file (1).txt").write_text("a red car\n")
+    assert own.add(read_file(tmp_path / "My file (1).txt")).name == "t2i-compbench"
 
 
 def test_what_was_deleted_is_had_back_as_long_as_its_name_is_free(tmp_path):
@@ -88,17 +94,21 @@ def test_bounds_hold_and_a_file_that_was_spoiled_is_listed_with_what_is_wrong(tm
     assert "line 3: tasks is 3" in listed["b"]
 
 
-def test_every_form_is_read_from_bytes_as_from_its_file():
-    for name in ("shapes-hard", "lite"):
-        pack = shipped_pack(name)
-        for kind in ("yaml", "json"):
-            assert read_data(pack_text(pack, kind).encode(), f"../{name}.{kind}") == pack
-    line = json.dumps({"tag": "one", "prompt": "a car", "include": [{"class": "car", "count": 1}]})
-    assert read_data(line.encode(), "m.jsonl").tasks[0].include[0].noun == "car"
-    for data, name in ((b"x", "pack.exe"), (b"\xff\xfe", "a.yaml"), (b"", "a.jsonl")):
+def test_every_form_that_is_written_is_read(tmp_path):
+    pack = shipped_pack("lite")
+    for kind in WRITTEN:
+        path = tmp_path / f"a.{kind.upper()}"
+        path.write_text(file_text(pack, kind), encoding="utf-8")
+        read = read_file(path)
+        assert [(task.prompt, task.include, task.exclude) for task in read.tasks] == [
+            (task.prompt, task.include, task.exclude) for task in pack.tasks
+        ]
+        assert kind == "jsonl" or read == pack
+    for data, name in ((b"x", "pack.exe"), (b"\xff\xfe", "a.yaml"), (b"", "a.jsonl"), (None, "absent.yaml")):
+        if data is not None:
+            (tmp_path / name).write_bytes(data)
         with pytest.raises(Unreadable):
-            read_data(data, name)
-    assert SHIPPED.keys().isdisjoint({"mine"})
+            read_file(tmp_path / name)
 
 
 @pytest.mark.parametrize(

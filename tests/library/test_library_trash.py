@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from diffatlas.bench.packs.shipped import shipped_pack
 from diffatlas.errors import InvalidParams, RunNotFound
 from diffatlas.events import Finished, Started
 from diffatlas.library import Library
@@ -70,9 +71,12 @@ def test_the_trash_never_overwrites_the_library(library: Library) -> None:
 
 
 def test_the_trash_tells_what_it_holds_and_gives_back_one_or_deletes_it_for_good(library: Library) -> None:
+    from tests.bench.stored_benches import stored_bench, verdict
     from tests.library.test_studies import small
 
     study, (first, second, *_) = small(), ids(library)
+    bench = stored_bench(library, shipped_pack("smoke"), lambda cell: verdict(True), seeds=1)
+    library.benches.trash(bench.id)
     library.studies.save(study)
     library.studies.save_image(study.id, "a-0-0", np.zeros((4, 4, 3), np.uint8))
     size = sum(path.stat().st_size for path in library.path(first).rglob("*") if path.is_file())
@@ -81,10 +85,10 @@ def test_the_trash_tells_what_it_holds_and_gives_back_one_or_deletes_it_for_good
     library.trash(second)
     library.studies.trash(study.id)
     held = {(one.kind, one.id): one for one in library.in_trash()}
-    assert set(held) == {("run", first), ("run", second), ("study", study.id)}
-    assert library.trash_count == 3
+    assert set(held) == {("run", first), ("run", second), ("study", study.id), ("bench", bench.id)}
+    assert library.trash_count == 4
     assert held["run", first].bytes == size
-    assert held["study", study.id].bytes > 100
+    assert min(held["study", study.id].bytes, held["bench", bench.id].bytes) > 100
     for one in held.values():
         assert before - 1 < datetime.fromisoformat(one.deleted).timestamp() < time.time() + 1
     assert library.open_trashed(first).params.prompt == "run 0"
@@ -98,7 +102,7 @@ def test_the_trash_tells_what_it_holds_and_gives_back_one_or_deletes_it_for_good
     with pytest.raises(RunNotFound, match="no study"):
         library.studies.restore(study.id)
     library.studies.trash(study.id)
-    assert sorted(library.empty_trash()) == sorted([second, study.id])
+    assert sorted(library.empty_trash()) == sorted([second, study.id, bench.id])
     assert (library.in_trash(), library.trash_count) == ([], 0)
     # A run of the library is not in the trash, so nothing there deletes it.
     third = ids(library)[0]

@@ -179,6 +179,24 @@ def test_the_trash_shows_what_was_deleted_and_when_it_goes(tmp_path):
     assert room.ask("trashed")["items"] == []
 
 
+def test_a_bench_comes_back_from_the_trash_or_goes_for_good(tmp_path):
+    from diffatlas.bench.packs.shipped import shipped_pack
+    from tests.bench.stored_benches import stored_bench, verdict
+
+    library = Libraries(tmp_path, False).of("")
+    bench = stored_bench(library, shipped_pack("smoke"), lambda cell: verdict(True), seeds=2)
+    services = Spoken(TrashServices(Libraries(tmp_path, False), {}))
+    for again in (True, False):
+        library.benches.trash(bench.id)
+        (item,) = services.trashed("", {})["items"]
+        assert (item["kind"], item["name"], item["told"][:2]) == ("bench", bench.title, ["bench", "4 images"])
+        assert item["thumb"].startswith("data:image/")
+        act = services.restore if again else services.forget
+        assert act("", {"benches": [bench.id]}) == {"done": [bench.id], "refused": []}
+        assert library.benches.count == again
+    assert services.trashed("", {})["total"] == 0
+
+
 def test_runs_in_the_trash_are_told_apart_by_what_was_asked(tmp_path):
     from tests.library.made_runs import made
 

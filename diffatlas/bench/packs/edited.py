@@ -17,8 +17,9 @@ from diffatlas.errors import InvalidParams
 def named(text: str, name: str) -> str:
     """Return a pack's text with another name in it."""
     _, tree = read_lines(text)
-    mark = next(value for key, value in tree.value if key.value == "name")
-    return text[: mark.start_mark.index] + json.dumps(name) + text[mark.end_mark.index :]
+    old = next(value for key, value in tree.value if key.value == "name")
+    quoted = json.dumps(name) if old.style else yaml_text({"name": name}).removeprefix("name: ").rstrip()
+    return text[: old.start_mark.index] + quoted + text[old.end_mark.index :]
 
 
 def with_task(text: str, task: Mapping[str, Any]) -> str:

@@ -10,12 +10,13 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -53,10 +54,11 @@ class Kept:
 def find_pack(library: Path | str, name: str, each: int | None = None, seed: int = 0) -> Pack:
     """Return a pack by its name: one that comes with the program, or one that is kept in the folder ``library``.
 
-    each, seed: how many prompts of each category, and what draws them; of those that come with the program alone.
+    each, seed: how many prompts of each category, and what draws them. Of a kept pack it is all of a category that has
+    no more, and all of all where ``each`` is None.
 
-    Raises `InvalidParams` for a name that is none, for ``each`` where a pack has the prompts that it has, and for a
-    kept pack that has become faulty.
+    Raises `InvalidParams` for a name that is none, a size below 1 (and above what a pack that comes with the program
+    can have), and for a kept pack that has become faulty.
     """
     if name in SHIPPED:
         return shipped_pack(name, each, seed)
@@ -68,12 +70,8 @@ def find_pack(library: Path | str, name: str, each: int | None = None, seed: int
         raise InvalidParams(
             f"There is no pack {name!r:.80}: there are {', '.join(known)}.{meant}", field="pack"
         )
-    if each is not None:
-        raise InvalidParams(
-            f"{name} has the prompts that it has: only a pack that comes with the program is drawn at any size.",
-            field="each",
-        )
-    return own.pack(name)
+    pack = own.pack(name)
+    return pack if each is None else _drawn(pack, each, seed)
 
 
 class OwnPacks:
@@ -244,6 +242,18 @@ def check_name(name: str) -> str:
             f"name is {name!r}, which is a pack that comes with the program: give another.", field="name"
         )
     return name
+
+
+def _drawn(pack: Pack, each: int, seed: int) -> Pack:
+    """At most so many tasks of each category, in the order of the pack."""
+    if each < 1:
+        raise InvalidParams(f"A pack of {each} prompts a category is none: give 1 or more.", field="size")
+    rng = random.Random(seed)
+    kept: set[int] = set()
+    for tag in pack.tags:
+        own = [number for number, task in enumerate(pack.tasks) if task.tag == tag]
+        kept.update(rng.sample(own, min(each, len(own))))
+    return replace(pack, tasks=tuple(task for number, task in enumerate(pack.tasks) if number in kept))
 
 
 @lru_cache(maxsize=16)

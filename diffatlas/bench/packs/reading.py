@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from diffatlas.bench.packs import compbench, dpg, geneval, geneval2, oneig, tiif
 from diffatlas.bench.packs.files import read_pack
@@ -29,13 +27,13 @@ def read_file(path: Path | str) -> Pack:
         return tiif.read_tiif(path)
     _check_ending(path.name)
     try:
-        if path.suffix == ".txt":
+        if path.suffix.lower() == ".txt":
             return compbench.read_compbench([path])
-        if path.suffix == ".jsonl":
+        if path.suffix.lower() == ".jsonl":
             return _read_lines(path)
-        if path.suffix == ".csv":
+        if path.suffix.lower() == ".csv":
             return _read_table(path)
-        if path.suffix == ".json" and _has_questions_of_oneig(path):
+        if path.suffix.lower() == ".json" and _has_questions_of_oneig(path):
             raise Unreadable(
                 f"{path.name} has OneIG's questions without their prompts: give OneIG-Bench.csv."
             )
@@ -44,20 +42,9 @@ def read_file(path: Path | str) -> Pack:
         raise Unreadable(f"There is no file {path}.") from None
 
 
-def read_data(data: bytes, name: str) -> Pack:
-    """Return the pack of the bytes of a file that is called ``name``. Raises as `read_file`."""
-    # A name that came from elsewhere must not lead out of the folder.
-    plain = re.sub(r"[^\w .()-]", "_", name)[-100:]
-    _check_ending(plain)
-    with TemporaryDirectory(prefix="diffatlas-pack-") as folder:
-        path = Path(folder) / plain
-        path.write_bytes(data)
-        return read_file(path)
-
-
 def is_file_name(source: str) -> bool:
     """Whether a text names a file of a pack rather than a pack by its name."""
-    return source.endswith(ENDINGS)
+    return source.lower().endswith(ENDINGS)
 
 
 def _check_ending(name: str) -> None:

@@ -368,7 +368,7 @@ class BenchSubmitted(Asked):
 
     carry: as of `diffatlas.ui.wire.submitted.Submitted`. retry: cells that run again. judge: scorers that judge what is
     there; again: what they have judged too. open: a bench whose settings the form takes. explore, attend: a cell whose
-    settings the form of the Neighbourhood or the Attention page takes.
+    settings the form of the Neighbourhood or the Attention page takes. pack: one that the form takes, whole.
     """
 
     id: str | None = None
@@ -379,3 +379,4 @@ class BenchSubmitted(Asked):
     open: str | None = None
     explore: str | None = None
     attend: str | None = None
+    pack: str | None = None

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from diffatlas.ui.wire import attention, bench, lab, lab_studies, library, runs, studies, study_figures
+from diffatlas.ui.wire import (
+    attention,
+    bench,
+    boards,
+    lab,
+    lab_studies,
+    library,
+    packs,
+    runs,
+    studies,
+    study_figures,
+)
 from diffatlas.ui.wire.call import Call
 
 CALLS: dict[str, Call] = {
@@ -10,6 +21,8 @@ CALLS: dict[str, Call] = {
     **library.CALLS,
     **attention.CALLS,
     **bench.CALLS,
+    **boards.CALLS,
+    **packs.CALLS,
     **studies.CALLS,
     **study_figures.CALLS,
     **lab.CALLS,

@@ -127,10 +127,11 @@ class TrashAsked(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class InTrash(Asked):
-    """Runs and studies that are in the Trash."""
+    """Runs (``ids``), studies and benches that are in the Trash."""
 
     ids: list[str] = field(default_factory=list)
     studies: list[str] = field(default_factory=list)
+    benches: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,9 +304,9 @@ class Example(Answer):
 
 
 class Trashed(Answer):
-    """A run or study in the Trash; goes: when it is deleted for good."""
+    """A run, study or bench in the Trash; goes: when it is deleted for good."""
 
-    kind: Literal["run", "study"]
+    kind: Literal["run", "study", "bench"]
     id: str
     name: str
     told: list[str]

@@ -14,6 +14,7 @@ import { showFieldError } from "../form/field_error.js";
 import { initGuidanceValues } from "../form/guidance_values.js";
 import { letStop } from "../form/stop_button.js";
 import { createRunNotes } from "../runs/run_notes.js";
+import { createBoards } from "./board_view.js";
 import { createCard } from "./bench_card.js";
 import { createCards } from "./bench_cards.js";
 import { createBenchFiles } from "./bench_files.js";
@@ -25,6 +26,7 @@ import { createBenchShelf } from "./bench_shelf.js";
 import { createBenchStore } from "./bench_store.js";
 import { createWhy } from "./bench_why.js";
 import { missingOf, standing } from "./bench_words.js";
+import { createPacks } from "./pack_view.js";
 
 const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"], ["why", "Why"], ["pack", "Pack"]];
 
@@ -60,6 +62,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const cards = createCards(parts.panels.cards, { server, store, marks, onChoose: store.choose, onOpen: (key) => key && card.open(key) });
   const card = createCard({ server, store, marks, deck: cards.deck, isBlind: cards.isBlind, onChoose: store.choose, onSubmit });
   const results = createResults(parts.panels.results, { server, onTag: (tag, lane) => (cards.only(tag, lane), store.show("cards")) });
+  const boards = createBoards(parts.panels.compare, { server, onOpen: open });
+  const packs = createPacks(parts.panels.pack, { server, onRun: runPack });
   const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
   const why = createWhy(parts.panels.why, { server });
@@ -74,6 +78,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     tabs.update({ view: state.view, layers: [], live: null, every: 0, fit: "all", bench: state.bench });
     for (const [name, panel] of Object.entries(parts.panels)) panel.hidden = name !== state.view;
     lanes.update(state);
+    boards.update(state);
+    packs.update(state);
     results.update(state);
     cards.update(state);
     card.update();
@@ -111,6 +117,12 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
 
   async function open(id) {
     if (await store.open(id)) onSubmit({ open: id }); // the form is filled with what it asked
+  }
+
+  function runPack(name) {
+    onSubmit({ pack: name });
+    toast(`The form asks for “${name}”: press Run.`);
+    document.getElementById("bench-pack")?.scrollIntoView({ block: "center" });
   }
 
   async function stopLane(lane) {

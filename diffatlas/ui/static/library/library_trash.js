@@ -102,7 +102,7 @@ export function createTrash(root, { server, onChange, onClose }) {
   async function act(name, some, words) {
     const of = (kind) => some.filter((item) => item.kind === kind).map((item) => item.id);
     try {
-      const { done, refused } = await ask(server, name, { ids: of("run"), studies: of("study") });
+      const { done, refused } = await ask(server, name, { ids: of("run"), studies: of("study"), benches: of("bench") });
       const went = new Set(done);
       const gone = some.filter((item) => went.has(item.id));
       toast([words(gone), refused.length ? `${plural(refused.length, "was", "were")} not: ${refused[0]}` : null].filter(Boolean).join(" "));
@@ -196,12 +196,18 @@ function createLine(first, { onPick, restore, forget }) {
 
 const bytesOf = (items) => items.reduce((sum, { bytes }) => sum + bytes, 0);
 
+const KINDS = [
+  ["run", "runs"],
+  ["study", "studies"],
+  ["bench", "benches"],
+];
+
 /** "3 runs", or "3 runs and studies" where there are some of both; the kinds are those of `items`. */
 function countOf(items, total = items.length) {
-  const studies = items.some((item) => item.kind === "study");
-  const runs = items.some((item) => item.kind === "run");
-  if (!studies) return plural(total, "run");
-  return runs || total > items.length ? plural(total, "run or study", "runs and studies") : plural(total, "study", "studies");
+  const found = KINDS.filter(([kind]) => (kind === "run" && total > items.length) || items.some((item) => item.kind === kind));
+  const among = found.length ? found : KINDS.slice(0, 1);
+  const [one, many] = [among.map(([single]) => single).join(" or "), among.map(([, several]) => several)];
+  return plural(total, one, many.length > 1 ? `${many.slice(0, -1).join(", ")} and ${many.at(-1)}` : many[0]);
 }
 
 function whatOf(items) {
