@@ -117,6 +117,8 @@ def _between(
 
 def compared_words(one: Compared) -> str:
     """Say a difference, its interval and p-value, and what could have been seen."""
+    if not one.differ:
+        return f"no difference on any of {one.prompts} prompts."
     p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
     return (
         f"{_number(one.difference, True)} ({_number(one.low, True)} to {_number(one.high, True)}), {p}, over "
