@@ -43,8 +43,8 @@ def results(bench: Bench, by_hand: bool, names: dict[str, str]) -> wire.BenchRes
         lanes = counted_lanes(bench, scorer, by_hand)
         for key, counted in lanes.items():
             tables.append(_table(key, scorer, counted))
-        first, *others = lanes
-        for key in others:
+        first = next(iter(lanes), "")
+        for key in [*lanes][1:]:
             between += _between(bench, scorer, (first, key), by_hand, names, len(judges) > 1)
     return {"heads": [list(head) for head in HEADS], "tables": tables, "between": between}
 
@@ -117,6 +117,8 @@ def _between(
 
 def compared_words(one: Compared) -> str:
     """Say a difference, its interval and p-value, and what could have been seen."""
+    if not one.differ:
+        return f"no difference on any of {one.prompts} prompts."
     p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
     return (
         f"{_number(one.difference, True)} ({_number(one.low, True)} to {_number(one.high, True)}), {p}, over "

@@ -176,10 +176,9 @@ class BenchServices:
         library, bench = self.open(visitor, asked.id)
         found = self._why.of(bench, library, asked.scorer, asked.lane)
         lines: list[wire.WhyLine] = [
-            {"name": line.measure.name, "about": line.measure.about, "sentence": line.sentence}
-            for line in found.lines
+            {"about": line.measure.about, "sentence": line.sentence} for line in found.lines
         ]
-        return {"lines": lines, "method": found.method, "groups": found.groups}
+        return {"lines": lines}
 
     def why_figure(self, visitor: str, asked: wire.WhyFigureAsked) -> Figure:
         """Return the same as a chart."""

@@ -200,6 +200,24 @@ def test_files_are_offered_as_the_formats_make_them(room):
     assert first["prompt"] == PACK.tasks[0].prompt
 
 
+def test_what_nobody_has_judged_and_no_image_is_counted_as_nothing(room):
+    planned = plan_bench(PACK, BASE, seeds=1, scorers=["shapes"])
+    benches = Benches(room.library.folder)
+    benches.create(planned)
+    answer = room.ask("bench_results", id=planned.id)
+    assert (answer["tables"], answer["between"]) == ([], [])
+    assert "no image was made" in room.ask("bench_rates", id=planned.id, scorer="shapes")["error"]["message"]
+    assert "no path" in room.ask("bench_why", id=planned.id, scorer="shapes", lane="a")["error"]["message"]
+    benches.delete(planned.id)
+
+
+def test_why_images_fail_is_told_and_drawn(room):
+    told = room.ask("bench_why", id=room.id, scorer="shapes", lane="a")
+    assert all(line["sentence"] for line in told["lines"])
+    figure = room.ask("bench_why_figure", id=room.id, scorer="shapes", lane="a", across=2)
+    assert set(figure["layouts"]) == {"2"}
+
+
 def test_nobody_else_reaches_a_bench(room):
     for name, asked in (
         ("bench", {}), ("bench_thumbs", {"cells": ["a-0-0"]}), ("bench_card", {"cell": "a-0-0"}), ("bench_results", {}),

@@ -287,17 +287,14 @@ class BenchResults(Answer):
 class WhyLine(Answer):
     """A measure: what it is, and a sentence on how failing images differ by it."""
 
-    name: str
     about: str
     sentence: str
 
 
 class WhyTold(Answer):
-    """Why images of a lane fail, a line a measure; groups: on the groups of images of a prompt."""
+    """Why images of a lane fail, a line a measure; how that was measured, its chart says."""
 
     lines: list[WhyLine]
-    method: str
-    groups: str
 
 
 class Seen(Answer):

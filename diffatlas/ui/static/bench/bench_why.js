@@ -28,11 +28,11 @@ export function createWhy(root, { server }) {
     write(message, "Reading the runs of the bench…");
     draw();
     try {
-      const { lines, method, groups } = await ask(server, "bench_why", wish);
+      const { lines } = await ask(server, "bench_why", wish);
       if (state.bench?.id !== bench.id) return;
       shown = wish;
       write(message, "");
-      told.replaceChildren(...lines.map(({ name, about, sentence }) => el("p", { class: "da-bench-says", title: about }, el("strong", {}, name), `: ${sentence}`)), ...[groups, method].filter(Boolean).map((words) => el("p", { class: "da-caption" }, words)));
+      told.replaceChildren(...lines.map(({ about, sentence }) => el("p", { class: "da-bench-says", title: about }, sentence)));
     } catch (error) {
       write(message, error.message);
     } finally {
