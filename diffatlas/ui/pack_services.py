@@ -11,7 +11,7 @@ from typing import Any
 
 from diffatlas.bench.packs.edited import named, task_lines, with_task
 from diffatlas.bench.packs.files import Fault, pack_or_fault, pack_text, parse_pack
-from diffatlas.bench.packs.own import MOST_BYTES, Kept, OwnPacks, find_pack
+from diffatlas.bench.packs.own import MOST_BYTES, Kept, OwnPacks, find_pack, version_of
 from diffatlas.bench.packs.reading import read_file
 from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
 from diffatlas.bench.packs.writing import file_text
@@ -39,10 +39,8 @@ tasks:
 - id: dog-and-bear
   prompt: a photo of a dog right of a teddy bear
   tag: position
-  # What must be there. Of two that stand in a relation
-  # the first has the number 0.
-  include:
-  - class: teddy bear
+  include:              # what must be there
+  - class: teddy bear   # has the number 0
   - class: dog
     position: [right of, 0]
 """
@@ -85,14 +83,22 @@ class PackServices:
         own = self._own(visitor)
         if asked.name in own.names():
             text = own.text(asked.name)
-            _check_size(text)
-            return {"name": asked.name, "text": text, "own": True}
+            large = _too_large(text)
+            shown = "" if large else text
+            return {
+                "name": asked.name,
+                "text": shown,
+                "own": True,
+                "version": version_of(text),
+                "large": large,
+            }
         if asked.name:
             text = pack_text(find_pack(self._folder(visitor), asked.name))
         else:
             text = NEW
         name = own.free_name(asked.name or "mine")
-        return {"name": name, "text": named(text, name), "own": False}
+        text = named(text, name)
+        return {"name": name, "text": text, "own": False, "version": version_of(text), "large": ""}
 
     def check(self, visitor: str, asked: wire.PackTyped) -> wire.PackChecked:
         """Return the first fault of a text, or what the text says."""
@@ -107,7 +113,7 @@ class PackServices:
 
     def keep(self, visitor: str, asked: wire.PackKept) -> wire.PackNow:
         """Keep a text under the name that it gives itself."""
-        kept = self._own(visitor).keep(asked.text, asked.instead)
+        kept = self._own(visitor).keep(asked.text, asked.instead, asked.version)
         return self._now(visitor, kept.name)
 
     def rename(self, visitor: str, asked: wire.PackRenamed) -> wire.PackNow:
@@ -169,7 +175,7 @@ class PackServices:
             if isinstance(pack_or_fault(text), Fault) and len(text) <= MOST_TYPED:
                 return {"name": None, "text": text, "packs": self._rows(visitor)}
         kept = own.add(read_file(path), text)
-        return {"name": kept.name, "text": own.text(kept.name), "packs": self._rows(visitor)}
+        return {"name": kept.name, "text": "", "packs": self._rows(visitor)}
 
     def _now(self, visitor: str, name: str) -> wire.PackNow:
         return {"name": name, "packs": self._rows(visitor)}
@@ -233,9 +239,14 @@ def _seen(pack: Pack, text: str, seeds: int) -> wire.PackSeen:
     }
 
 
+def _too_large(text: str) -> str:
+    """Why a text is not edited in the page; empty where it is."""
+    if len(text) <= MOST_TYPED:
+        return ""
+    size, most = bytes_words(len(text)), bytes_words(MOST_TYPED)
+    return f"This pack has {size}: one of more than {most} is changed in a file, and imported."
+
+
 def _check_size(text: str) -> None:
-    if len(text) > MOST_TYPED:
-        raise InvalidParams(
-            f"This pack has {bytes_words(len(text))}: change one of more than {bytes_words(MOST_TYPED)} in a file of "
-            "its own, and import that."
-        )
+    if large := _too_large(text):
+        raise InvalidParams(large)

@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from diffatlas.bench.packs.files import parse_pack
+from diffatlas.bench.packs.own import version_of
 from diffatlas.bench.packs.shipped import SHIPPED, shipped_pack
 from diffatlas.bench.tasks import Exclude, Include, Question
 from diffatlas.errors import InvalidParams
+from diffatlas.ui import pack_services
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.pack_services import PackServices
 from tests.spoken import Spoken
@@ -20,6 +22,11 @@ def services(tmp_path):
     return Spoken(PackServices(Libraries(tmp_path, shared=True)))
 
 
+def _now(services):
+    told = services.open(ME, {"name": "mine"})
+    return {"instead": told["name"], "version": told["version"]}
+
+
 def begun(services, name=""):
     return services.open(ME, {"name": name})["text"]
 
@@ -29,6 +36,11 @@ def test_a_new_pack_is_kept_renamed_copied_deleted_and_had_back_by_its_visitor_a
     text = begun(services)
     assert services.keep(ME, {"text": text})["name"] == "mine"
     services.keep(ME, {"text": text.replace("My pack", "Ours"), "instead": "mine"})
+    # Another tab had it open before that.
+    stale = {"text": text, "instead": "mine", "version": version_of(text)}
+    with pytest.raises(InvalidParams, match="changed elsewhere"):
+        services.keep(ME, stale)
+    services.keep(ME, {"text": text.replace("My pack", "Ours"), **_now(services)})
     # Whoever begins another one gets a name that is free.
     assert services.open(ME, {"name": ""})["name"] == "mine-2"
     assert services.rename(ME, {"name": "mine", "to": " bears "})["name"] == "bears"
@@ -119,7 +131,8 @@ def test_a_file_that_is_sent_is_kept_or_comes_back_to_be_mended(services, tmp_pa
     text = begun(services) + "# The end.\n"
     assert services.take(ME, sent("a.yaml", text))["name"] == "mine"
     again = services.take(ME, sent("a.yaml", text))
-    assert (again["name"], again["text"]) == ("mine-2", text.replace("name: mine", "name: mine-2"))
+    assert again["name"] == "mine-2"
+    assert services.open(ME, {"name": "mine-2"})["text"] == text.replace("name: mine", "name: mine-2")
     assert list((tmp_path / "cache" / "0123").iterdir()) == []
     faulty = text.replace("tag:", "tags:")
     assert services.take(ME, sent("a.yml", faulty))["text"] == faulty
@@ -127,8 +140,14 @@ def test_a_file_that_is_sent_is_kept_or_comes_back_to_be_mended(services, tmp_pa
     assert services.take(ME, sent("metadata.jsonl", line))["name"] == "geneval"
     with pytest.raises(InvalidParams, match="line 1"):
         services.take(ME, sent("metadata.jsonl", line.replace("count", "counts").replace("class", "clas")))
+    # One that is too large to be edited in the page can be kept, and says so.
+    monkeypatch.setattr(pack_services, "MOST_TYPED", 1000)
+    services.take(ME, sent("large_val.txt", "".join(f"a car number {number}\n" for number in range(30))))
+    large = services.open(ME, {"name": "t2i-compbench"})
+    assert (large["own"], large["text"]) == (True, "")
+    assert "changed in a file" in large["large"]
     own = [row["name"] for row in services.packs(ME)["packs"] if row["own"]]
-    assert own == ["geneval", "mine", "mine-2"]
+    assert own == ["geneval", "mine", "mine-2", "t2i-compbench"]
 
 
 def test_a_text_is_exported_in_the_forms_that_can_say_it(services, tmp_path, monkeypatch):

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import re
@@ -31,7 +32,7 @@ from diffatlas.library.format import write_atomically
 
 FOLDER = ".packs"
 #: Packs that are kept, and the bytes of one and of all.
-MOST, MOST_BYTES, MOST_ALL = 200, 4_000_000, 100_000_000
+MOST, MOST_BYTES, MOST_ALL = 200, 8_000_000, 100_000_000
 #: Deleted ones that can be had back, and for how many seconds.
 MOST_DELETED, DELETED_SECONDS = 5, 86_400
 MOST_NAME = 60
@@ -119,12 +120,15 @@ class OwnPacks:
             )
         return pack
 
-    def keep(self, text: str, instead: str | None = None) -> Pack:
+    def keep(self, text: str, instead: str | None = None, version: str | None = None) -> Pack:
         """Keep a text of YAML or JSON under the name that it gives itself, and return its pack.
 
         instead: the name of the kept pack that it is the new text of, which may be another. The name of any other pack
-        is taken. Raises `InvalidParams` for a text that is no pack (as `parse_pack`), a name that cannot be, and where
-        a bound is reached.
+        is taken. version: what `version_of` that one's text was when it was looked at, so that nothing is written over
+        that was written since.
+
+        Raises `InvalidParams` for a text that is no pack (as `parse_pack`), a name that cannot be, a pack that has been
+        changed since, and where a bound is reached.
         """
         pack = _parsed(text, "The pack")
         name = check_name(pack.name)
@@ -132,6 +136,12 @@ class OwnPacks:
         with self._writing():
             if instead is not None and instead not in self.names():
                 raise self._absent(instead)
+            if instead is not None and version not in (None, version_of(self.text(instead))):
+                raise InvalidParams(
+                    f"{instead!r} has been changed elsewhere since: open it again, or give this text another name and "
+                    "keep it as a new pack.",
+                    field="name",
+                )
             if name != instead and name in self.names():
                 raise InvalidParams(f"There is a pack {name!r} already: give another name.", field="name")
             self._check_room(len(data), instead)
@@ -231,6 +241,11 @@ class OwnPacks:
 
     def _absent(self, name: str) -> InvalidParams:
         return InvalidParams(f"You keep no pack {name!r:.80}.", field="pack")
+
+
+def version_of(text: str) -> str:
+    """Return what tells a text from any other."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_name(name: str) -> str:

@@ -30,10 +30,11 @@ class PackTyped(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class PackKept(Asked):
-    """A text to be kept. instead: the kept pack that it is the new text of; None for one that is new."""
+    """A text to be kept. instead: the kept pack whose new text it is, and which was of ``version``; None: a new one."""
 
     text: str
     instead: str | None = None
+    version: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,11 +112,16 @@ class PackList(Answer):
 
 
 class PackText(Answer):
-    """A pack as it is edited. own: whether it is kept under its name already."""
+    """A pack as it is edited. own: whether it is kept under its name already, as this version.
+
+    large: why it is not edited here, else empty; then the text is empty too.
+    """
 
     name: str
     text: str
     own: bool
+    version: str
+    large: str
 
 
 class PackFault(Answer):
@@ -170,7 +176,7 @@ class PackNow(Answer):
 
 
 class PackTaken(Answer):
-    """A file that came in: kept under ``name``, or, where that is None, a text that is to be mended first."""
+    """A file that came in: kept under ``name``, or, where that is None, a ``text`` that is to be mended first."""
 
     name: str | None
     text: str

@@ -94,7 +94,7 @@ export function createBoards(root, { server, onOpen }) {
         draw();
         list.querySelector(`[data-id="${board.id}"] [data-by="${CSS.escape(key)}"]`)?.focus({ preventScroll: true });
       };
-      return el("th", { scope: "col", "aria-sort": on ? (down ? "descending" : "ascending") : null }, el("button", { type: "button", class: "da-board-sort", "data-by": key, title, onclick: turn }, text, el("span", { "aria-hidden": "true" }, on ? (down ? " ↓" : " ↑") : "")));
+      return el("th", { scope: "col", "aria-sort": on ? (down ? "descending" : "ascending") : null }, el("button", { type: "button", class: "da-board-sort", "data-by": key, title, onclick: turn }, ...broken(text), el("span", { "aria-hidden": "true" }, on ? (down ? " ↓" : " ↑") : "")));
     };
     return el("tr", {}, head("name", "Lane", "Sort by name"), head("all", "Mean", "The mean of the categories, and its interval of 95%"), ...board.tags.map((tag) => head(`tag ${tag}`, tag, `Sort by ${tag}`)), el("th", { scope: "col" }, "Images"));
   }
@@ -117,16 +117,18 @@ export function createBoards(root, { server, onOpen }) {
     return el(
       "tr",
       { class: at >= 0 ? "da-chosen" : "" },
-      el("th", { scope: "row" }, el("span", { class: "da-board-pick" }, box, el("b", { class: "da-board-place" }, at >= 0 ? ["1", "2"][at] : ""), el("button", { type: "button", class: "da-plain da-board-open", dir: "auto", title, "aria-label": `Open ${row.name}`, onclick: () => onOpen(row.bench) }, row.name))),
+      el("th", { scope: "row" }, el("span", { class: "da-board-pick" }, box, el("b", { class: "da-board-place" }, at >= 0 ? ["1", "2"][at] : ""), el("button", { type: "button", class: "da-plain da-board-open", dir: "auto", title, "aria-label": `Open ${row.name}`, onclick: () => onOpen(row.bench) }, row.name), also.length ? el("small", {}, also.join(" · ")) : null)),
       el("td", { class: "da-board-all" }, share(row.overall), el("small", {}, between(row.overall))),
       ...row.categories.map((one) => el("td", { title: `${one.tag}: ${between(one)}, ${plural(one.images, "image")}${one.unjudged ? `, ${one.unjudged} not judged` : ""}` }, share(one))),
-      el("td", {}, there, ...also.map((words) => el("small", {}, words))),
+      el("td", {}, there),
     );
   }
 
   return { update };
 }
 
+// A name that may go on in another line after each underscore.
+const broken = (text) => text.split(/(?<=_)/).flatMap((part, at) => (at ? [el("wbr"), part] : [part]));
 const keyOf = ({ bench, lane, scorer }) => `${bench} ${lane} ${scorer}`;
 const share = ({ value }) => (value === null ? "–" : value.toFixed(2));
 const between = ({ low, high }) => (low === null ? "" : `${low.toFixed(2)} to ${high.toFixed(2)}`);

@@ -6,13 +6,13 @@ import { el } from "../core/dom.js";
 import { upload } from "../core/upload.js";
 import { download } from "../form/exports.js";
 
-const ENDINGS = ".yaml,.yml,.json,.jsonl,.txt";
+const ENDINGS = ".yaml,.yml,.json,.jsonl,.csv,.txt";
 const KINDS = [["yaml", "YAML"], ["json", "JSON"], ["jsonl", "GenEval’s metadata"]];
 
 /** Create what imports, dropped on `root` too. `onTaken(answer)` is told of each file, `onProblem(sentence)` of a refusal. */
 export function createPackImport(root, { server, onTaken, onProblem }) {
   const input = el("input", { type: "file", accept: ENDINGS, multiple: "", hidden: "" });
-  const button = el("button", { type: "button", class: "da-button", title: "YAML or JSON, GenEval’s metadata or GenEval 2’s data (.jsonl), prompts of T2I-CompBench++ (.txt); or drop a file here", onclick: () => input.click() }, "Import…");
+  const button = el("button", { type: "button", class: "da-button", title: "YAML or JSON; GenEval, GenEval 2 or TIIF-Bench (.jsonl), OneIG-Bench or DPG-Bench (.csv), T2I-CompBench++ (.txt). A file can be dropped here too", onclick: () => input.click() }, "Import…");
   const node = el("span", {}, button, input);
   input.addEventListener("change", () => {
     const files = filesOfInput(input);

@@ -37,16 +37,17 @@ export function createPacks(root, { server, onRun }) {
   const preview = createPreview({ onLine: editor.goTo, onSeeds: check });
   const form = createTaskForm({ onAdd: addTask });
   const fold = el("details", { class: "da-pack-fold" }, el("summary", {}, "Add a task without writing it"), form.node);
+  const writing = el("div", { class: "da-pack-writing" }, editor.node, fault, fold);
   root.append(
     el("div", { class: "da-cards-bar" }, el("label", { class: "da-field" }, el("span", {}, "Pack"), choice), fresh, taking.node),
     problem,
     el("div", { class: "da-pack-head" }, name, el("div", { class: "da-pack-acts" }, save, run, out.node, rename, copy, remove, back)),
     stand,
-    el("div", { class: "da-pack-columns" }, el("div", { class: "da-pack-writing" }, editor.node, fault, fold), preview.node),
+    el("div", { class: "da-pack-columns" }, writing, preview.node),
   );
 
   let packs = null; // rows of the server, or null before they have come
-  let doc = null; // what is in sight: {key, name: under which it is kept or null, text: as it was kept or begun, title}
+  let doc = null; // what is in sight: {key, name: under which it is kept or null, text: as it was kept or begun, its version, title}
   let seen = null; // what the text says, as of the last time that it had no fault
   let at = null; // the line of the fault
   let timer = 0;
@@ -110,12 +111,13 @@ export function createPacks(root, { server, onRun }) {
     return undefined;
   }
 
-  /** Open a kept pack, with what was changed of it and is not kept. */
-  async function open(of) {
+  /** Open a kept pack, with what was changed of it and is not kept. `stays`: it is in sight already. */
+  async function open(of, stays = false) {
     try {
-      const { text } = await ask(server, "pack_open", { name: of });
+      const { text, version, large } = await ask(server, "pack_open", { name: of });
+      const draft = drafts.get(of);
       complain("");
-      show({ key: of, name: of, text, title: of }, drafts.get(of)?.text ?? text);
+      show({ key: of, name: of, text, version: draft?.version ?? version, title: of, large }, draft?.text ?? text, stays);
     } catch (error) {
       complain(error.message);
       offer();
@@ -134,21 +136,21 @@ export function createPacks(root, { server, onRun }) {
     }
   }
 
-  function show(next, text) {
+  function show(next, text, stays = false) {
     doc = next;
-    seen = null;
+    if (!stays) seen = null;
     calm.calm();
-    editor.set(text);
-    editor.mark(null);
+    if (editor.text() !== text) editor.set(text);
+    tellFault(null);
     remember("pack-in-sight", doc.key);
     offer();
     draw();
-    check();
+    if (!doc.large) check();
   }
 
   function typed(text) {
     if (doc.name && text === doc.text) drafts.drop(doc.key);
-    else drafts.put({ key: doc.key, name: doc.name, text, title: doc.title });
+    else drafts.put({ key: doc.key, name: doc.name, text, version: doc.version, title: doc.title });
     draw();
     clearTimeout(timer);
     timer = setTimeout(check, PAUSE);
@@ -195,15 +197,14 @@ export function createPacks(root, { server, onRun }) {
     const before = doc;
     save.disabled = true;
     try {
-      const answer = await ask(server, "pack_keep", { text, instead: doc.name });
+      const answer = await ask(server, "pack_keep", { text, instead: doc.name, version: doc.name ? doc.version : null });
       drafts.drop(before.key);
-      if (doc === before) {
-        doc = { key: answer.name, name: answer.name, text, title: answer.name };
-        remember("pack-in-sight", doc.key);
-        // What was typed meanwhile is not kept yet.
-        if (editor.text() !== text) typed(editor.text());
-      }
       take(answer.packs);
+      if (doc === before) {
+        // What was typed meanwhile is not kept yet.
+        if (editor.text() !== text) drafts.put({ key: answer.name, name: answer.name, text: editor.text(), title: answer.name });
+        await open(answer.name, true);
+      }
       complain("");
       toast(`“${answer.name}” is kept.`);
     } catch (error) {
@@ -267,7 +268,7 @@ export function createPacks(root, { server, onRun }) {
   function taken({ name: kept, text, packs: rows }) {
     take(rows);
     if (kept) {
-      show({ key: kept, name: kept, text, title: kept }, text);
+      open(kept);
       toast(`“${kept}” is kept.`);
       return;
     }
@@ -280,7 +281,10 @@ export function createPacks(root, { server, onRun }) {
   function draw() {
     const changed = isChanged();
     write(name, doc?.title || "A new pack");
-    write(stand, !doc ? "" : !doc.name ? "A new pack that is not kept yet." : changed ? "Changed, and the changes are not kept yet." : "Kept in your library.");
+    writing.hidden = Boolean(doc?.large);
+    if (doc?.large) preview.update(null, false);
+    out.node.disabled = Boolean(doc?.large);
+    write(stand, !doc ? "" : doc.large ? doc.large : !doc.name ? "A new pack that is not kept yet." : changed ? "Changed, and the changes are not kept yet." : "Kept in your library.");
     save.disabled = !doc || !fault.hidden || (Boolean(doc.name) && !changed);
     run.disabled = !doc?.name || changed;
     run.title = run.disabled ? "Keep it first: what is kept is run" : "";
