@@ -96,7 +96,7 @@ class BenchRunner(StudyRunner):
             names = to_scorers(scorers)
             if HAND in names:
                 raise InvalidParams("By hand a person judges: mark the cards.", field="scorers")
-            view = BenchView(bench, "running")
+            view = BenchView(bench, "running", judges=names)
             self._running.begin(visitor, bench.id, stops)
             begun = True
             yield view.value()

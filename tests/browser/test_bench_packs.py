@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def test_a_file_is_imported_by_choosing_it(page: Any, library: Library) -> None:
 
 
 def test_two_benches_are_compared_in_numbers_and_pictures(page: Any, library: Library) -> None:
-    pack = shipped_pack("shapes", 2)
+    # There may be benches of other packs in this library.
+    pack = replace(shipped_pack("shapes", 2), name="held", title="Held")
     one = stored_bench(library, pack, lambda cell: verdict((cell.row + cell.column) % 2 == 0))
     two = stored_bench(
         library, pack, lambda cell: verdict(cell.row % 4 > 0), base=BASE.replace(num_inference_steps=4)
@@ -117,8 +119,8 @@ def test_two_benches_are_compared_in_numbers_and_pictures(page: Any, library: Li
     stored_bench(library, pack, lambda cell: verdict(True), card=CARD.__class__("other", "Another judge."))
     page.click("#da-bench-tab-compare")
     page.wait_for_selector(".da-board")
-    assert page.locator(".da-board").count() == 2
-    board = page.locator(".da-board:has-text('judged by shapes')")
+    assert page.locator(".da-board:has-text('Held')").count() == 2
+    board = page.locator(".da-board:has-text('Held'):has-text('judged by shapes')")
     rows = board.locator("tbody tr")
     # The best comes first, and by name where that is asked for.
     assert rows.locator("button").all_inner_texts() == [

@@ -24,7 +24,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -70,8 +70,18 @@ DONE = ("complete", "stopped", "failed")
 class BenchView:
     """Collects the events of one bench. Each method returns the value to show now."""
 
-    def __init__(self, bench: Bench | None = None, status: str = "", begun: bool = True) -> None:
-        """bench: what runs; status: what is shown of it first; begun: whether it is kept, and can be asked for."""
+    def __init__(
+        self,
+        bench: Bench | None = None,
+        status: str = "",
+        begun: bool = True,
+        judges: Collection[str] | None = None,
+    ) -> None:
+        """Begin with what is known.
+
+        bench: what runs; status: what is shown of it first; begun: whether it is kept, and can be asked for; judges:
+        the scorers that are to judge, None for all of the bench.
+        """
         self._value = {**IDLE, "request": uuid.uuid4().hex[:8]}
         #: By key, as they are now.
         self.cells: dict[str, Cell] = {}
@@ -86,7 +96,7 @@ class BenchView:
         if bench is not None:
             self._said = {scorer: dict(said) for scorer, said in bench.said.items()}
             self._marks = dict(bench.marks)
-            self._value["scorers"] = scorers_told(bench, status="waiting")
+            self._value["scorers"] = scorers_told(bench, judges)
             self._take(bench.study)
             self._set(status=status or bench.study.status, **({} if begun else {"bench": None}))
 
@@ -256,10 +266,15 @@ def lanes_told(study: Study, known: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def scorers_told(bench: Bench, status: str = "complete") -> dict[str, Any]:
-    """Return how far each scorer but the hand is."""
+def scorers_told(bench: Bench, judges: Collection[str] | None = ()) -> dict[str, Any]:
+    """Return how far each scorer but the hand is. judges: those that are still to judge; None for all."""
+    names = [name for name in dict.fromkeys([*bench.scorers, *bench.said]) if name != HAND]
+    waiting = names if judges is None else judges
     return {
-        name: {"status": status, "message": "", "judged": len(bench.said.get(name, {}))}
-        for name in dict.fromkeys([*bench.scorers, *bench.said])
-        if name != HAND
+        name: {
+            "status": "waiting" if name in waiting else "complete",
+            "message": "",
+            "judged": len(bench.said.get(name, {})),
+        }
+        for name in names
     }

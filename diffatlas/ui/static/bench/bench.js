@@ -30,6 +30,8 @@ import { createPacks } from "./pack_view.js";
 
 const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"], ["why", "Why"], ["pack", "Pack"]];
 
+const OF_BENCH = ["results", "cards", "why"]; // views of the bench in sight
+
 /** Mount the page in `element`.
  *
  * `read()` returns the current value of the bench that runs here; `props` has glossary, scorers [{name, about}] and files
@@ -86,7 +88,8 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
     judges.update(state);
     why.update(state);
     files.update(state);
-    parts.judgesBox.hidden = parts.filesBox.hidden = !state.bench;
+    // What is done with the bench in sight, where that is what is looked at.
+    parts.judgesBox.hidden = parts.filesBox.hidden = !state.bench || !OF_BENCH.includes(state.view);
     parts.notes.update(state.live?.notes ?? [], state.live?.known ?? []);
     shelf.mark(state.bench?.id ?? null);
     copy.hidden = !state.bench;
