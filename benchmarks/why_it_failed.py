@@ -47,7 +47,7 @@ def main(
         library = Library(kept or folder)
         began = time.perf_counter()
         options = {"seeds": seeds, "seed": first, "num_inference_steps": steps, "guidance_scale": guidance}
-        made = bench.run(asked, model, attention="cross", library=library, **options)
+        made = bench.run(asked, model, keep="attention", library=library, **options)
         cases = cases_of(made, library)
         drawn = time.perf_counter() - began
         measured = list(measure(cases))

@@ -12,26 +12,29 @@ from diffatlas.library.format import size_of
 if TYPE_CHECKING:
     from diffatlas.library import Library
 
-#: "paths": latents, predictions and previews of each step, so that every card opens its trajectory at once. "pictures":
-#: the picture alone; its trajectory is run when it is asked for.
-KEEPS = ("paths", "pictures")
+#: "paths": latents, predictions and previews of each step, so that every card opens its trajectory at once.
+#: "attention": these, and what each word looked at. "pictures": the picture alone; its trajectory is run when it is
+#: asked for.
+KEEPS = ("paths", "attention", "pictures")
 PICTURES = Capture(latents=False, predictions=False, x0=False, metrics=False)
 
 
-def capture_of(keep: str = "paths", attention: str = "off") -> Capture:
-    """Return what a bench records of each image. Raises `InvalidParams` for another word than those of `KEEPS`.
-
-    attention: as of `Capture`; what words looked at can be asked of paths alone.
-    """
+def capture_of(keep: str = "paths") -> Capture:
+    """Return what a bench records of each image. Raises `InvalidParams` for another word than those of `KEEPS`."""
     if keep not in KEEPS:
-        raise InvalidParams(f"A bench keeps {' or '.join(KEEPS)}, and not {keep!r:.40}.", field="keep")
+        raise InvalidParams(
+            f"A bench keeps {', '.join(KEEPS[:-1])} or {KEEPS[-1]}, and not {keep!r:.40}.", field="keep"
+        )
     if keep == "pictures":
-        if attention != "off":
-            raise InvalidParams(
-                "Attention is kept with the paths: keep those, or leave attention off.", field="keep"
-            )
         return PICTURES
-    return Capture(previews="every", attention=attention)
+    return Capture(previews="every", attention="cross" if keep == "attention" else "off")
+
+
+def keep_of(capture: Capture) -> str:
+    """Return the word for what a bench records, as near as there is one."""
+    if capture.attention != "off":
+        return "attention"
+    return "paths" if capture.latents else "pictures"
 
 
 def check_room(library: Library, run_id: str, images: int) -> None:

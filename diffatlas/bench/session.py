@@ -44,7 +44,6 @@ def ask(
     lanes: Sequence[Mapping[str, Any]] = (),
     exact: bool = False,
     keep: str = "paths",
-    attention: str = "off",
     library: Library | None = None,
     **asked: Any,
 ) -> Bench:
@@ -55,14 +54,14 @@ def ask(
     model: its id, or a request for all of it but the prompt. seeds: images of each prompt, the seed of the request
     first. scorers: their names; None for the one of the shapes where
     it can judge something, else a person alone. lanes, exact: as of `diffatlas.bench.plan.plan_bench`.
-    keep, attention: what is kept of each image, as of `diffatlas.bench.keep.capture_of`.
+    keep: what is kept of each image (`diffatlas.bench.keep.KEEPS`).
     asked: other fields of `GenerationParams`, such as ``seed``; steps and guidance are the registry's
         for the model else.
 
     Raises `InvalidParams` for what is wrong, and `Unreadable` for a file that is no pack.
     """
     library = _library(library)
-    capture = capture_of(keep, attention)
+    capture = capture_of(keep)
     found = pack_of(pack, library, each, pack_seed)
     if isinstance(model, str):
         model = GenerationParams(**{"seed": 0, **_hints(model), **asked, "model": model, "prompt": ""})

@@ -51,11 +51,12 @@ def run(
     seeds: Annotated[int, typer.Option(help="Images of each prompt: as many seeds, from --seed on.")] = 4,
     scorer: Scorer = None,
     keep: Annotated[
-        str, typer.Option(help="What is kept of an image: paths (its trajectory too), or pictures.")
+        str,
+        typer.Option(
+            help="What is kept of an image: paths (its trajectory), attention (that, and what each word looked at), or"
+            " pictures (nothing else)."
+        ),
     ] = "paths",
-    attention: Annotated[
-        str, typer.Option(help="off, or cross: what each word looks at, for cards and `why`.")
-    ] = "off",
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
@@ -93,7 +94,6 @@ def run(
         lanes=lanes_of_options(lane),
         exact=exact,
         keep=keep,
-        attention=attention,
         library=library,
     )
     _run(bench, Backends(device, dtype, ignore_memory), library, not again, anyway, level, as_json)

@@ -13,7 +13,7 @@ import pytest
 from diffatlas.bench.bench import HAND, Bench, Mark, judged
 from diffatlas.bench.judgements import Card, Judgement
 from diffatlas.bench.judging import Scored, ScorerChanged
-from diffatlas.bench.keep import capture_of
+from diffatlas.bench.keep import KEEPS, capture_of, keep_of
 from diffatlas.bench.kept import CELLS, VERDICTS, Benches
 from diffatlas.bench.packs.shipped import shipped_pack
 from diffatlas.bench.pictures import picture
@@ -385,8 +385,8 @@ def test_a_bench_that_runs_does_not_push_out_its_own_images(library, benches):
 
 
 def test_what_is_kept_of_an_image():
-    assert capture_of("paths", "cross").attention == "cross"
+    assert [keep_of(capture_of(keep)) for keep in KEEPS] == list(KEEPS)
+    assert capture_of("attention").attention == "cross"
     assert not capture_of("pictures").latents
-    for keep, attention in (("everything", "off"), ("pictures", "cross")):
-        with pytest.raises(InvalidParams):
-            capture_of(keep, attention)
+    with pytest.raises(InvalidParams, match="paths, attention or pictures"):
+        capture_of("everything")

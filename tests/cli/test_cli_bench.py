@@ -364,7 +364,7 @@ def test_a_bench_of_two_lanes_is_counted_lane_by_lane(library):
         (("--each", 2), "Say what to run with --pack"),
         (("--pack", "shapez"), "Did you mean shapes"),
         (("--pack", "shapes", "--seeds", 0), "number of seeds"),
-        (("--pack", "shapes", "--keep", "all"), "keeps paths or pictures"),
+        (("--pack", "shapes", "--keep", "all"), "keeps paths, attention or pictures"),
         (("show", "nothing"), "has no bench 'nothing'"),
         (("mark", "nothing", "a-0-0", "yes"), "pass, fail, cannot-judge or none"),
         (("judge", "nothing", "--scorer", "shapes"), "has no bench"),
