@@ -7,6 +7,8 @@ from typing import Any
 
 import gradio as gr
 
+from diffatlas.bench.keep import keep_of
+from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.study import Cell
 from diffatlas.operations.trace import shared_local_backend
@@ -154,6 +156,7 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
         **{name: asked.get(name, gr.skip()) for name in ("pack", "each", "pack_seed")},
         "seeds": spec["seeds"],
         "scorers": [name for name in bench.scorers if name != "hand"],
+        "kept": keep_of(Capture.from_dict(spec.get("capture") or {})),
     }
     return [
         *(updates[name] for name in form.asked),

@@ -214,6 +214,25 @@ def test_a_sweep_and_a_neighbourhood_by_a_script(client, library):
     assert failed["error"]["field"] == "values"
 
 
+def test_a_bench_by_a_script(client, library):
+    asked = {"pack": "smoke", "each": 1, "seeds": 2, "steps": 2, "seed": 4, "scorers": ["shapes"]}
+    values = list(client.submit(**asked, kept="attention", api_name="/bench"))
+    last = values[-1]
+    assert last["status"] == "complete"
+    # What was told bit by bit is the whole.
+    told = {key for value in values for key in value["changed"]}
+    bench = library.benches.open(last["bench"]["id"])
+    assert told == {cell.key for cell in bench.study.cells} == {"a-0-0", "a-0-1", "a-1-0", "a-1-1"}
+    assert all(library.open(cell.run_id).attention(1) for cell in bench.study.cells)
+    assert [cell.params.seed for cell in bench.study.cells] == [4, 5, 4, 5]
+    lean = client.predict(**{**asked, "seed": 90}, kept="pictures", api_name="/bench")
+    first = library.benches.open(lean["bench"]["id"]).study.cells[0]
+    assert library.open(first.run_id).step(0).latents is None
+    for wrong, field in (({"pack": "nothing"}, "pack"), ({"scorers": ["eye"]}, "scorers")):
+        failed = client.predict(**{**asked, **wrong}, api_name="/bench")
+        assert (failed["status"], failed["error"]["field"]) == ("failed", field)
+
+
 def test_only_runs_are_public(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
     assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention", "/bench"}

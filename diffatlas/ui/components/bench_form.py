@@ -24,6 +24,14 @@ FIRST_PACK, FIRST_EACH, FIRST_SEEDS, FIRST_SEED = "shapes", 1, 2, 0
 PREVIEWS = "5"
 
 
+#: What is kept of each image, as `diffatlas.bench.keep.KEEPS` names it.
+KEPT = [
+    ("Its path", "paths"),
+    ("Its path, and what each word looked at", "attention"),
+    ("The picture alone", "pictures"),
+]
+
+
 def build_bench_form(
     models: list[ModelEntry], info: ModelInfo | None
 ) -> tuple[StudyForm, gr.components.Component]:
@@ -82,6 +90,13 @@ def build_bench_form(
         with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
             more = fields.more_fields(PAGE, first, info, single=False)
             more.previews.value = PREVIEWS
+            kept = gr.Dropdown(
+                KEPT,
+                value="paths",
+                label="Kept of each image",
+                info="Why it failed is asked of paths and of attention.",
+                elem_id=f"{PAGE}-kept",
+            )
             exact = gr.Checkbox(
                 False,
                 label="One by one",
@@ -92,7 +107,14 @@ def build_bench_form(
         reset = fields.reset_button(PAGE)
         run, stop = fields.action_buttons(PAGE)
     none = no_presets()
-    own = {"pack": pack, "each": each, "pack_seed": pack_seed, "seeds": seeds, "scorers": scorers}
+    own = {
+        "pack": pack,
+        "each": each,
+        "pack_seed": pack_seed,
+        "seeds": seeds,
+        "scorers": scorers,
+        "kept": kept,
+    }
     form = StudyForm(
         model,
         keep,

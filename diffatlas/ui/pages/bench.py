@@ -10,6 +10,7 @@ import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.bench.bench import Bench
+from diffatlas.bench.keep import capture_of
 from diffatlas.bench.plan import plan_bench
 from diffatlas.capture.spec import Capture
 from diffatlas.library import Library
@@ -58,6 +59,7 @@ def bench_page(
             pack_seed: draws the prompts.
             seeds: how many images of each prompt.
             scorers: the names of what judges.
+            kept: what is kept of each image: paths, attention (these, and what each word looked at) or pictures.
         """
 
         def plan(library: Library) -> tuple[Bench, Capture]:
@@ -73,7 +75,10 @@ def bench_page(
             )
             named = {name: forms.whole(asked[name]) for name in ("pack", "each", "pack_seed")}
             spec = {**planned.study.spec, "asked": named}
-            capture = forms.to_capture(asked["previews"], asked["preview_decoder"])
+            capture = capture_of(str(asked["kept"]))
+            if capture.latents:
+                looks = forms.to_capture(asked["previews"], asked["preview_decoder"])
+                capture = replace(capture, previews=looks.previews, preview_decoder=looks.preview_decoder)
             return replace(planned, study=replace(planned.study, spec=spec)), capture
 
         session = request.session_hash
