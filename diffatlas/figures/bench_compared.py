@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from diffatlas.bench.counted import Difference
 from diffatlas.bench.statistics import Compared
-from diffatlas.bench.statistics.words import p_words
+from diffatlas.bench.statistics.words import found_words, p_words
 from diffatlas.figures.bench_rows import (
     Point,
     Rows,
@@ -92,7 +92,7 @@ def bench_compared(
 def _of_a_row(tag: str, one: Compared, p: float) -> str:
     said = f"{tag}: {one.difference:+.2f} ({one.low:+.2f} to {one.high:+.2f}), {p_words(p)}"
     said += f"; {one.differ} of {counted_words(one.prompts, 'prompt')} differ"
-    return f"{said}; {one.detectable:.2f} would have been found"
+    return f"{said}; {found_words(one.detectable)}"
 
 
 def _told(whole: Compared, categories: Sequence[Difference], first: str, second: str) -> list[str]:
@@ -117,5 +117,6 @@ def _told(whole: Compared, categories: Sequence[Difference], first: str, second:
     alike = [one for one in categories if one.adjusted > level]
     if alike:
         most = max(one.compared.detectable for one in alike)
-        said += f" Of the {'others' if apart else 'categories'} a difference of up to {most:.2f} may have been missed."
+        missed = "any difference" if most >= 1 else f"a difference of up to {most:.2f}"
+        said += f" Of the {'others' if apart else 'categories'} {missed} may have been missed."
     return [about, said]

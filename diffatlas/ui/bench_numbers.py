@@ -7,6 +7,7 @@ from diffatlas.bench.counted import Counted, count, differences
 from diffatlas.bench.statistics import Rate
 from diffatlas.bench.statistics.compared import Compared
 from diffatlas.bench.statistics.detectable import detectable_difference
+from diffatlas.bench.statistics.words import found_words, p_words
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rates import MEAN
 from diffatlas.ui.wire import bench as wire
@@ -119,10 +120,12 @@ def compared_words(one: Compared) -> str:
     """Say a difference, its interval and p-value, and what could have been seen."""
     if not one.differ:
         return f"no difference on any of {one.prompts} prompts."
-    p = "p < 0.001" if one.p < 0.001 else f"p = {one.p:.3f}"
+    found = found_words(one.detectable)
+    if one.detectable < 1:
+        found = f"a difference of {found} four times of five"
     return (
-        f"{_number(one.difference, True)} ({_number(one.low, True)} to {_number(one.high, True)}), {p}, over "
-        f"{one.prompts} prompts. A difference of {one.detectable:.2f} would have been found four times of five."
+        f"{_number(one.difference, True)} ({_number(one.low, True)} to {_number(one.high, True)}), {p_words(one.p)}, "
+        f"over {one.prompts} prompts; {found}."
     )
 
 

@@ -32,7 +32,8 @@ class Compared:
     prompts: int
     #: Prompts where the two differ.
     differ: int
-    #: The smallest difference that would have been found with a probability of `POWER`, at the same level.
+    #: The smallest difference that would have been found with a probability of `POWER`, at the same level; 1 where none
+    #: would.
     detectable: float
 
 
@@ -71,7 +72,7 @@ def compare(
         p=sign_flip(differences, draws, seed),
         prompts=count,
         differ=int(np.count_nonzero(np.abs(differences) > 1e-12)),
-        detectable=(quantile + power) * error,
+        detectable=min(1.0, (quantile + power) * error),
     )
 
 
