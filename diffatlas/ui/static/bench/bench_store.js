@@ -46,7 +46,6 @@ export function createBenchStore({ server, views, onChange }) {
       opened = false;
       own.clear();
     }
-    if (next.error && !next.bench) problem = next.error.message;
     const id = next.bench?.id ?? null;
     if (!id || opened) {
       changed();
