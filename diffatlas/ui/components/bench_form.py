@@ -20,8 +20,6 @@ from diffatlas.ui.components.study_form import MOST_LANES, StudyForm, lane_choic
 PAGE = "bench"
 #: What the form begins with: small enough to be looked at in some seconds.
 FIRST_PACK, FIRST_EACH, FIRST_SEEDS, FIRST_SEED = "shapes", 1, 2, 0
-#: A step of so many leaves a picture in the film of a run: that of each would take longer than the run.
-PREVIEWS = "5"
 
 
 #: What is kept of each image, as `diffatlas.bench.keep.KEEPS` names it.
@@ -89,7 +87,6 @@ def build_bench_form(
         )
         with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
             more = fields.more_fields(PAGE, first, info, single=False)
-            more.previews.value = PREVIEWS
             kept = gr.Dropdown(
                 KEPT,
                 value="paths",
