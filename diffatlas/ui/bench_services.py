@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from diffatlas.bench.bench import HAND, Bench, Mark
+from diffatlas.bench.bench import HAND, Bench, Mark, check_scorer
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.pictures import pictures
 from diffatlas.bench.thresholds import judge_with_threshold, threshold_of
@@ -22,7 +22,7 @@ from diffatlas.ui.answers import answered
 from diffatlas.ui.bench_card import card_detail
 from diffatlas.ui.bench_files import bench_file
 from diffatlas.ui.bench_numbers import counted_lanes, results
-from diffatlas.ui.bench_why import WhyFailed
+from diffatlas.ui.bench_why import WhyFailed, explain_card
 from diffatlas.ui.board_services import BoardServices
 from diffatlas.ui.components.bench_view import card_state, lanes_told, mark_told, scorers_told
 from diffatlas.ui.components.form import query_of
@@ -72,6 +72,7 @@ class BenchServices:
             "bench_card": self.card,
             "bench_results": self.results,
             "bench_rates": self.rates,
+            "bench_explain": self.explain,
             "bench_why": self.why,
             "bench_why_figure": self.why_figure,
             "bench_export": self.export,
@@ -170,6 +171,16 @@ class BenchServices:
         labels = told_apart([names[key] for key in counted], [{"lane": key} for key in counted])
         drawn = bench_rates(dict(zip(labels, counted.values(), strict=True)), dark=asked.dark)
         return page_figure({asked.across: drawn})
+
+    def explain(self, visitor: str, asked: wire.ExplainAsked) -> wire.CardExplained:
+        """Return what is known of a card beside the others of its prompt."""
+        library, bench = self.open(visitor, asked.id)
+        check_scorer(bench, asked.scorer)
+        found, beside = explain_card(bench, library, cell_of(bench, asked.cell), asked.scorer)
+        lines: list[wire.WhyLine] = [
+            {"about": one.measure.about, "sentence": one.sentence} for one in found.numbers
+        ]
+        return {"notes": list(found.notes), "lines": lines, "beside": beside}
 
     def why(self, visitor: str, asked: wire.WhyAsked) -> wire.WhyTold:
         """Return how failing images of a lane differ from passing ones of the same prompts."""

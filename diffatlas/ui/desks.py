@@ -47,6 +47,7 @@ LONG_CALLS = frozenset(
         "board_compare",
         "board_figure",
         "board_apart",
+        "bench_explain",
         "bench_why",
         "bench_why_figure",
     }

@@ -16,6 +16,7 @@ from PIL import Image
 from diffatlas.bench.kept import Benches
 from diffatlas.bench.packs.shipped import shipped_pack
 from diffatlas.bench.plan import plan_bench
+from diffatlas.bench.why import MEASURES
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.geometry.shares import wilson
@@ -218,11 +219,33 @@ def test_why_images_fail_is_told_and_drawn(room):
     assert set(figure["layouts"]) == {"2"}
 
 
+def test_a_card_is_told_beside_the_others_of_its_prompt(room):
+    told = room.ask("bench_explain", id=room.id, cell="a-3-0", scorer="shapes")
+    bench = Benches(room.library.folder).open(room.id)
+    own = [
+        bench.study.cell(f"a-3-{column}")
+        for column in range(len(room.ask("bench", id=room.id)["bench"]["seeds"]))
+    ]
+    passed = [cell.key for cell in own if bench.judgement(cell, "shapes").verdict == "pass" and cell.column]
+    assert told["beside"] == next(iter(passed), None)
+    assert [line["about"] for line in told["lines"]] == [one.about for one in MEASURES]
+    assert all(line["sentence"] for line in told["lines"])
+    assert "of its prompt" in told["notes"][0]
+    refused = room.ask("bench_explain", id=room.id, cell="a-3-0", scorer="eye")
+    assert "not judged by 'eye'" in refused["error"]["message"]
+    planned = plan_bench(PACK, BASE, seeds=1, scorers=["shapes"])
+    Benches(room.library.folder).create(planned)
+    refused = room.ask("bench_explain", id=planned.id, cell="a-0-0", scorer="shapes")
+    assert "no run in the library" in refused["error"]["message"]
+    Benches(room.library.folder).delete(planned.id)
+
+
 def test_nobody_else_reaches_a_bench(room):
     for name, asked in (
         ("bench", {}), ("bench_thumbs", {"cells": ["a-0-0"]}), ("bench_card", {"cell": "a-0-0"}), ("bench_results", {}),
         ("mark_card", {"cell": "a-0-0", "verdict": "fail"}), ("forget_bench", {}), ("rename_bench", {"title": "x"}),
         ("open_card_runs", {"cells": ["a-0-0"]}), ("bench_export", {"kind": "csv"}),
+        ("bench_explain", {"cell": "a-0-0", "scorer": "shapes"}),
     ):  # fmt: skip
         assert "error" in room.ask(name, STRANGER, id=room.id, **asked), name
     assert room.ask("benches", STRANGER) == {"benches": []}

@@ -48,6 +48,13 @@ class CardAsked(One):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ExplainAsked(CardAsked):
+    """One card beside the others of its prompt, as a scorer judges them."""
+
+    scorer: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class MarkAsked(CardAsked):
     """What a person says of an image; verdict: None to take it back."""
 
@@ -297,6 +304,17 @@ class WhyTold(Answer):
     lines: list[WhyLine]
 
 
+class CardExplained(Answer):
+    """An image beside the others of its prompt. notes: on its company, words and group; lines: a measure each.
+
+    beside: the key of the cell of an image that passed, None where none did.
+    """
+
+    notes: list[str]
+    lines: list[WhyLine]
+    beside: str | None
+
+
 class Seen(Answer):
     """An object that was found: its box (left, top, right, bottom) in pixels."""
 
@@ -349,6 +367,7 @@ CALLS = {
     "bench_card": Call(CardAsked, CardDetail),
     "bench_results": Call(NumbersAsked, BenchResults),
     "bench_rates": Call(RatesAsked, Figure),
+    "bench_explain": Call(ExplainAsked, CardExplained),
     "bench_why": Call(WhyAsked, WhyTold),
     "bench_why_figure": Call(WhyFigureAsked, Figure),
     "bench_export": Call(BenchExport, File),

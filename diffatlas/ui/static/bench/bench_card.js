@@ -5,6 +5,7 @@ import { createDialog } from "../core/dialog.js";
 import { el, svg } from "../core/dom.js";
 import { short } from "../core/format.js";
 import { openAttention, openRun, showPage } from "../core/pages.js";
+import { createBeside } from "./bench_beside.js";
 import { saidBy, statusWords, verdictWords } from "./bench_words.js";
 
 const KEYS = { p: "pass", f: "fail", u: "cannot judge" };
@@ -31,7 +32,8 @@ export function createCard({ server, store, marks, deck, isBlind, onChoose, onSu
   const facts = el("dl", { class: "da-numbers" });
   const ways = el("div", { class: "da-details-row" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
-  const aside = el("div", { class: "da-card-aside" }, problem, el("section", {}, el("h3", {}, "What it must show"), demands), hand, said, el("section", {}, el("h3", {}, "From here"), ways), el("section", {}, el("h3", {}, "The image"), facts));
+  const beside = createBeside({ server, onBeside: (keys) => toTrajectory(store.state().bench.id, keys) });
+  const aside = el("div", { class: "da-card-aside" }, problem, el("section", {}, el("h3", {}, "What it must show"), demands), hand, said, el("section", {}, el("h3", {}, "From here"), ways, beside.root), el("section", {}, el("h3", {}, "The image"), facts));
   view.body.append(el("div", { class: "da-card-columns" }, stage, aside));
   let shown = null; // key of the card in sight
   let detail = null;
@@ -58,6 +60,7 @@ export function createCard({ server, store, marks, deck, isBlind, onChoose, onSu
       const answer = await ask(server, "bench_card", { id: bench.id, cell: key });
       if (mine !== ticket) return;
       detail = answer;
+      beside.show(bench, key, Boolean(store.card(key).run));
       draw(`${task.tag} · seed ${bench.seeds[Number(column)]}`);
     } catch (error) {
       if (mine !== ticket) return;
@@ -122,16 +125,16 @@ export function createCard({ server, store, marks, deck, isBlind, onChoose, onSu
     const key = shown;
     const all = [];
     if (card.status !== "complete" && !store.state().busy) all.push(go("Make it", "Run this one alone", () => onSubmit({ retry: [key], id: bench.id })));
-    if (card.run && card.status === "complete") all.push(go("Trajectory", "Its path, step by step", () => toTrajectory(bench.id, key)));
+    if (card.run && card.status === "complete") all.push(go("Trajectory", "Its path, step by step", () => toTrajectory(bench.id, [key])));
     all.push(go("Neighbourhood", "What grows from noise around its own: the form is filled, and nothing runs", () => elsewhere("neighbourhood", { explore: key, id: bench.id })));
     if (detail.attention && card.run) all.push(go("Attention", "Where each word looked", () => openAttention([card.run])));
     else all.push(go("Attention", "Where each word looks: the form is filled to run it with attention", () => elsewhere("attention", { attend: key, id: bench.id })));
     ways.replaceChildren(...all);
   }
 
-  async function toTrajectory(id, key) {
+  async function toTrajectory(id, cells) {
     try {
-      const { layers } = await ask(server, "open_card_runs", { id, cells: [key] });
+      const { layers } = await ask(server, "open_card_runs", { id, cells });
       openRun(layers);
     } catch (error) {
       problem.textContent = error.message;
