@@ -13,6 +13,7 @@ from diffatlas.errors import InvalidParams
 
 #: What an audit against marks calls its two kinds of images, and all categories together.
 RIGHT, WRONG, ALL = "correct by hand", "wrong by hand", "all images"
+NOTHING = "Nothing could be judged."
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,37 @@ def corrected_lines(
     return (*lines, _corrected(ALL, judged, marks, level))
 
 
-def _corrected(tag: str, judged: Sequence[Judged], marks: Sequence[Judged], level: float) -> CorrectedLine:
+def corrected_by(audit: Audit, judged: Sequence[Judged], level: float = 0.95) -> tuple[CorrectedLine, ...]:
+    """Return the rates of all categories and of all images, freed of the errors that an audit found on its own scenes.
+
+    That a scorer errs on these images as often as on the scenes is taken for granted: marks by hand on the images
+    themselves say more (`corrected_lines`).
+    """
+    tags = dict.fromkeys(one.task.tag for one in judged)
+    parts = [(tag, [one for one in judged if one.task.tag == tag]) for tag in tags]
+    lines = []
+    for tag, own in (*parts, (ALL, judged)):
+        found = _rate(own, level)
+        if found is None:
+            lines.append(CorrectedLine(tag, None, None, 0, NOTHING))
+            continue
+        try:
+            freed = corrected_rate(found, audit.passed_of_correct, audit.failed_of_wrong)
+            lines.append(CorrectedLine(tag, found, freed, 0))
+        except InvalidParams as error:
+            lines.append(CorrectedLine(tag, found, None, 0, error.message))
+    return tuple(lines)
+
+
+def _rate(judged: Sequence[Judged], level: float) -> Rate | None:
     told = [(one.judgement.value, one.task.prompt) for one in judged if one.judgement.value is not None]
-    if not told:
-        return CorrectedLine(tag, None, None, 0, "Nothing could be judged.")
-    found = rate([value for value, _ in told], [prompt for _, prompt in told], level)
+    return rate([value for value, _ in told], [prompt for _, prompt in told], level) if told else None
+
+
+def _corrected(tag: str, judged: Sequence[Judged], marks: Sequence[Judged], level: float) -> CorrectedLine:
+    found = _rate(judged, level)
+    if found is None:
+        return CorrectedLine(tag, None, None, 0, NOTHING)
     pairs = _pairs(judged, marks)
     audit = _audit(pairs, level)
     count = len(pairs) - sum(kind.unjudged for kind in audit.kinds)
@@ -73,7 +100,7 @@ def _corrected(tag: str, judged: Sequence[Judged], marks: Sequence[Judged], leve
     try:
         return CorrectedLine(tag, found, corrected_rate(found, errors[0], errors[1]), count)
     except InvalidParams as error:
-        return CorrectedLine(tag, found, None, count, str(error))
+        return CorrectedLine(tag, found, None, count, error.message)
 
 
 def _pairs(judged: Sequence[Judged], marks: Sequence[Judged]) -> list[tuple[Judged, bool]]:

@@ -11,6 +11,7 @@ import typer
 from diffatlas import files
 from diffatlas.cli import bench_marks
 from diffatlas.cli.output import print_table, quieten, showing_progress
+from diffatlas.cli.running import say
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -196,6 +197,12 @@ def audit(
     ] = None,
     marks: Annotated[Path | None, typer.Option(help=bench_marks.MARKS)] = None,
     metadata: Annotated[Path | None, typer.Option(help=bench_marks.METADATA)] = None,
+    rates: Annotated[
+        str | None,
+        typer.Option(
+            help="Verdicts of the scorer, a file or a bench: their rates are freed of the errors on the scenes."
+        ),
+    ] = None,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
@@ -208,8 +215,14 @@ def audit(
     if marks is not None:
         raise InvalidParams("--marks tests verdicts: name these with --results.", field="results")
 
+    from diffatlas.bench.against_marks import corrected_by
     from diffatlas.bench.audit import audit as put_to_the_test
+    from diffatlas.bench.session import judged_from
 
+    judged = None
+    if rates is not None:
+        name = None if bench_marks.is_file(rates) else scorer
+        judged = judged_from(rates, name, by_hand=False)
     judge = _open(
         scorer or "shapes",
         threshold=threshold,
@@ -221,14 +234,18 @@ def audit(
         revision=revision,
     )
     found = put_to_the_test(judge, each, seed)
+    lines = () if judged is None else corrected_by(found, judged, level)
     if as_json:
-        typer.echo(json.dumps(asdict(found)))
+        typer.echo(json.dumps({**asdict(found), "corrected": [asdict(line) for line in lines]}))
         return
     rows = []
     for one in found.kinds:
         told = ("", "", "0") if one.right is None else (*_share(one.right), str(one.right.images))
         rows.append((one.fault, *told, str(one.unjudged)))
     print_table(("Scene", "Judged rightly", "95% interval", "Images", "Not judged"), rows)
+    if lines:
+        typer.echo("")
+        bench_marks.print_corrected(lines, level)
 
 
 def _open(name: str, **options: Any) -> Scorer:
@@ -336,6 +353,11 @@ def show_counted(counted: Counted, judged: list[Judged], as_json: bool, scorer: 
             ("mean of categories", *_rate(counted.overall), str(sum(k.unjudged for k in counted.lines)))
         )
     print_table(("Category", *_columns(counted.level)), rows)
+    if counted.overall is not None and counted.overall.prompts > 1:
+        from diffatlas.bench.statistics.words import rate_sentences
+
+        for sentence in rate_sentences(counted.overall):
+            say(sentence)
 
 
 def _show_by_atoms(judged: list[Judged], level: float, as_json: bool) -> None:

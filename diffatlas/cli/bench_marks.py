@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +14,7 @@ from diffatlas.cli.output import print_table
 from diffatlas.errors import InvalidParams, Unreadable
 
 if TYPE_CHECKING:
+    from diffatlas.bench.against_marks import CorrectedLine
     from diffatlas.bench.agreeing import AgreedLine, Pair
     from diffatlas.bench.judgements import Judged
     from diffatlas.bench.packs.geneval_marks import Marked
@@ -75,6 +77,11 @@ def audit_by_marks(
         rows.append((kind.fault, *told, str(kind.unjudged)))
     print_table(("Images", "Judged rightly", f"{level:.0%} interval", "Of", "Not judged"), rows)
     typer.echo("")
+    print_corrected(lines, level)
+
+
+def print_corrected(lines: Sequence[CorrectedLine], level: float) -> None:
+    """Print the rates of categories by a scorer, and freed of its errors."""
     told_lines = []
     for line in lines:
         by_scorer = ("", "") if line.rate is None else (f"{line.rate.value:.3f}", _interval(line.rate))

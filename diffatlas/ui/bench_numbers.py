@@ -6,8 +6,7 @@ from diffatlas.bench.bench import HAND, Bench, judged
 from diffatlas.bench.counted import Counted, count, differences
 from diffatlas.bench.statistics import Rate
 from diffatlas.bench.statistics.compared import Compared
-from diffatlas.bench.statistics.detectable import detectable_difference
-from diffatlas.bench.statistics.words import found_words, p_words
+from diffatlas.bench.statistics.words import found_words, p_words, rate_sentences
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.bench_rates import MEAN
 from diffatlas.ui.wire import bench as wire
@@ -65,7 +64,7 @@ def _table(lane: str, scorer: str, counted: Counted) -> wire.ResultTable:
         "scorer": scorer,
         "lines": [{"tag": tag, "cells": _cells(rate, left)} for tag, rate, left in lines],
         "whole": {"tag": MEAN, "cells": _cells(whole, unjudged)},
-        "sentences": [] if whole is None else _sentences(whole),
+        "sentences": [] if whole is None else rate_sentences(whole),
     }
 
 
@@ -83,25 +82,6 @@ def _cells(rate: Rate | None, unjudged: int) -> list[str]:
         f"{rate.effective:.0f}",
         str(unjudged),
     ]
-
-
-def _sentences(whole: Rate) -> list[str]:
-    worth = (
-        f"{whole.images} images of {whole.prompts} prompts are worth about {whole.effective:.0f} independent ones: a "
-        f"design effect of {whole.design_effect:.1f}."
-    )
-    if whole.correlation is None:
-        alike = "How much alike two images of one prompt are is not known: that takes several seeds, not all alike."
-    else:
-        alike = (
-            f"Two images of one prompt are judged alike with a correlation of {_number(whole.correlation)}."
-        )
-    least = detectable_difference(whole)
-    shown = (
-        f"Another model would have to be better or worse by {least:.2f} for a bench of this size to show it four times "
-        "of five; on the same prompts perhaps by less."
-    )
-    return [alike, worth, shown]
 
 
 def _between(

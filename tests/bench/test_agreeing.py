@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from diffatlas.bench.against_marks import audit_by_marks, corrected_lines
+from diffatlas.bench.against_marks import ALL, audit_by_marks, corrected_by, corrected_lines
 from diffatlas.bench.agreeing import agree, among
+from diffatlas.bench.audit import Audit
 from diffatlas.bench.judgements import Judged, Judgement
 from diffatlas.bench.packs.geneval_marks import Marked
 from diffatlas.bench.statistics import agreement, corrected_rate, rate
@@ -105,3 +106,20 @@ def test_what_keeps_a_rate_from_being_corrected_is_said():
     assert "marked as wrong" in a.why
     assert (b.rate, b.why) == (None, "Nothing could be judged.")
     assert "no better than a coin" in c.why
+
+
+def test_rates_are_freed_of_the_errors_that_an_audit_found():
+    # A scorer that passes 9 of 10 correct scenes and fails 8 of 10 wrong ones.
+    audit = Audit((), (90, 100), (80, 100))
+    judged = bench([[1, 1], [1, 0], [0, 1], [1, 1]]) + bench([[0, 0], [0, None]], "b") + bench([[None]], "c")
+    lines = {line.tag: line for line in corrected_by(audit, judged)}
+    assert list(lines) == ["a", "b", "c", ALL]
+    # Rogan and Gladen: (rate + specificity - 1) / (sensitivity + specificity - 1).
+    assert lines["a"].corrected.value == pytest.approx((6 / 8 + 0.8 - 1) / 0.7)
+    assert lines["b"].corrected.value == 0.0
+    assert lines[ALL].corrected.value == pytest.approx((6 / 11 + 0.8 - 1) / 0.7)
+    assert (lines["c"].rate, lines["c"].corrected) == (None, None)
+    assert lines["c"].why == "Nothing could be judged."
+    blind = corrected_by(Audit((), (50, 100), (50, 100)), judged)
+    assert "no better than a coin" in blind[0].why
+    assert blind[0].corrected is None

@@ -346,6 +346,10 @@ def test_a_pack_is_made_judged_kept_and_marked(library, tmp_path):
     reasons = rows(run("why", name))
     assert set(reasons) == {one.name for one in MEASURES}
     assert json.loads(run("why", name, "--json"))["prompts"] == 6
+    _, freed = run("audit", "--scorer", "shapes", "--each", 2, "--rates", name).split("\n\n")
+    assert {tag: row["By the scorer"] for tag, row in rows(freed).items() if tag != "all images"} == {
+        tag: row["Correct"] for tag, row in shown.items() if tag != "mean of categories"
+    }
     # Compared with itself nothing differs.
     assert {row["Differ"] for row in rows(run("compare", name, f"{name}@a")).values()} == {"0"}
 

@@ -20,7 +20,7 @@ def kept(tmp_path_factory, shapes_backend):
     pack = replace(hard, tasks=tuple(t for t in hard.tasks if t.tag in ("count_five_six", "negated_colour")))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("diffatlas.bench.session._backend", lambda name: shapes_backend)
-        options = {"seeds": SEEDS, "num_inference_steps": STEPS, "attention": "cross", "library": library}
+        options = {"seeds": SEEDS, "num_inference_steps": STEPS, "keep": "attention", "library": library}
         return bench.run(pack, **options), library
 
 
