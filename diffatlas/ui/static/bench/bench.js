@@ -14,6 +14,7 @@ import { showFieldError } from "../form/field_error.js";
 import { initGuidanceValues } from "../form/guidance_values.js";
 import { letStop } from "../form/stop_button.js";
 import { createRunNotes } from "../runs/run_notes.js";
+import { createShelf } from "../runs/shelf.js";
 import { createBoards } from "./board_view.js";
 import { createCard } from "./bench_card.js";
 import { createCards } from "./bench_cards.js";
@@ -22,7 +23,6 @@ import { createJudges } from "./bench_judges.js";
 import { createBenchLanes } from "./bench_lanes.js";
 import { createMarks } from "./bench_marks.js";
 import { createResults } from "./bench_results.js";
-import { createBenchShelf } from "./bench_shelf.js";
 import { createBenchStore } from "./bench_store.js";
 import { createWhy } from "./bench_why.js";
 import { missingOf, standing } from "./bench_words.js";
@@ -30,6 +30,13 @@ import { createPacks } from "./pack_view.js";
 
 const VIEWS = [["results", "Results"], ["cards", "Cards"], ["compare", "Compare"], ["why", "Why"], ["pack", "Pack"]];
 
+const BENCHES = {
+  noun: "bench",
+  unit: "image",
+  kept: "Their runs are in the Library. A bench that is deleted goes to the Trash there; its runs stay.",
+  none: "There is none yet. Every bench is kept here, with its runs in the Library.",
+  tells: ({ lanes }) => lanes.join(", "),
+};
 const OF_BENCH = ["results", "cards", "why"]; // views of the bench in sight
 
 /** Mount the page in `element`.
@@ -69,7 +76,16 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const judges = createJudges(parts.judges, { server, scorers: props.scorers, onThreshold: store.refetch, onJudge: (names, again) => onSubmit({ judge: names, again, id: state.bench.id }) });
   const files = createBenchFiles(parts.files, { server, kinds: props.files });
   const why = createWhy(parts.panels.why, { server });
-  const shelf = createBenchShelf(parts.shelf, { server, onOpen: open, onRenamed: store.retitle, onForgotten: store.drop });
+  const shelf = createShelf(parts.shelf, {
+    kind: BENCHES,
+    list: async () => (await ask(server, "benches", {})).benches,
+    rename: (id, title) => ask(server, "rename_bench", { id, title }),
+    forget: (id) => ask(server, "forget_bench", { id }),
+    restore: (id) => ask(server, "restore_bench", { id }),
+    onOpen: open,
+    onRenamed: store.retitle,
+    onForgotten: store.drop,
+  });
 
   function render() {
     state = store.state();

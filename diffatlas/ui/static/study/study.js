@@ -30,7 +30,7 @@ import { createStudyLayers } from "./study_layers.js";
 import { createMap } from "./study_map.js";
 import { createMatrix } from "./study_matrix.js";
 import { createPicks } from "./study_picks.js";
-import { createShelf } from "./study_shelf.js";
+import { createShelf } from "../runs/shelf.js";
 import { createStart } from "../form/start.js";
 import { createStudyStore } from "./study_store.js";
 import { createTable } from "./study_table.js";
@@ -44,6 +44,13 @@ const PATHS = [["film", "Film"], ["pca", "PCA"], ["umap", "UMAP"], ["curves", "C
 const VIEWS = {
   sweep: [["grid", "Grid"], ...PATHS, ["drift", "Drift"]],
   neighbourhood: [["grid", "Grid"], ["map", "Map"], ["growth", "Growth"], ["matrix", "Distances"], ...PATHS],
+};
+const STUDIES = {
+  noun: "study",
+  unit: "cell",
+  thumbs: true,
+  kept: "Their runs are in the Library. A study that is deleted goes to the Trash there; its runs stay.",
+  none: "There is none yet. Every study is kept here, with its runs in the Library.",
 };
 const TOGETHER = ["drift", "growth"]; // views that draw the visible layers beside the study in view
 const LABELLED = { prompt: "prompt", negative_prompt: "negative_prompt", model: "model", seed: "seed", num_inference_steps: "steps", guidance_scale: "guidance", size: "size", scheduler: "scheduler", guidance_method: "guidance_method", exact: "exact", lanes: "lane", field: "sweep", mode: "neighbourhood", radius: "radius", to_seed: "slerp", offset: "seed_offset" };
@@ -107,7 +114,17 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   const chosen = createChosen(parts.chosen, { onOpen: openCell });
   const table = createTable(parts.deep, { onSelect: (key) => store.choose(key) });
   const exports = createStudyExports(parts.exports, { server, kinds: props.kinds ?? [], studyKinds: props.study_kinds ?? [] });
-  const shelf = createShelf(parts.shelf, { server, operation, onOpen: open, onRenamed, onForgotten, onRestored: layers.refresh });
+  const shelf = createShelf(parts.shelf, {
+    kind: STUDIES,
+    list: async () => (await ask(server, "studies", { operation })).studies,
+    rename: (id, title) => ask(server, "rename_study", { id, title }),
+    forget: (id) => ask(server, "forget_study", { id }),
+    restore: (id) => ask(server, "restore_study", { id }),
+    onOpen: open,
+    onRenamed,
+    onForgotten,
+    onRestored: layers.refresh,
+  });
   const tools = { server, onSelect: (key) => store.choose(key) };
   const measured = operation === "sweep" ? { drift: createDrift(parts.drift, tools) } : { map: createMap(parts.map, tools), growth: createGrowth(parts.growth, tools), matrix: createMatrix(parts.matrix, tools) };
   const below = operation === "sweep" ? [] : [createBasins(parts.basins, tools)];

@@ -1,21 +1,22 @@
-// The studies that were made before: opened, renamed and deleted here. Asked for when the shelf is unfolded.
+// What was made before, studies or benches: opened, renamed and deleted here. Asked for when the shelf is unfolded.
 
-import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
 import { createRename, twice } from "../core/in_place.js";
-import { plural, whenText } from "../runs/library_text.js";
+import { plural, whenText } from "./library_text.js";
 import { toast } from "../core/toast.js";
 
 const MOST = 120; // characters of a title
 
-/** Create the shelf in `details`. `onOpen(id)`, `onRenamed(id, title)`, `onForgotten(id)` and `onRestored()` are told. */
-export function createShelf(details, { server, operation, onOpen, onRenamed, onForgotten, onRestored }) {
+/** Create the shelf in `details`. `kind` says what is on it: {noun, unit: what one has many of, kept: where their runs
+ * are, none: that there is none, tells(item): what else is told of one, thumbs}; `list()`, `rename(id, title)`, `forget(id)`
+ * and `restore(id)` ask the server. `onOpen(id)`, `onRenamed(id, title)`, `onForgotten(id)` and `onRestored()` are told. */
+export function createShelf(details, { kind, list: listed, rename: renamed, forget: forgotten, restore: restored, onOpen, onRenamed, onForgotten, onRestored = () => {} }) {
   const list = el("ul", { class: "da-shelf-list" });
   const note = el("p", { class: "da-caption" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   details.append(problem, note, list);
   const lines = new Map();
-  let studies = null;
+  let items = null;
   let ticket = 0;
   let shown = null;
   details.addEventListener("toggle", () => details.open && refresh());
@@ -24,11 +25,11 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
   async function refresh() {
     if (!details.open) return;
     const mine = ++ticket;
-    if (!studies) say(note, "Looking…");
+    if (!items) say(note, "Looking…");
     try {
-      const answer = await ask(server, "studies", { operation });
+      const answer = await listed();
       if (mine !== ticket) return;
-      studies = answer.studies;
+      items = answer;
       complain("");
     } catch (error) {
       if (mine !== ticket) return;
@@ -43,34 +44,34 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
   }
 
   function draw() {
-    const all = studies ?? [];
-    say(note, all.length ? "Their runs are in the Library. A study that is deleted goes to the Trash there; its runs stay." : studies ? "There is none yet. Every study is kept here, with its runs in the Library." : "");
+    const all = items ?? [];
+    say(note, all.length ? kind.kept : items ? kind.none : "");
     const ids = all.map(({ id }) => id);
     for (const [id, line] of lines) {
       if (ids.includes(id)) continue;
       line.node.remove();
       lines.delete(id);
     }
-    all.forEach((study, at) => {
-      if (!lines.has(study.id)) lines.set(study.id, createLine(study.id, { onOpen, rename, forget }));
-      const line = lines.get(study.id);
-      line.update(study, study.id === shown);
+    all.forEach((item, at) => {
+      if (!lines.has(item.id)) lines.set(item.id, createLine(item.id, { kind, onOpen, rename, forget }));
+      const line = lines.get(item.id);
+      line.update(item, item.id === shown);
       if (list.children[at] !== line.node) list.insertBefore(line.node, list.children[at] ?? null);
     });
   }
 
-  /** Tell which study is in sight. */
+  /** Tell which one is in sight. */
   function mark(id) {
     if (id === shown) return;
     shown = id;
-    if (studies) draw();
+    if (items) draw();
   }
 
   async function rename(id, title) {
-    const before = studies.find((study) => study.id === id);
+    const before = items.find((item) => item.id === id);
     put({ ...before, title });
     try {
-      await ask(server, "rename_study", { id, title });
+      await renamed(id, title);
       complain("");
       onRenamed(id, title);
     } catch (error) {
@@ -80,11 +81,11 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
   }
 
   async function forget(id) {
-    const { title } = studies.find((study) => study.id === id);
+    const { title } = items.find((item) => item.id === id);
     try {
-      await ask(server, "forget_study", { id });
+      await forgotten(id);
       complain("");
-      studies = studies.filter((study) => study.id !== id);
+      items = items.filter((item) => item.id !== id);
       onForgotten(id);
       toast(`“${title}” moved to the Trash.`, { act: { label: "Undo", run: () => restore(id) } });
     } catch (error) {
@@ -95,7 +96,7 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
 
   async function restore(id) {
     try {
-      await ask(server, "restore_study", { id });
+      await restored(id);
       onRestored();
     } catch (error) {
       toast(error.message);
@@ -103,36 +104,36 @@ export function createShelf(details, { server, operation, onOpen, onRenamed, onF
     refresh();
   }
 
-  function put(study) {
-    studies = studies.map((each) => (each.id === study.id ? study : each));
+  function put(item) {
+    items = items.map((each) => (each.id === item.id ? item : each));
     draw();
   }
 
   return { refresh, mark };
 }
 
-function createLine(id, { onOpen, rename, forget }) {
-  let study = null;
+function createLine(id, { kind, onOpen, rename, forget }) {
+  let item = null;
   const button = (className, text, onclick) => el("button", { type: "button", class: `da-plain ${className}`, onclick }, text);
-  const thumb = el("span", { class: "da-shelf-thumb", "aria-hidden": "true" });
+  const thumb = kind.thumbs ? el("span", { class: "da-shelf-thumb", "aria-hidden": "true" }) : null;
   const title = el("button", { type: "button", class: "da-shelf-title", dir: "auto", onclick: () => onOpen(id) });
   const facts = el("p", { class: "da-shelf-facts" });
-  const naming = button("da-shelf-rename", "Rename", createRename(title, { label: "Title of the study", most: MOST, read: () => study.title, onName: (next) => rename(id, next) }));
+  const naming = button("da-shelf-rename", "Rename", createRename(title, { label: `Title of the ${kind.noun}`, most: MOST, read: () => item.title, onName: (next) => rename(id, next) }));
   const remove = button("da-shelf-delete", "Delete");
   const sure = twice(remove, "Delete", "Sure?", () => forget(id));
   const node = el("li", { class: "da-shelf-line", "data-id": id }, thumb, el("div", { class: "da-shelf-text" }, title, facts), el("div", { class: "da-shelf-acts" }, naming, remove));
 
   function update(next, shown) {
-    if (next.thumb !== study?.thumb || !study) thumb.replaceChildren(...(next.thumb ? [el("img", { src: next.thumb, alt: "", loading: "lazy" })] : []));
-    study = next;
-    say(title, study.title);
-    title.setAttribute("aria-label", `Open ${study.title}`);
-    naming.setAttribute("aria-label", `Rename ${study.title}`);
-    sure.label(`Delete ${study.title}`);
+    if (thumb && (next.thumb !== item?.thumb || !item)) thumb.replaceChildren(...(next.thumb ? [el("img", { src: next.thumb, alt: "", loading: "lazy" })] : []));
+    item = next;
+    say(title, item.title);
+    title.setAttribute("aria-label", `Open ${item.title}`);
+    naming.setAttribute("aria-label", `Rename ${item.title}`);
+    sure.label(`Delete ${item.title}`);
     node.classList.toggle("da-active", shown);
-    const done = study.done === study.cells ? plural(study.cells, "cell") : `${study.done} of ${plural(study.cells, "cell")}`;
-    const told = [done, study.status === "complete" ? null : study.status, whenText(study.created), shown ? "in sight" : null];
-    say(facts, study.error ?? told.filter(Boolean).join(" · "));
+    const done = item.done === item.cells ? plural(item.cells, kind.unit) : `${item.done} of ${plural(item.cells, kind.unit)}`;
+    const told = [done, kind.tells?.(item), item.status === "complete" ? null : item.status, whenText(item.created), shown ? "in sight" : null];
+    say(facts, item.error ?? told.filter(Boolean).join(" · "));
   }
 
   return { node, update };
