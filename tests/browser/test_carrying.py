@@ -19,7 +19,7 @@ def page(open_page: Any) -> Any:
     """The app, behind a slow line."""
     page = open_page()
     page.wait_for_function(
-        "['field', 'sweep', 'neighbourhood', 'attention'].every(f => window.diffatlasForms?.[f])"
+        "['field', 'sweep', 'neighbourhood', 'attention', 'bench'].every(f => window.diffatlasForms?.[f])"
     )
     page.wait_for_timeout(1000)
 

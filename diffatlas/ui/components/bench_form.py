@@ -15,7 +15,7 @@ from diffatlas.registry import ModelEntry
 from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import counted_field, expected_field
 from diffatlas.ui.components.preset_row import no_presets
-from diffatlas.ui.components.study_form import MOST_LANES, StudyForm, lane_choices
+from diffatlas.ui.components.study_form import StudyForm, exact_field, lanes_field
 
 PAGE = "bench"
 #: What the form begins with: small enough to be looked at in some seconds.
@@ -76,15 +76,7 @@ def build_bench_form(
         )
         counted = counted_field(PAGE)
         expected = expected_field(PAGE)
-        lanes = gr.Dropdown(
-            lane_choices(models, first.id, info),
-            value=[],
-            multiselect=True,
-            max_choices=MOST_LANES,
-            label="Compare with",
-            info="A lane for each choice, everything else the same.",
-            elem_id=f"{PAGE}-lanes",
-        )
+        lanes = lanes_field(PAGE, models, info)
         with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
             more = fields.more_fields(PAGE, first, info, single=False)
             kept = gr.Dropdown(
@@ -94,12 +86,7 @@ def build_bench_form(
                 info="Why it failed is asked of paths and of attention.",
                 elem_id=f"{PAGE}-kept",
             )
-            exact = gr.Checkbox(
-                False,
-                label="One by one",
-                info="No shared batches: slower, and bit-equal to single runs.",
-                elem_id=f"{PAGE}-exact",
-            )
+            exact = exact_field(PAGE)
         seed_mode = gr.Radio(["keep"], value="keep", visible=False)
         reset = fields.reset_button(PAGE)
         run, stop = fields.action_buttons(PAGE)

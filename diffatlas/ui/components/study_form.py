@@ -205,23 +205,10 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
         )
         sampling = fields.sampling_fields(page, first, info)
         expected = expected_field(page)
-        lanes = gr.Dropdown(
-            lane_choices(models, first.id, info),
-            value=[],
-            multiselect=True,
-            max_choices=MOST_LANES,
-            label="Compare with",
-            info="A lane for each choice, everything else the same.",
-            elem_id=f"{page}-lanes",
-        )
+        lanes = lanes_field(page, models, info)
         with gr.Accordion("More: negative prompt, scheduler, method", open=False, elem_classes="da-fold"):
             more = fields.more_fields(page, first, info, single=False)
-            exact = gr.Checkbox(
-                False,
-                label="One by one",
-                info="No shared batches: slower, and bit-equal to single runs.",
-                elem_id=f"{page}-exact",
-            )
+            exact = exact_field(page)
         reset = fields.reset_button(page)
         run, stop = fields.action_buttons(page, verb)
     return StudyForm(
@@ -241,6 +228,29 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
         run,
         stop,
         owned,
+    )
+
+
+def lanes_field(page: str, models: Sequence[ModelEntry], info: ModelInfo | None) -> gr.Dropdown:
+    """Draw the field of further lanes, beside the first of ``models``."""
+    return gr.Dropdown(
+        lane_choices(models, models[0].id, info),
+        value=[],
+        multiselect=True,
+        max_choices=MOST_LANES,
+        label="Compare with",
+        info="A lane for each choice, everything else the same.",
+        elem_id=f"{page}-lanes",
+    )
+
+
+def exact_field(page: str) -> gr.Checkbox:
+    """Draw the field that forbids shared batches."""
+    return gr.Checkbox(
+        False,
+        label="One by one",
+        info="No shared batches: slower, and bit-equal to single runs.",
+        elem_id=f"{page}-exact",
     )
 
 
