@@ -70,7 +70,7 @@ def test_deleting_can_be_undone(open_page):
     page = open_page()
     run(page, prompt="a cyan star to be thrown away", seed=502, num_inference_steps=2)
     library(page, "thrown away")
-    page.check(".da-check")
+    page.check(".da-run .da-check")
     page.click(".da-act-trash")
     wait_for_runs(page, 0)
     page.click(".da-toast-act")
@@ -311,7 +311,7 @@ def test_of_three_runs_a_page_shows_the_two_that_are_chosen(open_page, tmp_path)
     download.value.save_as(path)
     title = re.search("<title>(.*?)</title>", path.read_text(encoding="utf-8")).group(1)
     assert [seed for seed in ("621", "622", "623") if f"seed {seed}" in title] == ["621", "623"]
-    page.uncheck(".da-check >> nth=0")
+    page.uncheck(".da-run .da-check >> nth=0")
     assert not pair.is_visible()
 
 

@@ -12,7 +12,7 @@ const BEYOND = 2; // rows that are drawn above and below what is in view
  * told, and `onView(items)` which cards are in view.
  */
 export function createRoll(root, { face, label, onChoose, onOpen, onView }) {
-  const inner = el("div", { class: "da-roll-inner", role: "presentation" });
+  const inner = el("div", { class: "da-bench-rows", role: "presentation" });
   const box = el("div", { class: "da-bench-roll", role: "grid", "aria-label": label, tabindex: -1 }, inner);
   root.append(box);
   const rows = new Map(); // number -> {node, cells}
@@ -93,7 +93,7 @@ export function createRoll(root, { face, label, onChoose, onOpen, onView }) {
       const node = el("div", { role: "gridcell", class: "da-card", "aria-colindex": column + 1 }, own.node);
       return { node, face: own };
     });
-    const node = el("div", { role: "row", class: "da-roll-row", "aria-rowindex": number + 1 }, ...cells.map((cell) => cell.node));
+    const node = el("div", { role: "row", class: "da-bench-row", "aria-rowindex": number + 1 }, ...cells.map((cell) => cell.node));
     inner.append(node);
     return { node, cells };
   }
