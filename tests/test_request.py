@@ -150,7 +150,9 @@ def test_a_field_that_is_added_is_in_every_form_and_endpoint(made_up: dict[str, 
     assert made_up["form"] == [["CLIP skip", "Layers left out."]] * 4
     assert made_up["asked of a form"] == [4, None]
     # At the end, so that programs which give values without names go on as before.
-    assert made_up["endpoints"] == dict.fromkeys(("/trace", "/sweep", "/neighbourhood", "/attention"), "skip")
+    assert made_up["endpoints"] == dict.fromkeys(
+        ("/trace", "/sweep", "/neighbourhood", "/attention", "/bench"), "skip"
+    )
     assert made_up["documented"]
 
 
