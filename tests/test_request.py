@@ -104,7 +104,7 @@ one, other = More(prompt="a red circle"), More(prompt="a red circle", clip_skip=
 app = build_app(Libraries(tempfile.mkdtemp()))
 endpoints = app.get_api_info()["named_endpoints"]
 ids = {c.elem_id: c for c in app.blocks.values() if getattr(c, "elem_id", None)}
-drawn = [ids[f"{page}-clip_skip"] for page in ("field", "attention", "sweep", "neighbourhood")]
+drawn = [ids[f"{page}-clip_skip"] for page in ("field", "attention", "sweep", "neighbourhood", "bench")]
 query = forms.query_of(other)
 filled, problem = links.fill(query, lambda model: None, "shapes")
 print(json.dumps({
@@ -147,7 +147,7 @@ def test_a_field_that_is_added_is_checked_and_stored(made_up: dict[str, Any]) ->
 
 
 def test_a_field_that_is_added_is_in_every_form_and_endpoint(made_up: dict[str, Any]) -> None:
-    assert made_up["form"] == [["CLIP skip", "Layers left out."]] * 4
+    assert made_up["form"] == [["CLIP skip", "Layers left out."]] * 5
     assert made_up["asked of a form"] == [4, None]
     # At the end, so that programs which give values without names go on as before.
     assert made_up["endpoints"] == dict.fromkeys(
