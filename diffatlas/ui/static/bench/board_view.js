@@ -9,7 +9,7 @@ import { createCompared } from "./board_compared.js";
 /** Create the view in `root`. `onOpen(id)` opens a bench. */
 export function createBoards(root, { server, onOpen }) {
   const hand = el("input", { type: "checkbox", class: "da-check", checked: "", onchange: () => refresh() });
-  const bar = el("div", { class: "da-cards-bar" }, el("label", { class: "da-cards-blind", title: "Counts what a person says in the place of what a judge does" }, hand, el("span", {}, "Marks by hand count")));
+  const bar = el("div", { class: "da-cards-bar" }, el("label", { class: "da-cards-tick", title: "Counts what a person says in the place of what a judge does" }, hand, el("span", {}, "Marks by hand count")));
   const message = el("p", { class: "da-caption", role: "status" });
   const problem = el("p", { class: "da-problem", role: "alert", hidden: "" });
   const list = el("div", { class: "da-boards" });
