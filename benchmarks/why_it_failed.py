@@ -49,6 +49,10 @@ def main(
         options = {"seeds": seeds, "seed": first, "num_inference_steps": steps, "guidance_scale": guidance}
         made = bench.run(asked, model, keep="attention", library=library, **options)
         cases = cases_of(made, library)
+        if made.study.status != "complete" or len(cases) != len(made.study.cells):
+            raise RuntimeError("Not every image was made.")
+        if any(case.failed is None for case in cases):
+            raise RuntimeError("Not every image was judged.")
         drawn = time.perf_counter() - began
         measured = list(measure(cases))
         read = time.perf_counter() - began - drawn

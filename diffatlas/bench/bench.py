@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from diffatlas.bench.judgements import Card, Judged, Judgement, Verdict
 from diffatlas.bench.tasks import Pack, Task
@@ -49,6 +50,8 @@ class Bench:
     said: Mapping[str, Mapping[str, Judgement]] = field(default_factory=dict)
     #: By the key of the cell.
     marks: Mapping[str, Mark] = field(default_factory=dict)
+    #: What each scorer is opened with (threshold, revision...), by its name.
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def _repr_html_(self) -> str:
         return show_html(self, "bench_html")

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("diffatlas")
 
-#: Opens a scorer by its name.
-Opens = Callable[[str], Scorer]
+#: Opens a scorer by its name, with its options.
+Opens = Callable[..., Scorer]
 #: Seconds between two looks at whether to stop.
 LOOK = 0.1
 
@@ -48,7 +48,10 @@ class ScorerChanged:
 
 
 class Judging:
-    """One scorer at work on a bench: `run` is for a thread of its own, the cells are given by `add` until `finish`."""
+    """One scorer at work on a bench: `run` is for a thread of its own, the cells are given by `add` until `finish`.
+
+    options: what it is opened with, besides what it judged this bench with before.
+    """
 
     def __init__(
         self,
@@ -59,8 +62,10 @@ class Judging:
         stop: threading.Event,
         put: Callable[[Scored | ScorerChanged], None],
         again: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.name = name
+        self._options = {**bench.options.get(name, {}), **(options or {})}
         self._bench = bench
         self._opens = opens
         self._library = library
@@ -82,8 +87,10 @@ class Judging:
         """Judge what the bench has already and then what comes; nothing is raised."""
         try:
             self._say("loading")
-            scorer = by_pack(self._opens(self.name), self._bench.pack)
-            self._benches.judge_with(self._bench.id, self.name, scorer.card)
+            scorer = by_pack(self._opens(self.name, **self._options), self._bench.pack)
+            # Where a model runs is for the machine at hand to say.
+            kept = {name: value for name, value in self._options.items() if name != "device"}
+            self._benches.judge_with(self._bench.id, self.name, scorer.card, kept)
             self._put(ScorerChanged(self.name, "judging", card=scorer.card))
             gone = self._judge_all(scorer)
             status = "stopped" if self._stop.is_set() else "complete"

@@ -104,12 +104,15 @@ class Benches(Shelf):
         except OSError as error:
             raise self._refused(folder, error) from error
 
-    def judge_with(self, bench_id: str, scorer: str, card: Card) -> None:
+    def judge_with(
+        self, bench_id: str, scorer: str, card: Card, options: Mapping[str, Any] | None = None
+    ) -> None:
         """Say what decides the judgements of a scorer from here on; those of another card count no more.
 
-        Raises `RunNotFound`, or `BackendFailure`.
+        options: what it was opened with, and is to be when it goes on. Raises `RunNotFound`, or `BackendFailure`.
         """
-        self._append(bench_id, VERDICTS, {"scorer": scorer, "card": asdict(card)})
+        line = {"scorer": scorer, "card": asdict(card), "options": dict(options or {})}
+        self._append(bench_id, VERDICTS, line)
 
     def say(self, bench_id: str, scorer: str, judgements: Mapping[str, Judgement]) -> None:
         """Keep what a scorer says, by the key of the cell. Raises as `judge_with`."""
@@ -152,18 +155,18 @@ class Benches(Shelf):
             pack = _pack(folder)
             study = _study(data, pack, bench_id)
             study = replace(study, cells=_with_outcomes(study.cells, folder))
-            cards, said = _verdicts(folder, study)
+            cards, options, said = _verdicts(folder, study)
             marks = _marks(folder, study)
             scorers = tuple(dict.fromkeys([*map(plain_text, data["scorers"]), *cards, HAND]))
         if title := given_title(folder):
             study = replace(study, title=title)
         if study.status == "running" and is_alive(folder, data.get("writer")):
-            return Bench(study, pack, scorers, cards, said, marks)
+            return Bench(study, pack, scorers, cards, said, marks, options)
         status = "stopped" if study.status == "running" else study.status
         cells = study.cells
         if status != "waiting":
             cells = tuple(replace(one, status="stopped") if one.status == "waiting" else one for one in cells)
-        return Bench(replace(study, cells=cells, status=status), pack, scorers, cards, said, marks)
+        return Bench(replace(study, cells=cells, status=status), pack, scorers, cards, said, marks, options)
 
     def list(self) -> list[BenchInfo]:
         """Return the benches, newest first; those that cannot be read come last."""
@@ -309,9 +312,13 @@ def _with_outcomes(cells: tuple[Cell, ...], folder: Path) -> tuple[Cell, ...]:
     return tuple(found)
 
 
-def _verdicts(folder: Path, study: Study) -> tuple[dict[str, Card], dict[str, dict[str, Judgement]]]:
+def _verdicts(
+    folder: Path, study: Study
+) -> tuple[dict[str, Card], dict[str, dict[str, Any]], dict[str, dict[str, Judgement]]]:
+    """Cards, options and judgements by the name of the scorer."""
     known = {cell.key for cell in study.cells}
     cards: dict[str, Card] = {}
+    options: dict[str, dict[str, Any]] = {}
     said: dict[str, dict[str, Judgement]] = {}
     for entry in entries(folder / VERDICTS):
         scorer, cell = plain_text(entry.get("scorer")), entry.get("cell")
@@ -320,12 +327,13 @@ def _verdicts(folder: Path, study: Study) -> tuple[dict[str, Card], dict[str, di
             if cards.get(scorer) != card:
                 said[scorer] = {}
             cards[scorer] = card
+            options[scorer] = dict(entry.get("options") or {})
         elif cell in known:
             own = said.setdefault(scorer, {})
             own.pop(cell, None)
             if entry["judgement"] is not None:
                 own[cell] = _valid(_of(Judgement), entry["judgement"], f"what is said of {cell}")
-    return cards, said
+    return cards, options, said
 
 
 def _marks(folder: Path, study: Study) -> dict[str, Mark]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -61,18 +61,20 @@ def judge_bench(
     scorers: Opens = open_scorer,
     stop: threading.Event | None = None,
     again: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Generator[Scored | ScorerChanged, None, None]:
     """Judge the images that a bench has by the scorers ``only``, whether they were asked for before or not.
 
-    again: whether to judge what has been judged already. No image is made. Raises, at the first event, `InvalidParams`
-    for the scorer "hand", which is a person.
+    again: whether to judge what has been judged already. options: what the scorers are opened with, besides what they
+    judged this bench with before. No image is made. Raises, at the first event, `InvalidParams` for the scorer "hand",
+    which is a person.
     """
     if HAND in only:
         raise InvalidParams("By hand a person judges, and no scorer.", field="scorers")
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     with _Threads(events, stop or threading.Event()) as threads:
         for name in only:
-            judging = Judging(bench, name, scorers, library, threads.stop, threads.put, again)
+            judging = Judging(bench, name, scorers, library, threads.stop, threads.put, again, options)
             judging.finish()
             threads.start(judging.run)
         yield from threads.events()

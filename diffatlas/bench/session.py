@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.bench.bench import HAND, Bench, first_scorer, judged
 from diffatlas.bench.judgements import Judged
+from diffatlas.bench.judging import ScorerChanged
 from diffatlas.bench.keep import capture_of
 from diffatlas.bench.kept import Benches, BenchInfo
 from diffatlas.bench.packs.geneval2 import read_score_lists
@@ -17,11 +19,11 @@ from diffatlas.bench.packs.reading import is_file_name, read_file
 from diffatlas.bench.packs.shipped import SHIPPED
 from diffatlas.bench.plan import plan_bench
 from diffatlas.bench.running import BenchEvent, judge_bench, run_bench
-from diffatlas.bench.scored import judged_results, open_scorer
+from diffatlas.bench.scored import judged_results
 from diffatlas.bench.scorers.shapes import ShapesScorer
 from diffatlas.bench.tasks import Pack
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import InvalidParams, Unreadable
+from diffatlas.errors import BackendFailure, InvalidParams, Unreadable
 from diffatlas.params import GenerationParams
 from diffatlas.registry import find_model
 
@@ -89,7 +91,8 @@ def run(
 ) -> Bench:
     """Ask for a bench (see `ask` for ``options``), make its images, judge them, and return it.
 
-    told: is given each event. What fails is in the bench: cells with errors, scorers without verdicts. Raises as `ask`.
+    told: is given each event. Cells that fail say so in the bench; of a scorer that fails one is warned. Raises as
+    `ask`.
     """
     library = options.get("library") or _library(None)
     return resume(ask(pack, model, **{**options, "library": library}), library=library, told=told)
@@ -107,15 +110,15 @@ def resume(
     """Make and judge what a bench has not yet, and return it as it is then.
 
     bench: itself, or its id. only: the keys of the cells to make, again or for the first time. backends: opens one by
-    its name; None for those of this process. Raises as `diffatlas.bench.running.run_bench`.
+    its name; None for those of this process. Of a scorer that fails one is warned. Raises as
+    `diffatlas.bench.running.run_bench`.
     """
     library = _library(library)
     bench = open_bench(bench, library) if isinstance(bench, str) else bench
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
-    with closing(run_bench(bench, backends or _backend, library, capture, only=only, reuse=reuse)) as events:
-        for event in events:
-            if told is not None:
-                told(event)
+    events = run_bench(bench, backends or _backend, library, capture, only=only, reuse=reuse)
+    for words in _follow(events, told):
+        warnings.warn(f"{words} `judge` has it judge what is there.", stacklevel=2)
     return open_bench(bench.id, library)
 
 
@@ -129,20 +132,31 @@ def judge(
 ) -> Bench:
     """Judge the images of a bench by further scorers, or again, without making any; return it as it is then.
 
-    options: of the scorers, such as threshold, device or dtype (`diffatlas.bench.scored.open_scorer`). Raises
-    `InvalidParams` for a scorer that there is not; one that fails is told of.
+    options: of the scorers, such as threshold, device or dtype (`diffatlas.bench.scored.open_scorer`), besides those
+    that they judged this bench with before. Raises `InvalidParams` where none is named, and at the end
+    `BackendFailure` with what scorers failed with.
     """
     library = _library(library)
     bench = open_bench(bench, library) if isinstance(bench, str) else bench
     if not scorers or HAND in scorers:
         raise InvalidParams("Name scorers to judge by: a person judges by hand.", field="scorer")
-    with closing(
-        judge_bench(bench, library, scorers, again=again, scorers=lambda name: open_scorer(name, **options))
-    ) as events:
+    given = {name: value for name, value in options.items() if value is not None}
+    failed = _follow(judge_bench(bench, library, scorers, again=again, options=given), told)
+    if failed:
+        raise BackendFailure(" ".join(failed))
+    return open_bench(bench.id, library)
+
+
+def _follow(events: Generator[BenchEvent, None, None], told: Told | None) -> list[str]:
+    """Go through events, and return what scorers failed with."""
+    failed = []
+    with closing(events):
         for event in events:
             if told is not None:
                 told(event)
-    return open_bench(bench.id, library)
+            if isinstance(event, ScorerChanged) and event.status == "failed":
+                failed.append(f"{event.scorer}: {event.message}")
+    return failed
 
 
 def open_bench(bench_id: str, library: Library | None = None) -> Bench:

@@ -26,7 +26,9 @@ def judge_with_threshold(bench: Bench, scorer: str, threshold: float, benches: B
         key: one if one.verdict == "cannot judge" else with_threshold(one, threshold)
         for key, one in said.items()
     }
-    benches.judge_with(bench.id, scorer, replace(card, settings={**card.settings, "threshold": threshold}))
+    options = {**bench.options.get(scorer, {}), "threshold": threshold}
+    card = replace(card, settings={**card.settings, "threshold": threshold})
+    benches.judge_with(bench.id, scorer, card, options)
     benches.say(bench.id, scorer, judged)
 
 

@@ -12,6 +12,7 @@ from diffatlas import files
 from diffatlas.cli import bench_marks
 from diffatlas.cli.output import print_table, quieten, showing_progress
 from diffatlas.cli.running import say
+from diffatlas.cli.scorer_options import Options, takes_scorer_options
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -38,20 +39,6 @@ SCORER = typer.Option(
     help="What judges: shapes, clip, objects, questions, vqascore, or one of these with a model, as `bench scorers`"
     " lists them; after the colon any id of the Hub and any folder."
 )
-THRESHOLD = typer.Option(
-    help="Of clip, the cosine that passes; of objects, how sure the detector must be; of vqascore, the probability of"
-    " Yes that passes."
-)
-COUNTING = typer.Option(help="Of objects, how sure the detector must be where a task counts.")
-OVERLAP = typer.Option(help="Of objects, the share from which on two boxes of a class are one; 1 for never.")
-COLORS = typer.Option(metavar="MODEL", help="Of objects, the CLIP that tells colours; none for no colours.")
-DEVICE = typer.Option(help="Where its model runs, such as cpu or cuda.")
-DTYPE = typer.Option(help="What its model runs in: fp32, fp16 or bf16.")
-REVISION = typer.Option(help="Branch, tag or commit of its model on the Hub.")
-TEMPLATE = typer.Option(
-    help="Of questions and vqascore, how the model is asked; {} is the question or the prompt."
-)
-MEAN = typer.Option(help="Of questions, which mean of the answers is the score: arithmetic or geometric.")
 
 
 @commands.command()
@@ -100,6 +87,14 @@ def pack(
 
 
 @commands.command()
+def schema() -> None:
+    """Print the JSON schema of a pack, for editors that check files by one."""
+    from diffatlas.bench.packs.files import pack_schema
+
+    typer.echo(json.dumps(pack_schema(), indent=1))
+
+
+@commands.command()
 def scorers() -> None:
     """List what can judge images, and the models that it does that with."""
     from diffatlas.bench.scorers.registry import SCORERS, scorer_models
@@ -115,7 +110,9 @@ def scorers() -> None:
 
 
 @commands.command()
+@takes_scorer_options
 def score(
+    *,
     images: Annotated[
         Path,
         typer.Argument(
@@ -124,15 +121,7 @@ def score(
         ),
     ],
     scorer: Annotated[str, SCORER] = "shapes",
-    threshold: Annotated[float | None, THRESHOLD] = None,
-    counting_threshold: Annotated[float | None, COUNTING] = None,
-    overlap: Annotated[float | None, OVERLAP] = None,
-    colors: Annotated[str | None, COLORS] = None,
-    device: Annotated[str | None, DEVICE] = None,
-    dtype: Annotated[str | None, DTYPE] = None,
-    revision: Annotated[str | None, REVISION] = None,
-    template: Annotated[str | None, TEMPLATE] = None,
-    mean: Annotated[str | None, MEAN] = None,
+    options: Options,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -154,18 +143,7 @@ def score(
 
     made = None if asked is None else pack_of(asked, Library())
     samples = scored.samples_of(images, made)
-    judge = _open(
-        scorer,
-        threshold=threshold,
-        counting_threshold=counting_threshold,
-        overlap=overlap,
-        colors=colors,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-        template=template,
-        mean=mean,
-    )
+    judge = _open(scorer, **options)
     if made is not None:
         judge = by_pack(judge, made)
     with showing_progress() as show:
@@ -177,18 +155,14 @@ def score(
 
 
 @commands.command()
+@takes_scorer_options
 def audit(
+    *,
     scorer: Annotated[
         str | None,
         typer.Option(help="What is put to the test: shapes; of a bench the first that judged it."),
     ] = None,
-    threshold: Annotated[float | None, THRESHOLD] = None,
-    counting_threshold: Annotated[float | None, COUNTING] = None,
-    overlap: Annotated[float | None, OVERLAP] = None,
-    colors: Annotated[str | None, COLORS] = None,
-    device: Annotated[str | None, DEVICE] = None,
-    dtype: Annotated[str | None, DTYPE] = None,
-    revision: Annotated[str | None, REVISION] = None,
+    options: Options,
     each: Annotated[int, typer.Option(help="Scenes of each kind of fault.")] = 40,
     seed: Annotated[int, typer.Option(help="Draws the scenes.")] = 0,
     results: Annotated[
@@ -223,16 +197,7 @@ def audit(
     if rates is not None:
         name = None if bench_marks.is_file(rates) else scorer
         judged = judged_from(rates, name, by_hand=False)
-    judge = _open(
-        scorer or "shapes",
-        threshold=threshold,
-        counting_threshold=counting_threshold,
-        overlap=overlap,
-        colors=colors,
-        device=device,
-        dtype=dtype,
-        revision=revision,
-    )
+    judge = _open(scorer or "shapes", **options)
     found = put_to_the_test(judge, each, seed)
     lines = () if judged is None else corrected_by(found, judged, level)
     if as_json:

@@ -15,6 +15,7 @@ from diffatlas.cli import request as ask
 from diffatlas.cli.bench import AS_JSON, LEVEL, commands, show_counted, write_file
 from diffatlas.cli.output import interrupt_sets, print_table, quieten, showing_progress
 from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
+from diffatlas.cli.scorer_options import Options, takes_scorer_options
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
@@ -156,30 +157,30 @@ def resume(
 
 
 @commands.command()
+@takes_scorer_options
 def judge(
+    *,
     bench: ID,
     scorer: Annotated[
         list[str],
         typer.Option("--scorer", help="What judges, of `diffatlas bench scorers`; may be repeated."),
     ],
     again: Annotated[bool, typer.Option("--again", help="Also what it has judged already.")] = False,
-    threshold: Annotated[
-        float | None, typer.Option(help="From which value on a scorer passes an image, where it has one.")
-    ] = None,
-    device: ask.Device = None,
-    dtype: ask.Dtype = None,
+    options: Options,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
 ) -> None:
-    """Judge the images of a bench by further scorers. No image is made."""
+    """Judge the images of a bench by further scorers. No image is made.
+
+    What a scorer is given holds for this bench from here on, also where `resume` has it judge.
+    """
     from diffatlas.bench.judging import Scored, ScorerChanged
     from diffatlas.bench.session import judge as judge_by
     from diffatlas.bench.session import open_bench
 
     found = open_bench(bench)
     images = sum(cell.status == "complete" for cell in found.study.cells) * len(scorer)
-    failures, done = [], 0
-    options = {"threshold": threshold, "device": device, "dtype": dtype}
+    done = 0
     quieten()
     with showing_progress() as show_share:
 
@@ -188,12 +189,8 @@ def judge(
             if isinstance(event, Scored):
                 done += len(event.judgements)
                 show_share(done / max(images, 1), "Judging")
-            elif event.status == "failed":
-                failures.append(f"{event.scorer}: {event.message}")
 
         found = judge_by(found, *scorer, again=again, told=told, **options)
-    if failures:
-        raise BackendFailure(" ".join(failures))
     _show(found, scorer, True, level, as_json)
 
 

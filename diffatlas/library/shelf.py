@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,7 +34,7 @@ TITLE = "title.json"
 MAX_TITLE = 120
 
 
-class Shelf:
+class Shelf(ABC):
     """Folders of one kind in a library, each by its id."""
 
     #: What one is called, the command that lists them, the folder that they are in, and the file of each.
@@ -177,9 +178,9 @@ class Shelf:
     def _examples(self) -> Path:
         return shipped.EXAMPLES / self.place
 
+    @abstractmethod
     def _read(self, folder: Path) -> dict[str, Any]:
         """The file of one, as far as it is looked at to list it. Raises whatever is wrong with it."""
-        raise NotImplementedError
 
     def _refused(self, folder: Path, error: OSError) -> BackendFailure:
         return BackendFailure(

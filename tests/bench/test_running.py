@@ -259,6 +259,30 @@ def test_a_scorer_that_fails_leaves_the_images_to_be_judged_later(library, bench
     assert benches.open(bench.id).cards["odd"].revision == "2"
 
 
+def test_what_a_scorer_was_given_holds_where_the_bench_goes_on(library, benches):
+    opened = []
+
+    def opens(name, **options):
+        opened.append(options)
+        return Odd(revision=str(options.get("threshold")))
+
+    bench = small()
+    played(bench, ImageBackend(), library, only=["a-0-0"])
+    kept = benches.open(bench.id)
+    assert [cell.status for cell in kept.study.cells].count("complete") == 1
+    list(judge_bench(kept, library, ["odd"], scorers=opens, options={"threshold": 0.1, "device": "cpu"}))
+    assert benches.open(bench.id).options == {"odd": {"threshold": 0.1}}
+    before = benches.open(bench.id).said["odd"]["a-0-0"]
+    list(run_bench(benches.open(bench.id), lambda name: ImageBackend(), library, scorers=opens))
+    after = benches.open(bench.id)
+    assert opened == [{"threshold": 0.1, "device": "cpu"}, {"threshold": 0.1}]
+    assert after.cards["odd"].revision == "0.1"
+    assert after.said["odd"]["a-0-0"] == before
+    assert len(after.said["odd"]) == 6
+    list(judge_bench(after, library, ["odd"], scorers=opens, options={"threshold": 0.2}))
+    assert benches.open(bench.id).options == {"odd": {"threshold": 0.2}}
+
+
 def test_verdicts_of_another_card_count_no_more(library, benches):
     bench = small()
     benches.create(bench)

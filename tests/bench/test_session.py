@@ -8,7 +8,7 @@ import pytest
 from diffatlas import bench
 from diffatlas.bench.judging import Scored
 from diffatlas.bench.session import judged_from, scorers_of
-from diffatlas.errors import InvalidParams, RunNotFound, Unreadable
+from diffatlas.errors import BackendFailure, InvalidParams, RunNotFound, Unreadable
 from diffatlas.library import Library
 from diffatlas.params import GenerationParams
 
@@ -41,6 +41,17 @@ def test_a_bench_in_one_call(library, shapes_backend, monkeypatch):
     second = bench.run("shapes", **options)
     assert all(cell.cached for cell in second.study.cells)
     assert second.said == found.said
+
+
+def test_a_scorer_that_fails_is_not_passed_over(library, shapes_backend, monkeypatch):
+    monkeypatch.setattr("diffatlas.bench.session._backend", lambda name: shapes_backend)
+    with pytest.warns(UserWarning, match=r"clip:/nowhere: .*`judge`"):
+        found = bench.run("smoke", scorers="clip:/nowhere", seeds=1, num_inference_steps=2, library=library)
+    assert found.study.status == "complete"
+    with pytest.raises(BackendFailure, match="There is no scorer 'clpi'"):
+        bench.judge(found, "clpi", library=library)
+    with pytest.raises(BackendFailure, match="has no option 'threshold'"):
+        bench.judge(found, "shapes", threshold=0.5, library=library)
 
 
 def test_whoever_can_judge_is_asked(library):

@@ -50,6 +50,8 @@ def test_another_threshold_decides_anew_and_is_kept(bench, tmp_path):
         COSINES
     )
     assert threshold_of(after, "clip") == 0.3
+    # So that images which come later are held against it too.
+    assert after.options["clip"] == {"threshold": 0.3}
     assert after.said["shapes"] == bench.said["shapes"]
 
 

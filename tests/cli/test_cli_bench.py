@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import jsonschema
 import pytest
 from typer.testing import CliRunner
 
@@ -54,6 +55,15 @@ def test_packs_are_listed_and_one_is_written_and_read_again(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "lite.jsonl").read_text().splitlines()]
     assert {"tag", "include", "prompt"} <= set(lines[0])
     assert len(rows(run("pack", tmp_path / "lite.jsonl"))) == 12
+
+
+def test_a_pack_that_is_written_is_as_its_schema_says(tmp_path):
+    schema = json.loads(run("schema"))
+    run("pack", "lite", "--to", tmp_path / "lite.json")
+    pack = json.loads((tmp_path / "lite.json").read_text())
+    jsonschema.validate(pack, schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**pack, "tasks": []}, schema)
 
 
 def test_sets_of_others_are_read_by_what_is_in_them(tmp_path):

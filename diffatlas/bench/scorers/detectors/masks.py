@@ -8,27 +8,17 @@ from typing import Any
 import numpy as np
 
 from diffatlas.bench.scorers.detectors.box import Box, as_pictures
-from diffatlas.bench.scorers.detectors.names import nouns_of, unknown
-from diffatlas.bench.scorers.pretrained import Loaded, check_finite, judging
+from diffatlas.bench.scorers.detectors.trained import TrainedDetector
+from diffatlas.bench.scorers.pretrained import check_finite, judging
 
 #: Pairs of a mask and a class that are looked at, the likeliest: as the detector of GenEval's program has it.
 MOST = 100
 
 
-class MaskDetector:
+class MaskDetector(TrainedDetector):
     """Segments instances of the classes that it was trained on."""
 
-    template = ""
     masks = True
-
-    def __init__(self, loaded: Loaded, processor: Any) -> None:
-        self.loaded = loaded
-        self._processor = processor
-        self._nouns = nouns_of(loaded.model.config)
-
-    def cannot(self, nouns: Sequence[str]) -> str | None:
-        """See `Detector`."""
-        return unknown(nouns, self._nouns, self.loaded.name)
 
     def detect(self, images: Sequence[np.ndarray], nouns: Sequence[str], threshold: float) -> list[list[Box]]:
         """See `Detector`; it looks for all its classes at once."""
