@@ -178,3 +178,30 @@ def test_ten_layers_are_told_apart_without_colour():
     assert [one.line.dash for one in lines] == list(look.DASHES)
     # plotly.js and the page's legend take what is no name as pixels.
     assert all(dash.isalpha() or re.fullmatch(r"\d+px(,\d+px)+", dash) for dash in look.DASHES)
+
+
+#: Folders of pages, and what one of them styles for others on purpose: classes that several pages give their elements.
+PAGES = ("trajectory", "study", "attention", "lab", "library", "bench")
+SHARED = {
+    "trajectory": {"da-deep", "da-deep-head", "da-deep-about", "da-map-legend", "da-ramp"},
+    "study": {"da-lane-name", "da-lane-bar", "da-lane-status", "da-lane-acts", "da-shelf"},
+    "attention": {"da-attention-head", "da-player"},
+    "lab": {"da-attention-head", "da-problem"},
+    "library": {"da-masthead-side", "da-offscreen", "da-details-row"},
+}
+
+
+def test_no_page_styles_the_elements_of_another_by_chance():
+    """All sheets are in one document: a class alone, that two pages have happened upon, is styled on both."""
+    scripts = {page: "\n".join(one.read_text("utf-8") for one in scripts_of(STATIC / page)) for page in PAGES}
+    found: dict[str, set[str]] = {}
+    for page in PAGES:
+        text = "\n".join(
+            re.sub(r"/\*.*?\*/", "", path.read_text("utf-8"), flags=re.DOTALL)
+            for path in (STATIC / page).glob("*.css")
+        )
+        selectors = [each.strip() for rule in re.findall(r"([^{}@;]+)\{", text) for each in rule.split(",")]
+        alone = {one[1] for each in selectors if (one := re.fullmatch(r"\.(da-[\w-]+)(?:[:\[]\S*)?", each))}
+        others = "\n".join(scripts[other] for other in PAGES if other != page)
+        found[page] = {name for name in alone if re.search(rf"(?<![\w-]){name}(?![\w-])", others)}
+    assert {page: names for page, names in found.items() if names} == SHARED

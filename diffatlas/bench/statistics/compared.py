@@ -58,7 +58,8 @@ def compare(
     shared = [prompt for prompt in left if prompt in right]
     if len(shared) < 2:
         raise InvalidParams(
-            f"The two have {len(shared)} prompts in common: a comparison wants two at least, of the same pack."
+            f"The two have {'1 prompt' if shared else '0 prompts'} in common: a comparison wants two at least, of the"
+            " same pack."
         )
     differences = np.array([right[prompt] - left[prompt] for prompt in shared])
     mean, count = float(differences.mean()), len(differences)

@@ -20,7 +20,7 @@ from diffatlas.library.attended import attention_of
 from diffatlas.params import GenerationParams
 from diffatlas.run import Run
 
-NO_ATTENTION = "Its run holds no attention to words: run it again with attention='cross'."
+NO_ATTENTION = "Its run holds no attention to words: keep that too where the bench is run."
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def test_a_difference_of_the_detectable_size_is_found_four_times_of_five():
 def test_only_prompts_that_both_have_are_compared():
     found = compare(([0, 0, 1], ["a", "b", "x"]), ([1, 1, 0], ["a", "b", "y"]))
     assert (found.difference, found.prompts, found.differ) == (1.0, 2, 2)
-    with pytest.raises(InvalidParams, match="1 prompts in common"):
+    with pytest.raises(InvalidParams, match="1 prompt in common"):
         compare(([0, 0], ["a", "b"]), ([1, 1], ["a", "c"]))
 
 
