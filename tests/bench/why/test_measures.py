@@ -90,7 +90,7 @@ def test_overlap_and_share_are_of_the_maps_of_the_objects_words():
 def test_without_attention_or_a_second_object_it_is_said_why():
     plain = case(4, True)
     plain = replace(plain, run=replace(run_of(4, cross={}), steps=plain.run.steps))
-    assert "attention='cross'" in found("overlap", plain)[0]
+    assert "holds no attention to words" in found("overlap", plain)[0]
     single = case(5, True, task(include=[Include(noun="circle", color="red", count=5)]))
     assert "fewer than two" in found("second_share", single)[0]
 
