@@ -123,6 +123,76 @@ class Unreadable(DiffAtlasError, ValueError):
         self.reason = reason or message.rstrip(".")
 
 
+class HostedError(DiffAtlasError):
+    """A provider of hosted models refused or failed. ``said`` holds its own words, as far as it gave any."""
+
+    code = "provider_error"
+
+    def __init__(self, message: str, *, field: str | None = None, said: str = "") -> None:
+        super().__init__(message, field=field)
+        self.said = said
+
+
+class KeyRefused(HostedError):
+    """There is no key for a provider, or the provider does not take it."""
+
+    code = "auth"
+
+
+class PaymentRequired(HostedError):
+    """The account has no credit; the message names the provider's billing page."""
+
+    code = "payment_required"
+
+
+class RateLimited(HostedError):
+    """A provider asks to wait, and went on asking. ``seconds`` is the last wait that it named, where it named one."""
+
+    code = "rate_limited"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, said: str = "", seconds: float | None = None
+    ) -> None:
+        super().__init__(message, field=field, said=said)
+        self.seconds = seconds
+
+
+class ContentRefused(HostedError):
+    """A provider refuses the prompt, or withholds the image, for what it shows."""
+
+    code = "content_refused"
+
+
+class ProviderTimeout(HostedError):
+    """A provider gave no answer, or no image, in time."""
+
+    code = "timeout"
+
+
+class NetworkError(HostedError):
+    """A provider cannot be reached, or the connection broke."""
+
+    code = "network"
+
+
+class ProviderDown(HostedError):
+    """A provider has a fault of its own (5xx) and did not recover while it was asked again."""
+
+    code = "provider_down"
+
+
+class BadDownload(HostedError):
+    """What a provider delivered is no whole image, is too large, or lies where nothing is fetched from."""
+
+    code = "bad_download"
+
+
+class OverBudget(DiffAtlasError):
+    """More images of a hosted model were asked for than may be made, or paid for, here."""
+
+    code = "over_budget"
+
+
 class BackendFailure(DiffAtlasError):
     """Something failed inside a backend that no other error describes."""
 

@@ -147,6 +147,23 @@ class Finished:
     #: What was asked for and could not be had, and why: a sentence by the name of a field of `Step` or `Started`, or
     #: "previews", "attention". `diffatlas.run.extend` puts it into the run's ``provenance["missing"]``.
     missing: dict[str, str] = field(default_factory=dict)
+    #: What was known only at the end of what it ran on, such as what a provider said of its request.
+    #: `diffatlas.run.extend` adds it to the run's ``provenance``.
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The run waits for something outside: a provider's queue or limit, or a model that is started there.
+
+    It may come at any place of a stream before its end, also before `Started`, and is no part of the run.
+    """
+
+    kind: ClassVar[str] = "waiting"
+    #: What it waits for, as a sentence without the seconds.
+    message: str
+    #: Seconds until it goes on by itself; None where nobody knows.
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -161,10 +178,10 @@ class Failed:
     field: str | None = None
 
 
-Event = Started | Step | Image | Finished | Failed
+Event = Started | Step | Image | Waiting | Finished | Failed
 #: The fields that are several arrays by name. Among the tensors of a blob their names begin with the field's.
 _BY_NAME = ("attention", "other_preds")
-_KINDS: dict[str, type] = {e.kind: e for e in (Started, Step, Image, Finished, Failed)}
+_KINDS: dict[str, type] = {e.kind: e for e in (Started, Step, Image, Waiting, Finished, Failed)}
 
 
 def to_bytes(event: Event) -> bytes:

@@ -37,6 +37,48 @@ HINTS = {
     "subfolder": str,
     "config": str,
 }
+
+#: What a hosted model may have an input for, besides the prompt.
+INPUTS = ("negative_prompt", "seed", "steps", "guidance", "size", "aspect")
+
+
+def _inputs(value: str) -> tuple[str, ...]:
+    found = tuple(filter(None, value.split(",")))
+    if unknown := [name for name in found if name not in INPUTS]:
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(INPUTS)}")
+    return found
+
+
+def _range(value: str) -> tuple[float, float]:
+    least, mark, most = value.partition("-")
+    if not mark or float(least) > float(most):
+        raise ValueError("a range is written 1-50")
+    return float(least), float(most)
+
+
+def _sides(value: str) -> tuple[int, int, int]:
+    ends, _, multiple = value.partition("/")
+    least, most = _range(ends)
+    return int(least), int(most), int(multiple or 1)
+
+
+def _names(value: str) -> tuple[tuple[str, str], ...]:
+    pairs = [tuple(pair.split(":")) for pair in value.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise ValueError("names are written guidance:cfg,steps:num_inference_steps")
+    return tuple((ours, theirs) for ours, theirs in pairs)
+
+
+#: The hints of a hosted model besides.
+HOSTED_HINTS: dict[str, Callable[[str], Any]] = {
+    "takes": _inputs,
+    "steps_range": _range,
+    "guidance_range": _range,
+    "sides": _sides,
+    "names": _names,
+    "price": float,
+    "price_mp": float,
+}
 DTYPES = ("fp32", "fp16", "bf16")
 #: The `ModelEntry.provider` of the user's own models, and of pipelines in memory.
 USER = "user"
@@ -51,6 +93,8 @@ with the project.
 
 """
 
+#: The providers of hosted models; the first is the one that a page offers first.
+HOSTED = ("replicate", "fal", "together", "stability", "huggingface")
 #: The registry of what judges pictures, which is of no provider (`diffatlas.bench.scorers.registry`).
 SCORERS = "scorers"
 
@@ -96,6 +140,35 @@ class ModelEntry:
     config: str | None = None
 
 
+@dataclass(frozen=True)
+class HostedModel(ModelEntry):
+    """One line of the registry of a provider of hosted models: a model, and which inputs it takes."""
+
+    #: Of `INPUTS`, those that it takes; None where that is not known, and all are sent.
+    takes: tuple[str, ...] | None = None
+    #: Least and most, both included; None where no bound is known.
+    steps_range: tuple[float, float] | None = None
+    guidance_range: tuple[float, float] | None = None
+    #: Least and most of width and height in pixels, and what they are multiples of.
+    sides: tuple[int, int, int] | None = None
+    #: The provider's own names of inputs, where they are not those of its other models: (ours, its).
+    names: tuple[tuple[str, str], ...] = ()
+    #: US dollars of an image, and of a megapixel, as the registry's heading says.
+    price: float | None = None
+    price_mp: float | None = None
+
+    def has(self, name: str) -> bool:
+        """Whether the model has an input, one of `INPUTS`, as far as is known."""
+        return self.takes is None or name in self.takes
+
+    def dollars(self, width: int | None = None, height: int | None = None) -> float | None:
+        """Return about what an image costs in US dollars, of its native size where no sides are given."""
+        if self.price_mp is None:
+            return self.price
+        side = self.size or 1024
+        return (self.price or 0.0) + self.price_mp * (width or side) * (height or side) / 1e6
+
+
 class _Line(Protocol):
     @property
     def id(self) -> str: ...
@@ -131,6 +204,23 @@ def parse_line(line: str) -> ModelEntry | None:
     return None if told is None else ModelEntry(**told)
 
 
+def parse_hosted_line(line: str) -> HostedModel | None:
+    """Read one line of the registry of a provider; None where it is prose. Raises ValueError as `parse_line`."""
+    told = line_parts(line, HINTS | HOSTED_HINTS)
+    return None if told is None else HostedModel(**told)
+
+
+def hosted_model(model: str, provider: str) -> HostedModel:
+    """Return the entry of a provider's model; one that is not listed has no known inputs.
+
+    Raises `RegistryError` where the provider has no registry.
+    """
+    for entry in list_models(provider):
+        if entry.id == model and isinstance(entry, HostedModel):
+            return entry
+    return HostedModel(model, model, provider=provider)
+
+
 def line_parts(line: str, hints: Mapping[str, Callable[[str], Any]]) -> dict[str, Any] | None:
     """Return the id, name, notes and hints that a line gives; None where it is prose.
 
@@ -157,7 +247,8 @@ def line_parts(line: str, hints: Mapping[str, Callable[[str], Any]]) -> dict[str
         try:
             given[key] = hints[key](value)
         except ValueError:
-            raise ValueError(f"the hint {word!r} is not a number") from None
+            kind = "cannot be read" if key in HOSTED_HINTS else "is not a number"
+            raise ValueError(f"the hint {word!r} {kind}") from None
         if key in ("variant", "revision", "subfolder") and (problem := name_problem(key, value)):
             raise ValueError(f"the hint {word!r} {problem}")
         if key == "dtype" and value not in DTYPES:
@@ -167,7 +258,8 @@ def line_parts(line: str, hints: Mapping[str, Callable[[str], Any]]) -> dict[str
 
 def read_registry(path: Path) -> list[ModelEntry]:
     """Read one registry file. Raises `RegistryError` with the file, the line number and the reason."""
-    return [replace(entry, provider=path.stem) for entry in read_lines(path, parse_line)]
+    parse = parse_hosted_line if path.stem in HOSTED else parse_line
+    return [replace(entry, provider=path.stem) for entry in read_lines(path, parse)]
 
 
 def read_lines(path: Path, parse: Callable[[str], Entry | None]) -> list[Entry]:

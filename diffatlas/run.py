@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import CapabilityError, error_for
-from diffatlas.events import Event, Failed, Finished, Image, Started, Step, sigmas_before
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step, Waiting, sigmas_before
 from diffatlas.params import GenerationParams
 from diffatlas.showing import show_html
 
@@ -81,7 +81,7 @@ def timestamp(now: datetime | None = None) -> str:
 
 
 def extend(run: Run | None, event: Event) -> Run:
-    """Return the run with one more event in it; `Started` begins a new one."""
+    """Return the run with one more event in it; `Started` begins a new one. Raises ValueError before there is one."""
     if isinstance(event, Started):
         return Run(
             id=event.run_id,
@@ -105,13 +105,16 @@ def extend(run: Run | None, event: Event) -> Run:
         return replace(run, steps=(*run.steps, event))
     if isinstance(event, Image):
         return replace(run, images=(*run.images, event.pixels))
+    if isinstance(event, Waiting):
+        return run
     if isinstance(event, Finished):
+        missing = {"missing": dict(event.missing)} if event.missing else {}
         return replace(
             run,
             status=event.status,
             seconds=event.seconds,
             steps=with_cosine_to_end(run.steps, event.cosine_to_end),
-            provenance=run.provenance | ({"missing": dict(event.missing)} if event.missing else {}),
+            provenance={**run.provenance, **event.provenance, **missing},
         )
     return replace(
         run, status="failed", error={"code": event.code, "message": event.message, "field": event.field}
@@ -131,7 +134,8 @@ def collect(events: Iterable[Event]) -> Run:
     """Drain a stream of events into a `Run`. An error before `Started` is raised; later ones are kept."""
     run: Run | None = None
     for event in events:
-        run = extend(run, event)
+        if run is not None or not isinstance(event, Waiting):
+            run = extend(run, event)
     if run is None:
         raise ValueError("The stream held no events.")
     return run

@@ -31,6 +31,8 @@ class Capabilities:
     noise: bool = False
     #: Takes LoRA files (`diffatlas.params.Lora`).
     loras: bool = False
+    #: Runs that may be under way at the same time.
+    concurrent: int = 1
 
 
 @runtime_checkable

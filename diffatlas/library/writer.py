@@ -75,9 +75,9 @@ class RunWriter:
             elif isinstance(event, Image):
                 self._picture(layout.image_file(self.folder, event.index), event.pixels)
             elif isinstance(event, Finished):
-                if event.missing:
-                    told = {**self._manifest["provenance"], "missing": dict(event.missing)}
-                    self._manifest = {**self._manifest, "provenance": told}
+                missing = {"missing": dict(event.missing)} if event.missing else {}
+                told = {**self._manifest["provenance"], **event.provenance, **missing}
+                self._manifest = {**self._manifest, "provenance": told}
                 self._end(event.status, seconds=event.seconds, cosine_to_end=event.cosine_to_end)
             elif isinstance(event, Failed):
                 error = {"code": event.code, "message": event.message, "field": event.field}
