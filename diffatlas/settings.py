@@ -59,6 +59,8 @@ class Settings(BaseSettings):
     visitor_files: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=1)
     visitor_uploads: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=0)
     upload_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(default=20_000_000, ge=0)
+    #: On a shared server, whether visitors without a key of their own may use the host's keys of hosted models.
+    hosted_for_visitors: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 
