@@ -69,6 +69,15 @@ def _names(value: str) -> tuple[tuple[str, str], ...]:
     return tuple((ours, theirs) for ours, theirs in pairs)
 
 
+def _values(value: str) -> tuple[tuple[str, Any], ...]:
+    words = {"true": True, "false": False}
+    found = []
+    for name, text in _names(value):
+        number = text.removeprefix("-").replace(".", "", 1).isdigit()
+        found.append((name, words.get(text, (float(text) if "." in text else int(text)) if number else text)))
+    return tuple(found)
+
+
 #: The hints of a hosted model besides.
 HOSTED_HINTS: dict[str, Callable[[str], Any]] = {
     "takes": _inputs,
@@ -76,6 +85,7 @@ HOSTED_HINTS: dict[str, Callable[[str], Any]] = {
     "guidance_range": _range,
     "sides": _sides,
     "names": _names,
+    "send": _values,
     "price": float,
     "price_mp": float,
 }
@@ -153,6 +163,8 @@ class HostedModel(ModelEntry):
     sides: tuple[int, int, int] | None = None
     #: The provider's own names of inputs, where they are not those of its other models: (ours, its).
     names: tuple[tuple[str, str], ...] = ()
+    #: Inputs that are always sent, such as the kind of file: (name, value).
+    send: tuple[tuple[str, Any], ...] = ()
     #: US dollars of an image, and of a megapixel, as the registry's heading says.
     price: float | None = None
     price_mp: float | None = None

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     upload_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(default=20_000_000, ge=0)
     #: On a shared server, whether visitors without a key of their own may use the host's keys of hosted models.
     hosted_for_visitors: bool = False
+    #: Other addresses of providers of hosted models, as JSON: {"replicate": "http://127.0.0.1:9000"}. Keys go there.
+    hosted_urls: dict[str, str] = Field(default_factory=dict)
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

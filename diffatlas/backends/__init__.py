@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.errors import InvalidParams
+from diffatlas.registry import HOSTED
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -20,11 +21,15 @@ def open_backend(name: str = "local", /, **options: Any) -> Backend:
     Raises:
         InvalidParams: the name is not one of the backends, or the backend has no such option.
     """
-    if name not in _BACKENDS:
-        raise InvalidParams(f"There is no backend {name!r}: known are {', '.join(sorted(_BACKENDS))}.")
-    module, cls = _BACKENDS[name]
+    if name in HOSTED:
+        module, opened, given = "diffatlas.backends.hosted.backend", "open_hosted", (name,)
+    elif name in _BACKENDS:
+        (module, opened), given = _BACKENDS[name], ()
+    else:
+        known = ", ".join([*_BACKENDS, *HOSTED])
+        raise InvalidParams(f"There is no backend {name!r}: known are {known}.", field="backend")
     try:
-        return getattr(import_module(module), cls)(**options)
+        return getattr(import_module(module), opened)(*given, **options)
     except TypeError as error:
         if "unexpected keyword argument" not in str(error):
             raise

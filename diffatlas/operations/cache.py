@@ -43,6 +43,9 @@ def cache_key(params: GenerationParams, identity: Mapping[str, Any]) -> str:
     identity: of the backend, as ``Started.provenance["identity"]`` holds it (`IdentifiedBackend.identity`).
     """
     asked = json.loads(params.canonical_json())
+    if "sent" in identity:
+        # All that reaches a provider; what its model does not heed decides nothing.
+        asked = {}
     if identity.get("loras"):
         # The identity has what is in the files; where they lie decides nothing.
         asked.pop("loras", None)
@@ -114,7 +117,7 @@ def is_whole(stored: StoredRun) -> bool:
     from diffatlas.library import format as layout
 
     folder = stored.folder
-    tensors = {folder / layout.INITIAL: ["initial_latents"]}
+    tensors = {} if is_hosted(stored.provenance) else {folder / layout.INITIAL: ["initial_latents"]}
     try:
         lines = stored.step_lines()
         pictures = [layout.image_file(folder, i) for i in range(stored.params.num_images_per_prompt)]
@@ -135,6 +138,11 @@ def is_whole(stored: StoredRun) -> bool:
     return [line["index"] for line in lines] == list(range(stored.manifest["steps"]))
 
 
+def is_hosted(provenance: Mapping[str, Any]) -> bool:
+    """Whether a run was made by a provider that returned its image alone."""
+    return "hosted" in provenance
+
+
 def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None]:
     """Yield a complete stored run as its events, thinned to ``capture``.
 
@@ -146,7 +154,7 @@ def replayed(stored: StoredRun, capture: Capture) -> Generator[Event, None, None
         yield Started(
             run_id=stored.id,
             params=stored.params,
-            initial_latents=stored.initial_latents(),
+            initial_latents=None if is_hosted(stored.provenance) else stored.initial_latents(),
             initial_sigma=stored.initial_sigma,
             total_steps=stored.total_steps,
             provenance=_thinned_provenance(stored.provenance, capture),

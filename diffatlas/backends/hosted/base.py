@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from diffatlas.errors import DiffAtlasError
 from diffatlas.params import GenerationParams
 from diffatlas.registry import HostedModel
 
@@ -28,6 +29,10 @@ class Provider:
     keys_page: str
     billing_page: str
     hosts: tuple[str, ...] = ()
+    #: What stands before the key in the header ``Authorization``.
+    scheme: str = "Bearer"
+    #: Whether a model's version may be asked for (`GenerationParams.revision`).
+    revisions: bool = False
     #: Requests that are under way at one time, of all visitors.
     concurrent: int = 4
 
@@ -81,7 +86,7 @@ class Adapter(Protocol):
         """Ask something that costs nothing and needs the key. Raises `KeyRefused` for one that is not taken."""
         ...
 
-    def refusal(self, status: int, said: str, body: Any) -> Exception | None:
+    def refusal(self, status: int, said: str, body: Any) -> DiffAtlasError | None:
         """Return the typed error of an answer that is none, where it is not what its status says; else None.
 
         status: the status of HTTP. said: the provider's own words, cleaned. body: its JSON, or None.
@@ -91,7 +96,7 @@ class Adapter(Protocol):
     async def recover(
         self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
     ) -> Job | None:
-        """Return a job that was made of these arguments since a time (seconds since the epoch), although no answer came.
+        """Return the job that was made of these arguments since a time (Unix, seconds), although no answer came.
 
         None where the provider has no list of its requests, or none fits: the request is then not repeated.
         """
