@@ -15,16 +15,15 @@ from typing import Any
 from pydantic import SecretStr
 
 from diffatlas.backends import open_backend
+from diffatlas.backends.hosted import provider_of
+from diffatlas.backends.hosted.keys import key_of
 from diffatlas.errors import InvalidParams, KeyRefused
-from diffatlas.registry import HOSTED
 from diffatlas.settings import is_shared, settings
 
 #: Seconds after which the keys of a visitor without a tab are dropped.
 AWAY = 120.0
 #: Seconds between two looks, as long as somebody has a key.
 LOOK = 15.0
-#: Letters of a key, more than any provider's has.
-MOST_LETTERS = 500
 #: Visitors whose keys are kept, those who came last.
 MOST_VISITORS = 2000
 
@@ -44,22 +43,15 @@ class VisitorKeys:
         self._looking = False
 
     def put(self, visitor: str, provider: str, key: Any) -> None:
-        """Keep a key, in place of one that the visitor had. Raises `InvalidParams` for what is no key."""
-        text = key.strip() if isinstance(key, str) else ""
-        if provider not in HOSTED:
-            raise InvalidParams(
-                f"There is no provider of this name: known are {', '.join(HOSTED)}.", field="provider"
-            )
-        if not text:
+        """Keep a key, in place of one that the visitor had.
+
+        Raises `InvalidParams` for nothing and for an unknown provider, `KeyRefused` for what no key can be.
+        """
+        if not (isinstance(key, str) and key.strip()):
             raise InvalidParams("The key is empty: paste it from the provider’s page.", field="key")
-        if len(text) > MOST_LETTERS or not (text.isascii() and text.isprintable()) or " " in text:
-            raise InvalidParams(
-                "This is no key: it holds a space, a line break or a letter that none has, or is too long. "
-                "Copy it again from the provider’s page.",
-                field="key",
-            )
+        held = key_of(provider_of(provider), key)
         with self._lock:
-            self._keys.setdefault(visitor, {})[provider] = SecretStr(text)
+            self._keys.setdefault(visitor, {})[provider] = held
             self._keys.move_to_end(visitor)
             while len(self._keys) > MOST_VISITORS:
                 self._left.pop(self._keys.popitem(last=False)[0], None)
@@ -144,9 +136,12 @@ def backend_for(visitor: str | None, session: str | None, provider: str, keys: V
 
     Raises `KeyRefused` where they have none on a server whose own keys are not for visitors.
     """
-    key = keys.of(visitor or session or "", provider)
+    who = visitor or session or ""
+    key = keys.of(who, provider)
     if key is None and not hosts_keys_serve():
         raise KeyRefused(
-            "This server’s own keys are not for its visitors: type a key of yours on the page Settings.", field="key"
+            "This server’s own keys are not for its visitors: type a key of yours on the page Settings.",
+            field="key",
         )
-    return open_backend(provider, key=key.get_secret_value() if key else None)
+    # Whoever pays with their own key has no budget here.
+    return open_backend(provider, key=key, visitor=who if key is None and is_shared() else None)
