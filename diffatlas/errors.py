@@ -65,6 +65,12 @@ class OverBound(DiffAtlasError):
     code = "over_bound"
 
 
+class PaidImages(OverBound):
+    """A request would pay for so many images of hosted models that it is to be confirmed, by whoever asks for it."""
+
+    code = "paid_images"
+
+
 class Overrun(DiffAtlasError):
     """A run took far longer than was expected, and was ended."""
 

@@ -63,6 +63,17 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     #: Other addresses of providers of hosted models, as JSON: {"replicate": "http://127.0.0.1:9000"}. Keys go there.
     hosted_urls: dict[str, str] = Field(default_factory=dict)
+    #: Images of hosted models that may be paid for in a day here; 0 for no cap. Where they are counted, a file.
+    hosted_cap: int = Field(default=200, ge=0)
+    hosted_ledger: Path = Field(
+        default_factory=lambda: user_data_path("diffatlas", appauthor=False) / "hosted.sqlite"
+    )
+    #: So many images of hosted models at once are asked for twice; 0 for never.
+    hosted_confirm: int = Field(default=20, ge=0)
+    #: On a shared server, whether the host's keys serve its visitors; and images in a day of one visitor, and of all.
+    hosted_for_visitors: bool = False
+    hosted_visitor_images: int = Field(default=10, ge=0)
+    hosted_daily_images: int = Field(default=100, ge=0)
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

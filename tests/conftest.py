@@ -24,9 +24,23 @@ if os.environ.get("PYTEST_XDIST_WORKER"):
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest on one worker."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what would be paid for, unless it is asked for; begin with what takes longest on one worker."""
+    paid = [
+        item for item in items if (mark := item.get_closest_marker("live")) and not _may_pay(config, mark)
+    ]
+    if paid:
+        config.hook.pytest_deselected(items=paid)
+        items[:] = [item for item in items if item not in paid]
     items.sort(key=lambda item: not _in_browser(item.nodeid))
+
+
+def _may_pay(config: pytest.Config, live: pytest.Mark) -> bool:
+    """Whether a test that is marked ``live(provider)`` is asked for by ``-m live`` and has its provider's key."""
+    from diffatlas.backends.hosted import provider_of
+
+    asked = "live" in (config.getoption("markexpr") or "")
+    return asked and any(os.environ.get(name) for name in provider_of(live.args[0]).variables)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -100,6 +114,15 @@ def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Leave the registry of whoever runs the tests alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DIFFATLAS_USER_MODELS", str(tmp_path_factory.mktemp("user") / "models.md"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_images_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Count no image of a test among those that whoever runs the tests pays for; those of the cap set their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFATLAS_HOSTED_LEDGER", str(tmp_path_factory.mktemp("ledger") / "hosted.sqlite"))
+        patch.setenv("DIFFATLAS_HOSTED_CAP", "0")
         yield
 
 

@@ -39,8 +39,8 @@ from diffatlas.run import new_run_id, timestamp
 
 log = logging.getLogger("diffatlas")
 
-#: Seconds from one look at a job to the next: from the first on, growing to the last.
-POLL_FIRST, POLL_LAST, POLL_GROWTH = 0.5, 3.0, 1.3
+#: By what the wait from one look at a job to the next grows.
+GROWTH = 1.3
 #: Times that a picture is fetched, which costs nothing.
 FETCHES = 3
 #: Seconds that a provider has to hear that a job is no longer wanted.
@@ -225,12 +225,12 @@ class HostedBackend:
 
     async def _done(self, http: Http, asked: Asked, job: Job, tell: Tell) -> Job:
         """Return the job once it is done. It is ended at the provider where it is no longer wanted."""
-        wait = POLL_FIRST
+        wait = self._patience.look
         try:
             while job.status != "done":
                 tell(_words(self.provider.label, job), None)
                 await asyncio.sleep(wait)
-                wait = min(wait * POLL_GROWTH, POLL_LAST)
+                wait = min(wait * GROWTH, self._patience.look_most)
                 job = await self._adapter.poll(http, asked.model, job)
         except asyncio.CancelledError:
             ending = asyncio.create_task(self._adapter.cancel(http, asked.model, job))

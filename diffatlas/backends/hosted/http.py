@@ -54,6 +54,9 @@ class Patience:
     most: float = 30.0
     #: The longest wait that is granted where the provider names one.
     asked: float = 300.0
+    #: From one look at a request that is under way to the next: the first wait, and the longest that it grows to.
+    look: float = 0.5
+    look_most: float = 3.0
 
 
 @dataclass(frozen=True)
