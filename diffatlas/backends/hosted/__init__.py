@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 #: Provider -> (module, class) of its adapter.
 _ADAPTERS = {
     "replicate": ("diffatlas.backends.hosted.replicate", "Replicate"),
+    "fal": ("diffatlas.backends.hosted.fal", "Fal"),
     "together": ("diffatlas.backends.hosted.together", "Together"),
     "huggingface": ("diffatlas.backends.hosted.huggingface", "HuggingFace"),
 }
