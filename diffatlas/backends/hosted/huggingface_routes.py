@@ -137,7 +137,9 @@ def split_model(text: str) -> tuple[str, str] | None:
 
 
 def _is_provider_id(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= 200 and _PROVIDER_ID.fullmatch(value) is not None
+    if not isinstance(value, str) or len(value) > 200 or ".." in value:
+        return False
+    return _PROVIDER_ID.fullmatch(value) is not None
 
 
 def _left_out(parameters: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, ...]:
