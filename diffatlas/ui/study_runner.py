@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
 from typing import Any
 
-from diffatlas.backends import open_backend
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
@@ -27,6 +26,7 @@ from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.visitor_keys import backend_for
 
 log = logging.getLogger("diffatlas")
 
@@ -126,7 +126,7 @@ class StudyRunner:
                 seconds = seconds_of(shared_local_backend(), [here], capture)
                 held = yield from self._wait(view, stops, who, seconds)
             yield view.loading("Loading the model…")
-            yield view.loading(loading_words(study.cells[0].params, self._backend))
+            yield view.loading(loading_words(study.cells[0].params, shared_local_backend()))
             library = self._libraries.of(visitor)
             if bounds is not None and not stops.all.is_set():
                 served_by = library if reuse else None
@@ -135,7 +135,9 @@ class StudyRunner:
                 bounds.in_parts().check(found)
 
             def opened(name: str) -> Any:
-                return self._backend(name, who, held)
+                if name == "local":
+                    return self._backend(who, held)
+                return backend_for(visitor, session, name)
 
             if run is not None:
                 events = run(opened, library, stops)
@@ -190,12 +192,10 @@ class StudyRunner:
             raise
         return held
 
-    def _backend(self, name: str, who: str, held: Held | None) -> Any:
-        if name == "local":
-            backend, bounds = shared_local_backend(), bounds_here()
-            bounded = BoundedBackend(backend, bounds) if bounds.shared else backend
-            return TurnedBackend(bounded, self._turns, who, held)
-        return open_backend(name)
+    def _backend(self, who: str, held: Held | None) -> Any:
+        backend, bounds = shared_local_backend(), bounds_here()
+        bounded = BoundedBackend(backend, bounds) if bounds.shared else backend
+        return TurnedBackend(bounded, self._turns, who, held)
 
     def _close(self, events: Generator[Any, None, None], visitor: str, study_id: str) -> None:
         try:
