@@ -170,6 +170,7 @@ MAPPINGS: list[Any] = [
     {"fal-ai": {"providerId": "@elsewhere.example/x", "task": "text-to-image"}},
     {"fal-ai": {"providerId": "fal-ai/wan", "task": "text-to-video"}},
     {"nobody": {"providerId": "x/y", "task": "text-to-image"}},
+    {"fal-ai": {"providerId": "fal-ai/lora", "task": "text-to-image", "adapterWeightsPath": "../x"}},
     [{"provider": ["fal-ai"], "providerId": "x/y", "task": "text-to-image"}],
 ]
 
@@ -181,6 +182,19 @@ def test_a_route_that_is_none_is_not_taken(fake: Told, mapping: Any) -> None:
     assert isinstance(last, Failed)
     assert last.code == "unknown_model", last
     assert not fake.creations
+
+
+@pytest.mark.parametrize("provider", ["fal-ai", "replicate"])
+def test_a_lora_of_the_hub_is_sent_as_huggingface_hub_sends_it(fake: Told, provider: str) -> None:
+    from huggingface_hub import InferenceClient
+
+    fake.mapping[provider] |= {"providerId": "fal-ai/lora", "adapterWeightsPath": "a style.safetensors"}
+    with huggingface_hub_at(fake.url):
+        InferenceClient(provider=provider, api_key=fake.key).text_to_image("a red circle", model=MODEL)
+    told_of(fake, asked(provider))
+    theirs, ours = (seen.json().get("input", seen.json()) for seen in fake.creations)
+    for name in ("loras", "model_name", "lora_weights"):
+        assert ours.get(name) == theirs.get(name), name
 
 
 def test_a_provider_that_does_not_run_a_model_is_told_with_those_that_do(fake: Told) -> None:
