@@ -17,6 +17,7 @@ ALLOWED = {
     "showing": set(),
     "stopping": set(),
     "importing": set(),
+    "waiting_threads": set(),
     "files": {"errors"},
     "described": set(),
     "stored_version": {"errors", "__init__"},
