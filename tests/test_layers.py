@@ -19,6 +19,7 @@ ALLOWED = {
     "importing": set(),
     "waiting_threads": set(),
     "files": {"errors"},
+    "address": {"errors"},
     "described": set(),
     "stored_version": {"errors", "__init__"},
     "schema_words": set(),
@@ -44,7 +45,17 @@ ALLOWED = {
     "library": BASE | {"attention", "geometry", "settings", *READING},
     "steering": BASE | {"geometry", "capture", "importing"},
     "backends": BASE
-    | {"importing", "geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
+    | {
+        "address",
+        "importing",
+        "geometry",
+        "settings",
+        "registry",
+        "capture",
+        "steering",
+        *READING,
+        "__init__",
+    },
     "operations": BASE
     | {
         "attention",

@@ -326,6 +326,21 @@ class LocalBackend:
         except (UnknownModel, ModelLoadError):
             return False
 
+    @property
+    def resident(self) -> Loaded | None:
+        """The pipeline that is loaded, without waiting; None where none is."""
+        return self._resident
+
+    @property
+    def device(self) -> str:
+        """The device that models are loaded on; it imports torch. Raises `InvalidParams` for one that is not there."""
+        return loading.pick_device(self._device)
+
+    @property
+    def dtype(self) -> str:
+        """What models are loaded in, as it was asked: "auto", "fp32", "fp16" or "bf16"."""
+        return self._dtype
+
     def close(self) -> None:
         """Free the resident pipeline, after the run in progress."""
         with self._lock:

@@ -81,6 +81,8 @@ class Library:
         self._cap = cap
         self._index = Index(self.folder)
         self._tidied = False
+        #: Requests that were answered by a stored run since this library was opened.
+        self.served = 0
 
     def record(self, events: Iterable[Event], kind: str = "trace") -> Generator[Event, None, None]:
         """Yield ``events`` unchanged, each after it is on disk. ``kind`` is the operation that makes the run.
@@ -339,6 +341,18 @@ class Library:
         deleted first. cap: None for that of this library, 0 for no limit.
         """
         return self._evict(self._limit(cap), keep=None)
+
+    def loose(self) -> Usage:
+        """Return what `clear` would delete, as far as it is known without a look at each folder."""
+        if not self.folder.is_dir():
+            return Usage(0, 0, self._limit(None))
+        studied = locked_runs(self.studies) | held_runs()
+        sizes = [size for run_id, size in self._index.evictable()[1] if run_id not in studied]
+        return Usage(len(sizes), sum(sizes), self._limit(None))
+
+    def clear(self) -> Sequence[str]:
+        """Delete all runs that `evict` may, whatever the library takes, and return their ids."""
+        return self._evict(1, keep=None)
 
     def touch(self, run_id: str) -> None:
         """Note that a run was used now. Raises `RunNotFound`."""

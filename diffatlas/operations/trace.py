@@ -111,6 +111,7 @@ def _stream(
     if library is not None and reuse and not (stop is not None and stop.is_set()):
         stored = cache.lookup(library, backend, params, capture)
         if stored is not None:
+            library.served += 1
             yield from cache.replayed(stored, capture)
             return
     events = cache.keyed(backend.trace(params, capture, stop))
@@ -131,6 +132,7 @@ def _stream_batch(
         for i, params in enumerate(cells):
             if (found := cache.lookup(library, backend, params, capture, batched=True)) is not None:
                 stored[i] = found
+                library.served += 1
     for i, run in stored.items():
         for event in cache.replayed(run, capture):
             yield i, event

@@ -27,7 +27,9 @@ from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.bench_runner import BenchRunner
 from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.components.header import footer, header
+from diffatlas.ui.components.viewer import StatusLine
 from diffatlas.ui.gone import Gone
+from diffatlas.ui.key_services import KeyServices
 from diffatlas.ui.lab_services import LabServices
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
@@ -41,10 +43,13 @@ from diffatlas.ui.pages.bench import bench_page
 from diffatlas.ui.pages.lab import lab_page
 from diffatlas.ui.pages.library import library_page
 from diffatlas.ui.pages.neighbourhood import neighbourhood_page
+from diffatlas.ui.pages.settings import settings_page
 from diffatlas.ui.pages.sweep import sweep_page
 from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.settings_services import SettingsServices
+from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running, StudyServices
 from diffatlas.ui.tab_memory import empty_when_quiet, keep_small
@@ -80,7 +85,10 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         backend = shared_local_backend()
         names = {entry.id: entry.name for entry in list_models("local")}
         studies = StudyServices(libraries, layers, backend, names, projections, running)
+        labs, kept = LabServices(libraries), LibraryServices(libraries, layers, backend, names, turns)
+        keys = KeyServices()
         header()
+        StatusLine(StatusServices(turns, running, keys, [labs.jobs, kept.jobs]).functions, elem_id="status")
         form = trajectory_page(app, layers, turns, projections)
         sweep_page(app, studies, StudyRunner(libraries, turns, running))
         around = neighbourhood_page(app, studies, StudyRunner(libraries, turns, running))
@@ -90,8 +98,9 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         benches = BenchServices(libraries, layers, names, running, live)
         bench_page(app, benches, BenchRunner(libraries, turns, running, live), around, words)
         empty_when_quiet(projections, studies, attention)
-        lab_page(LabServices(libraries))
-        library_page(LibraryServices(libraries, layers, backend, names, turns), form, around)
+        lab_page(labs)
+        library_page(kept, form, around)
+        settings_page(app, SettingsServices(libraries, keys))
         footer()
     return app
 

@@ -50,6 +50,8 @@ LONG_CALLS = frozenset(
         "bench_explain",
         "bench_why",
         "bench_why_figure",
+        "key_check",
+        "library_clear",
     }
 )
 #: What takes a moment, or longer where the model is large.
@@ -66,6 +68,7 @@ QUICK_CALLS = frozenset(
         "study",
         "image_detail",
         "dataset_about",
+        "settings_machine",
     }
     | {"attention", "word_maps", "words_at", "daam", "looks_at", "objects", "divergence"}
     | {"attention_curves", "attention_words"}

@@ -81,6 +81,11 @@ class Jobs:
         threading.Thread(target=_work, args=(job, work), name="diffatlas-job", daemon=True).start()
         return name
 
+    def under_way(self, visitor: str) -> int:
+        """How many jobs of a visitor have not ended."""
+        with self._lock:
+            return sum(not job.state["done"] for job in self._jobs.of(visitor))
+
     def find(self, visitor: str, name: Any) -> Job:
         """Return a job. Raises `InvalidParams` where the visitor has none of this name."""
         job = self._jobs.get(visitor, name) if isinstance(name, str) else None

@@ -24,6 +24,7 @@ from diffatlas.lab2d.targets import EXTENT, JITTER, PRESETS, drawn, read_table
 from diffatlas.lab2d.training import Recipe
 from diffatlas.look import LAYERS
 from diffatlas.ui.answers import answered
+from diffatlas.ui.jobs import Jobs
 from diffatlas.ui.lab_asked import (
     Field,
     bind,
@@ -65,6 +66,11 @@ class LabServices:
         self._labs = Labs(shared := libraries is not None and libraries.shared)
         self._kept = LabKept(libraries)
         self._studies = LabStudies(self._labs, shared)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The studies of labs that are under way."""
+        return self._studies.jobs
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:

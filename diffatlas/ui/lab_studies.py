@@ -67,7 +67,7 @@ class LabStudies:
 
     def __init__(self, labs: Labs, shared: bool = False) -> None:
         self._labs = labs
-        self._jobs = Jobs(shared)
+        self.jobs = self._jobs = Jobs(shared)
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:

@@ -92,7 +92,8 @@ class LibraryServices:
         self._backend = backend
         self._names = model_names
         self._turns = turns
-        self._jobs = Jobs(libraries.shared)
+        #: What of visitors is under way.
+        self.jobs = self._jobs = Jobs(libraries.shared)
         self._sharing = SharingServices(libraries, self._jobs)
         self._trash = TrashServices(libraries, model_names)
         self._thumbs: OrderedDict[tuple[Path, str], str | None] = OrderedDict()

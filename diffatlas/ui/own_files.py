@@ -25,6 +25,8 @@ VIEWS = (
     "bench/bench.js",
     "lab/lab.js",
     "library/library.js",
+    "settings/settings.js",
+    "settings/status.js",
 )
 SCRIPT = "views.js"
 #: What draws the figures: that of the installed plotly, so that both are of one version.

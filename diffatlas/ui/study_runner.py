@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import replace
 from typing import Any
 
-from diffatlas.backends import open_backend
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.backends.hosted.money import check_confirmed
 from diffatlas.capture.spec import Capture
@@ -28,6 +27,7 @@ from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.visitor_keys import backend_for
 
 log = logging.getLogger("diffatlas")
 
@@ -130,7 +130,9 @@ class StudyRunner:
         begun = False
 
         def opened(name: str) -> Any:
-            return self._backend(name, who, held)
+            if name == "local":
+                return self._backend(who, held)
+            return backend_for(visitor, session, name)
 
         try:
             self._running.begin(visitor, study.id, stops)
@@ -143,7 +145,7 @@ class StudyRunner:
                 seconds = seconds_of(shared_local_backend(), [here], capture)
                 held = yield from self._wait(view, stops, who, seconds)
             yield view.loading("Loading the model…")
-            yield view.loading(loading_words(study.cells[0].params, self._backend))
+            yield view.loading(loading_words(study.cells[0].params, shared_local_backend()))
             if bounds is not None and not stops.all.is_set():
                 local = shared_local_backend()
                 found = expected_of_study(local, study, capture, served_by, stops.all, only)
@@ -202,12 +204,10 @@ class StudyRunner:
             raise
         return held
 
-    def _backend(self, name: str, who: str, held: Held | None) -> Any:
-        if name == "local":
-            backend, bounds = shared_local_backend(), bounds_here()
-            bounded = BoundedBackend(backend, bounds) if bounds.shared else backend
-            return TurnedBackend(bounded, self._turns, who, held)
-        return open_backend(name)
+    def _backend(self, who: str, held: Held | None) -> Any:
+        backend, bounds = shared_local_backend(), bounds_here()
+        bounded = BoundedBackend(backend, bounds) if bounds.shared else backend
+        return TurnedBackend(bounded, self._turns, who, held)
 
     def _close(self, events: Generator[Any, None, None], visitor: str, study_id: str) -> None:
         try:

@@ -240,6 +240,11 @@ class Running:
         with self._lock:
             self._stops.pop((visitor, study_id), None)
 
+    def count(self, visitor: str) -> int:
+        """How many studies of a visitor run."""
+        with self._lock:
+            return sum(own == visitor for own, _ in self._stops)
+
     def of(self, visitor: str, study_id: Any) -> Any:
         """Return the stop signals of a study that runs, or None."""
         with self._lock:

@@ -31,6 +31,7 @@ SHEETS = (
     "library/library.css",
     "library/trash.css",
     "library/roll.css",
+    "settings/settings.css",
     "core/companions.css",
 )
 
@@ -139,7 +140,10 @@ class Atlas(gr.themes.Base):
 
 
 #: The script that stands in the page.
-EARLY = "".join((STATIC / name).read_text(encoding="utf-8") for name in ("core/early.js", "core/stream.js"))
+EARLY = "".join(
+    (STATIC / name).read_text(encoding="utf-8")
+    for name in ("core/early.js", "core/looks.js", "core/stream.js")
+)
 
 
 def head() -> str:

@@ -127,6 +127,12 @@ class Turns:
             yield place
             self.wait(ticket, every)
 
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many have a turn now, and how many wait for one."""
+        with self._changed:
+            return len(self._at_work), sum(map(len, self._waiting.values()))
+
     def others(self, ticket: Ticket) -> bool:
         """Whether somebody else waits."""
         with self._changed:

@@ -24,6 +24,7 @@ _HEADER = """
     <button type="button" data-page="bench">Bench</button>
     <button type="button" data-page="lab">2D Lab</button>
     <button type="button" data-page="library">Library</button>
+    <button type="button" data-page="settings">Settings</button>
   </nav>
   <span class="da-header-acts">
     <button type="button" class="da-plain da-tour-begin">Tour</button>
@@ -36,7 +37,7 @@ _SWITCH = """
 const button = element.querySelector(".da-ink-switch");
 const dark = () => document.body.classList.contains("dark");
 const name = () => { button.textContent = dark() ? "Light" : "Dark"; };
-button.addEventListener("click", () => { document.body.classList.toggle("dark"); name(); });
+button.addEventListener("click", () => { window.diffatlasLook.choose(dark() ? "light" : "dark"); name(); });
 new MutationObserver(name).observe(document.body, { attributeFilter: ["class"] });
 name();
 """

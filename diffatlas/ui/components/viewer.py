@@ -139,6 +139,20 @@ class LibraryView(Island):
         super().__init__("library/library.js", {}, functions, **kwargs)
 
 
+class SettingsIsland(Island):
+    """The Settings page; it has no value, and asks for everything."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        super().__init__("settings/settings.js", {}, functions, **kwargs)
+
+
+class StatusLine(Island):
+    """The line at the head of every page; it has no value, and asks for what it says."""
+
+    def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
+        super().__init__("settings/status.js", {}, functions, **kwargs)
+
+
 class StudyIsland(Island):
     """Shows the cells of a study as they run; its value is described in `study_view`.
 

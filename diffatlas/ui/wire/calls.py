@@ -11,6 +11,7 @@ from diffatlas.ui.wire import (
     library,
     packs,
     runs,
+    settings,
     studies,
     study_figures,
 )
@@ -27,4 +28,5 @@ CALLS: dict[str, Call] = {
     **study_figures.CALLS,
     **lab.CALLS,
     **lab_studies.CALLS,
+    **settings.CALLS,
 }

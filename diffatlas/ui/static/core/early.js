@@ -16,7 +16,7 @@
 
 // The page of the address is in sight at once, and that of a click on the navigation, which is kept for pages.js.
 (() => {
-  const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library"];
+  const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library", "settings"];
 
   function show(name) {
     if (PAGES.includes(name) && document.body) document.body.dataset.page = name;

@@ -4,12 +4,13 @@
 
 import { el, setInput, whenThere } from "./dom.js";
 
-const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library"];
+const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library", "settings"];
 // A field of the forms of all pages.
 const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention", "bench"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
 const HIDEABLE = {
   library: '.da-nav [data-page="library"], .da-page-library',
+  settings: '.da-nav [data-page="settings"], .da-page-settings',
   sweep: '.da-nav [data-page="sweep"], .da-page-sweep',
   neighbourhood: '.da-nav [data-page="neighbourhood"], .da-page-neighbourhood',
   attention: '.da-nav [data-page="attention"], .da-page-attention',
@@ -33,7 +34,7 @@ const HIDEABLE = {
   links: ".da-copy-link",
   tour: ".da-tour-begin",
 };
-const WORKSHOP_HIDES = ["library", "sweep", "neighbourhood", "attention", "bench", "lab", "export", "compare", "deep", "presets", "more"];
+const WORKSHOP_HIDES = ["library", "settings", "sweep", "neighbourhood", "attention", "bench", "lab", "export", "compare", "deep", "presets", "more"];
 // Of an address, what stays when the page changes.
 const STAYS = ["workshop", "prompts", "lesson", "hide", "__theme"];
 const TITLES = {
@@ -44,6 +45,7 @@ const TITLES = {
   bench: "Compositional Bench · Diffusion Atlas",
   lab: "2D Lab · Diffusion Atlas",
   library: "Library · Diffusion Atlas",
+  settings: "Settings · Diffusion Atlas",
 };
 const MOST_PROMPTS = 40;
 const MOST_PROMPT = 300;

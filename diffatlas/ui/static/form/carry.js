@@ -18,6 +18,7 @@ const TRIES = 6;
 let fields = []; // what all forms ask: {name, empties: whether it may be empty}
 const ways = new Map(); // prefix of a form's ids -> a function that has it filled
 let schedule = null;
+let choose = () => false;
 
 /** Let a form take part. `prefix` is that of its ids; `submit({carry})` makes the page call `diffatlasCarry`, and the
  * server say what belongs to the model and the method in `carry`; `request` are the fields of a request. */
@@ -27,6 +28,9 @@ export function initCarry(prefix, submit, request) {
   if (schedule) schedule();
   else begin();
 }
+
+/** Let all forms ask for these values, as if they had been typed. Whether there is a form that can. */
+export const askEverywhere = (values) => choose(values);
 
 function begin() {
   const query = new URLSearchParams(location.search);
@@ -104,6 +108,15 @@ function begin() {
     replaced.set(prefix, values);
     known.set(prefix, { ...values, ...only(asked, missing) });
     return names.map((name) => (missing.includes(name) ? asked[name] : undefined));
+  };
+
+  choose = (values) => {
+    const [base] = asked ? [asked] : known.values();
+    if (!base) return false;
+    asked = of({ ...base, ...values });
+    remember(KEY, JSON.stringify(asked));
+    schedule();
+    return true;
   };
 
   schedule = () => {

@@ -1,0 +1,81 @@
+"""Where models run, as the pages name it: this machine, or a provider of hosted models."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+from diffatlas.backends.fitting import needed_bytes
+from diffatlas.backends.hosted import provider_of
+from diffatlas.backends.hosted.base import Provider
+from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
+from diffatlas.registry import HOSTED, MEMORY, HostedModel, ModelEntry, hosted_model, list_models
+from diffatlas.ui import chosen_model
+
+LOCAL, LOCAL_NAME = "local", "This machine"
+
+
+def providers() -> list[Provider]:
+    """Return the providers that can be used, in the order in which they are offered."""
+    found = []
+    for name in HOSTED:
+        # One whose address is set to none is told of where it is used.
+        with suppress(DiffAtlasError):
+            found.append(provider_of(name))
+    return found
+
+
+def name_of(backend: str) -> str:
+    """Return what a backend is called. Raises `InvalidParams` for one that there is not."""
+    return LOCAL_NAME if backend == LOCAL else provider_of(backend).label
+
+
+def models_of(backend: str) -> list[ModelEntry]:
+    """Return the models that are listed of a backend, its first one first; none where it has no list."""
+    try:
+        return list_models(backend)
+    except DiffAtlasError:
+        if backend == LOCAL:
+            raise
+        return []
+
+
+def entry_of(backend: str, model: str = "") -> ModelEntry:
+    """Return what is known of a model of a backend, of its list or not; of the first listed where none is named.
+
+    The Hub is not asked, nor a provider. Raises `InvalidParams` for a backend that there is not and for no model,
+    `UnknownModel` for one of this machine of which nothing is known.
+    """
+    name_of(backend)
+    model = model.strip() or next((entry.id for entry in models_of(backend)), "")
+    if not model:
+        raise InvalidParams("No model is listed here: give the id of one.", field="model")
+    if backend == LOCAL:
+        return chosen_model.entry_at_hand(model)
+    try:
+        return hosted_model(model, backend)
+    except DiffAtlasError:
+        return HostedModel(model, model, provider=backend)
+
+
+def called(backend: str, model: str) -> str:
+    """Return what a model is called, and its id where it is not listed."""
+    try:
+        return entry_of(backend, model).name
+    except UnknownModel:
+        return model
+
+
+def needed_by(entry: ModelEntry, backend: Any, device: str) -> int | None:
+    """Return the bytes that must be free for a model of this machine; None where that is not known, or none are.
+
+    backend: a `LocalBackend`.
+    """
+    if entry.provider == MEMORY:
+        return None
+    try:
+        here = chosen_model.where(entry) == "on this machine"
+        return needed_bytes(entry, device, backend.dtype, here)
+    except DiffAtlasError:
+        # What is wrong with it is for its run to say.
+        return None

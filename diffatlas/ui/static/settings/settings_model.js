@@ -1,0 +1,139 @@
+// Where models run, which one, and what the forms of all pages begin with.
+
+import { ask } from "../core/ask.js";
+import { el } from "../core/dom.js";
+import { askEverywhere } from "../form/carry.js";
+import { createPart, labelled } from "./settings_part.js";
+
+const OTHER = "\u0000other"; // no model is called so
+
+export function createModel(server) {
+  let places = [];
+  let told = null; // what the server says of the model that is chosen
+  let ticket = 0;
+  const backend = el("select", { "aria-label": "Where models run", onchange: () => turn() });
+  const model = el("select", { onchange: () => (model.value === OTHER ? other() : choose(model.value)) });
+  const typed = el("input", { type: "text", spellcheck: "false", autocomplete: "off", onchange: () => typed.value.trim() && choose(typed.value.trim()) });
+  const typedField = labelled("Id of another model", typed);
+  const notes = el("p", { class: "da-settings-note da-model-notes" });
+  const steps = numberField("Steps", 1);
+  const guidance = numberField("Guidance", 0.5);
+  const size = textField("Size");
+  const warnings = el("ul", { class: "da-settings-warnings", role: "status" });
+  const use = el("button", { type: "button", class: "da-button da-first", onclick: () => put() }, "Begin all pages with this");
+  const done = el("p", { class: "da-settings-note", role: "status" });
+  const numbers = el("div", { class: "da-settings-three" }, steps.node, guidance.node, size.node);
+  const { node, say } = createPart("Backend and model", labelled("Where it runs", backend), labelled("Model", model), typedField, notes, numbers, warnings, use, done);
+  typedField.hidden = true;
+
+  async function look() {
+    if (places.length) return;
+    try {
+      ({ backends: places } = await ask(server, "settings_places", {}));
+      backend.replaceChildren(...places.map(({ id, name }) => el("option", { value: id }, name)));
+      const asks = window.diffatlasForms?.field ?? {};
+      backend.value = places.some(({ id }) => id === asks.backend) ? asks.backend : places[0].id;
+      turn(asks.model);
+    } catch (error) {
+      say(error.message);
+    }
+  }
+
+  /** The provider has changed: its first model, or `wanted`. */
+  function turn(wanted = null) {
+    const { models } = place();
+    const options = models.map(({ id, name }) => el("option", { value: id }, name));
+    model.replaceChildren(...options, el("option", { value: OTHER }, "Another model…"));
+    const listed = models.some(({ id }) => id === wanted);
+    if ((wanted && !listed) || !models.length) {
+      other();
+      typed.value = wanted ?? "";
+      if (wanted) choose(wanted);
+      return;
+    }
+    model.value = listed ? wanted : models[0].id;
+    choose(model.value);
+  }
+
+  const place = () => places.find(({ id }) => id === backend.value);
+
+  function other() {
+    model.value = OTHER;
+    typedField.hidden = false;
+    told = null;
+    use.disabled = true;
+    typed.focus();
+  }
+
+  async function choose(id) {
+    const mine = ++ticket;
+    typedField.hidden = model.value !== OTHER;
+    use.disabled = true;
+    done.textContent = "";
+    try {
+      const found = await ask(server, "settings_model", { backend: backend.value, model: id });
+      if (mine === ticket) draw(found);
+    } catch (error) {
+      if (mine !== ticket) return;
+      told = null;
+      say(error.message);
+    }
+  }
+
+  function draw(found) {
+    told = found;
+    say();
+    notes.textContent = found.notes;
+    steps.draw(found.steps, found.steps_range);
+    guidance.draw(found.guidance, found.guidance_range);
+    size.draw(found.size, found.sides);
+    warnings.replaceChildren(...found.warnings.map((text) => el("li", {}, text)));
+    use.disabled = false;
+  }
+
+  function put() {
+    const asked = { backend: told.backend, model: told.model, steps: steps.read(), guidance: guidance.read(), size: size.read() };
+    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null && value !== ""));
+    const problem = steps.problem() ?? guidance.problem();
+    if (problem) return say(problem);
+    say();
+    done.textContent = askEverywhere(given) ? "The forms of all pages have this now, and keep it in this tab." : "The forms are not there yet: try again in a moment.";
+    window.dispatchEvent(new Event("diffatlas-status"));
+    return undefined;
+  }
+
+  return { node, look };
+}
+
+function numberField(label, step) {
+  const input = el("input", { type: "number", step });
+  const hint = el("small", {});
+  let range = null;
+  const words = () => `${label} ${range ? `from ${range[0]} to ${range[1]}` : ""}`;
+
+  function draw(value, next) {
+    range = next;
+    input.disabled = value === null && next === null;
+    input.value = value ?? "";
+    if (range) [input.min, input.max] = range;
+    else ["min", "max"].forEach((name) => input.removeAttribute(name));
+    hint.textContent = input.disabled ? "Not taken." : range ? `${range[0]} to ${range[1]}` : "";
+  }
+
+  const read = () => (input.value === "" ? null : Number(input.value));
+  const problem = () => (read() !== null && range && (read() < range[0] || read() > range[1]) ? `${words()}, not ${read()}.` : null);
+  return { node: labelled(label, input, hint), draw, read, problem };
+}
+
+function textField(label) {
+  const input = el("input", { type: "text", spellcheck: "false" });
+  const hint = el("small", {});
+
+  function draw(value, words) {
+    input.disabled = value === null;
+    input.value = value ?? "";
+    hint.textContent = words ?? (value === null ? "Not taken." : "width x height");
+  }
+
+  return { node: labelled(label, input, hint), draw, read: () => input.value.trim() || null };
+}
