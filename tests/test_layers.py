@@ -18,6 +18,7 @@ ALLOWED = {
     "stopping": set(),
     "importing": set(),
     "files": {"errors"},
+    "address": {"errors"},
     "described": set(),
     "stored_version": {"errors", "__init__"},
     "schema_words": set(),
@@ -43,7 +44,17 @@ ALLOWED = {
     "library": BASE | {"attention", "geometry", "settings", *READING},
     "steering": BASE | {"geometry", "capture", "importing"},
     "backends": BASE
-    | {"importing", "geometry", "settings", "registry", "capture", "steering", *READING, "__init__"},
+    | {
+        "address",
+        "importing",
+        "geometry",
+        "settings",
+        "registry",
+        "capture",
+        "steering",
+        *READING,
+        "__init__",
+    },
     "operations": BASE
     | {
         "attention",

@@ -29,6 +29,7 @@ def plan_bench(
     scorers: Sequence[str] = (HAND,),
     exact: bool = False,
     capture: Capture | None = None,
+    backend: str = "local",
 ) -> Bench:
     """Return a bench that nothing of has run.
 
@@ -37,7 +38,7 @@ def plan_bench(
     seeds: 1 to 64. lanes: what further lanes change (`diffatlas.studies.plan_lanes.lanes_of`).
     scorers: by their names; "hand" is always among them.
     exact: whether every image is made alone, bit-equal to a single run, rather than in a batch.
-    capture: what is kept of each image, which ``spec`` has then.
+    capture: what is kept of each image, which ``spec`` has then. backend: where ``base`` runs.
 
     Raises `InvalidParams` with the name of the argument, or of the field of ``base``, that is wrong.
     """
@@ -51,7 +52,7 @@ def plan_bench(
         raise InvalidParams(
             f"{seeds} seeds from {base.seed} on go beyond {MAX_SEED}: begin lower.", field="seed"
         )
-    made = lanes_of(base, lanes)
+    made = lanes_of(base, lanes, backend)
     spec = {"pack": pack.name, "seeds": seeds, "exact": bool(exact), "base": base.to_dict()}
     if capture is not None:
         spec["capture"] = capture.to_dict()

@@ -46,6 +46,7 @@ def ask(
     lanes: Sequence[Mapping[str, Any]] = (),
     exact: bool = False,
     keep: str = "paths",
+    backend: str = "local",
     library: Library | None = None,
     **asked: Any,
 ) -> Bench:
@@ -57,6 +58,7 @@ def ask(
     first. scorers: their names; None for the one of the shapes where
     it can judge something, else a person alone. lanes, exact: as of `diffatlas.bench.plan.plan_bench`.
     keep: what is kept of each image (`diffatlas.bench.keep.KEEPS`).
+    backend: where it runs, but for lanes that name another.
     asked: other fields of `GenerationParams`, such as ``seed``; steps and guidance are the registry's
         for the model else.
 
@@ -66,7 +68,9 @@ def ask(
     capture = capture_of(keep)
     found = pack_of(pack, library, each, pack_seed)
     if isinstance(model, str):
-        model = GenerationParams(**{"seed": 0, **_hints(model), **asked, "model": model, "prompt": ""})
+        model = GenerationParams(
+            **{"seed": 0, **_hints(model, backend), **asked, "model": model, "prompt": ""}
+        )
     elif asked:
         raise InvalidParams(f"{next(iter(asked))} is given beside a whole request: say it in that.")
     bench = plan_bench(
@@ -77,6 +81,7 @@ def ask(
         scorers=scorers_of(found, scorers),
         exact=exact,
         capture=capture,
+        backend=backend,
     )
     Benches(library.folder).create(bench)
     return bench
@@ -234,11 +239,11 @@ def scorers_of(pack: Pack, scorers: Sequence[str] | str | None) -> tuple[str, ..
     return (scorers,) if isinstance(scorers, str) else tuple(scorers)
 
 
-def _hints(model: str) -> dict[str, Any]:
+def _hints(model: str, backend: str) -> dict[str, Any]:
     from diffatlas.errors import UnknownModel
 
     try:
-        entry = find_model(model)
+        entry = find_model(model, backend)
     except UnknownModel:
         return {}
     hints = {"num_inference_steps": entry.steps, "guidance_scale": entry.guidance}

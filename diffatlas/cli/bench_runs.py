@@ -14,7 +14,16 @@ import typer
 from diffatlas.cli import request as ask
 from diffatlas.cli.bench import AS_JSON, LEVEL, commands, show_counted, write_file
 from diffatlas.cli.output import interrupt_sets, print_table, quieten, showing_progress
-from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
+from diffatlas.cli.running import (
+    Again,
+    Backends,
+    Exact,
+    Lanes,
+    LaneWords,
+    confirm_paid,
+    lanes_of_options,
+    say,
+)
 from diffatlas.cli.scorer_options import Options, takes_scorer_options
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
@@ -58,10 +67,12 @@ def run(
             " pictures (nothing else)."
         ),
     ] = "paths",
+    backend: ask.Backend = "local",
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
     asked: ask.Request,
@@ -87,7 +98,7 @@ def run(
     library = Library()
     bench = plan(
         pack,
-        ask.request({**asked, "prompt": "a prompt of the pack"}),
+        ask.request({**asked, "prompt": "a prompt of the pack"}, backend),
         each=each,
         pack_seed=pack_seed,
         seeds=seeds,
@@ -95,9 +106,10 @@ def run(
         lanes=lanes_of_options(lane),
         exact=exact,
         keep=keep,
+        backend=backend,
         library=library,
     )
-    _run(bench, Backends(device, dtype, ignore_memory), library, not again, anyway, level, as_json)
+    _run(bench, Backends(device, dtype, ignore_memory), library, not again, anyway, yes, level, as_json)
 
 
 @commands.command("list")
@@ -141,6 +153,7 @@ def show(
 def resume(
     bench: ID,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     level: Annotated[float, LEVEL] = 0.95,
     as_json: Annotated[bool, AS_JSON] = False,
     device: ask.Device = None,
@@ -153,7 +166,7 @@ def resume(
 
     library = Library()
     backends = Backends(device, dtype, ignore_memory)
-    _run(open_bench(bench, library), backends, library, True, anyway, level, as_json)
+    _run(open_bench(bench, library), backends, library, True, anyway, yes, level, as_json)
 
 
 @commands.command()
@@ -327,6 +340,7 @@ def _run(
     library: Library,
     reuse: bool,
     anyway: bool,
+    yes: bool,
     level: float,
     as_json: bool,
 ) -> None:
@@ -334,13 +348,16 @@ def _run(
     from diffatlas.bench.running import run_bench
     from diffatlas.bench.session import open_bench
     from diffatlas.capture.spec import Capture
+    from diffatlas.operations.expected import paid_of_study
     from diffatlas.studies.run import Stops
 
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
+    served_by = library if reuse else None
+    confirm_paid(paid_of_study(backends, bench.study, capture, served_by), yes)
     with interrupt_sets() as stop:
         quieten()
-        if not anyway:
-            ask.study_within_bounds(backends("local"), bench.study, capture, library if reuse else None, stop)
+        if not anyway and any(lane.backend == "local" for lane in bench.study.lanes):
+            ask.study_within_bounds(backends("local"), bench.study, capture, served_by, stop)
         say(f"Bench {bench.id}: {bench.title}")
         events = run_bench(bench, backends, library, capture, stops=Stops(stop), reuse=reuse)
         with closing(events):
@@ -369,7 +386,7 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
     left = sum(cell.status != "complete" for cell in cells)
     made = judged = 0
     failures: list[str] = []
-    said: set[str] = set()
+    lines = LaneWords(anew=False)
     with showing_progress() as show_share:
         for event in events:
             if isinstance(event, CellEnded):
@@ -379,11 +396,7 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
             elif isinstance(event, ScorerChanged) and event.status == "failed":
                 failures.append(f"{event.scorer}: {event.message}")
             elif isinstance(event, LaneChanged) and event.message:
-                # A countdown is said once, not every second.
-                words = f"{event.key}: {event.message}"
-                if (kind := re.sub(r"\d+", "", words)) not in said:
-                    said.add(kind)
-                    say(words)
+                lines.lane(f"{event.key}: {event.message}")
             words = f"{made} of {left} images made" + (f", {judged} verdicts" if judges else "")
             show_share(made / max(left, 1), words)
     return failures

@@ -29,11 +29,16 @@ Id = Annotated[
 
 
 @commands.callback(invoke_without_command=True)
-def models(context: typer.Context) -> None:
-    """List the models that run on this machine, the default first."""
+def models(context: typer.Context, backend: ask.Backend = "local") -> None:
+    """List the models that run on this machine, or on another backend with what each takes; the default first."""
     if context.invoked_subcommand is not None:
         return
+    ask.check_backend(backend)
     from diffatlas.registry import USER, list_models
+
+    if backend != "local":
+        _list_hosted(backend)
+        return
 
     rows = [
         (
@@ -48,6 +53,37 @@ def models(context: typer.Context) -> None:
         for entry in list_models()
     ]
     print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
+
+
+def _list_hosted(provider: str) -> None:
+    """Print the registry of a provider. An input that a model takes shows its default and its range."""
+    from diffatlas.registry import HostedModel, list_models
+
+    rows = []
+    for entry in list_models(provider):
+        if not isinstance(entry, HostedModel):
+            continue
+        takes = "not known: all is sent" if entry.takes is None else ", ".join(entry.takes)
+        dollars = entry.dollars()
+        rows.append(
+            (
+                entry.id,
+                entry.name,
+                takes,
+                _input(entry.has("steps"), entry.steps, entry.steps_range),
+                _input(entry.has("guidance"), entry.guidance, entry.guidance_range),
+                "" if dollars is None else f"{dollars:.4g}",
+                entry.notes,
+            )
+        )
+    print_table(("Model", "Name", "Takes", "Steps", "Guidance", "Dollars an image", "Notes"), rows)
+
+
+def _input(taken: bool, first: float | None, span: tuple[float, float] | None) -> str:
+    """Return the default and the range of an input in a few characters: "28 (1 to 50)"."""
+    if not taken:
+        return "none"
+    return " ".join(filter(None, [text(first), f"({span[0]:g} to {span[1]:g})" if span else ""]))
 
 
 @commands.command()

@@ -8,8 +8,8 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from diffatlas.errors import error_for
 from diffatlas.events import SigmasBefore
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from rich.progress import Progress
     from rich.table import Table
 
-    from diffatlas.events import Event
+    from diffatlas.events import Event, Waiting
 
 
 def follow(events: Iterable[Event]) -> str | None:
     """Show a run's progress; return its id. Raises what a `Failed` event says."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 
-    from diffatlas.events import Failed, Finished, Image, Started, Step
+    from diffatlas.events import Failed, Finished, Image, Started, Step, Waiting
     from diffatlas.formats import told
     from diffatlas.formats.broken import broken, first_broken
 
@@ -38,17 +38,26 @@ def follow(events: Iterable[Event]) -> str | None:
         TimeElapsedColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with closing(events), _bar(*columns) as progress:
+    progress, waits = _bar(*columns), Waits()
+    with closing(events), ExitStack() as ended:
+        ended.callback(progress.stop)
+        ended.callback(waits.hide)
         task = None
         for event in events:
+            if isinstance(event, Waiting):
+                waits.show(event)
+                continue
+            waits.hide()
             if isinstance(event, Started):
                 run_id, provenance = event.run_id, event.provenance
                 first = first_broken([event.initial_latents])
                 levels = SigmasBefore(event.initial_sigma)
                 if event.cached_from:
                     progress.console.print("From the library; --again runs it anew.")
-                task = progress.add_task("Denoising", total=event.total_steps, note="")
-                for sentence in told.unread(event.provenance):
+                if "hosted" not in event.provenance:  # a provider shows no steps
+                    task = progress.add_task("Denoising", total=event.total_steps, note="")
+                    progress.start()
+                for sentence in told.unread(event.provenance) + told.ignored(event.provenance):
                     progress.console.print(sentence, markup=False)
             elif isinstance(event, Step):
                 done, total = event.index + 1, progress.tasks[task].total or 0
@@ -70,6 +79,34 @@ def follow(events: Iterable[Event]) -> str | None:
     return run_id
 
 
+class Waits:
+    """Says what a run waits for: on a terminal in one line that is written anew, else in a line for each new reason."""
+
+    def __init__(self) -> None:
+        from rich.progress import TextColumn, TimeElapsedColumn
+
+        self._line = _bar(TextColumn("{task.description}", markup=False), TimeElapsedColumn(), transient=True)
+        self._task: Any = None
+        self._said = ""
+
+    def show(self, event: Waiting) -> None:
+        """Say it, with the seconds that are left where they are known."""
+        words = event.message if event.seconds is None else f"{event.message} {event.seconds:.0f} s left."
+        if self._line.disable:
+            if event.message != self._said:
+                print(words, file=sys.stderr, flush=True)
+        elif self._task is None:
+            self._task = self._line.add_task(words, total=None)
+        else:
+            self._line.update(self._task, description=words)
+        self._line.start()
+        self._said = event.message
+
+    def hide(self) -> None:
+        """Take the line away, until something is waited for again."""
+        self._line.stop()
+
+
 @contextmanager
 def showing_progress() -> Iterator[Callable[[float, str], None]]:
     """Yield a function that shows the share done (0 to 1) and what is being done."""
@@ -80,13 +117,13 @@ def showing_progress() -> Iterator[Callable[[float, str], None]]:
         yield lambda share, message: progress.update(task, completed=share, description=message)
 
 
-def _bar(*columns: object) -> Progress:
-    """Return a bar that is shown on a terminal only."""
+def _bar(*columns: object, transient: bool = False) -> Progress:
+    """Return a bar that is shown on a terminal only. transient: whether nothing of it stays."""
     from rich.console import Console
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    return Progress(*columns, console=console, disable=not console.is_terminal)
+    return Progress(*columns, console=console, disable=not console.is_terminal, transient=transient)
 
 
 @contextmanager

@@ -16,9 +16,10 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, bench_runs, compare, export, lab, library, models, study
+from diffatlas.cli import attention, backends, bench_runs, compare, export, lab, library, models, study
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
+from diffatlas.cli.running import Backends, confirm_paid
 from diffatlas.errors import DiffAtlasError, InvalidParams
 
 app = typer.Typer(
@@ -33,6 +34,7 @@ app.add_typer(compare.commands)
 app.add_typer(attention.commands)
 app.add_typer(study.commands)
 app.add_typer(models.commands, name="models")
+app.add_typer(backends.commands, name="backends")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
 app.add_typer(bench_runs.commands, name="bench")
@@ -60,6 +62,7 @@ def begin(
 @ask.takes_request(single=True)
 def trace(
     asked: ask.Request,
+    backend: ask.Backend = "local",
     image: ask.StartImage = None,
     mask: ask.Mask = None,
     strength: ask.Strength = None,
@@ -83,6 +86,7 @@ def trace(
         bool, typer.Option("--again", help="Run even where the library has this run already.")
     ] = False,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     device: ask.Device = None,
     dtype: ask.Dtype = None,
     ignore_memory: ask.IgnoreMemory = False,
@@ -92,7 +96,7 @@ def trace(
     Ctrl-C stops the denoiser and keeps the steps so far. A run that the library has already is not run again,
     unless --again or --out is given.
     """
-    params = ask.pictures(ask.request(asked), image, mask, strength).validate()
+    params = ask.pictures(ask.request(asked, backend), image, mask, strength, backend).validate()
     watched = ask.attention(
         attention,
         attention_layers,
@@ -106,26 +110,31 @@ def trace(
         ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size, **watched
     )
 
-    from diffatlas.backends import open_backend
+    from diffatlas.backends.hosted.money import estimate
     from diffatlas.library.store import Library, record_into
+    from diffatlas.operations.expected import paid_of
     from diffatlas.operations.trace import stream
 
     with interrupt_sets() as stop:
-        backend = open_backend("local", device=device, dtype=dtype, ignore_memory=ignore_memory or None)
-        params = backend.resolve(params)
+        here = backend == "local"
+        runs_on = Backends(device, dtype, ignore_memory)(backend)
+        params = runs_on.resolve(params)
         library = Library()
-        quieten()
-        if not anyway:
-            served_by = library if out is None and not again else None
-            ask.within_bounds(backend, params, capture, served_by, stop)
+        served_by = library if out is None and not again else None
+        if here:
+            quieten()
+            if not anyway:
+                ask.within_bounds(runs_on, params, capture, served_by, stop)
+        else:
+            confirm_paid(estimate(paid_of(runs_on, params, capture, served_by)), yes)
         if out is not None:
             _clear(out, overwrite)
-        if sys.stderr.isatty():
+        if here and sys.stderr.isatty():
             print("Loading...", end="\r", file=sys.stderr, flush=True)
         if out is not None:
-            events = record_into(out, stream(params, capture, backend, None, stop))
+            events = record_into(out, stream(params, capture, runs_on, None, stop))
         else:
-            events = stream(params, capture, backend, library, stop, reuse=not again)
+            events = stream(params, capture, runs_on, library, stop, reuse=not again)
         run_id = follow(events)
     folder = out if out is not None else library.folder / run_id if run_id else None
     if folder is not None and run_id:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Request = Mapping[str, Any]
 #: As the registry has it for the model, where the shell does not say.
 _OF_MODEL = ("num_inference_steps", "guidance_scale")
+#: As the backend has it, where the shell does not say.
+_OPEN = ("model", *_OF_MODEL)
 _TYPES: dict[str, Any] = {WHOLE: int, SIZE: int, NUMBER: float, OPTIONS: list[str], LORAS: list[str]}
 
 
@@ -72,7 +74,7 @@ def _options(field: Field, single: bool) -> Iterator[tuple[str, inspect.Paramete
     defaults = {each.name: each.default for each in dataclasses.fields(GenerationParams)}
     for index, part in enumerate(field.parts):
         flags = field.flags[index : index + 1] if len(field.parts) > 1 else field.flags
-        default = None if field.kind == LORAS or part in _OF_MODEL else defaults[part]
+        default = None if field.kind == LORAS or part in _OPEN else defaults[part]
         name = flags[0].removeprefix("--").replace("-", "_")
         yield part, _parameter(name, option(field, flags, default is None), default)
 
@@ -88,6 +90,12 @@ def option(field: Field, flags: Sequence[str] = (), optional: bool = True) -> An
     return Annotated[kind | None, told] if optional else Annotated[kind, told]
 
 
+Backend = Annotated[
+    str, typer.Option("--backend", help="Where it runs: local, or a provider of `diffatlas backends`.")
+]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Pay for many images of hosted models without being asked again.")
+]
 Variant, Revision, Subfolder = (option(named(name)) for name in ("variant", "revision", "subfolder"))
 StartImage = Annotated[
     Path | None,
@@ -165,25 +173,55 @@ def study_within_bounds(
         bounds.check(expected_of_study(backend, study, capture, library, stop), _OR_ANYWAY)
 
 
-def request(asked: Request) -> GenerationParams:
-    """Return what the options of `takes_request` ask for. Raises `InvalidParams` for what no model could do."""
-    values = {name: value for name, value in asked.items() if name not in _OF_MODEL}
+def request(asked: Request, backend: str = "local") -> GenerationParams:
+    """Return what the options of `takes_request` ask for. Raises `InvalidParams` for what no model could do.
+
+    backend: whose first model it is where none is named, and whose registry has the model's steps and guidance.
+    """
+    values = {name: value for name, value in asked.items() if name not in _OPEN}
     for field in FIELDS:
         if field.kind == OPTIONS and field.name in values:
             values[field.name] = method_options(values[field.name] or ())
         elif field.kind == LORAS and field.name in values:
             values[field.name] = tuple(lora_named(text) for text in values[field.name] or ())
-    first = first_values(asked["model"], *(asked[name] for name in _OF_MODEL))
-    return GenerationParams(**values, **first).validate()
+    check_backend(backend)
+    model = first_model(backend) if asked["model"] is None else asked["model"]
+    first = first_values(model, *(asked[name] for name in _OF_MODEL), backend)
+    return GenerationParams(model=model, **values, **first).validate()
+
+
+def check_backend(name: str) -> None:
+    """Raise `InvalidParams` for a backend that there is not."""
+    from diffatlas.registry import HOSTED
+
+    if name not in ("local", *HOSTED):
+        known = ", ".join(("local", *HOSTED))
+        raise InvalidParams(f"There is no backend {name!r:.40}: choose from {known}.", field="backend")
+
+
+def first_model(backend: str) -> str:
+    """Return the id of the model that a backend has where none is named."""
+    from diffatlas.registry import list_models
+
+    return GenerationParams.model if backend == "local" else list_models(backend)[0].id
 
 
 def pictures(
-    params: GenerationParams, image: Path | None, mask: Path | None, strength: float | None
+    params: GenerationParams,
+    image: Path | None,
+    mask: Path | None,
+    strength: float | None,
+    backend: str = "local",
 ) -> GenerationParams:
     """Return a request with the pictures that files hold. Raises `InvalidParams` for files that hold none.
 
-    And as `diffatlas.backends.tasks.with_picture` does.
+    And as `diffatlas.backends.tasks.with_picture` does. A hosted backend takes none.
     """
+    if backend != "local" and (image, mask, strength) != (None, None, None):
+        raise InvalidParams(
+            "--image, --mask and --strength are for models of this machine: hosted models are given a prompt alone.",
+            field="inputs",
+        )
     if image is None:
         if mask is not None or strength is not None:
             raise InvalidParams(
@@ -209,12 +247,14 @@ def _opened(path: Path, mode: str) -> Any:
         raise InvalidParams(f"{path} is not a picture that can be read.", field="inputs") from error
 
 
-def first_values(model: str, steps: int | None, guidance: float | None) -> dict[str, int | float]:
+def first_values(
+    model: str, steps: int | None, guidance: float | None, backend: str = "local"
+) -> dict[str, int | float]:
     """Return steps and guidance: as asked, else the registry's, else those of `GenerationParams`."""
     from diffatlas.registry import find_model
 
     try:
-        entry = find_model(model)
+        entry = find_model(model, backend)
     except UnknownModel:
         entry = None
     asked = {"num_inference_steps": steps, "guidance_scale": guidance}

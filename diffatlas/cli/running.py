@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,7 @@ from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
+    from diffatlas.backends.hosted.money import Estimate
 
 Lanes = Annotated[
     list[str] | None,
@@ -20,7 +23,7 @@ Lanes = Annotated[
         "--lane",
         metavar="NAME=VALUE,...",
         help="One more way of running all of it: model=, scheduler=, backend= or guidance_method= with its "
-        "options; may be repeated.",
+        "options; may be repeated. Without backend= it runs where the first does.",
     ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="One run at a time, bit-equal to `trace`; no batches.")]
@@ -47,6 +50,24 @@ class Backends:
     def local(self) -> Backend | None:
         """The local one, if it was asked for."""
         return self._opened.get("local")
+
+
+def confirm_paid(expected: Estimate, yes: bool) -> None:
+    """Ask on a terminal whether many images of hosted models are to be paid for; raises typer.Abort where they are not.
+
+    yes: whether that has been said. Raises `diffatlas.errors.PaidImages` where nobody can be asked.
+    """
+    from diffatlas.backends.hosted.money import check_confirmed
+    from diffatlas.errors import PaidImages
+
+    if yes:
+        return
+    try:
+        check_confirmed(expected, "add --yes to pay for them, or ask for fewer")
+    except PaidImages:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        typer.confirm(f"This asks for {expected.words()}. Go on?", abort=True, err=True)
 
 
 def lanes_of_options(texts: Sequence[str] | None) -> list[dict[str, Any]]:
@@ -81,3 +102,31 @@ def _lane(text: str) -> dict[str, Any]:
 def say(words: str) -> None:
     """Print a line on stderr: stdout is for results."""
     print(words, file=sys.stderr, flush=True)
+
+
+class LaneWords:
+    """Says what lanes wait for and found, each sentence once; on a terminal a countdown goes on in its line.
+
+    anew: whether that line may be written anew; not below a bar.
+    """
+
+    def __init__(self, anew: bool = True) -> None:
+        self._anew = anew and sys.stderr.isatty()
+        self._said: set[str] = set()
+        self._last = ""
+
+    def say(self, words: str) -> None:
+        """Say something else, after which no line is written anew."""
+        self._last = ""
+        say(words)
+
+    def lane(self, words: str) -> None:
+        """Say what a lane says. Sentences that differ in their numbers alone are one countdown."""
+        kind = re.sub(r"\d+", "", words)
+        if kind == self._last and self._anew:
+            # One line up, and away with what stands there.
+            say(f"\x1b[1A\x1b[2K{words[: shutil.get_terminal_size().columns - 1]}")
+        elif kind not in self._said:
+            say(words)
+            self._last = kind
+        self._said.add(kind)

@@ -10,7 +10,16 @@ import typer
 
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import interrupt_sets, print_table, quieten
-from diffatlas.cli.running import Again, Backends, Exact, Lanes, lanes_of_options, say
+from diffatlas.cli.running import (
+    Again,
+    Backends,
+    Exact,
+    Lanes,
+    LaneWords,
+    confirm_paid,
+    lanes_of_options,
+    say,
+)
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
 if TYPE_CHECKING:
@@ -38,10 +47,12 @@ def sweep(
         str | None, typer.Option(help="The values, such as 1,4,7.5. Default for guidance: 1,4,7.5,12,18.")
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many seeds, from --seed on; each gets a row.")] = 1,
+    backend: ask.Backend = "local",
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -57,10 +68,12 @@ def sweep(
     """
     from diffatlas.studies.plan_sweep import plan_sweep
 
-    base = ask.request(asked)
-    study = plan_sweep(base, field, values, seeds=seeds, lanes=lanes_of_options(lane), exact=exact)
+    base = ask.request(asked, backend)
+    study = plan_sweep(
+        base, field, values, seeds=seeds, lanes=lanes_of_options(lane), exact=exact, backend=backend
+    )
     files = _Files(to, format, overwrite)
-    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
+    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway, yes)
 
 
 @commands.command()
@@ -68,8 +81,12 @@ def sweep(
 def neighbourhood(
     *,
     mode: Annotated[
-        str, typer.Option(help="perturb: noise mixed in; slerp: the way to --to-seed; offset: other seeds.")
-    ] = "perturb",
+        str | None,
+        typer.Option(
+            help="perturb: noise mixed in; slerp: the way to --to-seed; offset: other seeds. Default: perturb, and "
+            "offset on a hosted model, which takes nothing but a seed."
+        ),
+    ] = None,
     k: Annotated[int, typer.Option("--k", help="How many neighbours (perturb, offset).")] = 8,
     radius: Annotated[float, typer.Option(help="How far the furthest is, from 0 to 1 (perturb).")] = 0.4,
     spread: Annotated[
@@ -79,10 +96,12 @@ def neighbourhood(
     to_seed: Annotated[int | None, typer.Option(help="The other seed (slerp).")] = None,
     stops: Annotated[int, typer.Option(help="How many images on the way, both ends too (slerp).")] = 8,
     offset: Annotated[int, typer.Option(help="How far seeds may differ in number (offset).")] = 1000,
+    backend: ask.Backend = "local",
     lane: Lanes = None,
     exact: Exact = False,
     again: Again = False,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -98,10 +117,10 @@ def neighbourhood(
     """
     from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 
-    base = ask.request(asked)
+    base = ask.request(asked, backend)
     study = plan_neighbourhood(
         base,
-        mode,
+        mode or ("perturb" if backend == "local" else "offset"),
         k=k,
         radius=radius,
         spread=spread,
@@ -111,9 +130,10 @@ def neighbourhood(
         offset=offset,
         lanes=lanes_of_options(lane),
         exact=exact,
+        backend=backend,
     )
     files = _Files(to, format, overwrite)
-    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway)
+    _run(study, Backends(device, dtype, ignore_memory), files, ask.capture(previews), not again, anyway, yes)
 
 
 @commands.command()
@@ -149,6 +169,7 @@ def study(
         bool, typer.Option("--retry", help="Run the cells that failed or were stopped.")
     ] = False,
     anyway: ask.Anyway = False,
+    yes: ask.Yes = False,
     to: To = None,
     format: Format = "csv,json,png,pdf",
     overwrite: Overwrite = False,
@@ -166,7 +187,7 @@ def study(
     files.check(found)
     backends = Backends(device, dtype, ignore_memory)
     if retry and any(cell.status != "complete" for cell in found.cells):
-        _run(found, backends, files, ask.capture(previews), anyway=anyway)
+        _run(found, backends, files, ask.capture(previews), anyway=anyway, yes=yes)
         return
     _show(found, library, None, files)
 
@@ -235,23 +256,28 @@ def _run(
     capture: Capture,
     reuse: bool = True,
     anyway: bool = False,
+    yes: bool = False,
 ) -> None:
     """Run the cells of a study that are not complete, a line per cell on stderr; then show it."""
     from contextlib import closing
 
     from diffatlas.library.store import Library
+    from diffatlas.operations.expected import paid_of_study
     from diffatlas.studies.run import CellEnded, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)
     library = Library()
+    served_by = library if reuse else None
+    confirm_paid(paid_of_study(backends, study, capture, served_by), yes)
+    lines = LaneWords()
     with interrupt_sets() as stop:
         _check(study, backends)
         quieten()
-        if not anyway:
-            ask.study_within_bounds(backends("local"), study, capture, library if reuse else None, stop)
+        if not anyway and any(lane.backend == "local" for lane in study.lanes):
+            ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
-        ended, said = 0, set()
+        ended = 0
         say(f"Study {study.id}")
         with closing(events):
             for event in events:
@@ -259,13 +285,9 @@ def _run(
                     study = event.study
                 elif isinstance(event, CellEnded):
                     ended += 1
-                    say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
+                    lines.say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
                 elif isinstance(event, LaneChanged) and event.message:
-                    # A countdown is said once, not every second.
-                    words = f"{_lane_name(study, event.key)}: {event.message}"
-                    if (kind := re.sub(r"\d+", "", words)) not in said:
-                        said.add(kind)
-                        say(words)
+                    lines.lane(f"{_lane_name(study, event.key)}: {event.message}")
     _show(study, library, backends.local, files)
     if stop.is_set():
         say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")

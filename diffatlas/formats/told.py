@@ -110,11 +110,23 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def not_recorded(provenance: Mapping[str, Any]) -> list[str]:
-    """Return what a run's provenance says is missing of it: "Not recorded: previews. The model has no VAE."."""
+    """Return what a run's provenance says is missing of it: "Not recorded: previews. The model has no VAE.".
+
+    What is missing for one and the same reason is said in one sentence.
+    """
     missing = provenance.get("missing")
     if not isinstance(missing, Mapping):
         return []
-    return [f"Not recorded: {NAMES.get(name, name)}. {why}" for name, why in missing.items()]
+    names: dict[Any, list[str]] = {}
+    for name, why in missing.items():
+        names.setdefault(why, []).append(NAMES.get(name, name))
+    return [f"Not recorded: {_listed(named)}. {why}" for why, named in names.items()]
+
+
+def ignored(provenance: Mapping[str, Any]) -> list[str]:
+    """Return what a run's provenance says that its hosted model did not heed of the request, a sentence each."""
+    found = provenance.get("ignored")
+    return [str(sentence) for sentence in found.values()] if isinstance(found, Mapping) else []
 
 
 def changed_before(steps: Iterable[Step]) -> list[int]:

@@ -13,7 +13,7 @@ from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.guidance import METHODS, label_of
 from diffatlas.library.study import Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ModelEntry, find_model
+from diffatlas.registry import ModelEntry, RegistryError, find_model, list_models
 from diffatlas.run import new_run_id, timestamp
 
 MOST_LANES = 4
@@ -36,12 +36,16 @@ class Column:
     params: GenerationParams
 
 
-def lanes_of(base: GenerationParams, asked: Sequence[Mapping[str, Any]] = ()) -> tuple[Lane, ...]:
+def lanes_of(
+    base: GenerationParams, asked: Sequence[Mapping[str, Any]] = (), backend: str = "local"
+) -> tuple[Lane, ...]:
     """Return the lanes of a study: "a" runs ``base`` as it is, and each of ``asked`` adds one that differs from it.
 
     asked: each a mapping of some of `LANE_FIELDS`. A scheduler "own" is the model's, a guidance method "plain" is
         none. A lane with another guidance method has that method's default options unless it gives some. A lane with
-        another model takes that model's own size where ``base`` has the native size of its own.
+        another model takes that model's own size where ``base`` has the native size of its own. A lane on another
+        backend has the first model of that backend unless it names one.
+    backend: that of the lane "a", and of those that name none.
 
     A lane is named by what tells it from the others.
 
@@ -53,10 +57,9 @@ def lanes_of(base: GenerationParams, asked: Sequence[Mapping[str, Any]] = ()) ->
         raise _wrong("Each lane must say what it changes, such as a scheduler.")
     if len(asked) >= MOST_LANES:
         raise _wrong(f"A study has at most {MOST_LANES} lanes, the first included, not {len(asked) + 1}.")
-    lanes = [Lane("a", "")]
+    lanes = [Lane("a", "", backend)]
     for key, one in zip(_KEYS[1:], asked, strict=False):
-        backend, changes = _changes(base, one)
-        lanes.append(Lane(key, "", backend, changes))
+        lanes.append(Lane(key, "", *_changes(base, one, backend)))
     _check_different(base, lanes)
     return tuple(replace(lane, name=name) for lane, name in zip(lanes, _names(base, lanes), strict=True))
 
@@ -181,13 +184,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _changes(base: GenerationParams, asked: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """Return the backend of a lane, and the fields that it sets."""
+def _changes(base: GenerationParams, asked: Mapping[str, Any], first: str) -> tuple[str, dict[str, Any]]:
+    """Return the backend of a lane, and the fields that it sets. first: the backend of ``base``."""
     unknown = [name for name in asked if name not in LANE_FIELDS]
     if unknown:
         raise _wrong(f"A lane cannot change {unknown[0]!r:.40}: it may set {', '.join(LANE_FIELDS)}.")
     changes = {name: value for name, value in asked.items() if name != "backend"}
-    backend = asked.get("backend", "local")
+    backend = asked.get("backend", first)
+    if backend != first and isinstance(backend, str) and "model" not in changes:
+        changes |= _first_model(backend)
     for name, value in (("backend", backend), ("model", changes.get("model", base.model))):
         if not isinstance(value, str) or not value.strip():
             raise _wrong(f"The {name} of a lane is {value!r:.40}: give its name.")
@@ -203,7 +208,7 @@ def _changes(base: GenerationParams, asked: Mapping[str, Any]) -> tuple[str, dic
         # What says which files of the base's model are meant, and what was trained for it.
         changes |= {name: None for name in ("variant", "revision", "subfolder") if getattr(base, name)}
         changes |= {"loras": ()} if base.loras else {}
-        if _has_native_size(base):
+        if _has_native_size(base, first):
             changes |= {"width": None, "height": None}
     try:
         base.replace(**changes).validate()
@@ -212,8 +217,16 @@ def _changes(base: GenerationParams, asked: Mapping[str, Any]) -> tuple[str, dic
     return backend, changes
 
 
-def _has_native_size(base: GenerationParams) -> bool:
-    entry = hints(base.model)
+def _first_model(backend: str) -> dict[str, str]:
+    """Return the model that a backend offers first, as a change; none for a backend without a registry."""
+    try:
+        return {"model": list_models(backend)[0].id}
+    except (RegistryError, IndexError):
+        return {}
+
+
+def _has_native_size(base: GenerationParams, backend: str) -> bool:
+    entry = hints(base.model, backend)
     return entry is not None and {base.width, base.height} <= {entry.size, None}
 
 

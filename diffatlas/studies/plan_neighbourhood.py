@@ -41,6 +41,7 @@ def plan_neighbourhood(
     offset: int = 1000,
     lanes: Sequence[Any] = (),
     exact: bool = False,
+    backend: str = "local",
 ) -> Study:
     """Return a study of one row: the anchor, which is ``base`` with the plain noise of its seed, and its neighbours.
 
@@ -55,6 +56,7 @@ def plan_neighbourhood(
         included. offset: from 1.
     lanes: what further lanes change (`diffatlas.studies.plan_lanes.lanes_of`).
     exact: whether every cell runs alone, bit-equal to a single run, rather than in a batch.
+    backend: where ``base`` runs.
 
     A cell's value is its radius, its fraction of the way, or its seed. ``spec`` has the arguments
     that the mode uses, and baseline: the anchor's column, 0.
@@ -100,7 +102,8 @@ def plan_neighbourhood(
         return Column(value, label, caption, params_of(base, lane).replace(**changes))
 
     title = title_of(what, base.prompt)
-    return lay_out("neighbourhood", title, spec, lanes_of(base, lanes), 1, len(columns), make, field)
+    all_lanes = lanes_of(base, lanes, backend)
+    return lay_out("neighbourhood", title, spec, all_lanes, 1, len(columns), make, field)
 
 
 def other_anchor(first: GenerationParams, second: GenerationParams) -> int:

@@ -78,6 +78,7 @@ def plan_sweep(
     seeds: int = 1,
     lanes: Sequence[Any] = (),
     exact: bool = False,
+    backend: str = "local",
 ) -> Study:
     """Return a study with a column for each value of ``field``, a row for each seed, and a lane for each of ``lanes``.
 
@@ -87,6 +88,7 @@ def plan_sweep(
     seeds: rows 0, 1, ... run with seed, seed + 1, ...; 1 to `MOST_SEEDS`, and 1 where the seed is swept.
     lanes: what further lanes change (`diffatlas.studies.plan_lanes.lanes_of`); not what is swept.
     exact: whether every cell runs alone, bit-equal to a single run, rather than in a batch.
+    backend: where ``base`` runs.
 
     ``spec`` has field, values, seeds, exact, and baseline: the column that others are compared with. For guidance
     scales it is the one nearest the model's own guidance (the registry's hint, else `USUAL_GUIDANCE`), else the first.
@@ -104,7 +106,7 @@ def plan_sweep(
         raise InvalidParams("The seed is what is swept, so there is one row: set seeds to 1.", field="seeds")
     if base.seed + rows - 1 > MAX_SEED:
         raise InvalidParams(f"The last seed would be above {MAX_SEED}: give a smaller one.", field="seed")
-    all_lanes = lanes_of(base, lanes)
+    all_lanes = lanes_of(base, lanes, backend)
     for lane in all_lanes:
         if field in lane.changes and lane.changes[field] != getattr(base, field):
             raise InvalidParams(
@@ -123,7 +125,7 @@ def plan_sweep(
         "values": list(chosen),
         "seeds": rows,
         "exact": bool(exact),
-        "baseline": _baseline(base, field, chosen),
+        "baseline": _baseline(base, field, chosen, backend),
         "base": base.to_dict(),
     }
     title = title_of(f"{FIELD_NAMES[field]} {_range(field, chosen)}", base.prompt)
@@ -260,10 +262,10 @@ def _with_value(params: GenerationParams, field: str, value: Any) -> GenerationP
     return params.replace(**{field: value})
 
 
-def _baseline(base: GenerationParams, field: str, values: Sequence[Any]) -> int:
+def _baseline(base: GenerationParams, field: str, values: Sequence[Any], backend: str) -> int:
     if field != "guidance_scale":
         return 0
-    entry = hints(base.model)
+    entry = hints(base.model, backend)
     own = USUAL_GUIDANCE if entry is None or entry.guidance is None else entry.guidance
     return min(range(len(values)), key=lambda column: (abs(values[column] - own), values[column]))
 

@@ -19,6 +19,18 @@ def test_without_others_there_is_the_form_itself():
     assert lanes_of(BASE) == (Lane("a", "Shapes (embedded)", "local", {}),)
 
 
+def test_a_study_may_run_elsewhere_and_a_lane_takes_a_model_that_is_there():
+    flux = GenerationParams(model="black-forest-labs/flux-dev", prompt="a red circle")
+    first, other, same = lanes_of(
+        flux, [{"backend": "local"}, {"model": "black-forest-labs/flux-schnell"}], "replicate"
+    )
+    assert (first.backend, first.changes) == ("replicate", {})
+    assert (other.backend, other.changes) == ("local", {"model": "shapes", "width": None, "height": None})
+    assert same.backend == "replicate"
+    (_, hosted) = lanes_of(BASE, [{"backend": "replicate"}])
+    assert hosted.changes["model"] == "black-forest-labs/flux-schnell"
+
+
 def test_lanes_are_named_by_what_tells_them_apart():
     # The model's own scheduler has a name as well.
     assert names({"scheduler": "euler"}) == ["ddim", "euler"]

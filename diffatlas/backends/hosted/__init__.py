@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 #: Provider -> (module, class) of its adapter.
 _ADAPTERS = {
     "replicate": ("diffatlas.backends.hosted.replicate", "Replicate"),
+    "together": ("diffatlas.backends.hosted.together", "Together"),
+    "huggingface": ("diffatlas.backends.hosted.huggingface", "HuggingFace"),
 }
 
 

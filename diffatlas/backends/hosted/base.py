@@ -31,6 +31,10 @@ class Provider:
     hosts: tuple[str, ...] = ()
     #: What stands before the key in the header ``Authorization``.
     scheme: str = "Bearer"
+    #: What every key begins with, where they all begin alike.
+    key_start: str = ""
+    #: A header with the seconds until a limit ends, for an answer of 429 that has no Retry-After.
+    reset_header: str = ""
     #: Whether a model's version may be asked for (`GenerationParams.revision`).
     revisions: bool = False
     #: Requests that are under way at one time, of all visitors.

@@ -234,16 +234,24 @@ class Http:
                 f"{self.provider.label} points to another address, where the key is not sent."
             )
             return Failure(error, taken=False, again=False)
-        seconds = seconds_to_wait(answer.headers)
+        seconds = self._seconds_asked(answer)
         error = self._refusal(answer.status, said, body) or error_of(
             self.provider, answer.status, said, seconds
         )
         limited = isinstance(error, RateLimited)
+        if seconds is None and isinstance(error, RateLimited):
+            seconds = error.seconds
         # A gateway's fault says nothing of what is behind it, unless it says when to come again.
         down = isinstance(error, (ProviderDown, ProviderTimeout))
         taken = down and not (answer.status == 503 and seconds is not None)
         again = (limited or (down and not (paid and taken))) and (seconds or 0) <= self.patience.asked
         return Failure(error, taken=taken, again=again, seconds=seconds)
+
+    def _seconds_asked(self, answer: Answer) -> float | None:
+        seconds = seconds_to_wait(answer.headers)
+        if seconds is None and answer.status == 429 and self.provider.reset_header in answer.headers:
+            return seconds_to_wait({"retry-after": answer.headers[self.provider.reset_header]})
+        return seconds
 
     def _seconds_before(self, state: tenacity.RetryCallState) -> float:
         """Return the wait before the next attempt: what the provider asks, else 2^n with jitter."""

@@ -34,6 +34,12 @@ def key_of(provider: Provider, given: str | SecretStr | None = None) -> SecretSt
             f"Copy it again from {provider.keys_page}.",
             field="key",
         )
+    if not key.startswith(provider.key_start):
+        raise KeyRefused(
+            f"{source} is no key of {provider.label}, whose keys begin with {provider.key_start}. A key of another "
+            f"provider goes to that provider's own backend; {provider.keys_page} makes one of {provider.label}.",
+            field="key",
+        )
     return SecretStr(key)
 
 

@@ -1,6 +1,6 @@
 """Fetching files over http(s) for somebody who names a URL: bounded in bytes, time and kind, and in where it leads.
 
-Every connection is made to an address that was checked (`diffatlas.formats.source.address`), every redirect is checked
+Every connection is made to an address that was checked (`diffatlas.address`), every redirect is checked
 as the first address was, and no proxy, cookie or password of this machine is used.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import SplitResult, urljoin, urlunsplit
 
+from diffatlas.address import Place, read_url, refused, resolve
 from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.files import bytes_words
-from diffatlas.formats.source.address import Place, read_url, refused, resolve
 from diffatlas.stopping import look
 
 MOST_REDIRECTS = 5

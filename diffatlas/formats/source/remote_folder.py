@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import quote, urlunsplit
 
 from diffatlas import files
+from diffatlas.address import read_url, refused
 from diffatlas.errors import Unreadable
-from diffatlas.formats.source.address import read_url, refused
 from diffatlas.formats.source.archive import MOST_FILES, safe_path
 from diffatlas.formats.source.fetch import TYPES, Absent, Fetching
 from diffatlas.formats.static import contract

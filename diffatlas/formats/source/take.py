@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffatlas import files
+from diffatlas.address import is_url, read_url
 from diffatlas.errors import BackendFailure, InvalidParams
 from diffatlas.formats.dataset.hub import hub_id
 from diffatlas.formats.dataset.read import import_all
 from diffatlas.formats.dataset.schema import DATA, Progress
 from diffatlas.formats.install import install_all
-from diffatlas.formats.source.address import is_url, read_url
 from diffatlas.formats.source.archive import is_zip, top_of, unpack
 from diffatlas.formats.source.fetch import MOST_SECONDS, Fetching
 from diffatlas.formats.source.remote_folder import fetch_folder

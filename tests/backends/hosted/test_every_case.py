@@ -64,8 +64,8 @@ def asked(fake: FakeProvider, seed: int = 7, **changes: Any) -> GenerationParams
     return params.replace(**changes)
 
 
-def backend_of(fake: FakeProvider, patience: Patience = QUICK, key: str = KEY) -> Any:
-    return open_backend(fake.name, key=key, url=fake.url, patience=patience)
+def backend_of(fake: FakeProvider, patience: Patience = QUICK, key: str = "") -> Any:
+    return open_backend(fake.name, key=key or fake.key, url=fake.url, patience=patience)
 
 
 def events_of(fake: FakeProvider, **changes: Any) -> list[Event]:
@@ -191,7 +191,7 @@ def test_a_key_is_checked_without_an_image(fake: FakeProvider) -> None:
 
 
 def test_a_key_that_the_provider_repeats_is_blotted_out(fake: FakeProvider) -> None:
-    fake.refusal = lambda status: {"detail": f"The key {KEY} is not known.", "error": f"bad {KEY}"}  # type: ignore[method-assign]
+    fake.refusal = lambda status: {"detail": f"The key {fake.key} is not known.", "error": f"bad {fake.key}"}  # type: ignore[method-assign]
     fake.fail("422")
     assert KEY not in repr(events_of(fake))
 

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
+from diffatlas.address import is_public, read_url, resolve
 from diffatlas.errors import InvalidParams
 from diffatlas.formats.source import fetch
-from diffatlas.formats.source.address import is_public, read_url, resolve
 from diffatlas.formats.source.fetch import Absent, Fetching
 from diffatlas.stopping import Stopped, ended_by
 
@@ -155,7 +155,7 @@ def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(server, 
     """A name that is public when it is asked for first, and this machine from then on."""
     server.files["/a.bin"] = BODY
     answering(monkeypatch, **{"evil.example": [["192.0.2.1"], ["127.0.0.1"]]})
-    monkeypatch.setattr("diffatlas.formats.source.address.is_public", lambda ip: str(ip) == "192.0.2.1")
+    monkeypatch.setattr("diffatlas.address.is_public", lambda ip: str(ip) == "192.0.2.1")
     port = server.url.rpartition(":")[2]
     refusal(f"http://evil.example:{port}/a.bin", tmp_path / "a", own=False, silence=0.3)
     assert server.asked == []

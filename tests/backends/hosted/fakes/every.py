@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from tests.backends.hosted.fakes.huggingface import FakeHuggingFace
 from tests.backends.hosted.fakes.replicate import FakeReplicate
 from tests.backends.hosted.fakes.server import FakeProvider
+from tests.backends.hosted.fakes.together import FakeTogether
 
-EVERY: tuple[type[FakeProvider], ...] = (FakeReplicate,)
+EVERY: tuple[type[FakeProvider], ...] = (FakeReplicate, FakeTogether, FakeHuggingFace)

@@ -74,6 +74,8 @@ class FakeProvider:
     name = ""
     model = ""
     scheme = "Bearer"
+    #: The key that it takes.
+    key = KEY
     #: Whether pictures come in the answer, so that nothing is fetched.
     inline = False
     #: The error's code where a 403 or a 422 has another meaning than usual.
@@ -187,7 +189,7 @@ class FakeProvider:
         return Reply(self.picture(seed), kind="image/png")
 
     def _answer(self, seen: Seen) -> Reply:
-        if "authorization" in seen.headers and seen.headers["authorization"] != f"{self.scheme} {KEY}":
+        if "authorization" in seen.headers and seen.headers["authorization"] != f"{self.scheme} {self.key}":
             return Reply(self.refusal(401), 401)
         creates = self.creates(seen)
         if creates:
