@@ -59,8 +59,6 @@ class Settings(BaseSettings):
     visitor_files: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=1)
     visitor_uploads: Annotated[int, BeforeValidator(_bytes)] = Field(default=200_000_000, ge=0)
     upload_bytes: Annotated[int, BeforeValidator(_bytes)] = Field(default=20_000_000, ge=0)
-    #: On a shared server, whether visitors without a key of their own may use the host's keys of hosted models.
-    hosted_for_visitors: bool = False
     #: Other addresses of providers of hosted models, as JSON: {"replicate": "http://127.0.0.1:9000"}. Keys go there.
     hosted_urls: dict[str, str] = Field(default_factory=dict)
     #: Images of hosted models that may be paid for in a day here; 0 for no cap. Where they are counted, a file.
