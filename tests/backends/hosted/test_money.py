@@ -105,6 +105,8 @@ def test_a_visitor_and_all_visitors_have_budgets_of_the_hosts_keys(shared):
     money.reserve("replicate", visitor="two")
     with pytest.raises(OverBudget, match="DIFFATLAS_HOSTED_DAILY_IMAGES"):
         money.reserve("replicate", visitor="three")
+    assert money.made_today(visitor="one").images == 2
+    assert money.made_today(visitor="three") == Count()
     stored = shared.read_bytes()
     assert b"one" not in stored
     assert b"two" not in stored
