@@ -89,6 +89,6 @@ class KeyServices:
             "name": provider.label,
             "source": self.source(visitor, provider),
             "variable": variable_of(provider) or provider.variables[0],
-            "host": urlsplit(provider.url).hostname or "",
+            "host": " and ".join([urlsplit(provider.url).hostname or "", *provider.hosts]),
             "keys_page": provider.keys_page,
         }
