@@ -12,7 +12,14 @@ from diffatlas.backends.hosted import inputs
 from diffatlas.backends.hosted.base import Job, Provider
 from diffatlas.backends.hosted.http import Answer, Http
 from diffatlas.backends.hosted.refusals import words_of
-from diffatlas.errors import CapabilityError, ContentRefused, DiffAtlasError, HostedError, InvalidParams
+from diffatlas.errors import (
+    CapabilityError,
+    ContentRefused,
+    DiffAtlasError,
+    HostedError,
+    InvalidParams,
+    UnknownModel,
+)
 from diffatlas.params import GenerationParams
 from diffatlas.registry import HostedModel
 
@@ -58,13 +65,15 @@ class Replicate:
         """Create a prediction."""
         owner, name, version = _MODEL.fullmatch(model.id).groups()  # type: ignore[union-attr]
         version = arguments.get("version") or version or model.revision
-        if version:
-            body = {"version": version, "input": arguments["input"]}
-            answer = await http.post("/v1/predictions", json=body, paid=True)
-        else:
-            path = f"/v1/models/{owner}/{name}/predictions"
-            answer = await http.post(path, json={"input": arguments["input"]}, paid=True)
-        return _job(answer)
+        if not version:
+            try:
+                path = f"/v1/models/{owner}/{name}/predictions"
+                return _job(await http.post(path, json={"input": arguments["input"]}, paid=True))
+            except UnknownModel:
+                # Only models that Replicate itself looks after run without a version.
+                version = _newest((await http.get(f"/v1/models/{owner}/{name}")).json())
+        body = {"version": version, "input": arguments["input"]}
+        return _job(await http.post("/v1/predictions", json=body, paid=True))
 
     async def poll(self, http: Http, model: HostedModel, job: Job) -> Job:
         """Ask for the prediction."""
@@ -113,7 +122,7 @@ def _job_of(body: Any) -> Job:
             raise _refused(said)
         why = "was ended at Replicate" if state != "failed" else "failed at Replicate"
         raise HostedError(f"The prediction {why}. It says: {said or 'nothing'}", said=said)
-    if state not in _STATES:
+    if not isinstance(state, str) or state not in _STATES:
         raise HostedError(f"Replicate gives the prediction a state that it has no name for: {state!r:.40}.")
     output = body.get("output")
     images = output if isinstance(output, list) else [output]
@@ -125,6 +134,15 @@ def _job_of(body: Any) -> Job:
         seed=_seed(body.get("logs")),
         told=_told(body),
     )
+
+
+def _newest(model: Any) -> str:
+    """Return the newest version of a model. Raises `UnknownModel` for one that has none."""
+    version = model.get("latest_version") if isinstance(model, dict) else None
+    found = version.get("id") if isinstance(version, dict) else None
+    if not isinstance(found, str) or not re.fullmatch(r"[\w-]{1,100}", found):
+        raise UnknownModel("This model of Replicate has no version that runs: choose another.", field="model")
+    return found
 
 
 def _told(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,7 +34,11 @@ class FakeReplicate(FakeProvider):
 
     def reply(self, seen: Seen) -> Reply | None:
         if self.creates(seen):
-            return Reply(self._create(seen), 201)
+            # Only official models run without a version.
+            known = seen.path == "/v1/predictions" or "/black-forest-labs/" in seen.path
+            return Reply(self._create(seen), 201) if known else None
+        if seen.path == "/v1/models/somebody/trained":
+            return Reply({"owner": "somebody", "name": "trained", "latest_version": {"id": "f" * 64}})
         if seen.path == "/v1/account":
             return Reply({"type": "user", "username": "somebody"})
         if seen.path == "/v1/predictions":
