@@ -8,8 +8,11 @@ import pytest
 
 from tests.browser.visiting import press_run
 
-ON_EVERY_FORM = """asked => Object.values(window.diffatlasForms ?? {}).length === 5 && Object.values(window.diffatlasForms)
-    .every(({ model, steps, guidance, size }) => [model, steps, guidance, size].join(" ") === asked)"""
+ON_EVERY_FORM = """wanted => {
+    const forms = Object.values(window.diffatlasForms ?? {});
+    const asks = ({ model, steps, guidance, size }) => [model, steps, guidance, size].join(" ");
+    return forms.length === 5 && forms.every((form) => asks(form) === wanted);
+}"""
 TURBO = "stabilityai/sd-turbo 4 0 512x512"
 
 

@@ -98,9 +98,9 @@ export function createModel(server) {
     told = found;
     say();
     notes.textContent = found.notes;
-    steps.draw(found.steps, found.steps_range);
-    guidance.draw(found.guidance, found.guidance_range);
-    size.draw(found.size, found.sides);
+    steps.draw(found.taken.includes("steps"), found.steps, found.steps_range);
+    guidance.draw(found.taken.includes("guidance"), found.guidance, found.guidance_range);
+    size.draw(found.taken.includes("size"), found.size, found.sides);
     warnings.replaceChildren(...found.warnings.map((text) => el("li", {}, text)));
     use.disabled = false;
   }
@@ -127,13 +127,13 @@ function numberField(label, step) {
   let range = null;
   const words = () => `${label} ${range ? `from ${range[0]} to ${range[1]}` : ""}`;
 
-  function draw(value, next) {
+  function draw(taken, value, next) {
     range = next;
-    input.disabled = value === null && next === null;
+    input.disabled = !taken;
     input.value = value ?? "";
     if (range) [input.min, input.max] = range;
     else ["min", "max"].forEach((name) => input.removeAttribute(name));
-    hint.textContent = input.disabled ? "Not taken." : range ? `${range[0]} to ${range[1]}` : "";
+    hint.textContent = !taken ? "Not taken." : range ? `${range[0]} to ${range[1]}` : "";
   }
 
   const read = () => (input.value === "" ? null : Number(input.value));
@@ -145,10 +145,10 @@ function textField(label) {
   const input = el("input", { type: "text", spellcheck: "false" });
   const hint = el("small", {});
 
-  function draw(value, words) {
-    input.disabled = value === null;
-    input.value = value ?? "";
-    hint.textContent = words ?? (value === null ? "Not taken." : "width x height");
+  function draw(taken, value, words) {
+    input.disabled = !taken;
+    input.value = taken ? (value ?? "") : "";
+    hint.textContent = words ?? (taken ? "width x height" : "Not taken.");
   }
 
   return { node: labelled(label, input, hint), draw, read: () => input.value.trim() || null };
