@@ -46,7 +46,7 @@ def refusal(params: GenerationParams, backend: Any, study: Study) -> CapabilityE
 
 
 def varied(study: Study) -> str | None:
-    """Return the field that the columns of a study differ in; None for a bench, whose columns are images of a prompt."""
+    """Return the field that the columns of a study differ in; None for a bench, whose columns are images alike."""
     if study.operation == "sweep":
         return study.spec.get("field")
     return "seed" if study.operation == "neighbourhood" else None
