@@ -346,6 +346,7 @@ def _run(
     as_json: bool,
 ) -> None:
     """Make what is left of a bench and judge it, under a bar; then count, and say what failed."""
+    from diffatlas.bench.bench import HAND
     from diffatlas.bench.running import run_bench
     from diffatlas.bench.session import open_bench
     from diffatlas.capture.spec import Capture
@@ -355,9 +356,11 @@ def _run(
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
     served_by = library if reuse else None
     confirm_paid(paid_of_study(backends, bench.study, capture, served_by), yes)
+    runs_here = any(lane.backend == "local" for lane in bench.study.lanes)
     with interrupt_sets() as stop:
-        quieten()
-        if not anyway and any(lane.backend == "local" for lane in bench.study.lanes):
+        if runs_here or not {HAND, "shapes"}.issuperset(bench.scorers):
+            quieten()
+        if runs_here and not anyway:
             ask.study_within_bounds(backends("local"), bench.study, capture, served_by, stop)
         say(f"Bench {bench.id}: {bench.title}")
         events = run_bench(bench, backends, library, capture, stops=Stops(stop), reuse=reuse)

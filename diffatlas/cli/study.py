@@ -273,9 +273,10 @@ def _run(
     lines = LaneWords()
     with interrupt_sets() as stop:
         _check(study, backends)
-        quieten()
-        if not anyway and any(lane.backend == "local" for lane in study.lanes):
-            ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
+        if any(lane.backend == "local" for lane in study.lanes):
+            quieten()
+            if not anyway:
+                ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
         ended = 0

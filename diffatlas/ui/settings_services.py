@@ -47,14 +47,19 @@ ABOUT = {
     "visitor_files": "On a shared server, bytes of files that a visitor may have.",
     "visitor_uploads": "On a shared server, bytes that a visitor may send in a day.",
     "upload_bytes": "On a shared server, bytes of one file that is sent.",
-    "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
     "hosted_urls": "Other addresses of providers of hosted models.",
+    "hosted_cap": "Images of hosted models that may be paid for in a day; 0 for no cap.",
+    "hosted_ledger": "Where those images are counted.",
+    "hosted_confirm": "So many images of hosted models at once are asked for twice; 0 for never.",
+    "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
+    "hosted_visitor_images": "On a shared server, images of a day with the host’s keys, of one visitor.",
+    "hosted_daily_images": "On a shared server, images of a day with the host’s keys, of all visitors.",
     "check_answers": "Hold each answer to a page against its type.",
 }
 #: Those that a visitor of a shared server is told: what they may do there, and not where anything lies.
 OF_VISITORS = (
     "most_seconds", "most_memory", "visitor_library", "visitor_files", "visitor_uploads", "upload_bytes",
-    "hosted_for_visitors", "device", "dtype",
+    "hosted_for_visitors", "hosted_visitor_images", "hosted_daily_images", "device", "dtype",
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class VisitorKeys:
         Raises `InvalidParams` for nothing and for an unknown provider, `KeyRefused` for what no key can be.
         """
         if not (isinstance(key, str) and key.strip()):
-            raise InvalidParams("The key is empty: paste it from the provider’s page.", field="key")
+            raise InvalidParams("There is no key in the box: paste it from the provider’s page.", field="key")
         held = key_of(provider_of(provider), key)
         with self._lock:
             self._keys.setdefault(visitor, {})[provider] = held

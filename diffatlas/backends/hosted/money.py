@@ -236,7 +236,7 @@ def check_confirmed(expected: Estimate, instead: str) -> None:
     """
     most = settings().hosted_confirm
     if most and expected.images >= most:
-        raise PaidImages(f"This asks for {expected.words()}: {instead}.", field="backend")
+        raise PaidImages(f"This asks for {expected.words()}: {instead}.", asked=expected.words())
 
 
 def dollars_words(dollars: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from diffatlas.ui.wire.call import Call
 from diffatlas.ui.wire.kinds import Answer, Asked, Measured, Nothing
@@ -29,9 +29,10 @@ class ProviderAsked(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyTyped(ProviderAsked):
-    """A key that was typed. It goes to the server's memory, and into no answer."""
+    """A key that was typed. It goes to the server's memory, and into no answer: also what is no text is refused without
+    being shown."""
 
-    key: str = field(repr=False)
+    key: Any = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

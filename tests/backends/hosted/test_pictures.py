@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
@@ -85,6 +85,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(blob: bytes) -> None:
     assert refused.value.message.isprintable()
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 12_000), value=st.integers(0, 255), cut=st.integers(0, 12_000))
 def test_a_damaged_file_is_a_picture_or_a_sentence(at: int, value: int, cut: int) -> None:
     blob = bytearray(png(1))

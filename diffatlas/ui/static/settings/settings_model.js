@@ -2,7 +2,7 @@
 
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
-import { askEverywhere } from "../form/carry.js";
+import { askEverywhere, formsAsk } from "../form/carry.js";
 import { createPart, labelled } from "./settings_part.js";
 
 const OTHER = "\u0000other"; // no model is called so
@@ -96,6 +96,7 @@ export function createModel(server) {
     const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null && value !== ""));
     const problem = steps.problem() ?? guidance.problem();
     if (problem) return say(problem);
+    if (told.backend !== "local" && !formsAsk("backend")) return say("The forms of this version run on this machine alone.");
     say();
     done.textContent = askEverywhere(given) ? "The forms of all pages have this now, and keep it in this tab." : "The forms are not there yet: try again in a moment.";
     window.dispatchEvent(new Event("diffatlas-status"));
