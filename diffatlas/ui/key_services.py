@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from diffatlas.backends.hosted import provider_of
 from diffatlas.backends.hosted.base import Provider
+from diffatlas.backends.hosted.http import Patience
 from diffatlas.backends.hosted.keys import variable_of
 from diffatlas.backends.hosted.money import made_today
 from diffatlas.errors import DiffAtlasError, HostedError, KeyRefused
@@ -17,6 +18,8 @@ from diffatlas.ui.visitor_keys import KEYS, VisitorKeys, backend_for, hosts_keys
 from diffatlas.ui.wire.kinds import Nothing
 from diffatlas.ui.wire.settings import Checked, KeyOf, KeysOf, KeyTyped, ProviderAsked, Source
 
+#: Whoever checks a key waits for the answer.
+SHORT = Patience(answer=15.0, attempts=2, first=0.3, asked=5.0)
 ABOUT = (
     "A key that you type goes to the memory of this server, and from there to the provider’s own address and to no "
     "other. It is never shown again, written down or put into a link, and is dropped two minutes after you close the "
@@ -58,7 +61,7 @@ class KeyServices:
         """Ask a provider whether it takes the key that would be used."""
         provider = provider_of(asked.provider)
         try:
-            backend_for(visitor, None, provider.name, self._keys).check_key()
+            backend_for(visitor, None, provider.name, self._keys, patience=SHORT).check_key()
         except KeyRefused as error:
             page = "" if provider.keys_page in error.message else f" {provider.keys_page} makes one."
             return {"taken": False, "words": error.message + page}
@@ -93,7 +96,7 @@ class KeyServices:
             "source": source,
             "made": _made(visitor, provider, source),
             "variable": variable_of(provider) or provider.variables[0],
-            "host": urlsplit(provider.url).hostname or "",
+            "host": " and ".join([urlsplit(provider.url).hostname or "", *provider.hosts]),
             "keys_page": provider.keys_page,
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from diffatlas.backends.fitting import memory_of
 from diffatlas.operations.trace import shared_local_backend
@@ -180,6 +181,7 @@ def _local(entry: ModelEntry) -> Any:
         "guidance_range": None,
         "size": f"{width}x{height}" if width and height else None,
         "sides": None,
+        "taken": ["steps", "guidance", "size"],
         "warnings": warnings,
     }
 
@@ -199,7 +201,9 @@ def _hosted(entry: HostedModel) -> Any:
             "This model is not in the list: what it takes is not known, and all that is asked is sent."
         )
     sides = None
-    if takes("size") and entry.sides:
+    if entry.takes is None:
+        sides = None
+    elif takes("size") and entry.sides:
         least, most, multiple = entry.sides
         sides = f"{least} to {most} pixels" + (f", in steps of {multiple}" if multiple > 1 else "")
     elif not takes("size"):
@@ -215,6 +219,11 @@ def _hosted(entry: HostedModel) -> Any:
         "guidance_range": entry.guidance_range if takes("guidance") else None,
         "size": f"{entry.size}x{entry.size}" if entry.size else None,
         "sides": sides,
+        "taken": [
+            name
+            for name in ("steps", "guidance", "size")
+            if takes(name) or (name == "size" and takes("aspect"))
+        ],
         "warnings": warnings,
     }
 
@@ -227,8 +236,17 @@ def _fits(entry: ModelEntry, backend: Any, device: str, free: int) -> Fits:
 
 def _variable(name: str, value: Any) -> Variable:
     variable = f"DIFFATLAS_{name.upper()}"
+    if isinstance(value, dict):
+        # An address may have a name and a password in it.
+        value = ", ".join(f"{one}: {_host(address)}" for one, address in value.items()) or None
     shown = "not set" if value is None else "on" if value is True else "off" if value is False else str(value)
     return {"name": variable, "value": shown, "about": ABOUT.get(name, ""), "given": variable in os.environ}
+
+
+def _host(address: str) -> str:
+    """Return scheme and host of an address, and its port, and nothing else of it."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _secret(name: str, about: str) -> Variable:

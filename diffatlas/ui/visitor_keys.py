@@ -129,10 +129,13 @@ def hosts_keys_serve() -> bool:
     return not is_shared() or settings().hosted_for_visitors
 
 
-def backend_for(visitor: str | None, session: str | None, provider: str, keys: VisitorKeys = KEYS) -> Any:
+def backend_for(
+    visitor: str | None, session: str | None, provider: str, keys: VisitorKeys = KEYS, **options: Any
+) -> Any:
     """Return a backend of a provider with the key of whoever asks: their own, else that of the environment.
 
     visitor: as `diffatlas.ui.visitors.visitor_of` names them; session: that of their tab, where they have no name.
+    options: more of those of `diffatlas.backends.hosted.backend.HostedBackend`.
 
     Raises `KeyRefused` where they have none on a server whose own keys are not for visitors.
     """
@@ -144,4 +147,4 @@ def backend_for(visitor: str | None, session: str | None, provider: str, keys: V
             field="key",
         )
     # Whoever pays with their own key has no budget here.
-    return open_backend(provider, key=key, visitor=who if key is None and is_shared() else None)
+    return open_backend(provider, key=key, visitor=who if key is None and is_shared() else None, **options)

@@ -78,6 +78,7 @@ def test_a_model_that_ignores_guidance_is_warned_of(room: Any):
 def test_a_hosted_model_of_no_list_is_taken_as_it_is(room: Any):
     told = room.ask("settings_model", backend="replicate", model="somebody/something")
     assert (told["name"], told["guidance_range"]) == ("somebody/something", None)
+    assert told["taken"] == ["steps", "guidance", "size"]
     assert any("not in the list" in words for words in told["warnings"])
     with pytest.raises(UnknownModel):
         room.ask("settings_model", backend="local", model="nothing")
@@ -180,6 +181,9 @@ def test_the_environment_is_shown_without_secrets(room: Any, monkeypatch: pytest
     for name in ("REPLICATE_API_TOKEN", "HF_TOKEN"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("DIFFATLAS_LIBRARY_CAP", "1e6")
+    monkeypatch.setenv(
+        "DIFFATLAS_HOSTED_URLS", json.dumps({"replicate": f"http://me:{SECRET}@127.0.0.1:9/x"})
+    )
     found = {one["name"]: one for one in room.ask("settings_variables")["variables"]}
     assert (found["DIFFATLAS_LIBRARY_CAP"]["value"], found["DIFFATLAS_LIBRARY_CAP"]["given"]) == (
         "1000000",

@@ -65,7 +65,10 @@ class Places(Answer):
 
 
 class Defaults(Answer):
-    """What a model is run with unless something else is asked. Values and ranges are None where none are known."""
+    """What a model is run with unless something else is asked. Values and ranges are None where none are known.
+
+    taken: those of steps, guidance and size that it heeds, as far as that is known.
+    """
 
     backend: str
     model: str
@@ -77,6 +80,7 @@ class Defaults(Answer):
     guidance_range: tuple[float, float] | None
     size: str | None
     sides: str | None
+    taken: list[str]
     #: Sentences on what it does not heed, or will not do here.
     warnings: list[str]
 
