@@ -350,7 +350,7 @@ def _run(
     from diffatlas.bench.running import run_bench
     from diffatlas.bench.session import open_bench
     from diffatlas.capture.spec import Capture
-    from diffatlas.operations.expected import paid_of_study
+    from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import Stops
 
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})

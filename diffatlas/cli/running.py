@@ -17,6 +17,7 @@ from diffatlas.errors import InvalidParams
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
     from diffatlas.backends.hosted.money import Estimate
+    from diffatlas.events import Waiting
     from diffatlas.studies.run import CellWaits
 
 Lanes = Annotated[
@@ -106,11 +107,9 @@ def say(words: str) -> None:
     print(words, file=sys.stderr, flush=True)
 
 
-def wait_words(wait: CellWaits) -> str:
-    """Return on one line what a cell waits for, such as "Replicate asks to wait: 12 s."."""
-    if wait.seconds is None:
-        return wait.message
-    return f"{wait.message.removesuffix('.')}: {math.ceil(wait.seconds)} s."
+def wait_words(wait: CellWaits | Waiting) -> str:
+    """Return on one line what a run or a cell waits for, such as "Replicate asks to wait. 12 s left."."""
+    return wait.message if wait.seconds is None else f"{wait.message} {math.ceil(wait.seconds)} s left."
 
 
 class LaneWords:

@@ -263,7 +263,7 @@ def _run(
     from contextlib import closing
 
     from diffatlas.library.store import Library
-    from diffatlas.operations.expected import paid_of_study
+    from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)

@@ -116,6 +116,17 @@ def test_many_images_are_paid_for_only_when_that_was_said(replicate, capsys, mon
     assert replicate.made == 3
 
 
+def test_a_sweep_of_what_the_model_does_not_heed_costs_nothing_and_asks_nothing(
+    replicate, capsys, monkeypatch
+):
+    monkeypatch.setenv("DIFFATLAS_HOSTED_CONFIRM", "1")
+    assert cli.run(["sweep", "a red circle", "--backend", "replicate", "--values", "1,2"]) == 2
+    said = capsys.readouterr()
+    assert [row["Status"] for row in table(said.out)] == ["failed"] * 2
+    assert "FLUX.1 schnell takes no guidance scale: 1 is not sent." in said.err
+    assert replicate.creations == []
+
+
 def test_a_neighbourhood_is_one_of_seeds_where_nothing_else_is_taken(replicate, capsys):
     assert cli.run(["neighbourhood", "a red circle", "--backend", "replicate", "--k", "1"]) == 0
     assert [row["Status"] for row in table(capsys.readouterr().out)] == ["complete"] * 2
