@@ -179,12 +179,10 @@ class HostedModel(ModelEntry):
     def dollars(self, width: int | None = None, height: int | None = None) -> float | None:
         """Return about what an image costs in US dollars, of its native size where no sides are given."""
         side = self.size or 1024
-        megapixels = (width or side) * (height or side) / 1e6
-        parts = (
-            self.price,
-            _times(self.price_mp, megapixels),
-            _times(self.price_begun_mp, math.ceil(megapixels)),
-        )
+        pixels = (width or side) * (height or side)
+        # Of those that are begun, 1024 x 1024 is one.
+        begun = math.ceil(pixels / 2**20)
+        parts = (self.price, _times(self.price_mp, pixels / 1e6), _times(self.price_begun_mp, begun))
         known = [part for part in parts if part is not None]
         return sum(known) if known else None
 
