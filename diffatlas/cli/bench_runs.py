@@ -23,6 +23,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
     wait_words,
 )
 from diffatlas.cli.scorer_options import Options, takes_scorer_options
@@ -368,6 +369,7 @@ def _run(
             failures = _follow(bench, events)
     bench = open_bench(bench.id, library)
     _show(bench, None, True, level, as_json)
+    say_made(bench.study)
     if stop.is_set():
         say(f"Stopped. `diffatlas bench resume {bench.id}` makes the rest.")
         raise KeyboardInterrupt

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
     from diffatlas.backends.hosted.money import Estimate
     from diffatlas.events import Waiting
+    from diffatlas.library.study import Study
     from diffatlas.studies.run import CellWaits
 
 Lanes = Annotated[
@@ -71,6 +72,15 @@ def confirm_paid(expected: Estimate, yes: bool) -> None:
         if not (sys.stdin.isatty() and sys.stderr.isatty()):
             raise
         typer.confirm(f"This asks for {expected.words()}. Go on?", abort=True, err=True)
+
+
+def say_made(study: Study) -> None:
+    """Say how many hosted images were paid for today, where a study has a hosted lane."""
+    from diffatlas.backends.hosted.money import made_today
+    from diffatlas.registry import HOSTED
+
+    if any(lane.backend in HOSTED for lane in study.lanes):
+        say(f"Hosted images paid for today: {made_today().words()}.")
 
 
 def lanes_of_options(texts: Sequence[str] | None) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
     wait_words,
 )
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
@@ -293,6 +294,7 @@ def _run(
                 elif isinstance(event, LaneChanged) and event.message:
                     lines.lane(f"{_lane_name(study, event.key)}: {event.message}")
     _show(study, library, backends.local, files)
+    say_made(study)
     if stop.is_set():
         say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")
         raise KeyboardInterrupt

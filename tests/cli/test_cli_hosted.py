@@ -141,7 +141,9 @@ def test_a_bench_runs_at_a_provider(replicate, tmp_path, capsys):
     asked = ["bench", "--pack", str(pack), "--seeds", "2", "--keep", "pictures", "--scorer", "shapes"]
     assert cli.run([*asked, "--backend", "replicate"]) == 0
     assert replicate.made == 2
-    assert table(capsys.readouterr().out)[0]["Category"] == "colour"
+    said = capsys.readouterr()
+    assert "Hosted images paid for today: 2 images, about $0.006." in said.err
+    assert table(said.out)[0]["Category"] == "colour"
 
 
 def test_a_terminal_is_asked_and_may_say_no(replicate, monkeypatch):
