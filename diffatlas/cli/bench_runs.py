@@ -23,6 +23,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    wait_words,
 )
 from diffatlas.cli.scorer_options import Options, takes_scorer_options
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
@@ -382,7 +383,7 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
     """Show what happens on a bar, and what lanes say on lines of their own; return what scorers failed with."""
     from diffatlas.bench.bench import HAND
     from diffatlas.bench.judging import Scored, ScorerChanged
-    from diffatlas.studies.run import CellEnded, LaneChanged
+    from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged
 
     cells = bench.study.cells
     judges = [name for name in bench.scorers if name != HAND]
@@ -398,6 +399,8 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
                 judged += len(event.judgements)
             elif isinstance(event, ScorerChanged) and event.status == "failed":
                 failures.append(f"{event.scorer}: {event.message}")
+            elif isinstance(event, CellWaits):
+                lines.lane(f"{event.key.partition('-')[0]}: {wait_words(event)}")
             elif isinstance(event, LaneChanged) and event.message:
                 lines.lane(f"{event.key}: {event.message}")
             words = f"{made} of {left} images made" + (f", {judged} verdicts" if judges else "")

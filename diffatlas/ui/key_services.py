@@ -10,7 +10,9 @@ from diffatlas.backends.hosted import provider_of
 from diffatlas.backends.hosted.base import Provider
 from diffatlas.backends.hosted.http import Patience
 from diffatlas.backends.hosted.keys import variable_of
+from diffatlas.backends.hosted.money import made_today
 from diffatlas.errors import DiffAtlasError, HostedError, KeyRefused
+from diffatlas.settings import is_shared, settings
 from diffatlas.ui import places
 from diffatlas.ui.visitor_keys import KEYS, VisitorKeys, backend_for, hosts_keys_serve
 from diffatlas.ui.wire.kinds import Nothing
@@ -87,11 +89,36 @@ class KeyServices:
         }
 
     def _one(self, visitor: str, provider: Provider) -> KeyOf:
+        source = self.source(visitor, provider)
         return {
             "id": provider.name,
             "name": provider.label,
-            "source": self.source(visitor, provider),
+            "source": source,
+            "made": _made(visitor, provider, source),
             "variable": variable_of(provider) or provider.variables[0],
             "host": " and ".join([urlsplit(provider.url).hostname or "", *provider.hosts]),
             "keys_page": provider.keys_page,
         }
+
+
+def _made(visitor: str, provider: Provider, source: Source) -> str:
+    """Return how many images were made today, as far as whoever asks is to know; "" for nothing to say.
+
+    Visitors of a shared server are told their own of those that its host pays for: other people's are not theirs to
+    know, and what they pay for themselves their provider tells.
+    """
+    shared = is_shared()
+    if shared and source != "environment":
+        return ""
+    try:
+        made = made_today(provider.name, visitor if shared else None)
+    except DiffAtlasError as error:
+        return error.message
+    if not made.images:
+        return ""
+    of = (
+        f", of {settings().hosted_visitor_images} that this server pays for at all providers"
+        if shared
+        else ""
+    )
+    return f"Made today: {made.words()}{of}."

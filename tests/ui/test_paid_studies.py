@@ -12,10 +12,12 @@ import pytest
 from diffatlas.capture.spec import Capture
 from diffatlas.params import GenerationParams
 from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
+from diffatlas.ui.key_services import KeyServices
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.wire.kinds import Nothing
 from tests.backends.hosted.fakes.replicate import FakeReplicate
 from tests.backends.hosted.fakes.server import KEY
 
@@ -59,4 +61,6 @@ def test_many_images_are_asked_for_twice(replicate, runner, monkeypatch):
     runner.sessions.confirm("tab")
     assert run(runner, 2)["status"] == "complete"
     assert replicate.made == 2
+    (told,) = [one for one in KeyServices().keys("visitor", Nothing())["keys"] if one["id"] == "replicate"]
+    assert told["made"] == "Made today: 2 images, about $0.006."
     assert runner.sessions.question("tab") == ""

@@ -95,6 +95,8 @@ class KeyOf(Answer):
     variable: str
     host: str
     keys_page: str
+    #: How many images were made with it today, in a sentence; "" where there is nothing to say.
+    made: str
 
 
 class KeysOf(Answer):
