@@ -26,6 +26,8 @@ AWAY = 120.0
 LOOK = 15.0
 #: Visitors whose keys are kept, those who came last.
 MOST_VISITORS = 2000
+#: Tabs that are remembered: of one that never said that it was closed, the visitor is taken to be gone some day.
+MOST_TABS = 10_000
 
 
 class VisitorKeys:
@@ -79,6 +81,9 @@ class VisitorKeys:
         with self._lock:
             self._visitors[tab] = visitor
             self._left.pop(visitor, None)
+            oldest = next(iter(self._visitors)) if len(self._visitors) > MOST_TABS else None
+        if oldest is not None:
+            self.leave(oldest)
 
     def leave(self, tab: str) -> None:
         """A tab was closed. With a visitor's last the time begins to run after which their keys go."""

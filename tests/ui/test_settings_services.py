@@ -10,8 +10,11 @@ from typing import Any
 import pytest
 import torch  # noqa: F401  the line warns of memory once it has been imported
 
+from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.library import Library
+from diffatlas.operations.trace import shared_local_backend, stream
+from diffatlas.params import GenerationParams
 from diffatlas.run import new_run_id
 from diffatlas.settings import Settings
 from diffatlas.ui.jobs import Jobs
@@ -125,6 +128,13 @@ def test_the_line_warns_of_a_model_that_will_not_fit_and_of_a_missing_key(
     assert room.ask("status", backend="nobody", model="x")["warnings"] == []
 
 
+def test_the_line_warns_of_a_model_that_takes_long(room: Any, monkeypatch: pytest.MonkeyPatch):
+    shared_local_backend().measure(GenerationParams(model="shapes", prompt="a picture"))
+    monkeypatch.setenv("DIFFATLAS_MOST_SECONDS", "0.0001")
+    (words,) = room.ask("status", backend="local", model="shapes")["warnings"]
+    assert "takes about" in words
+
+
 def test_the_line_counts_what_runs_and_waits(room: Any):
     assert [room.ask("status")[name] for name in ("running", "waiting", "studies", "jobs")] == [0, 0, 0, 0]
     first, second = room.turns.join("you"), room.turns.join("me")
@@ -165,10 +175,6 @@ def test_on_a_shared_server_a_visitor_clears_and_sees_their_own_alone(
 
 
 def test_what_the_cache_answered_is_counted(room: Any):
-    from diffatlas.capture.spec import Capture
-    from diffatlas.operations.trace import stream
-    from diffatlas.params import GenerationParams
-
     library = room.libraries.of("me")
     for _ in range(2):
         list(

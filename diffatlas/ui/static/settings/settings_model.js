@@ -7,6 +7,8 @@ import { askEverywhere, formsAsk } from "../form/carry.js";
 import { createPart, labelled } from "./settings_part.js";
 
 const OTHER = "\u0000other"; // no model is called so
+// What was chosen for another model is taken back.
+const PLAIN = { scheduler: "", guidance_method: "", guidance_options: "" };
 
 export function createModel(server) {
   let places = [];
@@ -107,7 +109,7 @@ export function createModel(server) {
 
   function put() {
     const asked = { backend: told.backend, model: told.model, steps: steps.read(), guidance: guidance.read(), size: size.read() };
-    const given = Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null && value !== ""));
+    const given = { ...PLAIN, ...Object.fromEntries(Object.entries(asked).filter(([, value]) => value !== null)) };
     const problem = steps.problem() ?? guidance.problem();
     if (problem) return say(problem);
     if (told.backend !== "local" && !formsAsk("backend")) return say("The forms of this version run on this machine alone.");
