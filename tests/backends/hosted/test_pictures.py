@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
@@ -149,6 +149,7 @@ def test_what_is_no_picture_is_refused_in_a_sentence(blob: bytes) -> None:
 SAMPLES = [png(1), *(saved(Image.fromarray(PIXELS.repeat(3, 0)), kind) for kind in ("JPEG", "WEBP"))]
 
 
+@settings(max_examples=200, deadline=None)
 @given(
     sample=st.sampled_from(SAMPLES),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
