@@ -70,6 +70,11 @@ class PaidImages(OverBound):
 
     code = "paid_images"
 
+    def __init__(self, message: str, *, field: str | None = None, asked: str = "") -> None:
+        super().__init__(message, field=field)
+        #: The images and about what they cost, in words.
+        self.asked = asked
+
 
 class Overrun(DiffAtlasError):
     """A run took far longer than was expected, and was ended."""

@@ -58,7 +58,7 @@ def follow(events: Iterable[Event]) -> str | None:
                     task = progress.add_task("Denoising", total=event.total_steps, note="")
                     progress.start()
                 for sentence in told.unread(event.provenance) + told.ignored(event.provenance):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
             elif isinstance(event, Step):
                 done, total = event.index + 1, progress.tasks[task].total or 0
                 before = levels.of(event.timestep, event.sigma)
@@ -71,9 +71,9 @@ def follow(events: Iterable[Event]) -> str | None:
                 images.append(event.pixels)
             elif isinstance(event, Finished):
                 for sentence in told.not_recorded({"missing": event.missing}) + told.changed(changed):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
                 for sentence in broken(first, images, provenance):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
             elif isinstance(event, Failed):
                 raise error_for(event.code, event.message)
     return run_id

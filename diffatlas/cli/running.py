@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -16,6 +17,7 @@ from diffatlas.errors import InvalidParams
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
     from diffatlas.backends.hosted.money import Estimate
+    from diffatlas.studies.run import CellWaits
 
 Lanes = Annotated[
     list[str] | None,
@@ -102,6 +104,13 @@ def _lane(text: str) -> dict[str, Any]:
 def say(words: str) -> None:
     """Print a line on stderr: stdout is for results."""
     print(words, file=sys.stderr, flush=True)
+
+
+def wait_words(wait: CellWaits) -> str:
+    """Return on one line what a cell waits for, such as "Replicate asks to wait: 12 s."."""
+    if wait.seconds is None:
+        return wait.message
+    return f"{wait.message.removesuffix('.')}: {math.ceil(wait.seconds)} s."
 
 
 class LaneWords:

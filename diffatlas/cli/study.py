@@ -19,6 +19,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    wait_words,
 )
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
@@ -263,7 +264,7 @@ def _run(
 
     from diffatlas.library.store import Library
     from diffatlas.operations.expected import paid_of_study
-    from diffatlas.studies.run import CellEnded, LaneChanged, Stops, StudyChanged, run_study
+    from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)
     library = Library()
@@ -272,9 +273,10 @@ def _run(
     lines = LaneWords()
     with interrupt_sets() as stop:
         _check(study, backends)
-        quieten()
-        if not anyway and any(lane.backend == "local" for lane in study.lanes):
-            ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
+        if any(lane.backend == "local" for lane in study.lanes):
+            quieten()
+            if not anyway:
+                ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
         ended = 0
@@ -286,6 +288,8 @@ def _run(
                 elif isinstance(event, CellEnded):
                     ended += 1
                     lines.say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
+                elif isinstance(event, CellWaits):
+                    lines.lane(f"{_lane_name(study, study.cell(event.key).lane)}: {wait_words(event)}")
                 elif isinstance(event, LaneChanged) and event.message:
                     lines.lane(f"{_lane_name(study, event.key)}: {event.message}")
     _show(study, library, backends.local, files)

@@ -10,8 +10,10 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
 from diffatlas.formats.named import plain
 from diffatlas.formats.told import in_memory
-from diffatlas.library.study import Study
+from diffatlas.library.study import Lane, Study
 from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.registry import HOSTED
+from diffatlas.studies.plan_lanes import LANE_FIELDS
 
 #: Of a study's spec, what its plan takes by another name or works out by itself.
 _PLANNED = ("base", "baseline", "field", "values", "mode", "lanes")
@@ -35,6 +37,8 @@ def run_code(
         return NO_SEED.format(id=run_id)
     watched, unread = _watched(capture)
     held = bool(in_memory(provenance))
+    hosted = provenance.get("backend") in HOSTED
+    place = ", backend=backend" if held else f", backend={provenance['backend']!r}" if hosted else ""
     backend = ["", "# The pipeline that was in memory: yours."] if held else []
     if held:
         backend.append(f'backend = diffatlas.open_backend("local", pipe=pipe, name={params.model!r})')
@@ -45,7 +49,7 @@ def run_code(
         *unread,
         f"capture = {_call('Capture', changed(watched))}",
         *backend,
-        f"run = diffatlas.trace(params, capture{', backend=backend' if held else ''})",
+        f"run = diffatlas.trace(params, capture{place})",
     ]
     return "\n".join(["import diffatlas", *lines]) + "\n"
 
@@ -55,20 +59,22 @@ def study_code(study: Study) -> str:
     base = GenerationParams.from_dict(dict(study.spec["base"]))
     plan = f"plan_{study.operation}"
     spec = {name: value for name, value in study.spec.items() if name not in _PLANNED}
-    lanes = [_lane(lane.backend, lane.changes) for lane in study.lanes[1:]]
+    backend = study.lanes[0].backend
+    if backend != "local":
+        spec["backend"] = backend
+    lanes = [_lane(lane, backend) for lane in study.lanes[1:]]
     if lanes:
         spec["lanes"] = lanes
     first = [study.spec[name] for name in ("field", "values", "mode") if name in study.spec]
     given = [*(repr(value) for value in first), *(f"{name}={value!r}" for name, value in spec.items())]
     lines = [
         *_imports(base, ["Capture", "GenerationParams", "Library", "open_backend"]),
-        f"from diffatlas.operations.{plan} import {plan}",
+        f"from diffatlas.studies.{plan} import {plan}",
         "from diffatlas.studies.run import StudyChanged, run_study",
         "",
         f"base = {_request(base)}",
         f"study = {plan}(base, {', '.join(given)})",
-        'library, backend = Library(), open_backend("local")',
-        "for event in run_study(study, lambda name: backend, library, Capture()):",
+        "for event in run_study(study, open_backend, Library(), Capture()):",
         "    if isinstance(event, StudyChanged):",
         "        study = event.study",
     ]
@@ -83,8 +89,10 @@ def _watched(capture: Mapping[str, Any]) -> tuple[Capture, list[str]]:
         return Capture(), [f"# What was captured cannot be asked of this version. {plain(error.message)}"]
 
 
-def _lane(backend: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {**({} if backend == "local" else {"backend": backend}), **changes}
+def _lane(lane: Lane, first: str) -> dict[str, Any]:
+    """Return what a lane is asked for with; what follows from that is left out. first: the backend of the first."""
+    asked = {name: value for name, value in lane.changes.items() if name in LANE_FIELDS}
+    return {**({} if lane.backend == first else {"backend": lane.backend}), **asked}
 
 
 def _imports(params: GenerationParams, names: list[str]) -> list[str]:

@@ -47,6 +47,11 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
     return [gr.update(value=words, visible=bool(words)), gr.update(visible=offers)]
 
 
+def asked_again(question: str) -> list[Any]:
+    """Return updates of what `expected_field` draws: the question of a run that was refused, and the button."""
+    return [gr.update(value=question, visible=True), gr.update(visible=True)]
+
+
 def _whole(estimate: Estimate, over: bool, bounds: Bounds) -> str:
     if not over:
         return sentence(estimate)

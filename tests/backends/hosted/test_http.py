@@ -10,7 +10,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -133,6 +133,7 @@ def test_a_date_to_come_again_is_read() -> None:
     assert seconds_to_wait({"retry-after": format_datetime(past, usegmt=True)}) == 0.0
 
 
+@settings(deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(),

@@ -17,9 +17,9 @@ const QUIET = 20_000; // ms after which somebody who moves again is told anew
 /** Mount the line in `element`; `server` has status. */
 export function mount(element, read, server) {
   initPages();
-  const facts = el("p", { class: "da-status-facts" }, el("span", {}, "This machine"));
-  const warnings = el("p", { class: "da-status-warnings", role: "status" });
-  element.querySelector(".da-mount").replaceChildren(el("div", { class: "da-status" }, facts, warnings));
+  const facts = el("p", { class: "da-standing-facts" }, el("span", {}, "This machine"));
+  const warnings = el("p", { class: "da-standing-warnings", role: "status" });
+  element.querySelector(".da-mount").replaceChildren(el("div", { class: "da-standing" }, facts, warnings));
   let timer = 0;
   let ticket = 0;
   let asked = 0; // when it was asked last
