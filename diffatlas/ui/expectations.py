@@ -13,6 +13,7 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, OverBound
 from diffatlas.params import GenerationParams
+from diffatlas.ui import said
 from diffatlas.ui.components import form as forms
 
 #: The fields of a form that decide what a run takes, by their names in a link.
@@ -49,7 +50,7 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
 
 def asked_again(question: str) -> list[Any]:
     """Return updates of what `expected_field` draws: the question of a run that was refused, and the button."""
-    return [gr.update(value=question, visible=True), gr.update(visible=True)]
+    return [gr.update(value=said.as_html(question), visible=True), gr.update(visible=True)]
 
 
 def _whole(estimate: Estimate, over: bool, bounds: Bounds) -> str:
