@@ -23,6 +23,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
     wait_words,
 )
 from diffatlas.cli.scorer_options import Options, takes_scorer_options
@@ -350,7 +351,7 @@ def _run(
     from diffatlas.bench.running import run_bench
     from diffatlas.bench.session import open_bench
     from diffatlas.capture.spec import Capture
-    from diffatlas.operations.expected import paid_of_study
+    from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import Stops
 
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
@@ -368,6 +369,7 @@ def _run(
             failures = _follow(bench, events)
     bench = open_bench(bench.id, library)
     _show(bench, None, True, level, as_json)
+    say_made(bench.study)
     if stop.is_set():
         say(f"Stopped. `diffatlas bench resume {bench.id}` makes the rest.")
         raise KeyboardInterrupt

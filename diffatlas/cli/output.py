@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffatlas.cli.running import wait_words
 from diffatlas.errors import error_for
 from diffatlas.events import SigmasBefore
 
@@ -91,7 +92,7 @@ class Waits:
 
     def show(self, event: Waiting) -> None:
         """Say it, with the seconds that are left where they are known."""
-        words = event.message if event.seconds is None else f"{event.message} {event.seconds:.0f} s left."
+        words = wait_words(event)
         if self._line.disable:
             if event.message != self._said:
                 print(words, file=sys.stderr, flush=True)

@@ -19,6 +19,7 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
     wait_words,
 )
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
@@ -263,7 +264,7 @@ def _run(
     from contextlib import closing
 
     from diffatlas.library.store import Library
-    from diffatlas.operations.expected import paid_of_study
+    from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)
@@ -293,6 +294,7 @@ def _run(
                 elif isinstance(event, LaneChanged) and event.message:
                     lines.lane(f"{_lane_name(study, event.key)}: {event.message}")
     _show(study, library, backends.local, files)
+    say_made(study)
     if stop.is_set():
         say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")
         raise KeyboardInterrupt

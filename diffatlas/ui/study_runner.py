@@ -15,9 +15,10 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.library import Library
 from diffatlas.library.study import Study
-from diffatlas.operations.expected import expected_of_study, paid_of_study
+from diffatlas.operations.expected import expected_of_study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
+from diffatlas.studies.paid import paid_of_study
 from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words

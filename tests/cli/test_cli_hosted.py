@@ -116,16 +116,34 @@ def test_many_images_are_paid_for_only_when_that_was_said(replicate, capsys, mon
     assert replicate.made == 3
 
 
+def test_a_sweep_of_what_the_model_does_not_heed_costs_nothing_and_asks_nothing(
+    replicate, capsys, monkeypatch
+):
+    monkeypatch.setenv("DIFFATLAS_HOSTED_CONFIRM", "1")
+    assert cli.run(["sweep", "a red circle", "--backend", "replicate", "--values", "1,2"]) == 2
+    said = capsys.readouterr()
+    assert [row["Status"] for row in table(said.out)] == ["failed"] * 2
+    assert "FLUX.1 schnell takes no guidance scale: 1 is not sent." in said.err
+    assert replicate.creations == []
+
+
 def test_a_neighbourhood_is_one_of_seeds_where_nothing_else_is_taken(replicate, capsys):
     assert cli.run(["neighbourhood", "a red circle", "--backend", "replicate", "--k", "1"]) == 0
     assert [row["Status"] for row in table(capsys.readouterr().out)] == ["complete"] * 2
 
 
-def test_a_bench_runs_at_a_provider(replicate, capsys):
-    asked = ["bench", "--pack", "shapes", "--each", "1", "--seeds", "1", "--keep", "pictures"]
+def test_a_bench_runs_at_a_provider(replicate, tmp_path, capsys):
+    pack = tmp_path / "mine.json"
+    task = {"id": "one", "prompt": "a red circle", "tag": "colour", "include": [{"class": "circle"}]}
+    pack.write_text(
+        json.dumps({"format": "diffatlas-pack-1", "name": "mine", "title": "Mine", "tasks": [task]})
+    )
+    asked = ["bench", "--pack", str(pack), "--seeds", "2", "--keep", "pictures", "--scorer", "shapes"]
     assert cli.run([*asked, "--backend", "replicate"]) == 0
-    assert replicate.made == 6
-    assert {row["Category"] for row in table(capsys.readouterr().out)} > {"colour", "count", "position"}
+    assert replicate.made == 2
+    said = capsys.readouterr()
+    assert "Hosted images paid for today: 2 images, about $0.006." in said.err
+    assert table(said.out)[0]["Category"] == "colour"
 
 
 def test_a_terminal_is_asked_and_may_say_no(replicate, monkeypatch):
