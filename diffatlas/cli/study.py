@@ -392,6 +392,8 @@ def _sentences(study: Study, measures: dict[str, Any]) -> list[str]:
         for about in ("clipping", "collapse", "growth", "basins"):
             if words := (lane.get(about) or {}).get("sentence"):
                 said.append(f"{name}{words}")
+        if words := lane.get("finding"):
+            said.append(f"{name}{words}")
     said += [entry.get("sentence") for entry in measures.get("agreement") or ()]
     return [words for words in said if words]
 

@@ -86,12 +86,14 @@ export function createModel(server) {
     typedField.hidden = model.value !== OTHER;
     use.disabled = true;
     done.textContent = "";
+    notes.textContent = "Looking it up…";
     try {
       const found = await ask(server, "settings_model", { backend: backend.value, model: id });
       if (mine === ticket) draw(found);
     } catch (error) {
       if (mine !== ticket) return;
       told = null;
+      notes.textContent = "";
       say(error.message);
     }
   }
