@@ -197,6 +197,13 @@ class BadDownload(HostedError):
 
     code = "bad_download"
 
+    def __init__(
+        self, message: str, *, field: str | None = None, said: str = "", passing: bool = False
+    ) -> None:
+        super().__init__(message, field=field, said=said)
+        #: Whether it may be gone when the same address is asked again.
+        self.passing = passing
+
 
 class OverBudget(DiffAtlasError):
     """More images of a hosted model were asked for than may be made, or paid for, here."""

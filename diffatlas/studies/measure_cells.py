@@ -11,6 +11,7 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError, DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.geometry import path as measures
+from diffatlas.measured import unseen
 from diffatlas.params import GenerationParams
 from diffatlas.stopping import look
 
@@ -77,9 +78,8 @@ class CellData:
 
     @property
     def unseen(self) -> str | None:
-        """Why its run has no latents, where it says so: "Replicate shows no latents: ..."."""
-        missing = None if self.run is None else self.run.provenance.get("missing")
-        return missing.get("latents") if isinstance(missing, Mapping) else None
+        """Why nothing is known of how it came about: `diffatlas.measured.unseen` of its run."""
+        return None if self.run is None else unseen(self.run.provenance)
 
     def series(self, metric: str) -> list[float | None] | None:
         """Return a stored metric by step, None at steps without it; None where no step has it."""
@@ -133,6 +133,10 @@ def finding_of(lane: Lane, cells: Sequence[CellData]) -> str | None:
         backend = f"The backend {lane.backend} shows no latents."
         said = "Its runs were kept without latents." if lane.backend == "local" else backend
     return f"{said.rstrip('.')}. So its paths and distances of latents cannot be told; its images can be compared."
+
+
+#: What is added where lanes agree, or not, by other distances alone.
+NOT_BY_LATENTS = "They cannot be compared by latents."
 
 
 def features_of(encoder: Encoder | None, cells: Sequence[CellData]) -> dict[str, np.ndarray]:

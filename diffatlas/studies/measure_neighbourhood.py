@@ -17,6 +17,7 @@ from diffatlas.geometry.scaling import classical_mds, mds
 from diffatlas.stopping import look
 from diffatlas.studies.measure_cells import (
     LIKENESS,
+    NOT_BY_LATENTS,
     CellData,
     Distance,
     check_operation,
@@ -446,6 +447,8 @@ def _agree(
         )
     counts = [None if lane.basins is None else lane.basins.count for lane in own]
     sentence = _sentence([names[lane] for lane in pair], procrustes, rand, rank, p, len(both), counts)
+    if any(lane.finding for lane in own):
+        sentence = f"{sentence} {NOT_BY_LATENTS}"
     return NeighbourhoodAgreement(*pair, procrustes, rand, rank, p, len(both), sentence)
 
 

@@ -16,6 +16,7 @@ from diffatlas.geometry.agreement import FEWEST, rank_correlation
 from diffatlas.stopping import look
 from diffatlas.studies.measure_cells import (
     LIKENESS,
+    NOT_BY_LATENTS,
     CellData,
     Distance,
     check_operation,
@@ -366,7 +367,10 @@ def _agree(
     for key in keys:
         rho, n = rank_correlation(*([lanes[lane].curves[key][i] for i in others] for lane in pair))
         by[key] = {"rho": rho, "n": n}
-    return LaneAgreement(*pair, by, _sentence([names[lane] for lane in pair], by))
+    sentence = _sentence([names[lane] for lane in pair], by)
+    if any(lanes[lane].finding for lane in pair):
+        sentence = f"{sentence} {NOT_BY_LATENTS}"
+    return LaneAgreement(*pair, by, sentence)
 
 
 def _sentence(names: Sequence[str], by: Mapping[str, Mapping[str, Any]]) -> str:

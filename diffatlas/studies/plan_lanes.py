@@ -224,7 +224,8 @@ def _changes(
         if _has_native_size(base, first):
             changes = {"width": None, "height": None, **changes}
     try:
-        changes |= own_values(base.replace(**changes), backend, {*varied, *asked})
+        params = base.replace(**changes).validate()
+        changes |= own_values(params, backend, {*varied, *asked})
         base.replace(**changes).validate()
     except InvalidParams as error:
         raise _wrong(f"One lane cannot run: {error.message}") from error

@@ -18,7 +18,7 @@ TURBO = "stabilityai/sd-turbo 4 0 512x512"
 
 def test_a_choice_is_what_all_forms_begin_with_also_after_a_reload(open_page: Any):
     page = open_page(1280, "?page=settings")
-    page.wait_for_selector(".da-model-notes:not(:empty)")
+    page.wait_for_selector(".da-settings .da-first:not(:disabled)")
     page.select_option(".da-settings label:has-text('Model') select", "stabilityai/sd-turbo")
     page.wait_for_selector(".da-settings-warnings li:has-text('without guidance')")
     page.focus(".da-settings .da-first")
@@ -33,7 +33,7 @@ def test_a_choice_is_what_all_forms_begin_with_also_after_a_reload(open_page: An
 
 def test_another_provider_brings_its_first_model(open_page: Any):
     page = open_page(1280, "?page=settings")
-    page.wait_for_selector(".da-model-notes:not(:empty)")
+    page.wait_for_selector(".da-settings .da-first:not(:disabled)")
     page.select_option(".da-settings label:has-text('Where it runs') select", "replicate")
     page.wait_for_selector(".da-settings-warnings li:has-text('no guidance')")
     assert page.input_value(".da-settings label:has-text('Model') select").startswith("black-forest-labs/")

@@ -258,8 +258,8 @@ class HostedBackend:
         for attempt in range(1, FETCHES + 1):
             try:
                 return read_picture(await download(image, own=own))
-            except (BadDownload, NetworkError, ProviderTimeout):
-                if attempt == FETCHES:
+            except (BadDownload, NetworkError, ProviderTimeout) as error:
+                if attempt == FETCHES or (isinstance(error, BadDownload) and not error.passing):
                     raise
                 await asyncio.sleep(self._patience.first * attempt)
         raise AssertionError("unreachable")

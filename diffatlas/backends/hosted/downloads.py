@@ -106,7 +106,8 @@ async def _read(response: httpcore.Response, headers: dict[str, str], most_bytes
     if response.status != 200:
         raise BadDownload(
             f"The provider's picture is not there ({response.status}): ask for it again soon, since pictures are "
-            "kept for an hour or less."
+            "kept for an hour or less.",
+            passing=True,
         )
     kind = headers.get("content-type", "").lower()
     if kind and not kind.startswith(_KINDS):

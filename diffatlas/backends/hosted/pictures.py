@@ -20,6 +20,7 @@ MOST_PIXELS = 4096 * 4096
 #: What of a JPEG's data is a marker: neither 0xFF itself, nor that the data starts anew, nor a fill byte.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _END_OF_IMAGE = 0xD9
+_CUT = "it is cut off or damaged"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def read_picture(blob: bytes, most_pixels: int = MOST_PIXELS) -> Picture:
         # A JPEG with further pictures behind the first (MPO) is read as one.
         kind = "jpeg" if opened.format == "MPO" else str(opened.format).lower()
         if not _WHOLE[kind](blob):
-            raise _bad("it is cut off or damaged")
+            raise _bad(_CUT)
         opened.load()
         pixels = np.asarray(_rgb(_turned(opened)))
     except BadDownload:
@@ -129,8 +130,9 @@ def _reason(blob: bytes, error: Exception) -> str:
             if begin
             else "it is no PNG, JPEG or WebP"
         )
-    return "it is cut off or damaged"
+    return _CUT
 
 
 def _bad(why: str) -> BadDownload:
-    return BadDownload(f"The provider's picture cannot be used: {why}. Ask for it again.")
+    message = f"The provider's picture cannot be used: {why}. Ask for it again."
+    return BadDownload(message, passing=why == _CUT)

@@ -23,7 +23,7 @@ export function createModel(server) {
   const steps = numberField("Steps", 1);
   const guidance = numberField("Guidance", 0.5);
   const size = textField("Size");
-  const warnings = el("ul", { class: "da-settings-warnings", role: "status" });
+  const warnings = el("ul", { class: "da-settings-warnings", "aria-live": "polite" });
   const use = el("button", { type: "button", class: "da-button da-first", onclick: () => put() }, "Begin all pages with this");
   const done = el("p", { class: "da-settings-note", role: "status" });
   const numbers = el("div", { class: "da-settings-three" }, steps.node, guidance.node, size.node);
@@ -86,12 +86,14 @@ export function createModel(server) {
     typedField.hidden = model.value !== OTHER;
     use.disabled = true;
     done.textContent = "";
+    notes.textContent = "Looking it up…";
     try {
       const found = await ask(server, "settings_model", { backend: backend.value, model: id });
       if (mine === ticket) draw(found);
     } catch (error) {
       if (mine !== ticket) return;
       told = null;
+      notes.textContent = "";
       say(error.message);
     }
   }

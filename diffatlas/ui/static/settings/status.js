@@ -6,7 +6,7 @@
 
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
-import { currentPage, initPages, showPage } from "../core/pages.js";
+import { currentPage, initPages, isHidden, showPage } from "../core/pages.js";
 import { plural } from "../runs/library_text.js";
 
 const FORMS = { trajectory: "field", sweep: "sweep", neighbourhood: "neighbourhood", attention: "attention", bench: "bench" };
@@ -61,7 +61,7 @@ export function mount(element, read, server) {
     if (next === warned) return;
     warned = next;
     const settings = el("button", { type: "button", class: "da-plain", onclick: () => showPage("settings") }, "Settings");
-    warnings.replaceChildren(...(next ? [el("span", {}, next), " ", settings] : []));
+    warnings.replaceChildren(...(next ? [el("span", {}, next), " ", isHidden("settings") ? "" : settings] : []));
   }
 
   window.addEventListener("da-page", () => soon(0));
