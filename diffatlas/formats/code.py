@@ -8,6 +8,7 @@ from typing import Any
 
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
+from diffatlas.formats.hosted import backend_of
 from diffatlas.formats.named import plain
 from diffatlas.formats.told import in_memory
 from diffatlas.library.study import Study
@@ -29,15 +30,19 @@ def run_code(
     """Return the lines that make a run: imports, the request, what is captured, and the run.
 
     capture: as a run stores it. Pictures that the request was given are read from files named after them, which are
-    in the run's folder. Of a run on a pipeline in memory the lines take it as ``pipe``.
+    in the run's folder. Of a run on a pipeline in memory the lines take it as ``pipe``; those of a hosted run open its
+    provider, whose key is in the environment.
     """
     if params.seed is None:
         return NO_SEED.format(id=run_id)
     watched, unread = _watched(capture)
     held = bool(in_memory(provenance))
+    provider = backend_of(provenance)
     backend = ["", "# The pipeline that was in memory: yours."] if held else []
     if held:
         backend.append(f'backend = diffatlas.open_backend("local", pipe=pipe, name={params.model!r})')
+    if provider != "local":
+        backend.append(f"backend = diffatlas.open_backend({provider!r})")
     lines = [
         *_imports(params, ["Capture", "GenerationParams"]),
         "",
@@ -45,7 +50,7 @@ def run_code(
         *unread,
         f"capture = {_call('Capture', changed(watched))}",
         *backend,
-        f"run = diffatlas.trace(params, capture{', backend=backend' if held else ''})",
+        f"run = diffatlas.trace(params, capture{', backend=backend' if backend else ''})",
     ]
     return "\n".join(["import diffatlas", *lines]) + "\n"
 
@@ -58,6 +63,9 @@ def study_code(study: Study) -> str:
     lanes = [_lane(lane.backend, lane.changes) for lane in study.lanes[1:]]
     if lanes:
         spec["lanes"] = lanes
+    if study.lanes[0].backend != "local":
+        spec["backend"] = study.lanes[0].backend
+    several = any(lane.backend != "local" for lane in study.lanes)
     first = [study.spec[name] for name in ("field", "values", "mode") if name in study.spec]
     given = [*(repr(value) for value in first), *(f"{name}={value!r}" for name, value in spec.items())]
     lines = [
@@ -67,8 +75,8 @@ def study_code(study: Study) -> str:
         "",
         f"base = {_request(base)}",
         f"study = {plan}(base, {', '.join(given)})",
-        'library, backend = Library(), open_backend("local")',
-        "for event in run_study(study, lambda name: backend, library, Capture()):",
+        *(["library = Library()"] if several else ['library, backend = Library(), open_backend("local")']),
+        f"for event in run_study(study, {'open_backend' if several else 'lambda name: backend'}, library, Capture()):",
         "    if isinstance(event, StudyChanged):",
         "        study = event.study",
     ]

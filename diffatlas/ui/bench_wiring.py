@@ -146,7 +146,7 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
     spec: Mapping[str, Any] = bench.study.spec
     model = spec["base"]["model"]
     first = bench.study.in_lane(bench.study.lanes[0].key)[0]
-    query = {**forms.query_of(first.params), "prompt": ""}
+    query = {**forms.query_of(first.params, bench.study.lanes[0].backend), "prompt": ""}
     updates, _ = links.fill(query, model_info, "")
     choices = lane_choices(list_models("local"), model, model_info(model))
     offered = {value for _, value in choices}
@@ -190,7 +190,8 @@ def _elsewhere(
     try:
         _, bench = services.open(visitor, str(asked.id))
         cell = _cell(bench.study.cells, asked.explore or asked.attend)
-        query = forms.query_of(cell.params)
+        lanes = {lane.key: lane.backend for lane in bench.study.lanes}
+        query = forms.query_of(cell.params, lanes[cell.lane])
         updates, problem = links.fill(query, model_info, "")
         if problem:
             raise InvalidParams(problem.replace("The link", "This card"))

@@ -61,8 +61,7 @@ class StudyRunner:
             study, capture = asked()
             self._libraries.check_study(visitor)
             if self._libraries.shared:
-                for cell in study.cells:
-                    refuse_server_files(cell.params)
+                refuse_files_of(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return None
@@ -83,8 +82,7 @@ class StudyRunner:
             self._libraries.check_room(visitor)
             capture = Capture.from_dict(study.spec.get("capture") or {})
             if self._libraries.shared:
-                for cell in study.cells:
-                    refuse_server_files(cell.params)
+                refuse_files_of(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return
@@ -122,11 +120,13 @@ class StudyRunner:
         try:
             self._running.begin(visitor, study.id, stops)
             begun = True
-            if here := _first_here(study, only):
+            here = _first_here(study, only)
+            if here is not None:
                 seconds = seconds_of(shared_local_backend(), [here], capture)
                 held = yield from self._wait(view, stops, who, seconds)
-            yield view.loading("Loading the model…")
-            yield view.loading(loading_words(study.cells[0].params, shared_local_backend()))
+            if here is not None:
+                yield view.loading("Loading the model…")
+                yield view.loading(loading_words(here, shared_local_backend()))
             library = self._libraries.of(visitor)
             if bounds is not None and not stops.all.is_set():
                 served_by = library if reuse else None
@@ -204,6 +204,13 @@ class StudyRunner:
             log.exception("A study whose page was closed did not end cleanly.")
         finally:
             self._running.end(visitor, study_id)
+
+
+def refuse_files_of(study: Study) -> None:
+    """Raise `InvalidParams` for a study of a shared server's visitor that names what is on the server."""
+    where = {lane.key: lane.backend for lane in study.lanes}
+    for cell in study.cells:
+        refuse_server_files(cell.params, where[cell.lane])
 
 
 def _first_here(study: Study, only: Collection[str] | None) -> GenerationParams | None:

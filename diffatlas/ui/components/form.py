@@ -33,6 +33,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
 from diffatlas.ui.components.picture_field import PictureField, picture_field
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
+from diffatlas.ui.places import LOCAL
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
 MAX_RUNS = 50
@@ -241,10 +242,14 @@ def to_options(text: str | None) -> dict[str, float] | None:
     return options or None
 
 
-def query_of(params: GenerationParams) -> dict[str, str]:
-    """Return a request as a link would ask for it (`diffatlas.ui.links`), with what a form has no field for."""
+def query_of(params: GenerationParams, backend: str = LOCAL) -> dict[str, str]:
+    """Return a request as a link would ask for it (`diffatlas.ui.links`), with what a form has no field for.
+
+    backend: where it runs; a link does not name this machine.
+    """
     asked = {field.link: _linked(field, params) for field in FIELDS}
-    return {name: str(value) for name, value in asked.items() if value is not None}
+    place = {} if backend == LOCAL else {"backend": backend}
+    return place | {name: str(value) for name, value in asked.items() if value is not None}
 
 
 def _linked(field: Field, params: GenerationParams) -> str | int | None:
