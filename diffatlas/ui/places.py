@@ -38,6 +38,11 @@ def place_name(backend: str) -> str:
         return backend
 
 
+def place_of(entry: ModelEntry) -> str:
+    """Return the backend that a model is of."""
+    return entry.provider if isinstance(entry, HostedModel) else LOCAL
+
+
 def models_of(backend: str) -> list[ModelEntry]:
     """Return the models that are listed of a backend, its first one first; none where it has no list."""
     try:

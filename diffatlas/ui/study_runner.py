@@ -20,6 +20,7 @@ from diffatlas.params import GenerationParams
 from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
+from diffatlas.ui.components.study_form import chosen_lanes
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.sessions import Sessions
@@ -92,12 +93,15 @@ class StudyRunner:
         yield from self._follow(view, visitor, session, study, capture, set(cells), True, asks)
 
     def spec_of(self, visitor: str, study_id: Any) -> dict[str, Any] | None:
-        """Return what a stored study asked, with what each further lane changes; None where it cannot be read."""
+        """Return what a stored study asked, with its backend and the choices of its further lanes.
+
+        None where it cannot be read.
+        """
         try:
             study = self._libraries.of(visitor).studies.open(str(study_id))
         except DiffAtlasError:
             return None  # the page has said why already
-        return {**study.spec, "lanes": [dict(lane.changes) for lane in study.lanes[1:]]}
+        return {**study.spec, "backend": study.lanes[0].backend, "lanes": chosen_lanes(study.lanes)}
 
     def _follow(
         self,
