@@ -91,6 +91,8 @@ class AttentionServices(RunServices):
     def attention(self, visitor: str, asked: wire.AttentionAsked) -> wire.Attention:
         """Return what was captured of a run's attention, and its measures as it is looked at."""
         stored, look = self._stored(visitor, asked.id), _look(asked)
+        if found := hosted_run(stored.provenance):
+            raise CapabilityError(found.why)
         whole = self._readings.trace(stored, Look())
         trace = self._readings.trace(stored, look)
         return {

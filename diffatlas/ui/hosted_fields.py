@@ -48,10 +48,8 @@ def line_of(entry: ModelEntry) -> str:
     ]
     lacks = [words for name, words in _INPUTS if not entry.has(name)]
     if lacks:
-        listed = lacks[0] if len(lacks) == 1 else f"{', '.join(lacks[:-1])} and {lacks[-1]}"
-        parts.append(
-            f"{entry.name} takes no {listed}: {'it is' if len(lacks) == 1 else 'these are'} ignored."
-        )
+        listed = " and ".join(f"no {words}" for words in lacks)
+        parts.append(f"{entry.name} takes {listed}: {'it is' if len(lacks) == 1 else 'these are'} ignored.")
     if (price := entry.dollars()) is not None:
         parts.append(f"About {money.dollars_words(price)} an image.")
     return " ".join(filter(None, parts))

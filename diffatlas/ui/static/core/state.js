@@ -42,7 +42,7 @@ export function sentence(data, seconds = 0) {
       if (hosted) return `${data.message || `${hosted.provider} makes the image.`}${going}`;
       return done ? `Step ${done} of ${total}` : "The first step…";
     case "complete":
-      if (hosted) return `Complete: the image of ${hosted.provider}${data.cached ? ", out of the library" : ""}`;
+      if (hosted) return `Complete: one image from ${hosted.provider}${data.cached ? ", out of the library" : ""}`;
       return `Complete: ${done} ${done === 1 ? "step" : "steps"}${data.cached ? ", out of the library" : ""}`;
     case "stopped":
       if (hosted) return "Stopped before the image came";
