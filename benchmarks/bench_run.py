@@ -10,6 +10,7 @@ bit, none may come from the library, and each has to be judged. Run from the pro
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from dataclasses import replace
@@ -106,6 +107,7 @@ def main(
                 check(got[keep], library, got["together"])
     images = len(tasks) * seeds
     print(f"{len(tasks)} prompts x {seeds} seeds of {steps} steps, in {rounds} rounds")
+    print(f"OMP_WAIT_POLICY: {os.environ.get('OMP_WAIT_POLICY', 'not set')}")
     print("| | seconds | against one image a call | against a prompt's images in one call |")
     print("|---|---|---|---|")
     names = {

@@ -20,6 +20,16 @@ MOST_LETTERS = 2000
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
+class Refused(InvalidParams):
+    """An address that is not fetched from. ``what`` says why, without the address itself."""
+
+    what = ""
+
+
+class NoHost(Refused):
+    """An address whose host is not found."""
+
+
 @dataclass(frozen=True)
 class Place:
     """A host and a port, and its addresses that were found to be fine: (family, what `socket.connect` takes)."""
@@ -37,7 +47,7 @@ def is_url(source: str) -> bool:
 
 
 def read_url(text: str) -> SplitResult:
-    """Return the parts of an http(s) URL. Raises `InvalidParams` for any other, and for one with a name or password."""
+    """Return the parts of an http(s) URL. Raises `Refused` for any other, and for one with a name or password."""
     text = text.strip()
     try:
         parts = urlsplit(text)
@@ -60,7 +70,7 @@ def resolve(parts: SplitResult, own: bool) -> Place:
     """Return where a URL leads, with the addresses that its host has now.
 
     own: whether an address that is not public may be reached, of this machine or its network, where the URL says it
-    as a number or as ``localhost``. Raises `InvalidParams` where it may not, or where there is no such host.
+    as a number or as ``localhost``. Raises `Refused` where it may not, and `NoHost` where there is no such host.
     """
     url, host = urlunsplit(parts), parts.hostname or ""
     secure = parts.scheme.lower() == "https"
@@ -71,7 +81,9 @@ def resolve(parts: SplitResult, own: bool) -> Place:
             raise OSError(host)
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise refused(url, f"there is no host {host[:80]}", "look whether it is spelled right") from None
+        raise refused(
+            url, f"there is no host {host[:80]}", "look whether it is spelled right", NoHost
+        ) from None
     named = own and _is_number_or_localhost(host)
     # All of them: one that may be reached is no leave for the others.
     for *_, target in found:
@@ -96,11 +108,13 @@ def is_public(ip: Ip) -> bool:
     return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or ip.is_link_local)
 
 
-def refused(url: str, what: str, advice: str) -> InvalidParams:
+def refused(url: str, what: str, advice: str, kind: type[Refused] = Refused) -> Refused:
     """Return the error that says of an address what is wrong, and what to do."""
     shown = url if len(url) <= 120 else f"{url[:80]}…{url[-30:]}"
     printable = "".join(c if c.isprintable() else "?" for c in shown)
-    return InvalidParams(f"{printable} cannot be fetched: {what}; {advice}.", field="source")
+    error = kind(f"{printable} cannot be fetched: {what}; {advice}.", field="source")
+    error.what = what
+    return error
 
 
 def _is_own(ip: Ip) -> bool:

@@ -70,6 +70,11 @@ class PaidImages(OverBound):
 
     code = "paid_images"
 
+    def __init__(self, message: str, *, field: str | None = None, asked: str = "") -> None:
+        super().__init__(message, field=field)
+        #: The images and about what they cost, in words.
+        self.asked = asked
+
 
 class Overrun(DiffAtlasError):
     """A run took far longer than was expected, and was ended."""
@@ -191,6 +196,13 @@ class BadDownload(HostedError):
     """What a provider delivered is no whole image, is too large, or lies where nothing is fetched from."""
 
     code = "bad_download"
+
+    def __init__(
+        self, message: str, *, field: str | None = None, said: str = "", passing: bool = False
+    ) -> None:
+        super().__init__(message, field=field, said=said)
+        #: Whether it may be gone when the same address is asked again.
+        self.passing = passing
 
 
 class OverBudget(DiffAtlasError):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +32,18 @@ METRICS = (
 TOTALS = ("path_length", "chord", "straightness", "mean_curvature", "dimensions_95")
 NO_GUIDANCE = "Guidance was off, or its two predictions are not known."
 AT_THE_END = "Known once the run has ended."
+
+
+def unseen(provenance: Mapping[str, Any]) -> str | None:
+    """Return why nothing is known of how a run came about: "Replicate shows no latents: ..."; else None.
+
+    provenance: of the run. Only a hosted service returns an image alone.
+    """
+    if not isinstance(hosted := provenance.get("hosted"), Mapping):
+        return None
+    missing = provenance.get("missing")
+    said = missing.get("latents") if isinstance(missing, Mapping) else None
+    return str(said or f"{hosted.get('provider') or 'The hosted service'} shows no latents.")
 
 
 @dataclass(frozen=True)

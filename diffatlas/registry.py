@@ -11,6 +11,7 @@ user's own are left out: its visitors did not choose them.
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -88,6 +89,7 @@ HOSTED_HINTS: dict[str, Callable[[str], Any]] = {
     "send": _values,
     "price": float,
     "price_mp": float,
+    "price_begun_mp": float,
 }
 DTYPES = ("fp32", "fp16", "bf16")
 #: The `ModelEntry.provider` of the user's own models, and of pipelines in memory.
@@ -165,9 +167,10 @@ class HostedModel(ModelEntry):
     names: tuple[tuple[str, str], ...] = ()
     #: Inputs that are always sent, such as the kind of file: (name, value).
     send: tuple[tuple[str, Any], ...] = ()
-    #: US dollars of an image, and of a megapixel, as the registry's heading says.
+    #: US dollars of an image, of 10^6 pixels, and of each 1024 x 1024 that are begun, as the registry's heading says.
     price: float | None = None
     price_mp: float | None = None
+    price_begun_mp: float | None = None
 
     def has(self, name: str) -> bool:
         """Whether the model has an input, one of `INPUTS`, as far as is known."""
@@ -175,10 +178,13 @@ class HostedModel(ModelEntry):
 
     def dollars(self, width: int | None = None, height: int | None = None) -> float | None:
         """Return about what an image costs in US dollars, of its native size where no sides are given."""
-        if self.price_mp is None:
-            return self.price
         side = self.size or 1024
-        return (self.price or 0.0) + self.price_mp * (width or side) * (height or side) / 1e6
+        pixels = (width or side) * (height or side)
+        # Of those that are begun, 1024 x 1024 is one.
+        begun = math.ceil(pixels / 2**20)
+        parts = (self.price, _times(self.price_mp, pixels / 1e6), _times(self.price_begun_mp, begun))
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
 
 
 class _Line(Protocol):
@@ -497,6 +503,10 @@ def _full_path(text: str) -> str:
 
 def _in_quotes(text: str) -> str:
     return f'"{text}"' if any(c.isspace() for c in text) else text
+
+
+def _times(price: float | None, count: float) -> float | None:
+    return None if price is None else price * count
 
 
 def _number(value: int | float | str) -> str:

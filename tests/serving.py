@@ -50,6 +50,7 @@ def served_app(folder: Path, script: Path = ROOT / "app.py", **variables: str) -
         "GRADIO_SERVER_NAME": "127.0.0.1",
         "GRADIO_TEMP_DIR": str(folder / "cache"),
         "DIFFATLAS_LIBRARY": str(folder / "runs"),
+        "DIFFATLAS_HOSTED_LEDGER": str(folder / "hosted.sqlite"),
         "HF_HUB_OFFLINE": "1",
         **variables,
     }

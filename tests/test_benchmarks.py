@@ -16,6 +16,7 @@ PLAIN = (
     "capture_cost",
     "estimates",
     "geneval_marks",
+    "hosted_overhead",
     "lab2d",
     "layers",
     "library",

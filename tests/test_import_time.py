@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -40,3 +41,12 @@ def test_every_public_name_resolves():
     for name in diffatlas.__all__:
         assert getattr(diffatlas, name) is not None
     assert set(diffatlas.__all__) <= set(dir(diffatlas))
+
+
+def test_threads_are_told_to_sleep_before_torch_is_imported():
+    code = "import sys, os, diffatlas.ui.app; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stdout.split() == ["False", "PASSIVE"]

@@ -17,6 +17,7 @@ ALLOWED = {
     "showing": set(),
     "stopping": set(),
     "importing": set(),
+    "waiting_threads": set(),
     "files": {"errors"},
     "address": {"errors"},
     "described": set(),

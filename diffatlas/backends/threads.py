@@ -17,8 +17,9 @@ T = TypeVar("T")
 
 def number_here() -> int | None:
     """Return how many threads torch would compute with on this thread; None where it is not imported."""
-    torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch else None
+    # Another thread may be importing it now.
+    number = getattr(sys.modules.get("torch"), "get_num_threads", None)
+    return number() if number else None
 
 
 @contextmanager

@@ -23,6 +23,8 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
+    wait_words,
 )
 from diffatlas.cli.scorer_options import Options, takes_scorer_options
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
@@ -345,18 +347,21 @@ def _run(
     as_json: bool,
 ) -> None:
     """Make what is left of a bench and judge it, under a bar; then count, and say what failed."""
+    from diffatlas.bench.bench import HAND
     from diffatlas.bench.running import run_bench
     from diffatlas.bench.session import open_bench
     from diffatlas.capture.spec import Capture
-    from diffatlas.operations.expected import paid_of_study
+    from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import Stops
 
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
     served_by = library if reuse else None
     confirm_paid(paid_of_study(backends, bench.study, capture, served_by), yes)
+    runs_here = any(lane.backend == "local" for lane in bench.study.lanes)
     with interrupt_sets() as stop:
-        quieten()
-        if not anyway and any(lane.backend == "local" for lane in bench.study.lanes):
+        if runs_here or not {HAND, "shapes"}.issuperset(bench.scorers):
+            quieten()
+        if runs_here and not anyway:
             ask.study_within_bounds(backends("local"), bench.study, capture, served_by, stop)
         say(f"Bench {bench.id}: {bench.title}")
         events = run_bench(bench, backends, library, capture, stops=Stops(stop), reuse=reuse)
@@ -364,6 +369,7 @@ def _run(
             failures = _follow(bench, events)
     bench = open_bench(bench.id, library)
     _show(bench, None, True, level, as_json)
+    say_made(bench.study)
     if stop.is_set():
         say(f"Stopped. `diffatlas bench resume {bench.id}` makes the rest.")
         raise KeyboardInterrupt
@@ -379,7 +385,7 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
     """Show what happens on a bar, and what lanes say on lines of their own; return what scorers failed with."""
     from diffatlas.bench.bench import HAND
     from diffatlas.bench.judging import Scored, ScorerChanged
-    from diffatlas.studies.run import CellEnded, LaneChanged
+    from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged
 
     cells = bench.study.cells
     judges = [name for name in bench.scorers if name != HAND]
@@ -395,6 +401,8 @@ def _follow(bench: Bench, events: Iterable[BenchEvent]) -> list[str]:
                 judged += len(event.judgements)
             elif isinstance(event, ScorerChanged) and event.status == "failed":
                 failures.append(f"{event.scorer}: {event.message}")
+            elif isinstance(event, CellWaits):
+                lines.lane(f"{event.key.partition('-')[0]}: {wait_words(event)}")
             elif isinstance(event, LaneChanged) and event.message:
                 lines.lane(f"{event.key}: {event.message}")
             words = f"{made} of {left} images made" + (f", {judged} verdicts" if judges else "")

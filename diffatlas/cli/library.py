@@ -65,7 +65,7 @@ def runs(
         (
             info.id,
             info.status,
-            f"{info.steps}/{text(info.total_steps)}",
+            f"{info.steps}/{text(info.total_steps)}" if info.steps or info.total_steps else "",
             info.model,
             text(info.seed),
             info.prompt or (info.error or "" if info.status == "damaged" else ""),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from diffatlas.cli.running import wait_words
 from diffatlas.errors import error_for
 from diffatlas.events import SigmasBefore
 
@@ -58,7 +59,7 @@ def follow(events: Iterable[Event]) -> str | None:
                     task = progress.add_task("Denoising", total=event.total_steps, note="")
                     progress.start()
                 for sentence in told.unread(event.provenance) + told.ignored(event.provenance):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
             elif isinstance(event, Step):
                 done, total = event.index + 1, progress.tasks[task].total or 0
                 before = levels.of(event.timestep, event.sigma)
@@ -71,9 +72,9 @@ def follow(events: Iterable[Event]) -> str | None:
                 images.append(event.pixels)
             elif isinstance(event, Finished):
                 for sentence in told.not_recorded({"missing": event.missing}) + told.changed(changed):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
                 for sentence in broken(first, images, provenance):
-                    progress.console.print(sentence, markup=False)
+                    progress.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
             elif isinstance(event, Failed):
                 raise error_for(event.code, event.message)
     return run_id
@@ -91,7 +92,7 @@ class Waits:
 
     def show(self, event: Waiting) -> None:
         """Say it, with the seconds that are left where they are known."""
-        words = event.message if event.seconds is None else f"{event.message} {event.seconds:.0f} s left."
+        words = wait_words(event)
         if self._line.disable:
             if event.message != self._said:
                 print(words, file=sys.stderr, flush=True)

@@ -21,6 +21,7 @@ from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.cli.running import Backends, confirm_paid
 from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.waiting_threads import let_threads_sleep
 
 app = typer.Typer(
     add_completion=False,
@@ -162,6 +163,7 @@ def launch_app(
 def main() -> None:
     """Run the shell and exit with its code."""
     quieten_imports()
+    let_threads_sleep()
     sys.exit(run(sys.argv[1:]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shutil
 import sys
@@ -16,6 +17,9 @@ from diffatlas.errors import InvalidParams
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
     from diffatlas.backends.hosted.money import Estimate
+    from diffatlas.events import Waiting
+    from diffatlas.library.study import Study
+    from diffatlas.studies.run import CellWaits
 
 Lanes = Annotated[
     list[str] | None,
@@ -70,6 +74,15 @@ def confirm_paid(expected: Estimate, yes: bool) -> None:
         typer.confirm(f"This asks for {expected.words()}. Go on?", abort=True, err=True)
 
 
+def say_made(study: Study) -> None:
+    """Say how many hosted images were paid for today, where a study has a hosted lane."""
+    from diffatlas.backends.hosted.money import made_today
+    from diffatlas.registry import HOSTED
+
+    if any(lane.backend in HOSTED for lane in study.lanes):
+        say(f"Hosted images paid for today: {made_today().words()}.")
+
+
 def lanes_of_options(texts: Sequence[str] | None) -> list[dict[str, Any]]:
     """Return lanes as `plan_lanes.lanes_of` takes them, from "name=value,name=value" texts."""
     return [_lane(text) for text in texts or ()]
@@ -102,6 +115,11 @@ def _lane(text: str) -> dict[str, Any]:
 def say(words: str) -> None:
     """Print a line on stderr: stdout is for results."""
     print(words, file=sys.stderr, flush=True)
+
+
+def wait_words(wait: CellWaits | Waiting) -> str:
+    """Return on one line what a run or a cell waits for, such as "Replicate asks to wait. 12 s left."."""
+    return wait.message if wait.seconds is None else f"{wait.message} {math.ceil(wait.seconds)} s left."
 
 
 class LaneWords:

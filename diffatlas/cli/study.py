@@ -19,6 +19,8 @@ from diffatlas.cli.running import (
     confirm_paid,
     lanes_of_options,
     say,
+    say_made,
+    wait_words,
 )
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 
@@ -262,8 +264,8 @@ def _run(
     from contextlib import closing
 
     from diffatlas.library.store import Library
-    from diffatlas.operations.expected import paid_of_study
-    from diffatlas.studies.run import CellEnded, LaneChanged, Stops, StudyChanged, run_study
+    from diffatlas.studies.paid import paid_of_study
+    from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)
     library = Library()
@@ -272,9 +274,10 @@ def _run(
     lines = LaneWords()
     with interrupt_sets() as stop:
         _check(study, backends)
-        quieten()
-        if not anyway and any(lane.backend == "local" for lane in study.lanes):
-            ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
+        if any(lane.backend == "local" for lane in study.lanes):
+            quieten()
+            if not anyway:
+                ask.study_within_bounds(backends("local"), study, capture, served_by, stop)
         events = run_study(study, backends, library, capture, stops=Stops(stop), reuse=reuse)
         count = sum(cell.status != "complete" for cell in study.cells)
         ended = 0
@@ -286,9 +289,12 @@ def _run(
                 elif isinstance(event, CellEnded):
                     ended += 1
                     lines.say(f"[{ended}/{count}] {_cell_words(study, event.cell)}")
+                elif isinstance(event, CellWaits):
+                    lines.lane(f"{_lane_name(study, study.cell(event.key).lane)}: {wait_words(event)}")
                 elif isinstance(event, LaneChanged) and event.message:
                     lines.lane(f"{_lane_name(study, event.key)}: {event.message}")
     _show(study, library, backends.local, files)
+    say_made(study)
     if stop.is_set():
         say(f"Stopped. `diffatlas study {study.id} --retry` runs the rest.")
         raise KeyboardInterrupt
@@ -386,6 +392,8 @@ def _sentences(study: Study, measures: dict[str, Any]) -> list[str]:
         for about in ("clipping", "collapse", "growth", "basins"):
             if words := (lane.get(about) or {}).get("sentence"):
                 said.append(f"{name}{words}")
+        if words := lane.get("finding"):
+            said.append(f"{name}{words}")
     said += [entry.get("sentence") for entry in measures.get("agreement") or ()]
     return [words for words in said if words]
 

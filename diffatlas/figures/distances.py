@@ -247,6 +247,7 @@ def _says(
         )
     if own.basins.get("sentence"):
         said.append(own.basins["sentence"] + (" They are the blocks." if own.several and by_basin else ""))
+    said.append(own.found.get("finding"))
     return " ".join(filter(None, said))
 
 

@@ -332,6 +332,8 @@ def _told(own: Neighbours, found: Sequence[Mapping[str, Any]], pairs: Sequence[S
         said.append(f"{count}: close in their noise and far apart in their images.")
     elif finite(found[0].get("slope")) is not None and len(pairs[0]) >= FEWEST_CLOSE:
         said.append("No pair jumps: no two cells whose noise is close have images that are far apart.")
+    if own.found.get("finding"):
+        said.append(own.found["finding"])
     return said or [_absence(own, "start", {})]
 
 

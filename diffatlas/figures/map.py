@@ -264,6 +264,8 @@ def _told(own: Neighbours, of: str, kind: str, drawn: Mapping[str, Any], count: 
         said.append(caution)
     if own.basins.get("sentence"):
         said.append(own.basins["sentence"])
+    if own.found.get("finding"):
+        said.append(own.found["finding"])
     return said
 
 

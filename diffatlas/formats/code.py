@@ -8,11 +8,12 @@ from typing import Any
 
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
-from diffatlas.formats.hosted import backend_of
 from diffatlas.formats.named import plain
 from diffatlas.formats.told import in_memory
-from diffatlas.library.study import Study
+from diffatlas.library.study import Lane, Study
 from diffatlas.params import GenerationParams, Lora, Noise
+from diffatlas.registry import HOSTED
+from diffatlas.studies.plan_lanes import LANE_FIELDS
 
 #: Of a study's spec, what its plan takes by another name or works out by itself.
 _PLANNED = ("base", "baseline", "field", "values", "mode", "lanes")
@@ -30,19 +31,17 @@ def run_code(
     """Return the lines that make a run: imports, the request, what is captured, and the run.
 
     capture: as a run stores it. Pictures that the request was given are read from files named after them, which are
-    in the run's folder. Of a run on a pipeline in memory the lines take it as ``pipe``; those of a hosted run open its
-    provider, whose key is in the environment.
+    in the run's folder. Of a run on a pipeline in memory the lines take it as ``pipe``.
     """
     if params.seed is None:
         return NO_SEED.format(id=run_id)
     watched, unread = _watched(capture)
     held = bool(in_memory(provenance))
-    provider = backend_of(provenance)
+    hosted = provenance.get("backend") in HOSTED
+    place = ", backend=backend" if held else f", backend={provenance['backend']!r}" if hosted else ""
     backend = ["", "# The pipeline that was in memory: yours."] if held else []
     if held:
         backend.append(f'backend = diffatlas.open_backend("local", pipe=pipe, name={params.model!r})')
-    if provider != "local":
-        backend.append(f"backend = diffatlas.open_backend({provider!r})")
     lines = [
         *_imports(params, ["Capture", "GenerationParams"]),
         "",
@@ -50,7 +49,7 @@ def run_code(
         *unread,
         f"capture = {_call('Capture', changed(watched))}",
         *backend,
-        f"run = diffatlas.trace(params, capture{', backend=backend' if backend else ''})",
+        f"run = diffatlas.trace(params, capture{place})",
     ]
     return "\n".join(["import diffatlas", *lines]) + "\n"
 
@@ -60,23 +59,22 @@ def study_code(study: Study) -> str:
     base = GenerationParams.from_dict(dict(study.spec["base"]))
     plan = f"plan_{study.operation}"
     spec = {name: value for name, value in study.spec.items() if name not in _PLANNED}
-    lanes = [_lane(lane.backend, lane.changes) for lane in study.lanes[1:]]
+    backend = study.lanes[0].backend
+    if backend != "local":
+        spec["backend"] = backend
+    lanes = [_lane(lane, backend) for lane in study.lanes[1:]]
     if lanes:
         spec["lanes"] = lanes
-    if study.lanes[0].backend != "local":
-        spec["backend"] = study.lanes[0].backend
-    several = any(lane.backend != "local" for lane in study.lanes)
     first = [study.spec[name] for name in ("field", "values", "mode") if name in study.spec]
     given = [*(repr(value) for value in first), *(f"{name}={value!r}" for name, value in spec.items())]
     lines = [
         *_imports(base, ["Capture", "GenerationParams", "Library", "open_backend"]),
-        f"from diffatlas.operations.{plan} import {plan}",
+        f"from diffatlas.studies.{plan} import {plan}",
         "from diffatlas.studies.run import StudyChanged, run_study",
         "",
         f"base = {_request(base)}",
         f"study = {plan}(base, {', '.join(given)})",
-        *(["library = Library()"] if several else ['library, backend = Library(), open_backend("local")']),
-        f"for event in run_study(study, {'open_backend' if several else 'lambda name: backend'}, library, Capture()):",
+        "for event in run_study(study, open_backend, Library(), Capture()):",
         "    if isinstance(event, StudyChanged):",
         "        study = event.study",
     ]
@@ -91,8 +89,10 @@ def _watched(capture: Mapping[str, Any]) -> tuple[Capture, list[str]]:
         return Capture(), [f"# What was captured cannot be asked of this version. {plain(error.message)}"]
 
 
-def _lane(backend: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {**({} if backend == "local" else {"backend": backend}), **changes}
+def _lane(lane: Lane, first: str) -> dict[str, Any]:
+    """Return what a lane is asked for with; what follows from that is left out. first: the backend of the first."""
+    asked = {name: value for name, value in lane.changes.items() if name in LANE_FIELDS}
+    return {**({} if lane.backend == first else {"backend": lane.backend}), **asked}
 
 
 def _imports(params: GenerationParams, names: list[str]) -> list[str]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.backends.bounds import together
-from diffatlas.backends.hosted import money
 from diffatlas.errors import DiffAtlasError
 from diffatlas.operations import cache
-from diffatlas.registry import HOSTED
 
 if TYPE_CHECKING:
-    from diffatlas.backends.base import Backend
     from diffatlas.backends.estimate import Estimate
     from diffatlas.capture.spec import Capture
     from diffatlas.library import Library
@@ -43,35 +40,13 @@ def expected_of_study(
     return expected(backend, cells, capture, library, stop)
 
 
-def paid_of_study(
-    open_backend: Callable[[str], Backend],
-    study: Study,
-    capture: Capture,
-    library: Library | None = None,
-    only: Collection[str] | None = None,
-) -> money.Estimate:
-    """Return what the hosted cells of a study cost that are to run, ``only`` those of these keys, if given.
-
-    Those that ``library`` would serve cost nothing, nor do those that their provider cannot run or has no key for.
-    """
-    paid = []
-    for lane in study.lanes:
-        if lane.backend not in HOSTED:
-            continue
-        try:
-            backend = open_backend(lane.backend)
-        except DiffAtlasError:
-            continue
-        for cell in study.in_lane(lane.key):
-            if cell.status != "complete" if only is None else cell.key in only:
-                paid += paid_of(backend, cell.params, capture, library)
-    return money.estimate(paid)
-
-
 def paid_of(
     backend: Any, params: GenerationParams, capture: Capture, library: Library | None = None
 ) -> list[tuple[str, str, int | None, int | None]]:
-    """Return the image that a hosted backend is paid for, as `money.estimate` takes it; nothing where it is not."""
+    """Return the image that a hosted backend is paid for, as `diffatlas.backends.hosted.money.estimate` takes it.
+
+    Nothing where ``library`` would serve it, or the model cannot make it.
+    """
     try:
         params = backend.resolve(params)
     except DiffAtlasError:

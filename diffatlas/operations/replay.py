@@ -89,10 +89,10 @@ def replay(
     A run on a pipeline in memory, such as one that `observe` recorded, needs that pipeline again: give
     ``open_backend("local", pipe=pipe)``. The report says whether it is the same.
 
-    Raises, before anything runs, `CapabilityError` where that is not given, or where what was recorded does not say
-    all that decides the result (``provenance["call"]["left_out"]``); `RunNotFound` or `DamagedRun` where the run
-    cannot be read, and `InvalidParams` where its manifest asks for what this version does not know; while it runs,
-    `DamagedRun` where a stored step cannot be read.
+    Raises, before anything runs, `CapabilityError` where that is not given, for a run of a hosted service, which has no
+    path, or where what was recorded does not say all that decides the result (``provenance["call"]["left_out"]``);
+    `RunNotFound` or `DamagedRun` where the run cannot be read, and `InvalidParams` where its manifest asks for what
+    this version does not know; while it runs, `DamagedRun` where a stored step cannot be read.
     """
     stored = library.open(run_id)
     params = _to_ask(stored, backend)
@@ -108,6 +108,11 @@ def _to_ask(stored: StoredRun, backend: Backend | None) -> GenerationParams:
     if isinstance(left_out, Mapping) and left_out:
         told = " ".join(f"{name}: {why}" for name, why in left_out.items())
         raise CapabilityError(f"This run cannot be made again from its record. {told}")
+    if isinstance(hosted := provenance.get("hosted"), Mapping):
+        raise CapabilityError(
+            f"{hosted.get('provider') or 'A hosted service'} made this run and shows nothing of its path, so there is "
+            "nothing to compare a replay with."
+        )
     if provenance.get("source") != IN_MEMORY:
         return params
     own = getattr(backend, "own_model", None)

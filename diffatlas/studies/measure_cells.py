@@ -11,12 +11,13 @@ import numpy as np
 
 from diffatlas.errors import CapabilityError, DamagedRun, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.geometry import path as measures
+from diffatlas.measured import unseen
 from diffatlas.params import GenerationParams
 from diffatlas.stopping import look
 
 if TYPE_CHECKING:
     from diffatlas.library import Library, StoredRun
-    from diffatlas.library.study import Cell, Study
+    from diffatlas.library.study import Cell, Lane, Study
     from diffatlas.operations.features import Encoder
 
 
@@ -75,6 +76,11 @@ class CellData:
             return self.initial
         return _or_none(lambda: _first(self.run.step(steps - 1).latents))
 
+    @property
+    def unseen(self) -> str | None:
+        """Why nothing is known of how it came about: `diffatlas.measured.unseen` of its run."""
+        return None if self.run is None else unseen(self.run.provenance)
+
     def series(self, metric: str) -> list[float | None] | None:
         """Return a stored metric by step, None at steps without it; None where no step has it."""
         values = [line["metrics"].get(metric) for line in self.lines]
@@ -113,6 +119,24 @@ def _load(cell: Cell, study: Study, library: Library) -> CellData:
         lines=lines,
         run=run,
     )
+
+
+def finding_of(lane: Lane, cells: Sequence[CellData]) -> str | None:
+    """Say why nothing of latents can be told of a lane; None where some of its complete cells have them, or none ran.
+
+    cells: those of the lane.
+    """
+    if not cells or any(cell.initial is not None or cell.final is not None for cell in cells):
+        return None
+    said = next(filter(None, (cell.unseen for cell in cells)), None)
+    if said is None:
+        backend = f"The backend {lane.backend} shows no latents."
+        said = "Its runs were kept without latents." if lane.backend == "local" else backend
+    return f"{said.rstrip('.')}. So its paths and distances of latents cannot be told; its images can be compared."
+
+
+#: What is added where lanes agree, or not, by other distances alone.
+NOT_BY_LATENTS = "They cannot be compared by latents."
 
 
 def features_of(encoder: Encoder | None, cells: Sequence[CellData]) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,13 @@ from diffatlas.geometry.scaling import classical_mds, mds
 from diffatlas.stopping import look
 from diffatlas.studies.measure_cells import (
     LIKENESS,
+    NOT_BY_LATENTS,
     CellData,
     Distance,
     check_operation,
     cosine_distance,
     features_of,
+    finding_of,
     lane_names,
     likeness,
     load_cells,
@@ -120,6 +122,7 @@ class LaneNeighbourhood:
     ``cells``: keys in the order of the matrices. ``matrices``: (n, n) by distance, those that can be told of
     every cell. ``names``: what each image shows. ``growth``: image distance by start distance, ``growth_latent``: by
     final latent distance. ``maps``: by "latent" and "image", {pca: {coords, axes: shares}, mds: {coords, stress}}.
+    ``finding``: why nothing of latents is told of it, where nothing is (`diffatlas.studies.measure_cells.finding_of`).
     """
 
     cells: Sequence[str]
@@ -130,6 +133,7 @@ class LaneNeighbourhood:
     jumps: Sequence[JumpMeasures]
     basins: BasinMeasures | None
     maps: Mapping[str, Any]
+    finding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,8 @@ def measure_neighbourhood(
         look()
         own = [cell for cell in cells if cell.lane == lane.key]
         namer = names.get(lane.key) if isinstance(names, Mapping) else names
-        lanes[lane.key] = _measure_lane(own, vectors, namer, step, geometric=mode != "offset")
+        measured = _measure_lane(own, vectors, namer, step, geometric=mode != "offset")
+        lanes[lane.key] = replace(measured, finding=finding_of(lane, own))
     called = lane_names(study)
     columns = {cell.key: cell.column for cell in study.cells}
     return NeighbourhoodMeasures(
@@ -442,6 +447,8 @@ def _agree(
         )
     counts = [None if lane.basins is None else lane.basins.count for lane in own]
     sentence = _sentence([names[lane] for lane in pair], procrustes, rand, rank, p, len(both), counts)
+    if any(lane.finding for lane in own):
+        sentence = f"{sentence} {NOT_BY_LATENTS}"
     return NeighbourhoodAgreement(*pair, procrustes, rand, rank, p, len(both), sentence)
 
 

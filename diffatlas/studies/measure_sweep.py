@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +16,13 @@ from diffatlas.geometry.agreement import FEWEST, rank_correlation
 from diffatlas.stopping import look
 from diffatlas.studies.measure_cells import (
     LIKENESS,
+    NOT_BY_LATENTS,
     CellData,
     Distance,
     check_operation,
     cosine_distance,
     features_of,
+    finding_of,
     lane_names,
     likeness,
     load_cells,
@@ -105,6 +107,7 @@ class LaneMeasures:
 
     ``curves``: mean drift over the seeds, by distance. ``largest_change``: {from, to, size} of each curve, between
     neighbouring values. ``clipping`` and ``collapse``: {column, sentence}. ``diversity``: see `DEFINITIONS`.
+    ``finding``: why nothing of latents is told of it, where nothing is (`diffatlas.studies.measure_cells.finding_of`).
     """
 
     curves: Mapping[str, Sequence[float | None]]
@@ -112,6 +115,7 @@ class LaneMeasures:
     clipping: Mapping[str, Any]
     diversity: Sequence[float | None] | None
     collapse: Mapping[str, Any]
+    finding: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,17 +176,12 @@ def measure_sweep(study: Study, library: Library, encoder: Encoder | None = None
 
     field = str(study.spec.get("field", ""))
     ordered = field in ORDERED
-    lanes = {
-        lane.key: _measure_lane(
-            [cell for cell in cells if cell.lane == lane.key],
-            found,
-            [d.key for d in distances],
-            {column: values[column] for column in columns},
-            baseline,
-            ordered,
-        )
-        for lane in study.lanes
-    }
+    lanes = {}
+    for lane in study.lanes:
+        own = [cell for cell in cells if cell.lane == lane.key]
+        by_column = {column: values[column] for column in columns}
+        measured = _measure_lane(own, found, [d.key for d in distances], by_column, baseline, ordered)
+        lanes[lane.key] = replace(measured, finding=finding_of(lane, own))
     names = lane_names(study)
     agreement = [
         _agree((a, b), names, lanes, [d.key for d in distances], columns, baseline)
@@ -281,7 +280,7 @@ def _parting(
     if cell is base:
         return None, "This is the baseline."
     if path is None or base_path is None:
-        return None, "Its path or that of the baseline was not kept."
+        return None, cell.unseen or "Its path or that of the baseline was not kept."
     if path.shape[1:] != base_path.shape[1:]:
         return None, "Its latents and those of the baseline differ in shape."
     if _scaled(path[0], base_path[0]):
@@ -368,7 +367,10 @@ def _agree(
     for key in keys:
         rho, n = rank_correlation(*([lanes[lane].curves[key][i] for i in others] for lane in pair))
         by[key] = {"rho": rho, "n": n}
-    return LaneAgreement(*pair, by, _sentence([names[lane] for lane in pair], by))
+    sentence = _sentence([names[lane] for lane in pair], by)
+    if any(lanes[lane].finding for lane in pair):
+        sentence = f"{sentence} {NOT_BY_LATENTS}"
+    return LaneAgreement(*pair, by, sentence)
 
 
 def _sentence(names: Sequence[str], by: Mapping[str, Mapping[str, Any]]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,13 @@ from diffatlas.library.study import Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, RegistryError, find_model, list_models
 from diffatlas.run import new_run_id, timestamp
+from diffatlas.studies.plan_hosted import OWN as OWN_VALUES
+from diffatlas.studies.plan_hosted import lane_words, own_values
 
 MOST_LANES = 4
 MOST_CELLS = 128
 #: What a lane may set.
-LANE_FIELDS = ("model", "scheduler", "guidance_method", "guidance_options", "backend")
+LANE_FIELDS = ("model", "scheduler", "guidance_method", "guidance_options", "backend", *OWN_VALUES)
 #: How the plain form of guidance, and a model's own scheduler, are asked for by name.
 PLAIN, OWN = "plain", "own"
 _KEYS = "abcd"
@@ -37,15 +39,20 @@ class Column:
 
 
 def lanes_of(
-    base: GenerationParams, asked: Sequence[Mapping[str, Any]] = (), backend: str = "local"
+    base: GenerationParams,
+    asked: Sequence[Mapping[str, Any]] = (),
+    backend: str = "local",
+    varied: Collection[str] = (),
 ) -> tuple[Lane, ...]:
     """Return the lanes of a study: "a" runs ``base`` as it is, and each of ``asked`` adds one that differs from it.
 
     asked: each a mapping of some of `LANE_FIELDS`. A scheduler "own" is the model's, a guidance method "plain" is
         none. A lane with another guidance method has that method's default options unless it gives some. A lane with
         another model takes that model's own size where ``base`` has the native size of its own. A lane on another
-        backend has the first model of that backend unless it names one.
+        backend has the first model of that backend unless it names one, and a hosted one has values of that model
+        where it cannot follow ``base`` (`diffatlas.studies.plan_hosted.own_values`).
     backend: that of the lane "a", and of those that name none.
+    varied: the fields that the study varies, which all lanes have in common.
 
     A lane is named by what tells it from the others.
 
@@ -59,7 +66,7 @@ def lanes_of(
         raise _wrong(f"A study has at most {MOST_LANES} lanes, the first included, not {len(asked) + 1}.")
     lanes = [Lane("a", "", backend)]
     for key, one in zip(_KEYS[1:], asked, strict=False):
-        lanes.append(Lane(key, "", *_changes(base, one, backend)))
+        lanes.append(Lane(key, "", *_changes(base, one, backend, varied)))
     _check_different(base, lanes)
     return tuple(replace(lane, name=name) for lane, name in zip(lanes, _names(base, lanes), strict=True))
 
@@ -82,6 +89,8 @@ def lay_out(
 ) -> Study:
     """Return a study of ``rows`` x ``columns`` cells in each lane; ``make(lane, row, column)`` says what each is.
 
+    spec: what was asked, with the request as "base". A caption also says what its lane has in place of it.
+
     Raises `InvalidParams` with ``field`` where that is more than ``most`` cells, and what ``make`` raises.
     """
     total, noun = len(lanes) * rows * columns, "bench" if operation == "bench" else "study"
@@ -91,7 +100,9 @@ def lay_out(
             field=field,
         )
     cells = []
+    base = GenerationParams.from_dict(dict(spec["base"]))
     for lane in lanes:
+        of_lane = lane_words(base, lane)
         for row in range(rows):
             for column in range(columns):
                 made = make(lane, row, column)
@@ -104,7 +115,7 @@ def lay_out(
                         column,
                         made.value,
                         made.label,
-                        made.caption,
+                        f"{made.caption} {of_lane}" if of_lane else made.caption,
                         made.params.validate(),
                     )
                 )
@@ -184,7 +195,9 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _changes(base: GenerationParams, asked: Mapping[str, Any], first: str) -> tuple[str, dict[str, Any]]:
+def _changes(
+    base: GenerationParams, asked: Mapping[str, Any], first: str, varied: Collection[str]
+) -> tuple[str, dict[str, Any]]:
     """Return the backend of a lane, and the fields that it sets. first: the backend of ``base``."""
     unknown = [name for name in asked if name not in LANE_FIELDS]
     if unknown:
@@ -209,8 +222,10 @@ def _changes(base: GenerationParams, asked: Mapping[str, Any], first: str) -> tu
         changes |= {name: None for name in ("variant", "revision", "subfolder") if getattr(base, name)}
         changes |= {"loras": ()} if base.loras else {}
         if _has_native_size(base, first):
-            changes |= {"width": None, "height": None}
+            changes = {"width": None, "height": None, **changes}
     try:
+        params = base.replace(**changes).validate()
+        changes |= own_values(params, backend, {*varied, *asked})
         base.replace(**changes).validate()
     except InvalidParams as error:
         raise _wrong(f"One lane cannot run: {error.message}") from error
@@ -250,6 +265,8 @@ def _names(base: GenerationParams, lanes: Sequence[Lane]) -> list[str]:
         [_model_name(p.model, lane.backend) for p, lane in zip(params, lanes, strict=True)],
         [_scheduler_name(p, lane) for p, lane in zip(params, lanes, strict=True)],
         [method_name(p.guidance_method, p.guidance_options) for p in params],
+        ["1 step" if p.num_inference_steps == 1 else f"{p.num_inference_steps} steps" for p in params],
+        [f"g {number(p.guidance_scale)}" for p in params],
         [lane.backend for lane in lanes],
     ]
     # Two models' own schedulers are not what anybody asked to compare.

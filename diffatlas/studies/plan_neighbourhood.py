@@ -102,7 +102,9 @@ def plan_neighbourhood(
         return Column(value, label, caption, params_of(base, lane).replace(**changes))
 
     title = title_of(what, base.prompt)
-    all_lanes = lanes_of(base, lanes, backend)
+    # A step at which the noise is perturbed is one of as many.
+    varied = {"seed", "num_inference_steps"} if spec.get("step") else {"seed"}
+    all_lanes = lanes_of(base, lanes, backend, varied)
     return lay_out("neighbourhood", title, spec, all_lanes, 1, len(columns), make, field)
 
 

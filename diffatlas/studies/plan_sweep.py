@@ -106,7 +106,7 @@ def plan_sweep(
         raise InvalidParams("The seed is what is swept, so there is one row: set seeds to 1.", field="seeds")
     if base.seed + rows - 1 > MAX_SEED:
         raise InvalidParams(f"The last seed would be above {MAX_SEED}: give a smaller one.", field="seed")
-    all_lanes = lanes_of(base, lanes, backend)
+    all_lanes = lanes_of(base, lanes, backend, {field})
     for lane in all_lanes:
         if field in lane.changes and lane.changes[field] != getattr(base, field):
             raise InvalidParams(

@@ -18,6 +18,7 @@ from diffatlas.studies.run_board import (
     CellBegan,
     CellEnded,
     CellStep,
+    CellWaits,
     Either,
     LaneChanged,
     StudyChanged,
@@ -36,6 +37,7 @@ __all__ = [
     "CellBegan",
     "CellEnded",
     "CellStep",
+    "CellWaits",
     "LaneChanged",
     "Stops",
     "StudyChanged",
@@ -84,8 +86,10 @@ def run_study(
     store: keeps the study; None for the studies of ``library``.
 
     Each lane runs in a thread of its own. Lanes of one local pipeline take turns (`ModelTurns`). Unless the spec says
-    "exact", the cells of a lane that can share a batch do (`diffatlas.studies.run_lane`). A cell that fails leaves
-    the others alone; a lane whose model cannot be loaded fails without trying each cell.
+    "exact", the cells of a lane that can share a batch do (`diffatlas.studies.run_lane`). A lane runs as many cells at
+    a time as its backend takes (``capabilities.concurrent``). A cell that fails leaves the others alone; a lane whose
+    model cannot be loaded, or whose key, credit or budget is refused, fails without trying each cell: those under way
+    come to their own ends.
 
     `StudyChanged` comes first and last, and `CellEnded` for every cell that was to run. Closing the generator stops
     everything within a step and waits for it.

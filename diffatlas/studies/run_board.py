@@ -30,7 +30,8 @@ class StudyChanged:
 
 @dataclass(frozen=True)
 class CellBegan:
-    """A cell runs, or runs again. Without a run id and a number of steps where the backend shows no steps.
+    """A cell runs, or runs again. Without a number of steps where the backend shows none, and without a run id where it
+    leaves no run, or as long as none has begun.
 
     ``prompt``: what is not read of its prompts, as ``provenance["prompt"]`` of its run says.
     """
@@ -52,6 +53,19 @@ class CellStep:
 
 
 @dataclass(frozen=True)
+class CellWaits:
+    """A cell waits for something outside, until anything else happens to it.
+
+    ``message``: for what, as a sentence. ``seconds`` until it goes on by itself, None where nobody knows: who listens
+    counts them down, for the same wait is not told again.
+    """
+
+    key: str
+    message: str
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
 class CellEnded:
     """A cell came to an end: complete, failed or stopped. ``image`` (H, W, 3) uint8, where there is one."""
 
@@ -69,7 +83,7 @@ class LaneChanged:
     message: str = ""
 
 
-StudyEvent = StudyChanged | CellBegan | CellStep | CellEnded | LaneChanged
+StudyEvent = StudyChanged | CellBegan | CellStep | CellWaits | CellEnded | LaneChanged
 
 
 class Either(threading.Event):

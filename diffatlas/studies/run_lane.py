@@ -1,4 +1,4 @@
-"""One lane of a study: its cells in batches or one by one, with its own waits, retries and stop."""
+"""One lane of a study: its cells in batches, one by one or several at a time, with its own waits, retries and stop."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
@@ -21,22 +20,27 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import (
     BackendFailure,
     BlackImage,
-    CapabilityError,
     DiffAtlasError,
+    KeyRefused,
     ModelLoadError,
     NonFiniteLatents,
     NotEnoughMemory,
     OutOfMemory,
+    OverBudget,
+    PaymentRequired,
     UnknownModel,
 )
-from diffatlas.events import Event, Failed, Finished, Image, Started, Step
+from diffatlas.events import Event, Failed, Finished, Image, Started, Step, Waiting
 from diffatlas.guidance import METHODS
 from diffatlas.library.study import Cell, Lane
 from diffatlas.operations import trace as tracing
 from diffatlas.params import GenerationParams
 from diffatlas.studies.plan_lanes import hints
+from diffatlas.studies.refused import refusal
 from diffatlas.studies.run_board import Board, CellBegan, CellEnded, CellStep, LaneChanged, outcome
+from diffatlas.studies.run_side_by_side import Units, side_by_side
 from diffatlas.studies.run_turns import ModelTurns
+from diffatlas.studies.run_waits import Waits
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -53,7 +57,14 @@ LONGEST_WAIT = 900
 OF_A_CELL = frozenset({NonFiniteLatents.code, BlackImage.code})
 #: What is wrong with every cell of a lane when it is wrong with one that has not begun.
 OF_THE_LANE = frozenset(
-    {UnknownModel.code, ModelLoadError.code, NotEnoughMemory.code, "auth", "payment_required"}
+    {
+        UnknownModel.code,
+        ModelLoadError.code,
+        NotEnoughMemory.code,
+        KeyRefused.code,
+        PaymentRequired.code,
+        OverBudget.code,
+    }
 )
 
 
@@ -64,7 +75,7 @@ class _Running:
     cell: Cell
     run_id: str | None = None
     cached: bool = False
-    total: int = 0
+    total: int | None = 0
     image: np.ndarray | None = None
     ended: bool = False
 
@@ -102,92 +113,99 @@ class LaneRun:
         self._stop = stop
         self._capture = capture
         self._reuse = reuse
+        self._lock = threading.Lock()
         self._said: tuple[str, str] | None = None
         #: What is worth knowing of the lane as long as it runs.
         self._note = ""
+        #: Cells of one batch, at most, as far as is known by now.
+        self._most = BATCH
+        #: What no cell of this lane can do anything about.
+        self._fatal: DiffAtlasError | Failed | None = None
+        self._waits = Waits(board.put)
+        #: Whether cells run at the same time as others of this lane.
+        self._among_others = False
 
     def run(self) -> None:
         """Run the cells; nothing is raised, every outcome is an event and in the study."""
-        fatal: DiffAtlasError | Failed | None = None
         try:
-            if not self._stop.is_set():
-                backend = self._open_backend(self._lane.backend)
-                fatal = self._run_all(backend, self._able(backend.capabilities))
-        except DiffAtlasError as error:
-            fatal = error
-        except Exception as error:
-            log.exception("A lane of a study failed.")
-            fatal = BackendFailure(
-                f"The lane failed with {type(error).__name__}: the log of the app says more."
-            )
+            self._guarded(self._run_all)
         finally:
             self._turns.leave(self.key)
-        self._finish(fatal)
+        self._finish()
 
-    def _run_all(self, backend: Backend, cells: Sequence[Cell]) -> Failed | None:
-        """Run cells in units, a batch or one cell each; return what no cell of this lane can do anything about."""
+    def _guarded(self, work: Callable[[], None]) -> None:
+        """Do some work of the lane, which ends where that raises."""
+        try:
+            work()
+        except DiffAtlasError as error:
+            self._end_with(error)
+        except Exception as error:
+            log.exception("A lane of a study failed.")
+            self._end_with(
+                BackendFailure(f"The lane failed with {type(error).__name__}: the log of the app says more.")
+            )
+
+    def _end_with(self, fatal: DiffAtlasError | Failed) -> None:
+        """Take no further cell, because of this. Cells that are under way go on to their own ends."""
+        with self._lock:
+            self._fatal = self._fatal or fatal
+
+    def _ends(self) -> bool:
+        return self._fatal is not None or self._stop.is_set()
+
+    def _run_all(self) -> None:
+        """Run the cells in units, a batch or one cell each, as many at a time as the backend takes."""
+        if self._stop.is_set():
+            return
+        backend = self._open_backend(self._lane.backend)
+        cells = self._able(backend)
         if not self._batches(backend):
-            units = deque([cell] for cell in cells)
+            units = Units([cell] for cell in cells)
         else:
             fit, unfit = [], []
             for cell in cells:
                 (fit if _resolves(backend, cell.params) else unfit).append(cell)
             # One that cannot run would take those in its batch with it.
-            units = deque([*shared(fit), *([cell] for cell in unfit)])
-        most = BATCH
-        while units:
-            unit = units.popleft()
-            limit = min(most, batch_size(backend, unit[0].params))
+            units = Units([*shared(fit), *([cell] for cell in unfit)])
+        workers = 1 if _one_at_a_time(backend) else backend.capabilities.concurrent
+        workers = min(workers, len(units))
+        self._among_others = workers > 1
+        side_by_side(lambda: self._guarded(lambda: self._work(backend, units)), workers)
+
+    def _work(self, backend: Backend, units: Units) -> None:
+        """Run one unit after another, until none is left."""
+        while not self._ends() and (unit := units.take()):
+            limit = min(self._most, batch_size(backend, unit[0].params))
             if len(unit) > limit:
-                units.extendleft(reversed(split(unit, limit)))
+                units.put_back(split(unit, limit))
                 continue
             for attempt in range(1, ATTEMPTS + 1):
                 again, fatal = self._take_turn(backend, unit, last=attempt == ATTEMPTS)
                 if fatal is not None:
-                    return fatal
-                if again is None or again.seconds is None or not self._wait(again.seconds, attempt):
+                    self._end_with(fatal)
+                    return
+                if again is None or again.seconds is None or not self._wait(again, attempt):
                     break
                 unit = again.cells
-            if self._stop.is_set():
-                return None
+            if self._ends():
+                return
             if again is not None and again.seconds is None:
-                units.extendleft(reversed(split(again.cells, again.most)))
+                units.put_back(split(again.cells, again.most))
                 if again.note:
-                    most, self._note = again.most, again.note
-        return None
+                    self._most, self._note = again.most, again.note
 
     def _batches(self, backend: Backend) -> bool:
         return isinstance(backend, BatchBackend) and not self._board.study.spec.get("exact")
 
-    def _able(self, capabilities: Any) -> list[Cell]:
+    def _able(self, backend: Backend) -> list[Cell]:
         """Return the cells that the backend can run; the others fail at once, each with the reason."""
         able = []
         for cell in self._cells:
-            if refusal := self._refusal(cell.params, capabilities):
-                self._fail(_Running(cell), refusal)
+            if why := refusal(cell.params, backend, self._board.study):
+                self._fail(_Running(cell), why)
             else:
                 able.append(cell)
         return able
-
-    def _refusal(self, params: GenerationParams, capabilities: Any) -> CapabilityError | None:
-        name = self._lane.backend
-        if params.noise is not None and not capabilities.noise:
-            return CapabilityError(
-                f"The backend {name!r} takes a seed and no noise of one's own: choose the mode offset, which gives it "
-                "other seeds.",
-                field="mode",
-            )
-        if params.guidance_method is not None and not capabilities.guidance_methods:
-            return CapabilityError(
-                f"The backend {name!r} has its own guidance only: choose the plain method.",
-                field="guidance_method",
-            )
-        if params.loras and not capabilities.loras:
-            return CapabilityError(
-                f"The backend {name!r} takes no LoRA files: leave them out, or choose the local backend.",
-                field="loras",
-            )
-        return None
 
     def _take_turn(
         self, backend: Backend, unit: Sequence[Cell], last: bool
@@ -256,6 +274,10 @@ class LaneRun:
 
     def _take_in(self, now: _Running, event: Event) -> None:
         key = now.cell.key
+        if isinstance(event, Waiting):
+            self._waits.told(key, event.message, event.seconds)
+            return
+        self._waits.over(key)
         if isinstance(event, Started):
             now.run_id, now.total, now.cached = event.run_id, event.total_steps, event.cached_from is not None
             batched = "batch" in event.provenance
@@ -281,6 +303,7 @@ class LaneRun:
 
     def _fail(self, now: _Running, error: DiffAtlasError | Failed) -> None:
         now.ended = True
+        self._waits.over(now.cell.key)
         reason = {"code": error.code, "message": error.message, "field": error.field}
         cell = self._board.change(now.cell.key, status="failed", error=reason)
         self._board.put(CellEnded(now.cell.key, cell, now.image))
@@ -312,16 +335,17 @@ class LaneRun:
         note = f"A batch of {size} did not fit into memory: {words} from there on."
         return _Again(cells, None, size // 2, note)
 
-    def _wait(self, seconds: float, attempt: int) -> bool:
-        """Wait as the backend asks, counting down; return False where the lane was stopped meanwhile."""
-        end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0 and not self._stop.is_set():
-            self._say(
-                "waiting",
-                f"The backend asks to wait: {math.ceil(left)} s left, then attempt {attempt + 1} of {ATTEMPTS}.",
-            )
+    def _wait(self, again: _Again, attempt: int) -> bool:
+        """Wait as the backend asks, counting down; return False where the lane ends meanwhile."""
+        end = time.monotonic() + (again.seconds or 0)
+        then = f"then attempt {attempt + 1} of {ATTEMPTS}"
+        for cell in again.cells:
+            self._waits.told(cell.key, f"The backend asks to wait, {then}", again.seconds)
+        while (left := end - time.monotonic()) > 0 and not self._ends():
+            if not self._among_others:
+                self._say("waiting", f"The backend asks to wait: {math.ceil(left)} s left, {then}.")
             self._stop.wait(min(1.0, left))
-        return not self._stop.is_set()
+        return not self._ends()
 
     def _loading(self, backend: Backend) -> str:
         model = self._cells[0].params.model
@@ -330,8 +354,9 @@ class LaneRun:
         entry = hints(model, self._lane.backend)
         return f"Loading {entry.name if entry else model}."
 
-    def _finish(self, fatal: DiffAtlasError | Failed | None) -> None:
+    def _finish(self) -> None:
         """Settle the cells that have not ended, and say how the lane ended."""
+        fatal = self._fatal
         for cell in self._board.study.in_lane(self.key):
             if cell.key not in {own.key for own in self._cells} or cell.status not in ("waiting", "running"):
                 continue
@@ -353,9 +378,11 @@ class LaneRun:
         self._say(status, message)
 
     def _say(self, status: str, message: str) -> None:
-        if self._said != (status, message):
+        with self._lock:
+            if self._said == (status, message):
+                return
             self._said = (status, message)
-            self._board.put(LaneChanged(self.key, status, message))
+        self._board.put(LaneChanged(self.key, status, message))
 
 
 @dataclass(frozen=True)

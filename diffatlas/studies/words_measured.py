@@ -10,6 +10,8 @@ import numpy as np
 
 from diffatlas.geometry import path
 from diffatlas.library.study import FIELDS, Cell, Study
+from diffatlas.params import GenerationParams
+from diffatlas.studies.plan_hosted import lane_words
 from diffatlas.studies.plan_neighbourhood import asked_of_noise
 from diffatlas.studies.plan_sweep import asked_of
 
@@ -32,7 +34,8 @@ def sweep_captions(
 ) -> dict[str, MeasuredCaption]:
     """Return the captions of a sweep's cells of which anything was measured, by cell key."""
     field = str(study.spec.get("field", ""))
-    backends = {lane.key: lane.backend for lane in study.lanes}
+    lanes = {lane.key: lane for lane in study.lanes}
+    base_of_all = GenerationParams.from_dict(dict(study.spec["base"])) if "base" in study.spec else None
     bases = {
         (cell.lane, cell.row): measured[cell.key]
         for cell in study.cells
@@ -46,7 +49,10 @@ def sweep_captions(
             asked = cell.caption
             if field in FIELDS:
                 # Read from the parameters, since a caption that was stored also says what is usual.
-                asked = asked_of(field, getattr(cell.params, field), cell.params, backends[cell.lane])
+                lane = lanes[cell.lane]
+                asked = asked_of(field, getattr(cell.params, field), cell.params, lane.backend)
+                if base_of_all is not None and (own_values := lane_words(base_of_all, lane)):
+                    asked = f"{asked} {own_values}"
             captions[cell.key] = MeasuredCaption(asked, found)
     return captions
 

@@ -13,13 +13,15 @@ APART = "The lanes have too little in common to be compared."
 
 
 def lane_sentences(study: Study, measures: Mapping[str, Any], lane: str, row: int | None = None) -> list[str]:
-    """Return what is to be said of a sweep's lane: its largest change, its parting steps, clipping and collapse.
+    """Return what is to be said of a sweep's lane: its largest change, its parting steps, clipping,
+    collapse, and why nothing of latents is told where nothing is.
 
     measures: what `measure_sweep` found, as plain JSON types. row: of the seed whose paths are told; else the first.
     """
     measured = lane_measures(measures, lane)
     said = [largest_change(study, measures, lane), parting(study, measures, lane, row)]
     said += [(measured.get(key) or {}).get("sentence") for key in ("clipping", "collapse")]
+    said.append(measured.get("finding"))
     # Where the values have no order, both say so.
     return list(dict.fromkeys(filter(None, said)))
 

@@ -9,8 +9,6 @@ from typing import Any
 
 # Before Gradio is imported, which reads them then: nothing is reported to anyone.
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-# Before torch is imported: its idle threads would spin, and starve a browser that draws on the same few cores.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 # Processes of Gradio's that serve files by themselves ask nobody whose they are.
 os.environ["GRADIO_NUM_WORKERS"] = "0"
@@ -58,6 +56,10 @@ from diffatlas.ui.tab_memory import empty_when_quiet, keep_small
 from diffatlas.ui.theme import EARLY, Atlas, head
 from diffatlas.ui.turns import MOST_IN_ALL, MOST_WAITING, Turns
 from diffatlas.ui.uploads import Uploads
+from diffatlas.waiting_threads import let_threads_sleep
+
+# Before torch is imported, which nothing above does.
+let_threads_sleep()
 
 log = logging.getLogger("diffatlas")
 

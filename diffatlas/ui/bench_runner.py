@@ -48,7 +48,8 @@ class BenchRunner(StudyRunner):
         """
         view = BenchView()
         bounds: Bounds | None = bounds_here()
-        if self.sessions.confirmed(session) and not bounds.shared:
+        confirmed = self.sessions.confirmed(session)
+        if confirmed and not bounds.shared:
             bounds = None
         try:
             library = self._libraries.of(visitor)
@@ -61,7 +62,7 @@ class BenchRunner(StudyRunner):
         spec = {**bench.study.spec, "capture": capture.to_dict()}
         bench = replace(bench, study=replace(bench.study, spec=spec))
         view = BenchView(bench, "loading", begun=False)
-        yield from self._go(view, visitor, session, bench, capture, None, reuse, bounds)
+        yield from self._go(view, visitor, session, bench, capture, None, reuse, bounds, confirmed)
 
     def resume(
         self, visitor: str, session: str, bench_id: Any, cells: Collection[str]
@@ -80,7 +81,7 @@ class BenchRunner(StudyRunner):
         # Who may confirm has done so when these cells were asked for first.
         bounds = bounds_here()
         asks = bounds if bounds.shared else None
-        yield from self._go(view, visitor, session, bench, capture, set(cells), True, asks)
+        yield from self._go(view, visitor, session, bench, capture, set(cells), True, asks, True)
 
     def judge(
         self, visitor: str, session: str, bench_id: Any, scorers: Sequence[str], again: bool
@@ -129,13 +130,16 @@ class BenchRunner(StudyRunner):
         only: Collection[str] | None,
         reuse: bool,
         bounds: Bounds | None,
+        confirmed: bool,
     ) -> Generator[dict[str, Any], None, None]:
         def events(opened: Any, library: Library, stops: Stops) -> Any:
             return run_bench(bench, opened, library, capture, stops=stops, only=only, reuse=reuse)
 
         self._live.begin(visitor, bench.id, view.cells)
         try:
-            yield from self._follow(view, visitor, session, bench.study, capture, only, reuse, bounds, events)
+            yield from self._follow(
+                view, visitor, session, bench.study, capture, only, reuse, bounds, confirmed, events
+            )
         finally:
             self._live.end(visitor, bench.id)
 

@@ -34,7 +34,7 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
         params = forms.to_params({**asked, "prompt": _PROMPT})
         place = forms.to_backend(asked)
         if place != LOCAL:
-            return _paid(place, params, refused and not bounds.shared)
+            return _paid(place, params)
         estimate = backend.estimate(params, Capture())
         info = forms.known(backend.info, params.model)
         if estimate is None:
@@ -58,10 +58,15 @@ def image_of(backend: str, params: GenerationParams) -> tuple[str, str, int | No
     return backend, params.model, params.width, params.height
 
 
-def _paid(backend: str, params: GenerationParams, offers: bool) -> list[Any]:
-    """Return the updates for a provider: what one image costs there, and whether to pay for many is offered."""
+def _paid(backend: str, params: GenerationParams) -> list[Any]:
+    """Return the updates for a provider: what one image costs there."""
     words = f"{money.estimate([image_of(backend, params)]).words()}."
-    return [gr.update(value=said.as_html(words), visible=True), gr.update(visible=offers)]
+    return [gr.update(value=said.as_html(words), visible=True), gr.update(visible=False)]
+
+
+def asked_again(question: str) -> list[Any]:
+    """Return updates of what `expected_field` draws: the question of a run that was refused, and the button."""
+    return [gr.update(value=said.as_html(question), visible=True), gr.update(visible=True)]
 
 
 def _whole(estimate: Estimate, over: bool, bounds: Bounds) -> str:

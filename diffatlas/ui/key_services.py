@@ -8,13 +8,18 @@ from urllib.parse import urlsplit
 
 from diffatlas.backends.hosted import provider_of
 from diffatlas.backends.hosted.base import Provider
+from diffatlas.backends.hosted.http import Patience
 from diffatlas.backends.hosted.keys import variable_of
+from diffatlas.backends.hosted.money import made_today
 from diffatlas.errors import DiffAtlasError, HostedError, KeyRefused
+from diffatlas.settings import is_shared, settings
 from diffatlas.ui import places
 from diffatlas.ui.visitor_keys import KEYS, VisitorKeys, backend_for, hosts_keys_serve
 from diffatlas.ui.wire.kinds import Nothing
 from diffatlas.ui.wire.settings import Checked, KeyOf, KeysOf, KeyTyped, ProviderAsked, Source
 
+#: Whoever checks a key waits for the answer.
+SHORT = Patience(answer=15.0, attempts=2, first=0.3, asked=5.0)
 ABOUT = (
     "A key that you type goes to the memory of this server, and from there to the provider’s own address and to no "
     "other. It is never shown again, written down or put into a link, and is dropped two minutes after you close the "
@@ -56,7 +61,7 @@ class KeyServices:
         """Ask a provider whether it takes the key that would be used."""
         provider = provider_of(asked.provider)
         try:
-            backend_for(visitor, None, provider.name, self._keys).check_key()
+            backend_for(visitor, None, provider.name, self._keys, patience=SHORT).check_key()
         except KeyRefused as error:
             page = "" if provider.keys_page in error.message else f" {provider.keys_page} makes one."
             return {"taken": False, "words": error.message + page}
@@ -84,11 +89,36 @@ class KeyServices:
         }
 
     def _one(self, visitor: str, provider: Provider) -> KeyOf:
+        source = self.source(visitor, provider)
         return {
             "id": provider.name,
             "name": provider.label,
-            "source": self.source(visitor, provider),
+            "source": source,
+            "made": _made(visitor, provider, source),
             "variable": variable_of(provider) or provider.variables[0],
-            "host": urlsplit(provider.url).hostname or "",
+            "host": " and ".join([urlsplit(provider.url).hostname or "", *provider.hosts]),
             "keys_page": provider.keys_page,
         }
+
+
+def _made(visitor: str, provider: Provider, source: Source) -> str:
+    """Return how many images were made today, as far as whoever asks is to know; "" for nothing to say.
+
+    Visitors of a shared server are told their own of those that its host pays for: other people's are not theirs to
+    know, and what they pay for themselves their provider tells.
+    """
+    shared = is_shared()
+    if shared and source != "environment":
+        return ""
+    try:
+        made = made_today(provider.name, visitor if shared else None)
+    except DiffAtlasError as error:
+        return error.message
+    if not made.images:
+        return ""
+    of = (
+        f", of {settings().hosted_visitor_images} that this server pays for at all providers"
+        if shared
+        else ""
+    )
+    return f"Made today: {made.words()}{of}."

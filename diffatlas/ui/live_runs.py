@@ -16,7 +16,7 @@ import gradio as gr
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.backends.hosted import money
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
+from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
 from diffatlas.library import Library
 from diffatlas.operations.expected import expected, paid_of
@@ -37,6 +37,8 @@ from diffatlas.ui.visitors import visitor_of
 
 log = logging.getLogger("diffatlas")
 
+#: How to confirm what is paid for, to end the sentence that asks.
+PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
 #: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
 FRAME_SECONDS = 0.04
 
@@ -125,7 +127,8 @@ class LiveRuns:
         view = RunView(str(prompt or "").strip(), self._names.get(str(model), str(model)), visitor)
         seeds = None
         bounds = bounds_here()
-        confirmed = self.sessions.confirmed(request.session_hash) and not bounds.shared
+        sure = self.sessions.confirmed(request.session_hash)
+        confirmed = sure and not bounds.shared
         try:
             what = asked()
             if is_shared():
@@ -133,7 +136,7 @@ class LiveRuns:
             self._shelf.room(visitor)
             params, count = what.params, what.count
             hosted = self._hosted(what, visitor, request.session_hash)
-            if hosted is not None and not confirmed and not bounds.shared:
+            if hosted is not None and not sure:
                 self._check_paid(hosted, what, visitor)
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
@@ -159,7 +162,9 @@ class LiveRuns:
                     params = replace(params, seed=following).validate()
         except DiffAtlasError as error:
             if isinstance(error, OverBound):
-                self.sessions.refuse(request.session_hash)
+                asks = error.asked if isinstance(error, PaidImages) else ""
+                question = asks and f"This asks for {asks}. Run it all the same?"
+                self.sessions.refuse(request.session_hash, question)
             view.failed(error)
             yield view, True
         except Exception:
@@ -267,7 +272,7 @@ class LiveRuns:
         """Raise `PaidImages` for runs that are to be confirmed before they are paid for."""
         library = self._shelf.library(visitor) if what.reuse else None
         paid = paid_of(backend, what.params, what.capture, library) * what.count
-        money.check_confirmed(money.estimate(paid), "press “Run all the same” to pay for it")
+        money.check_confirmed(money.estimate(paid), PAY_OR_LESS)
 
     def _check(
         self, bounds: Bounds, params: GenerationParams, what: Asked, library: Library, stop: threading.Event

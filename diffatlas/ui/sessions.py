@@ -19,7 +19,7 @@ class Sessions:
         self._stops: dict[str, threading.Event] = {}
         self._seeds: dict[str, Moved] = {}
         self._confirmed: set[str] = set()
-        self._over: set[str] = set()
+        self._over: dict[str, str] = {}
 
     def begin(self, visitor: str) -> threading.Event:
         """Return a fresh stop signal for a visitor's runs; one that the visitor still has running is stopped."""
@@ -75,23 +75,31 @@ class Sessions:
         with self._lock:
             found = visitor in self._confirmed
             self._confirmed.discard(visitor)
-            self._over.discard(visitor)
+            self._over.pop(visitor, None)
             return found
 
-    def refuse(self, visitor: str) -> None:
-        """Note that the visitor's run was refused because of what it is expected to take."""
+    def refuse(self, visitor: str, question: str = "") -> None:
+        """Note that the visitor's run was refused because of what it is expected to take.
+
+        question: what any visitor is asked then, on a shared server too; "" where the form says it.
+        """
         with self._lock:
-            self._over.add(visitor)
+            self._over[visitor] = question
 
     def refused(self, visitor: str) -> bool:
         """Return whether the visitor's last run was refused so."""
         with self._lock:
             return visitor in self._over
 
+    def question(self, visitor: str) -> str:
+        """Return what the visitor is to be asked whose last run was refused; "" for nothing of its own."""
+        with self._lock:
+            return self._over.get(visitor, "")
+
     def forget(self, visitor: str) -> None:
         """Stop the visitor's run and drop what is known of them: their tab was closed."""
         self.stop(visitor)
         with self._lock:
             self._confirmed.discard(visitor)
-            self._over.discard(visitor)
+            self._over.pop(visitor, None)
             self._seeds.pop(visitor, None)

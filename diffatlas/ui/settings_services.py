@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from diffatlas.backends.fitting import memory_of
 from diffatlas.operations.trace import shared_local_backend
@@ -47,14 +48,19 @@ ABOUT = {
     "visitor_files": "On a shared server, bytes of files that a visitor may have.",
     "visitor_uploads": "On a shared server, bytes that a visitor may send in a day.",
     "upload_bytes": "On a shared server, bytes of one file that is sent.",
-    "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
     "hosted_urls": "Other addresses of providers of hosted models.",
+    "hosted_cap": "Images of hosted models that may be paid for in a day; 0 for no cap.",
+    "hosted_ledger": "Where those images are counted.",
+    "hosted_confirm": "So many images of hosted models at once are asked for twice; 0 for never.",
+    "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
+    "hosted_visitor_images": "On a shared server, images of a day with the host’s keys, of one visitor.",
+    "hosted_daily_images": "On a shared server, images of a day with the host’s keys, of all visitors.",
     "check_answers": "Hold each answer to a page against its type.",
 }
 #: Those that a visitor of a shared server is told: what they may do there, and not where anything lies.
 OF_VISITORS = (
     "most_seconds", "most_memory", "visitor_library", "visitor_files", "visitor_uploads", "upload_bytes",
-    "hosted_for_visitors", "device", "dtype",
+    "hosted_for_visitors", "hosted_visitor_images", "hosted_daily_images", "device", "dtype",
 )  # fmt: skip
 
 
@@ -175,6 +181,7 @@ def _local(entry: ModelEntry) -> Any:
         "guidance_range": None,
         "size": f"{width}x{height}" if width and height else None,
         "sides": None,
+        "taken": ["steps", "guidance", "size"],
         "warnings": warnings,
     }
 
@@ -194,7 +201,9 @@ def _hosted(entry: HostedModel) -> Any:
             "This model is not in the list: what it takes is not known, and all that is asked is sent."
         )
     sides = None
-    if takes("size") and entry.sides:
+    if entry.takes is None:
+        sides = None
+    elif takes("size") and entry.sides:
         least, most, multiple = entry.sides
         sides = f"{least} to {most} pixels" + (f", in steps of {multiple}" if multiple > 1 else "")
     elif not takes("size"):
@@ -210,6 +219,11 @@ def _hosted(entry: HostedModel) -> Any:
         "guidance_range": entry.guidance_range if takes("guidance") else None,
         "size": f"{entry.size}x{entry.size}" if entry.size else None,
         "sides": sides,
+        "taken": [
+            name
+            for name in ("steps", "guidance", "size")
+            if takes(name) or (name == "size" and takes("aspect"))
+        ],
         "warnings": warnings,
     }
 
@@ -222,8 +236,17 @@ def _fits(entry: ModelEntry, backend: Any, device: str, free: int) -> Fits:
 
 def _variable(name: str, value: Any) -> Variable:
     variable = f"DIFFATLAS_{name.upper()}"
+    if isinstance(value, dict):
+        # An address may have a name and a password in it.
+        value = ", ".join(f"{one}: {_host(address)}" for one, address in value.items()) or None
     shown = "not set" if value is None else "on" if value is True else "off" if value is False else str(value)
     return {"name": variable, "value": shown, "about": ABOUT.get(name, ""), "given": variable in os.environ}
+
+
+def _host(address: str) -> str:
+    """Return scheme and host of an address, and its port, and nothing else of it."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def _secret(name: str, about: str) -> Variable:

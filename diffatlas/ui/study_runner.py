@@ -10,13 +10,15 @@ from dataclasses import replace
 from typing import Any
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
+from diffatlas.backends.hosted.money import check_confirmed
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
+from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.library import Library
 from diffatlas.library.study import Study
 from diffatlas.operations.expected import expected_of_study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
+from diffatlas.studies.paid import paid_of_study
 from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
@@ -33,6 +35,8 @@ log = logging.getLogger("diffatlas")
 
 #: What arrives faster than this many seconds apart travels together.
 FRAME_SECONDS = 0.1
+#: What to do where many hosted images are asked for.
+PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
 
 
 class StudyRunner:
@@ -56,7 +60,8 @@ class StudyRunner:
         """
         view = StudyView(visitor)
         bounds: Bounds | None = bounds_here()
-        if self.sessions.confirmed(session) and not bounds.shared:
+        confirmed = self.sessions.confirmed(session)
+        if confirmed and not bounds.shared:
             bounds = None
         try:
             study, capture = asked()
@@ -67,7 +72,7 @@ class StudyRunner:
             yield view.failed(error)
             return None
         study = replace(study, spec={**study.spec, "capture": capture.to_dict()})
-        yield from self._follow(view, visitor, session, study, capture, None, reuse, bounds)
+        yield from self._follow(view, visitor, session, study, capture, None, reuse, bounds, confirmed)
         return study.cells[0].params.seed
 
     def retry(
@@ -90,7 +95,7 @@ class StudyRunner:
         # Who may confirm has done so when these cells ran first.
         bounds = bounds_here()
         asks = bounds if bounds.shared else None
-        yield from self._follow(view, visitor, session, study, capture, set(cells), True, asks)
+        yield from self._follow(view, visitor, session, study, capture, set(cells), True, asks, True)
 
     def spec_of(self, visitor: str, study_id: Any) -> dict[str, Any] | None:
         """Return what a stored study asked, with its backend and the choices of its further lanes.
@@ -113,36 +118,42 @@ class StudyRunner:
         only: Collection[str] | None,
         reuse: bool,
         bounds: Bounds | None,
+        confirmed: bool,
         run: Callable[[Any, Library, Stops], Generator[Any, None, None]] | None = None,
     ) -> Generator[dict[str, Any], None, None]:
-        """Run a study and yield the values to show. run: what runs it, given backends, library and stops."""
+        """Run a study and yield the values to show.
+
+        confirmed: whether the visitor has said that all its hosted images are to be paid for. run: what runs the study,
+        given backends, library and stops.
+        """
         stops = Stops(self.sessions.begin(session))
         who = self._turns.who(visitor, session)
         held: Held | None = None
         events: Generator[Any, None, None] | None = None
         begun = False
+
+        def opened(name: str) -> Any:
+            if name == "local":
+                return self._backend(who, held)
+            return backend_for(visitor, session, name)
+
         try:
             self._running.begin(visitor, study.id, stops)
             begun = True
+            library = self._libraries.of(visitor)
+            served_by = library if reuse else None
+            if not confirmed:
+                check_confirmed(paid_of_study(opened, study, capture, served_by, only), PAY_OR_LESS)
             here = _first_here(study, only)
             if here is not None:
                 seconds = seconds_of(shared_local_backend(), [here], capture)
                 held = yield from self._wait(view, stops, who, seconds)
-            if here is not None:
                 yield view.loading("Loading the model…")
                 yield view.loading(loading_words(here, shared_local_backend()))
-            library = self._libraries.of(visitor)
             if bounds is not None and not stops.all.is_set():
-                served_by = library if reuse else None
                 local = shared_local_backend()
                 found = expected_of_study(local, study, capture, served_by, stops.all, only)
                 bounds.in_parts().check(found)
-
-            def opened(name: str) -> Any:
-                if name == "local":
-                    return self._backend(who, held)
-                return backend_for(visitor, session, name)
-
             if run is not None:
                 events = run(opened, library, stops)
             else:
@@ -151,7 +162,8 @@ class StudyRunner:
             events = None
         except DiffAtlasError as error:
             if isinstance(error, OverBound):
-                self.sessions.refuse(session)
+                asked = error.asked if isinstance(error, PaidImages) else ""
+                self.sessions.refuse(session, asked and f"This asks for {asked}. Run it all the same?")
             yield view.failed(error)
         except Exception:
             log.exception("The view of a study failed.")

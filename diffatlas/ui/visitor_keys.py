@@ -26,6 +26,8 @@ AWAY = 120.0
 LOOK = 15.0
 #: Visitors whose keys are kept, those who came last.
 MOST_VISITORS = 2000
+#: Tabs that are remembered: of one that never said that it was closed, the visitor is taken to be gone some day.
+MOST_TABS = 10_000
 
 
 class VisitorKeys:
@@ -48,7 +50,7 @@ class VisitorKeys:
         Raises `InvalidParams` for nothing and for an unknown provider, `KeyRefused` for what no key can be.
         """
         if not (isinstance(key, str) and key.strip()):
-            raise InvalidParams("The key is empty: paste it from the provider’s page.", field="key")
+            raise InvalidParams("There is no key in the box: paste it from the provider’s page.", field="key")
         held = key_of(provider_of(provider), key)
         with self._lock:
             self._keys.setdefault(visitor, {})[provider] = held
@@ -79,6 +81,9 @@ class VisitorKeys:
         with self._lock:
             self._visitors[tab] = visitor
             self._left.pop(visitor, None)
+            oldest = next(iter(self._visitors)) if len(self._visitors) > MOST_TABS else None
+        if oldest is not None:
+            self.leave(oldest)
 
     def leave(self, tab: str) -> None:
         """A tab was closed. With a visitor's last the time begins to run after which their keys go."""
@@ -129,10 +134,13 @@ def hosts_keys_serve() -> bool:
     return not is_shared() or settings().hosted_for_visitors
 
 
-def backend_for(visitor: str | None, session: str | None, provider: str, keys: VisitorKeys = KEYS) -> Any:
+def backend_for(
+    visitor: str | None, session: str | None, provider: str, keys: VisitorKeys = KEYS, **options: Any
+) -> Any:
     """Return a backend of a provider with the key of whoever asks: their own, else that of the environment.
 
     visitor: as `diffatlas.ui.visitors.visitor_of` names them; session: that of their tab, where they have no name.
+    options: more of those of `diffatlas.backends.hosted.backend.HostedBackend`.
 
     Raises `KeyRefused` where they have none on a server whose own keys are not for visitors.
     """
@@ -144,4 +152,4 @@ def backend_for(visitor: str | None, session: str | None, provider: str, keys: V
             field="key",
         )
     # Whoever pays with their own key has no budget here.
-    return open_backend(provider, key=key, visitor=who if key is None and is_shared() else None)
+    return open_backend(provider, key=key, visitor=who if key is None and is_shared() else None, **options)

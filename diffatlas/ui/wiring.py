@@ -300,6 +300,8 @@ def wire_run(
     def telling(after: bool) -> Callable[..., list[Any]]:
         def tell(request: gr.Request, *values: Any) -> list[Any]:
             refused = after and sessions.refused(request.session_hash)
+            if refused and (question := sessions.question(request.session_hash)):
+                return expectations.asked_again(question)
             asked = dict(zip(expectations.ASKED, values, strict=True))
             return expectations.told(shared_local_backend(), bounds_here(), refused, asked)
 

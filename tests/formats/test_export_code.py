@@ -107,13 +107,20 @@ def test_a_prompt_stays_a_prompt(hostile):
         plan_neighbourhood(ASKED, "perturb", k=2, radius=0.3, step=1),
         plan_neighbourhood(ASKED, "slerp", to_seed=9, stops=3),
         plan_neighbourhood(ASKED, "offset", k=2, offset=50),
+        plan_sweep(
+            ASKED.replace(guidance_scale=60.0),
+            "seed",
+            [1, 2],
+            lanes=[{"backend": "replicate"}, {"scheduler": "euler"}],
+        ),
+        plan_sweep(ASKED, "seed", [3, 4], lanes=[{"backend": "local"}], backend="replicate"),
     ],
     ids=lambda study: study.title,
 )
 def test_the_lines_plan_the_same_study(study: Study):
     # As it is stored: tuples are lists then.
     kept = study.__class__(**{**vars(study), "spec": json.loads(json.dumps(study.spec))})
-    names = made_by(study_code(kept).partition("library, backend")[0])
+    names = made_by(study_code(kept).partition("for event")[0])
     assert names["study"].cells == study.cells
     assert names["study"].lanes == study.lanes
 

@@ -181,7 +181,7 @@ def test_ten_layers_are_told_apart_without_colour():
 
 
 #: Folders of pages, and what one of them styles for others on purpose: classes that several pages give their elements.
-PAGES = ("trajectory", "study", "attention", "lab", "library", "bench")
+PAGES = ("trajectory", "study", "attention", "lab", "library", "bench", "settings")
 SHARED = {
     "trajectory": {"da-deep", "da-deep-head", "da-deep-about", "da-map-legend", "da-ramp"},
     "study": {"da-lane-name", "da-lane-bar", "da-lane-status", "da-lane-acts", "da-shelf"},

@@ -339,7 +339,14 @@ def test_the_form_that_pages_and_files_read(library: Library) -> None:
         "drift", "parting", "guidance_norm", "guidance_angle", "guidance_norm_mean", "guidance_angle_mean",
         "path_length", "straightness", "saturation", "luma_std", "clipped", "latent_max",
     } <= data["cells"]["a-0-0"].keys()  # fmt: skip
-    assert data["lanes"]["a"].keys() == {"curves", "largest_change", "clipping", "diversity", "collapse"}
+    assert data["lanes"]["a"].keys() == {
+        "curves",
+        "largest_change",
+        "clipping",
+        "diversity",
+        "collapse",
+        "finding",
+    }
     assert data["agreement"][0].keys() == {"a", "b", "by", "sentence"}
     assert {"parting", "collapse", "clipping", "drift"} <= data["definitions"].keys()
     assert all(isinstance(text, str) for text in data["definitions"].values())

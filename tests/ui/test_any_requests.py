@@ -307,6 +307,24 @@ def test_ones_own_run_can_be_cancelled(address: str) -> None:
     assert mine.http.post("gradio_api/cancel", json=asked).json() == {"success": True}
 
 
+def test_a_key_that_was_typed_is_in_no_answer_and_not_in_the_log(address: str, folder: Path) -> None:
+    key, mine = "typed-key-0815-4711", Visitor(address)
+    answers = [mine.raw("settings", "key_put", provider="replicate", key=key).text]
+    assert '"typed"' in answers[0]
+    answers += [mine.raw("settings", name).text for name in ("settings_keys", "settings_variables")]
+    answers.append(mine.raw("status", "status", backend="replicate", model="x").text)
+    # One that is none comes back in no sentence either.
+    answers += [
+        mine.raw("settings", "key_put", provider="replicate", key=wrong).text for wrong in (f"{key} x", [key])
+    ]
+    answers += [
+        mine.http.get(path).text for path in ("config", "gradio_api/info", "gradio_api/openapi.json", "")
+    ]
+    other = Visitor(address).raw("settings", "settings_keys").text
+    assert '"typed"' not in other
+    assert not [text for text in (*answers, other, (folder / "log.txt").read_text()) if "4711" in text]
+
+
 def test_the_log_has_no_error_that_nobody_foresaw(folder: Path) -> None:
     """After all of the tests before: what Gradio could not take has come to it."""
     log = (folder / "log.txt").read_text()

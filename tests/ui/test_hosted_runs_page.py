@@ -66,7 +66,7 @@ def test_a_hosted_run_shows_its_image_and_says_why_there_is_no_path(
     assert any("takes no guidance" in sentence for sentence in hosted["ignored"])
     assert ["seed", "7"] in hosted["told"]
     assert last["run"]["query"]["backend"] == "replicate"
-    assert "open_backend('replicate')" in last["run"]["python"]
+    assert "backend='replicate'" in last["run"]["python"]
     assert any(value["status"] in ("loading", "running") and value["message"] for value in earlier)
     # What is stored is shown as the live one was, and told apart from a run of this machine.
     stored = library.open(last["run"]["id"])

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 #: Provider -> (module, class) of its adapter.
 _ADAPTERS = {
     "replicate": ("diffatlas.backends.hosted.replicate", "Replicate"),
+    "fal": ("diffatlas.backends.hosted.fal", "Fal"),
     "together": ("diffatlas.backends.hosted.together", "Together"),
+    "stability": ("diffatlas.backends.hosted.stability", "Stability"),
     "huggingface": ("diffatlas.backends.hosted.huggingface", "HuggingFace"),
 }
 

@@ -38,6 +38,11 @@ def address_in(value: Any) -> str | None:
     return value if isinstance(value, str) and value.startswith(("https://", "http://")) else None
 
 
+def text_in(value: Any) -> str:
+    """Return a text, such as the id of a request, cut; "" where ``value`` is none."""
+    return value[:MOST_CHARACTERS] if isinstance(value, str) else ""
+
+
 def whole_in(value: Any) -> int | None:
     """Return a whole number, such as a seed, or None."""
     return value if isinstance(value, int) and not isinstance(value, bool) else None

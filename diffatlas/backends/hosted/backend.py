@@ -27,6 +27,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import (
     BackendFailure,
     BadDownload,
+    CapabilityError,
     DiffAtlasError,
     HostedError,
     NetworkError,
@@ -34,7 +35,7 @@ from diffatlas.errors import (
 )
 from diffatlas.events import Event, Failed, Finished, Image, Started, Waiting
 from diffatlas.params import GenerationParams
-from diffatlas.registry import HostedModel, hosted_model
+from diffatlas.registry import HostedModel, hosted_model, list_models
 from diffatlas.run import new_run_id, timestamp
 
 log = logging.getLogger("diffatlas")
@@ -67,7 +68,7 @@ class HostedBackend:
         key: the provider's key; that of the environment where None. It is held in memory alone.
         url: another address of the provider; that of the settings where None.
         patience: how long and how often the provider is asked.
-        visitor: whose budget a request counts to, on a server that lends its own keys.
+        visitor: whose budget a request counts to, on a server that lends its own keys; listed models alone then.
 
     Raises `KeyRefused` where there is no key, and `InvalidParams` for an unknown provider.
     """
@@ -135,6 +136,12 @@ class HostedBackend:
     def _asked(self, params: GenerationParams) -> Asked:
         params.validate()
         model = hosted_model(params.model, self.name)
+        if self._visitor is not None and model not in list_models(self.name):
+            raise CapabilityError(
+                f"With the key of this server's host only the models of its list for {self.provider.label} may be run: "
+                "choose one of them, or type a key of your own on the page Settings.",
+                field="model",
+            )
         fitted, ignored = inputs.fit(params, model, self.provider)
         return Asked(params, model, self._adapter.arguments(model, fitted), ignored)
 
@@ -251,8 +258,8 @@ class HostedBackend:
         for attempt in range(1, FETCHES + 1):
             try:
                 return read_picture(await download(image, own=own))
-            except (BadDownload, NetworkError, ProviderTimeout):
-                if attempt == FETCHES:
+            except (BadDownload, NetworkError, ProviderTimeout) as error:
+                if attempt == FETCHES or (isinstance(error, BadDownload) and not error.passing):
                     raise
                 await asyncio.sleep(self._patience.first * attempt)
         raise AssertionError("unreachable")

@@ -35,6 +35,8 @@ class Provider:
     key_start: str = ""
     #: A header with the seconds until a limit ends, for an answer of 429 that has no Retry-After.
     reset_header: str = ""
+    #: Shapes (width : height) that its models without sides take; () for `diffatlas.backends.hosted.inputs.ASPECTS`.
+    aspects: tuple[str, ...] = ()
     #: Whether a model's version may be asked for (`GenerationParams.revision`).
     revisions: bool = False
     #: Requests that are under way at one time, of all visitors.

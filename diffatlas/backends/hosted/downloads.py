@@ -9,22 +9,33 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from collections.abc import AsyncGenerator, Collection, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Iterable
+from functools import cache
+from ssl import SSLContext
 from typing import Any
 from urllib.parse import SplitResult, unquote_to_bytes, urljoin, urlunsplit
 
+import anyio.to_thread
 import httpcore
 import httpx
 
-from diffatlas.address import read_url, resolve
-from diffatlas.errors import BadDownload, InvalidParams, NetworkError, ProviderTimeout
+from diffatlas.address import NoHost, Refused, read_url, resolve
+from diffatlas.errors import BadDownload, NetworkError, ProviderTimeout
 
 MOST_BYTES = 40_000_000
 MOST_SECONDS = 120.0
-#: Seconds without a byte.
-SILENCE = 20.0
+#: Seconds without a byte, and until there is a connection.
+SILENCE, CONNECT_SECONDS = 20.0, 10.0
+#: Seconds for each address of a host but its last.
+NEXT_SECONDS = 2.0
 MOST_REDIRECTS = 4
+_TIMEOUTS = {"connect": CONNECT_SECONDS, "read": SILENCE, "write": SILENCE, "pool": SILENCE}
+_HEADERS = {
+    "Accept": "image/*",
+    "Accept-Encoding": "identity",
+    "Connection": "close",
+    "User-Agent": "diffatlas",
+}
 #: What a server may say that a picture is.
 _KINDS = ("image/", "application/octet-stream", "binary/octet-stream")
 #: How PNG, JPEG and WebP begin, for a server that does not say what it sends.
@@ -54,75 +65,93 @@ async def download(
             return await _fetch(url, own, most_bytes)
     except TimeoutError:
         raise ProviderTimeout(f"The picture did not arrive in {seconds:g} s: try again.") from None
-    except httpx.TimeoutException:
+    except httpcore.TimeoutException:
         raise ProviderTimeout("The picture stopped arriving: try again.") from None
-    except InvalidParams as error:
-        raise BadDownload(f"The provider's picture cannot be fetched: {error.message}") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError):
+    except NoHost as error:
+        raise NetworkError(f"The provider's picture cannot be reached: {error.what}; try again.") from None
+    except Refused as error:
+        raise BadDownload(
+            f"The provider's picture is not fetched, because of its address: {error.what}."
+        ) from None
+    except (httpcore.NetworkError, httpcore.ProtocolError, OSError):
         raise NetworkError("The connection broke while the picture was fetched: try again.") from None
 
 
 async def _fetch(url: str, own: Collection[tuple[str, int]], most_bytes: int) -> bytes:
-    parts = _checked(url, own)
+    """Ask for a file, through redirects. Each hop has connections of its own, and nothing is kept for the next."""
+    parts, target = _checked(url, own)
     for _ in range(MOST_REDIRECTS + 1):
-        async with _client(own) as client, client.stream("GET", urlunsplit(parts)) as response:
-            if response.status_code in (301, 302, 303, 307, 308):
-                parts = _checked(urljoin(urlunsplit(parts), response.headers.get("location", "")), own)
-                continue
-            return await _read(response, most_bytes)
+        async with (
+            httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=_Checked(own)) as pool,
+            pool.stream(
+                "GET",
+                httpcore.URL(
+                    scheme=target.raw_scheme,
+                    host=target.raw_host,
+                    port=target.port,
+                    target=target.raw_path,
+                ),
+                headers={"Host": target.netloc, **_HEADERS},
+                extensions={"timeout": _TIMEOUTS},
+            ) as response,
+        ):
+            headers = {name.decode("latin-1").lower(): v.decode("latin-1") for name, v in response.headers}
+            if response.status not in (301, 302, 303, 307, 308):
+                return await _read(response, headers, most_bytes)
+            parts, target = _checked(_next(parts, headers.get("location", "")), own)
     raise BadDownload(f"The provider's picture is redirected more than {MOST_REDIRECTS} times.")
 
 
-async def _read(response: httpx.Response, most_bytes: int) -> bytes:
-    if response.status_code != 200:
+async def _read(response: httpcore.Response, headers: dict[str, str], most_bytes: int) -> bytes:
+    if response.status != 200:
         raise BadDownload(
-            f"The provider's picture is not there ({response.status_code}): ask for it again soon, since pictures are "
-            "kept for an hour or less."
+            f"The provider's picture is not there ({response.status}): ask for it again soon, since pictures are "
+            "kept for an hour or less.",
+            passing=True,
         )
-    kind = response.headers.get("content-type", "").lower()
+    kind = headers.get("content-type", "").lower()
     if kind and not kind.startswith(_KINDS):
         raise BadDownload(f"The provider's picture is no picture, but {kind[:60]!r}.")
-    if response.headers.get("content-encoding", "identity") != "identity":
+    if headers.get("content-encoding", "identity").lower() != "identity":
         raise BadDownload("The provider's picture comes in a packed form that was not asked for.")
-    length = response.headers.get("content-length", "")
+    length = headers.get("content-length", "")
     if length.isdigit() and int(length) > most_bytes:
         raise _too_large(most_bytes)
-    parts, size = [], 0
-    async for part in response.aiter_raw():
-        size += len(part)
+    pieces, size = [], 0
+    async for piece in response.aiter_stream():
+        size += len(piece)
         if size > most_bytes:
             raise _too_large(most_bytes)
-        parts.append(part)
-    content = b"".join(parts)
+        pieces.append(piece)
+    content = b"".join(pieces)
     if not kind.startswith("image/") and not content.startswith(_BEGIN):
         raise BadDownload("The provider's picture is no PNG, JPEG or WebP.")
     return content
 
 
-def _checked(url: str, own: Collection[tuple[str, int]]) -> SplitResult:
-    """Return the parts of a URL that may be fetched, as far as can be told before its host is looked up."""
+def _checked(url: str, own: Collection[tuple[str, int]]) -> tuple[SplitResult, httpx.URL]:
+    """Return the parts of a URL, and the URL as it is sent, where it may be fetched as far as it alone can tell."""
     parts = read_url(url)
     if parts.scheme.lower() != "https" and (parts.hostname, parts.port or 80) not in own:
         raise BadDownload("The provider's picture is at an address without https: it is not fetched.")
-    return parts
+    try:
+        return parts, httpx.URL(urlunsplit(parts))
+    except httpx.InvalidURL:
+        raise _improper() from None
 
 
-@asynccontextmanager
-async def _client(own: Collection[tuple[str, int]]) -> AsyncGenerator[httpx.AsyncClient, None]:
-    """Give a client without cookies, proxies or passwords, whose every connection is checked."""
-    transport = httpx.AsyncHTTPTransport(trust_env=False)
-    # httpx has no argument for it; the pool is what opens connections.
-    transport._pool = httpcore.AsyncConnectionPool(
-        ssl_context=httpx.create_ssl_context(trust_env=False), network_backend=_Checked(own)
-    )
-    async with httpx.AsyncClient(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(SILENCE, connect=10.0),
-        headers={"Accept": "image/*", "Accept-Encoding": "identity", "User-Agent": "diffatlas"},
-    ) as client:
-        yield client
+def _next(parts: SplitResult, location: str) -> str:
+    """Return where a redirect leads."""
+    try:
+        return urljoin(urlunsplit(parts), location)
+    except ValueError:
+        raise _improper() from None
+
+
+@cache
+def _tls() -> SSLContext:
+    """Return what certificates are checked with: those that come with Python's packages, not the environment's."""
+    return httpx.create_ssl_context(trust_env=False)
 
 
 class _Checked(httpcore.AsyncNetworkBackend):
@@ -143,14 +172,19 @@ class _Checked(httpcore.AsyncNetworkBackend):
         """Connect to a host at one of its addresses, each of which has to be public."""
         shown = f"[{host}]" if ":" in host else host
         parts = SplitResult("https", f"{shown}:{port}", "/", "", "")
-        place = await asyncio.to_thread(resolve, parts, (host, port) in self._own)
+        # Nobody waits for a slow DNS once the run was stopped or its time is over.
+        place = await anyio.to_thread.run_sync(
+            resolve, parts, (host, port) in self._own, abandon_on_cancel=True
+        )
         failure: Exception | None = None
-        for _, target in place.targets:
+        for number, (_, target) in enumerate(place.targets, 1):
+            # A network that says it knows IPv6 may yet swallow what is sent there.
+            longest = timeout if number == len(place.targets) else NEXT_SECONDS
             try:
                 return await self._under.connect_tcp(
-                    str(target[0]), port, timeout, local_address, socket_options
+                    str(target[0]), port, longest, local_address, socket_options
                 )
-            except httpcore.ConnectError as error:
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure or httpcore.ConnectError(f"{host} has no address.")
 
@@ -162,15 +196,22 @@ class _Checked(httpcore.AsyncNetworkBackend):
 def _within(url: str, most_bytes: int) -> bytes:
     """Return the bytes of a ``data:`` URL (RFC 2397)."""
     head, comma, data = url.partition(",")
-    if not comma or len(data) > 2 * most_bytes:
+    # A byte takes up to four letters: base64 whose every sign is written as %XX.
+    if not comma or len(data) > 4 * most_bytes + 12:
         raise BadDownload("The provider's picture is a data: address that cannot be read, or too large.")
+    found = unquote_to_bytes(data)
     try:
-        found = base64.b64decode(data, validate=True) if head.endswith(";base64") else unquote_to_bytes(data)
+        if head.lower().endswith(";base64"):
+            found = base64.b64decode(found, validate=True)
     except (binascii.Error, ValueError):
         raise BadDownload("The provider's picture is a data: address that cannot be read.") from None
     if len(found) > most_bytes:
         raise _too_large(most_bytes)
     return found
+
+
+def _improper() -> BadDownload:
+    return BadDownload("The provider's picture is not fetched, because its address is no proper one.")
 
 
 def _too_large(most_bytes: int) -> BadDownload:

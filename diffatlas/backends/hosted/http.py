@@ -9,11 +9,14 @@ import asyncio
 import json as jsons
 import math
 import random
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+import anyio
+import anyio.to_thread
 import httpx
 import tenacity
 from pydantic import SecretStr
@@ -55,7 +58,7 @@ class Patience:
     #: The longest wait that is granted where the provider names one.
     asked: float = 300.0
     #: From one look at a request that is under way to the next: the first wait, and the longest that it grows to.
-    look: float = 0.5
+    look: float = 0.2
     look_most: float = 3.0
 
 
@@ -117,6 +120,7 @@ class Http:
         self._refusal = refusal
         self._tell = tell
         self._hosts = {urlsplit(provider.url).netloc, *provider.hosts}
+        self._known: set[str] = set()
         # No proxy, .netrc or certificate of the environment: they would see or change the key.
         self._client = httpx.AsyncClient(
             follow_redirects=False,
@@ -208,6 +212,7 @@ class Http:
         }
         name = self.provider.label
         try:
+            await self._look_up(url)
             async with self._client.stream(method, url, headers=sent, **body) as response:
                 answer = Answer(response.status_code, response.headers, await _whole(response, name))
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
@@ -224,6 +229,19 @@ class Http:
         if 200 <= answer.status < 300:
             return answer
         raise self._failure(answer, paid)
+
+    async def _look_up(self, url: str) -> None:
+        """Look up a host, once, in a thread that nobody waits for after a stop. Raises `httpx.ConnectError`."""
+        parts = urlsplit(url)
+        if parts.netloc in self._known:
+            return
+        try:
+            await anyio.to_thread.run_sync(
+                socket.getaddrinfo, parts.hostname, parts.port or 443, abandon_on_cancel=True
+            )
+        except OSError as error:
+            raise httpx.ConnectError("There is no such host.") from error
+        self._known.add(parts.netloc)
 
     def _failure(self, answer: Answer, paid: bool) -> Failure:
         body = answer.json()

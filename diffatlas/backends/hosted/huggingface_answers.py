@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, told_in, whole_in
+from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, text_in, told_in, whole_in
 from diffatlas.backends.hosted.base import Job
 from diffatlas.backends.hosted.http import Answer
 from diffatlas.backends.hosted.refusals import words_of
@@ -41,7 +41,7 @@ def read_answer(provider: str, answer: Answer, told: Mapping[str, Any]) -> Job:
     """
     body = answer.json()
     job = Job(
-        id=next((answer.headers[name][:200] for name in _ID_HEADERS if answer.headers.get(name)), ""),
+        id=next((text_in(answer.headers[name]) for name in _ID_HEADERS if name in answer.headers), ""),
         status="done",
         told={**told, **told_in(answer.headers, _TIME_HEADERS)},
     )
@@ -143,8 +143,8 @@ def _raise_failed(provider: str, body: Mapping[str, Any]) -> None:
 
 def _id(body: Mapping[str, Any]) -> str:
     inner = body.get("data")
-    told = told_in(body, ("id", "request_id")) or told_in(inner if isinstance(inner, dict) else {}, ("id",))
-    return next((value for value in told.values() if isinstance(value, str)), "")
+    within = inner.get("id") if isinstance(inner, dict) else None
+    return text_in(body.get("id")) or text_in(body.get("request_id")) or text_in(within)
 
 
 def _wavespeed_path(body: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ class Route:
     provider: str
     model: str
     hub_model: str
-    #: The file of a LoRA that is run on another model, as huggingface_hub has it.
+    #: Of a LoRA that the provider runs on another model: its file in the Hub's repository.
     adapter_weights: str | None = None
 
 
@@ -63,20 +63,13 @@ def routes_in(body: Any, model: str) -> tuple[Route, ...]:
     if isinstance(listed, dict):
         listed = [{**one, "provider": name} for name, one in listed.items() if isinstance(one, dict)]
     found = []
+    known = known_providers()
     for one in listed if isinstance(listed, list) else []:
-        if (
-            not isinstance(one, dict)
-            or one.get("task") != TASK
-            or one.get("provider") not in known_providers()
-        ):
+        if not isinstance(one, dict) or one.get("task") != TASK or one.get("provider") not in known:
             continue
-        if _is_provider_id(one.get("providerId")):
-            weights = one.get("adapterWeightsPath")
-            found.append(
-                Route(
-                    one["provider"], one["providerId"], model, weights if _is_provider_id(weights) else None
-                )
-            )
+        weights = one.get("adapterWeightsPath")
+        if _is_provider_id(one.get("providerId")) and (weights is None or _is_file(weights)):
+            found.append(Route(one["provider"], one["providerId"], model, weights))
     return tuple(found)
 
 
@@ -137,7 +130,13 @@ def split_model(text: str) -> tuple[str, str] | None:
 
 
 def _is_provider_id(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= 200 and _PROVIDER_ID.fullmatch(value) is not None
+    if not isinstance(value, str) or len(value) > 200 or ".." in value:
+        return False
+    return _PROVIDER_ID.fullmatch(value) is not None
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() and ".." not in value
 
 
 def _left_out(parameters: Mapping[str, Any], body: Mapping[str, Any]) -> tuple[str, ...]:

@@ -73,7 +73,8 @@ def fit(
         changes |= {"width": width, "height": height}
     elif params.width and params.height:
         if model.has("aspect"):
-            near, whole = nearest_aspect(params.width, params.height), aspect(params.width, params.height)
+            near = nearest_aspect(params.width, params.height, provider.aspects)
+            whole = aspect(params.width, params.height)
             if (params.width, params.height) != (model.size, model.size):
                 kind = f"the shape {near}" if near == whole else f"{near}, the shape nearest to {whole}"
                 ignored["size"] = f"{name} takes a shape and no size in pixels: {kind} is asked for."
@@ -82,11 +83,14 @@ def fit(
     return params.replace(**changes), ignored
 
 
-def arguments(model: HostedModel, params: GenerationParams, usual: Mapping[str, str]) -> dict[str, object]:
+def arguments(
+    model: HostedModel, params: GenerationParams, usual: Mapping[str, str], aspects: tuple[str, ...] = ()
+) -> dict[str, object]:
     """Return the inputs of a request that a model takes, in the provider's own names.
 
     params: as `fit` leaves them. usual: the provider's name of each of `diffatlas.registry.INPUTS`, where it has one;
     "width" and "height" for those of a size. What the registry says of one model comes before it.
+    aspects: the provider's shapes (`Provider.aspects`).
     """
     names = {**usual, **dict(model.names)}
     found: dict[str, object] = {"prompt": params.prompt}
@@ -98,20 +102,20 @@ def arguments(model: HostedModel, params: GenerationParams, usual: Mapping[str, 
         found |= {"width": params.width, "height": params.height}
     elif model.has("aspect") and model.takes is not None:
         side = model.size or 1024
-        found["aspect"] = nearest_aspect(params.width or side, params.height or side)
+        found["aspect"] = nearest_aspect(params.width or side, params.height or side, aspects)
     sent = {names.get(name, name): value for name, value in found.items() if names.get(name, name)}
     return {**dict(model.send), **sent}
 
 
-def nearest_aspect(width: int, height: int) -> str:
-    """Return that of `ASPECTS` whose shape is the nearest, by the ratio of the ratios."""
+def nearest_aspect(width: int, height: int, aspects: tuple[str, ...] = ()) -> str:
+    """Return that of ``aspects``, or of `ASPECTS`, whose shape is the nearest, by the ratio of the ratios."""
 
     def off(one: str) -> float:
         w, _, h = one.partition(":")
         ratio = (width * int(h)) / (height * int(w))
         return max(ratio, 1 / ratio)
 
-    return min(ASPECTS, key=off)
+    return min(aspects or ASPECTS, key=off)
 
 
 def aspect(width: int, height: int) -> str:

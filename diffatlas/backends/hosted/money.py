@@ -170,13 +170,18 @@ class Ledger:
 
         return give_back
 
-    def made_today(self, provider: str | None = None) -> Count:
-        """Return how many images were paid for today, at one provider or at all of them."""
+    def made_today(self, provider: str | None = None, visitor: str | None = None) -> Count:
+        """Return how many images were paid for today, at one provider or at all of them.
+
+        visitor: of whom those are counted that the host of a shared server paid for; None for everybody's.
+        """
         if not self._path.exists():
             return Count()
+        day = self._today()
+        asked = {"day": day, "provider": provider, "who": visitor and _unnamed(visitor, day)}
+        asked = {name: value for name, value in asked.items() if value is not None}
         with self._writing() as db:
-            which, values = ("", ()) if provider is None else (" AND provider = ?", (provider,))
-            return _sum(db, f"day = ?{which}", (self._today(), *values))
+            return _sum(db, " AND ".join(f"{name} = ?" for name in asked), tuple(asked.values()))
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -207,9 +212,9 @@ def reserve(provider: str, dollars: float | None = None, visitor: str | None = N
     return ledger().reserve(provider, dollars, visitor)
 
 
-def made_today(provider: str | None = None) -> Count:
+def made_today(provider: str | None = None, visitor: str | None = None) -> Count:
     """See `Ledger.made_today`, of this installation's."""
-    return ledger().made_today(provider)
+    return ledger().made_today(provider, visitor)
 
 
 def estimate(cells: Sequence[tuple[str, str, int | None, int | None]]) -> Estimate:
@@ -236,7 +241,7 @@ def check_confirmed(expected: Estimate, instead: str) -> None:
     """
     most = settings().hosted_confirm
     if most and expected.images >= most:
-        raise PaidImages(f"This asks for {expected.words()}: {instead}.", field="backend")
+        raise PaidImages(f"This asks for {expected.words()}: {instead}.", asked=expected.words())
 
 
 def dollars_words(dollars: float) -> str:

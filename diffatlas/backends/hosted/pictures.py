@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-import warnings
+import re
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +17,10 @@ from diffatlas.errors import BadDownload
 KINDS = ("PNG", "JPEG", "WEBP")
 #: Of width times height.
 MOST_PIXELS = 4096 * 4096
-_PNG_END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
-_JPEG_END = b"\xff\xd9"
+#: What of a JPEG's data is a marker: neither 0xFF itself, nor that the data starts anew, nor a fill byte.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_END_OF_IMAGE = 0xD9
+_CUT = "it is cut off or damaged"
 
 
 @dataclass(frozen=True)
@@ -41,21 +44,32 @@ def read_picture(blob: bytes, most_pixels: int = MOST_PIXELS) -> Picture:
     pixels than ``most_pixels``, before they are decoded.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            opened = Image.open(io.BytesIO(blob), formats=KINDS)
-            kind, (width, height) = str(opened.format), opened.size
-            if width * height > most_pixels:
-                raise _bad(f"it has {width} x {height} pixels, more than are taken")
-            if not _is_whole(blob, kind):
-                raise _bad("it is cut off")
-            opened.load()
-            pixels = np.asarray(_rgb(ImageOps.exif_transpose(opened)))
+        opened = Image.open(io.BytesIO(blob), formats=KINDS)
+        width, height = opened.size
+        if width * height > most_pixels:
+            raise _bad(f"it has {width} x {height} pixels, more than are taken")
+        # A JPEG with further pictures behind the first (MPO) is read as one.
+        kind = "jpeg" if opened.format == "MPO" else str(opened.format).lower()
+        if not _WHOLE[kind](blob):
+            raise _bad(_CUT)
+        opened.load()
+        pixels = np.asarray(_rgb(_turned(opened)))
     except BadDownload:
         raise
+    except Image.DecompressionBombError:
+        raise _bad("it has far more pixels than are taken") from None
     except Exception as error:
+        # The library has an exception for each of its parts.
         raise _bad(_reason(blob, error)) from None
-    return Picture(pixels, kind.lower(), hashlib.sha256(blob).hexdigest(), len(blob))
+    return Picture(pixels, kind, hashlib.sha256(blob).hexdigest(), len(blob))
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    """Return a picture as its file says that it was held; as it is where the file does not say that properly."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
 
 
 def _rgb(image: Image.Image) -> Image.Image:
@@ -70,13 +84,42 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _is_whole(blob: bytes, kind: str) -> bool:
-    """Whether a file ends as its kind does: Pillow can be told by others to read one that is cut off."""
-    if kind == "PNG":
-        return _PNG_END in blob
-    if kind == "JPEG":
-        return _JPEG_END in blob[-64 * 1024 :]
+# Pillow reads files that are cut off where anybody in the process has told it to (`LOAD_TRUNCATED_IMAGES`), so that
+# what is missing would be black. These look for themselves.
+
+
+def _is_whole_png(blob: bytes) -> bool:
+    """Whether all chunks up to the last are there, with the content that was written (PNG specification, 5.3)."""
+    at = 8
+    while at + 12 <= len(blob):
+        end = at + 12 + int.from_bytes(blob[at : at + 4], "big")
+        kind, check = blob[at + 4 : at + 8], blob[end - 4 : end]
+        if end > len(blob) or zlib.crc32(memoryview(blob)[at + 4 : end - 4]) != int.from_bytes(check, "big"):
+            return False
+        if kind == b"IEND":
+            return True
+        at = end
+    return False
+
+
+def _is_whole_jpeg(blob: bytes) -> bool:
+    """Whether its segments and its data end with the mark of an end (ITU T.81, B.1); not that of a small preview."""
+    at = 2
+    while found := _MARKER.search(blob, at):
+        at, marker = found.end(), blob[found.end() - 1]
+        if marker == _END_OF_IMAGE:
+            return True
+        if marker != 0x01:
+            at += int.from_bytes(blob[at : at + 2], "big")
+    return False
+
+
+def _is_whole_webp(blob: bytes) -> bool:
+    """Whether there are as many bytes as it says (RFC 9649, 2.4)."""
     return len(blob) >= 8 + int.from_bytes(blob[4:8], "little")
+
+
+_WHOLE = {"png": _is_whole_png, "jpeg": _is_whole_jpeg, "webp": _is_whole_webp}
 
 
 def _reason(blob: bytes, error: Exception) -> str:
@@ -87,8 +130,9 @@ def _reason(blob: bytes, error: Exception) -> str:
             if begin
             else "it is no PNG, JPEG or WebP"
         )
-    return "it is cut off or damaged"
+    return _CUT
 
 
 def _bad(why: str) -> BadDownload:
-    return BadDownload(f"The provider's picture cannot be used: {why}. Ask for it again.")
+    message = f"The provider's picture cannot be used: {why}. Ask for it again."
+    return BadDownload(message, passing=why == _CUT)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffatlas.backends.hosted import inputs
-from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, told_in, whole_in
+from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, text_in, told_in, whole_in
 from diffatlas.backends.hosted.base import Job, Provider
 from diffatlas.backends.hosted.http import Http, MaybeTaken
 from diffatlas.errors import (
@@ -25,7 +25,7 @@ from diffatlas.registry import HostedModel
 
 #: Its names of inputs, where a model has no others (`HostedModel.names`).
 NAMES = {"guidance": "guidance_scale", "aspect": "aspect_ratio"}
-_MODEL = re.compile(r"[\w.-]+(?:/[\w.:-]+)+")
+_MODEL = re.compile(r"\w[\w.-]*(?:/\w[\w.:-]*)+")
 _NOT_SHARED = "third_party_data_sharing_blocked"
 
 
@@ -62,13 +62,13 @@ class Together:
             image = picture_in(first.get("b64_json"), "Together AI") or address_in(first.get("url"))
         except BadDownload as error:
             raise MaybeTaken(error) from None
-        named = told_in(body, ("id", "model", "created"))
         return Job(
-            id=str(named.pop("id", "")),
+            id=text_in(body.get("id")),
             status="done",
             images=(image,) if image else (),
             seed=whole_in(first.get("seed")),
-            told=named | told_in(first, ("timings", "finish_reason", "revised_prompt")),
+            told=told_in(body, ("model", "created"))
+            | told_in(first, ("timings", "finish_reason", "revised_prompt")),
         )
 
     async def poll(self, http: Http, model: HostedModel, job: Job) -> Job:

@@ -59,7 +59,7 @@ def each(measure: Callable[[Reading], Found]) -> Callable[[Prompt], Sequence[Fou
         found: list[Found] = []
         for image in prompt.images:
             try:
-                found.append(measure(image))
+                found.append(image.unseen or measure(image))
             except DiffAtlasError as error:
                 found.append(error.message)
         return found

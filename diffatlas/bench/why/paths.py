@@ -60,7 +60,7 @@ def parting_steps(images: Sequence[Reading]) -> list[Found]:
     for one, own in zip(images, steps, strict=True):
         known = own[np.isfinite(own)]
         if one.estimates is None:
-            found.append(NO_ESTIMATES)
+            found.append(one.unseen or NO_ESTIMATES)
         elif len(known):
             found.append(float(known.mean()))
         else:

@@ -35,6 +35,11 @@ class Reading:
         return _or_none(lambda: self.case.run.params)
 
     @cached_property
+    def unseen(self) -> str | None:
+        """Why nothing is known of how its image came about; None where something is."""
+        return measured.unseen(_or_none(lambda: self.case.run.provenance) or {})
+
+    @cached_property
     def guidance_angles(self) -> list[tuple[int, float]]:
         """(step from 1, degrees) of every step whose guidance angle is known."""
         steps = self._run.steps
@@ -73,6 +78,8 @@ class Reading:
     def attention(self) -> AttentionTrace | str:
         """Its attention, or why there is none."""
         run = self.case.run
+        if self.unseen:
+            return self.unseen
         try:
             found = attention_of(run) if isinstance(run, StoredRun) else AttentionTrace.of(run)
         except CapabilityError:

@@ -15,6 +15,7 @@ from diffatlas.formats.html.bundle import import_map, modules, serif, sheets
 from diffatlas.formats.html.data import DETAILS, page_data
 from diffatlas.formats.named import Named, plain
 from diffatlas.look import variables
+from diffatlas.measured import unseen
 
 #: What a page may take, in bytes.
 MOST_BYTES = 15_000_000
@@ -57,7 +58,8 @@ def html(runs: Sequence[Named], most_bytes: int = MOST_BYTES) -> bytes:
         if hosted := hosted_run(entry.run.provenance):
             raise CapabilityError(f"{hosted.why} A page shows a run’s steps: export its report instead.")
         if not entry.run.steps:
-            raise CapabilityError(f"The run {entry.run.id} has no step to show: choose one that has begun.")
+            why = unseen(entry.run.provenance) or "choose one that has begun."
+            raise CapabilityError(f"The run {entry.run.id} has no step to show: {why}")
     title = " / ".join(dict.fromkeys(plain(entry.name) for entry in runs))
     style = (
         serif()

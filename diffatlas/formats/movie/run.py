@@ -16,6 +16,7 @@ from diffatlas.formats.lettering import fit, font
 from diffatlas.formats.movie.looping import HOLD, looping_gif
 from diffatlas.formats.named import Named, first_preview
 from diffatlas.look import FILM
+from diffatlas.measured import unseen
 from diffatlas.run import Run
 from diffatlas.stopping import look
 
@@ -120,7 +121,8 @@ def _shots(named: Named) -> list[_Shot]:
     if not shots and (hosted := hosted_run(run.provenance)):
         raise CapabilityError(f"{hosted.why} There is no film to make a movie of.")
     if not shots:
-        raise CapabilityError("This run has no previews to make a movie of: run it again with previews on.")
+        again = "This run has no previews to make a movie of: run it again with previews on."
+        raise CapabilityError(unseen(run.provenance) or again)
     if run.images:
         shots.append(_Shot(run.images[0], "final image", run.params.seed_words))
     return shots

@@ -241,6 +241,8 @@ def _neighbours(
     if maps := [one for one in maps if one.data]:
         said = Paragraph(markup(" ".join(one.layout.meta["says"] for one in maps)), styles["caption"])
         story.append(KeepTogether([draw(maps, width, LARGE, 2), said]))
+    if measured.get("finding") and not maps:
+        story.append(Paragraph(markup(measured["finding"]), styles["text"]))
     basins = measured.get("basins") or {}
     if basins:
         story += [Paragraph("Basins", styles["heading"])]

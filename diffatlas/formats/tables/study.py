@@ -15,7 +15,7 @@ from diffatlas.formats.tables import units
 from diffatlas.formats.tables.runs import ASKED, asked_of, written
 from diffatlas.library import format as layout
 from diffatlas.library.study import Cell, Study
-from diffatlas.studies.numbers import caption_of, cell_numbers, number_names
+from diffatlas.studies.numbers import caption_of, cell_numbers, lane_measures, number_names
 
 FORMAT = "diffusion-atlas/study"
 VERSION = 1
@@ -44,10 +44,11 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
 
     Numbers are written in full; a value that is unknown is an empty cell. A text that a spreadsheet would read as a
     formula gets an apostrophe before it. The numbers are those of `diffatlas.studies.numbers.cell_numbers`; the last
-    column says their units.
+    column says their units, and "finding" before it, where there is one, why a lane has none of latents.
     """
     names, numbers = number_names(study, measures), cell_numbers(study, measures)
-    columns = (*COLUMNS, *names, units.COLUMN)
+    findings = {lane.key: lane_measures(measures, lane.key).get("finding") for lane in study.lanes}
+    columns = (*COLUMNS, *names, *(["finding"] if any(findings.values()) else []), units.COLUMN)
     of_all = units.units_cell(columns)
     text = io.StringIO()
     writer = csv_writer.writer(text)
@@ -57,6 +58,7 @@ def csv(study: Study, images: Mapping[str, np.ndarray], measures: Mapping[str, A
             **_asked(study, cell),
             "caption": caption_of(cell, measures),
             **numbers[cell.key],
+            "finding": findings[cell.lane],
             units.COLUMN: of_all,
         }
         writer.writerow([written(known.get(name)) for name in columns])

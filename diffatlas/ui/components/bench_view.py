@@ -36,8 +36,9 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.formats import told
 from diffatlas.formats.wire import rounded
 from diffatlas.library.study import Cell, Study
-from diffatlas.studies.run import CellBegan, CellEnded, LaneChanged, StudyChanged
+from diffatlas.studies.run import CellBegan, CellEnded, CellWaits, LaneChanged, StudyChanged
 from diffatlas.ui.components.run_view import FORM_FIELDS
+from diffatlas.ui.components.study_view import wait_told
 from diffatlas.ui.turns import Place, about
 
 IDLE: dict[str, Any] = {
@@ -85,6 +86,8 @@ class BenchView:
         self._value = {**IDLE, "request": uuid.uuid4().hex[:8]}
         #: By key, as they are now.
         self.cells: dict[str, Cell] = {}
+        #: What cells wait for now.
+        self._waits: dict[str, dict[str, Any]] = {}
         self._said: dict[str, dict[str, Judgement]] = {}
         self._marks: dict[str, Mark] = {}
         self._fresh: set[str] = set()
@@ -144,9 +147,14 @@ class BenchView:
             self._set(status="running", message="")
             self._end()
         elif isinstance(event, CellBegan):
+            self._waits.pop(event.key, None)
             self._change(event.key, status="running", run_id=event.run_id, error=None)
             self._note(event.prompt)
+        elif isinstance(event, CellWaits):
+            self._waits[event.key] = wait_told(event)
+            self._fresh.add(event.key)
         elif isinstance(event, CellEnded):
+            self._waits.pop(event.key, None)
             before = self.cells[event.key].status
             self.cells[event.key] = event.cell
             self._fresh.add(event.key)
@@ -203,7 +211,7 @@ class BenchView:
 
     def _card(self, key: str) -> dict[str, Any]:
         said = {name: each[key] for name, each in self._said.items() if key in each}
-        return card_state(self.cells[key], said, self._marks.get(key))
+        return card_state(self.cells[key], said, self._marks.get(key), self._waits.get(key))
 
     def _lane(self, key: str, **changes: Any) -> None:
         lanes = self._value["lanes"]
@@ -223,8 +231,13 @@ def busy(status: str) -> bool:
     return status in ("waiting", "loading", "judging")
 
 
-def card_state(cell: Cell, said: Mapping[str, Judgement], mark: Mark | None) -> dict[str, Any]:
-    """Return how far a cell is, and what is said of its image: by scorer its verdict, score and first reason."""
+def card_state(
+    cell: Cell, said: Mapping[str, Judgement], mark: Mark | None, wait: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return how far a cell is, and what is said of its image: by scorer its verdict, score and first reason.
+
+    wait: what it waits for, as `diffatlas.ui.components.study_view.wait_told` tells it.
+    """
     return {
         "status": cell.status,
         "run": cell.run_id,
@@ -236,6 +249,7 @@ def card_state(cell: Cell, said: Mapping[str, Judgement], mark: Mark | None) -> 
             for name, one in said.items()
         },
         "mark": mark_told(mark),
+        "wait": wait,
     }
 
 

@@ -8,7 +8,8 @@ The value only ever grows while a study runs, because Gradio sends the differenc
     ahead      how many runs come first, while waiting
     wait       how long that should take, in words, where it is known
     study      what was asked: id, operation, title, created, spec, lanes, columns, rows, cells
-    cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error, unread
+    cells      by key: status, step, total, preview, image, run, cached, batched, seconds, error, unread, and wait:
+               {message, seconds, at} of what it waits for, or null; "at" tells the wait from another one
     lanes      by key: status, message
     notes      sentences: what the models do not read of the prompts
     known      [kind, words] that a model was taught, where a prompt had others
@@ -17,6 +18,7 @@ The value only ever grows while a study runs, because Gradio sends the differenc
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -29,7 +31,15 @@ from diffatlas.formats.code import study_code
 from diffatlas.formats.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.params import GenerationParams
-from diffatlas.studies.run import CellBegan, CellEnded, CellStep, LaneChanged, StudyChanged, StudyEvent
+from diffatlas.studies.run import (
+    CellBegan,
+    CellEnded,
+    CellStep,
+    CellWaits,
+    LaneChanged,
+    StudyChanged,
+    StudyEvent,
+)
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url, preview_uri
 from diffatlas.ui.components.run_view import FORM_FIELDS
@@ -87,13 +97,16 @@ class StudyView:
         if isinstance(event, StudyChanged):
             self._take(event.study)
         elif isinstance(event, CellBegan):
-            self._cell(event.key, status="running", run=event.run_id, total=event.total, step=0, error=None)
+            began = {"status": "running", "run": event.run_id, "total": event.total, "step": 0}
+            self._cell(event.key, **began, error=None, wait=None)
             self.unread(event.key, event.prompt)
         elif isinstance(event, CellStep):
-            changes: dict[str, Any] = {"step": event.index + 1, "total": event.total}
+            changes: dict[str, Any] = {"step": event.index + 1, "total": event.total, "wait": None}
             if event.preview is not None:
                 changes["preview"] = preview_uri(event.preview)
             self._cell(event.key, **changes)
+        elif isinstance(event, CellWaits):
+            self._cell(event.key, wait=wait_told(event))
         elif isinstance(event, CellEnded):
             image = None if event.image is None else image_url(event.image, self._visitor)
             thumb = {} if event.image is None else {"preview": preview_uri(event.image)}
@@ -153,13 +166,20 @@ BLANK: dict[str, Any] = {
     "seconds": None,
     "error": None,
     "unread": [],
+    "wait": None,
 }
 NO_LANE = {"status": "waiting", "message": ""}
+
+
+def wait_told(wait: CellWaits) -> dict[str, Any]:
+    """Return what a cell waits for, as the page has it: "at" is when it was told, in seconds since the epoch."""
+    return {"message": wait.message, "seconds": wait.seconds, "at": round(time.time(), 3)}
 
 
 def outcome(cell: Cell) -> dict[str, Any]:
     """Return what became of a cell."""
     return {
+        "wait": None,
         "status": cell.status,
         "run": cell.run_id,
         "cached": cell.cached,

@@ -20,6 +20,7 @@ from diffatlas.ui.wire.kinds import (
     Opened,
     Problem,
     Query,
+    Wait,
     Whole,
 )
 
@@ -197,6 +198,7 @@ class CardState(Answer):
     seconds: float | None
     error: str | None
     said: dict[str, tuple[str, float | None, str]]
+    wait: Wait | None
     mark: MarkTold | None
 
 

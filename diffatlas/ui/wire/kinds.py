@@ -69,6 +69,14 @@ class JobAsked(Asked):
     job: str
 
 
+class Wait(Answer):
+    """What a cell waits for, and for how long from ``at`` on, where that is known (seconds, and since the epoch)."""
+
+    message: str
+    seconds: float | None
+    at: float
+
+
 class Problem(Answer):
     """What is wrong: a sentence, and the name of the field that is at fault."""
 

@@ -62,6 +62,7 @@ class SweepLane(Answer):
     clipping: Begins
     diversity: Curve | None
     collapse: Begins
+    finding: str | None
 
 
 class Rank(Answer):
@@ -177,6 +178,7 @@ class NeighbourhoodLane(Answer):
     jumps: list[Jump]
     basins: Basins | None
     maps: dict[str, Maps]
+    finding: str | None
 
 
 class NeighbourhoodAgreement(Answer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from diffatlas.ui.wire.call import Call
 from diffatlas.ui.wire.kinds import Answer, Asked, Measured, Nothing
@@ -29,9 +29,10 @@ class ProviderAsked(Asked):
 
 @dataclass(frozen=True, kw_only=True)
 class KeyTyped(ProviderAsked):
-    """A key that was typed. It goes to the server's memory, and into no answer."""
+    """A key that was typed. It goes to the server's memory, and into no answer: also what is no text is refused without
+    being shown."""
 
-    key: str = field(repr=False)
+    key: Any = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +65,10 @@ class Places(Answer):
 
 
 class Defaults(Answer):
-    """What a model is run with unless something else is asked. Values and ranges are None where none are known."""
+    """What a model is run with unless something else is asked. Values and ranges are None where none are known.
+
+    taken: those of steps, guidance and size that it heeds, as far as that is known.
+    """
 
     backend: str
     model: str
@@ -76,6 +80,7 @@ class Defaults(Answer):
     guidance_range: tuple[float, float] | None
     size: str | None
     sides: str | None
+    taken: list[str]
     #: Sentences on what it does not heed, or will not do here.
     warnings: list[str]
 
@@ -90,6 +95,8 @@ class KeyOf(Answer):
     variable: str
     host: str
     keys_page: str
+    #: How many images were made with it today, in a sentence; "" where there is nothing to say.
+    made: str
 
 
 class KeysOf(Answer):

@@ -19,6 +19,7 @@ from diffatlas.ui.wire.kinds import (
     Opened,
     Problem,
     Query,
+    Wait,
 )
 from diffatlas.ui.wire.measures import GrowthOfBins, NeighbourhoodMeasures, SweepMeasures
 from diffatlas.ui.wire.run_value import Params
@@ -179,6 +180,7 @@ class CellState(Answer):
     seconds: float | None
     error: CellProblem | None
     unread: list[str]
+    wait: Wait | None
 
 
 class LaneState(Answer):

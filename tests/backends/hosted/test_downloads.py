@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
+import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpcore
 import pytest
 
+from diffatlas.backends.hosted import downloads
 from diffatlas.backends.hosted.downloads import download
 from diffatlas.errors import BadDownload, NetworkError, ProviderTimeout
 from tests.backends.hosted.fakes.server import png
@@ -40,13 +46,11 @@ class Site:
                     if value:
                         self.send_header(name, value)
                 self.end_headers()
-                try:
+                with suppress(OSError):
                     for at in range(0, len(body[:cut]), 2000):
                         self.wfile.write(body[at : min(at + 2000, cut or len(body))])
                         self.wfile.flush()
                         time.sleep(pause)
-                except OSError:
-                    pass
                 self.close_connection = cut is not None
 
             def log_message(self, *_: object) -> None:
@@ -104,6 +108,12 @@ def test_a_redirect_is_followed_where_it_may_lead(site: Site) -> None:
         "https://[::1]/a.png",
         "https://[::ffff:127.0.0.1]/a.png",
         "https://localhost/a.png",
+        "https://127.0.0.1:1/a.png",
+        "https://[64:ff9b::a00:1]/a.png",
+        "https://[::1/a.png",
+        "https://a b.example/a.png",
+        "https://é..example/a.png",
+        "https://example.com:port/a.png",
         "http://127.0.0.1:1/a.png",
         "http://example.com/a.png",
         "file:///etc/passwd",
@@ -138,6 +148,23 @@ def test_a_file_that_is_too_large_ends_early(site: Site) -> None:
     )
     with pytest.raises(BadDownload, match="larger"):
         fetch(site, endless, most_bytes=10_000)
+    chunk = b"7d0\r\n" + bytes(2000) + b"\r\n"
+    chunks = site.page("/c.png", chunk * 50, Content_Length="", Transfer_Encoding="chunked")
+    with pytest.raises(BadDownload, match="larger"):
+        fetch(site, chunks, most_bytes=10_000)
+
+
+def test_a_picture_in_pieces_is_put_together(site: Site) -> None:
+    body = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (png()[:50], png()[50:])) + b"0\r\n\r\n"
+    pieces = {"Content_Length": "", "Transfer_Encoding": "chunked"}
+    assert fetch(site, site.page("/a.png", body, **pieces)) == png()
+    with pytest.raises(NetworkError):
+        fetch(site, site.page("/a.png", body[:-5], cut=len(body) - 5, **pieces))
+
+
+def test_a_picture_without_its_kind_is_known_by_its_content(site: Site) -> None:
+    for kind in ("application/octet-stream", ""):
+        assert fetch(site, site.page("/a.png", png(), Content_Type=kind)) == png()
 
 
 @pytest.mark.parametrize(
@@ -145,7 +172,9 @@ def test_a_file_that_is_too_large_ends_early(site: Site) -> None:
     [
         ({"Content_Type": "text/html"}, png()),
         ({"Content_Type": "application/octet-stream"}, b"MZ not a picture"),
-        ({"Content_Encoding": "gzip"}, png()),
+        ({"Content_Type": ""}, b"<html>"),
+        ({"Content_Encoding": "gzip"}, gzip.compress(bytes(50_000_000))),
+        ({"Content_Encoding": "Deflate"}, png()),
     ],
 )
 def test_what_is_no_picture_is_not_taken(site: Site, headers: dict[str, str], body: bytes) -> None:
@@ -168,9 +197,87 @@ def test_a_drip_has_an_end(site: Site) -> None:
         fetch(site, site.page("/a.png", png(side=256), pause=0.1), seconds=0.4)
 
 
+def test_a_fetch_that_nobody_wants_ends_at_once(site: Site) -> None:
+    url = site.page("/a.png", png(side=256), pause=2.0)
+
+    async def given_up() -> None:
+        task = asyncio.create_task(download(url, own=[("127.0.0.1", site.port)]))
+        while not site.headers:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(asyncio.wait_for(given_up(), 5.0))
+
+
+def test_nobody_waits_for_a_name_that_is_not_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer, answered = threading.Event(), []
+
+    def slow(*_: object, **__: object) -> list[object]:
+        answered.append(answer.wait(10))
+        return []
+
+    monkeypatch.setattr(socket, "getaddrinfo", slow)
+    with pytest.raises(ProviderTimeout):
+        asyncio.run(download("https://pictures.example/a.png", seconds=0.1))
+    assert not answered
+    answer.set()
+
+
+def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers = iter(["93.184.216.34", "127.0.0.1"])
+    reached = []
+
+    async def connect(self: object, host: str, port: int, *_: object) -> None:
+        reached.append((host, port))
+        raise httpcore.ConnectError
+
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (next(answers), 443))])
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
+    with pytest.raises(NetworkError):
+        asyncio.run(download("https://pictures.example/a.png"))
+    assert reached == [("93.184.216.34", 443)]
+
+
+def test_a_host_that_there_is_not_is_a_network_error() -> None:
+    with pytest.raises(NetworkError, match=r"no host pictures\.invalid;"):
+        asyncio.run(download("https://pictures.invalid/a.png?signature=word"))
+
+
+def test_a_certificate_is_asked_for_by_name() -> None:
+    assert downloads._tls().verify_mode == ssl.CERT_REQUIRED
+    assert downloads._tls().check_hostname
+    hello = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def listen() -> None:
+            with server.accept()[0] as taken:
+                hello.append(taken.recv(4096))
+
+        listener = threading.Thread(target=listen, daemon=True)
+        listener.start()
+        port = server.getsockname()[1]
+        with pytest.raises(NetworkError):
+            asyncio.run(download(f"https://localhost:{port}/", own=[("localhost", port)]))
+        listener.join(5)
+    assert b"localhost" in hello[0]
+
+
+def test_what_an_address_says_beside_its_host_is_not_told() -> None:
+    for url in ("https://10.0.0.1/a.png?signature=word", "gopher://example.com/?signature=word"):
+        with pytest.raises(BadDownload) as refused:
+            asyncio.run(download(url))
+        assert "word" not in refused.value.message
+
+
 def test_a_data_url_is_read() -> None:
     kept = base64.b64encode(png()).decode()
     assert asyncio.run(download(f"data:image/png;base64,{kept}")) == png()
+    assert asyncio.run(download("DATA:image/png,%89PN%47")) == b"\x89PNG"
+    assert asyncio.run(download(f"data:image/png;base64,{kept.replace('+', '%2B')}")) == png()
     for wrong in ("data:image/png;base64,%%%", "data:image/png;base64", f"data:image/png;base64,{kept}"):
         with pytest.raises(BadDownload):
             asyncio.run(download(wrong, most_bytes=1000))

@@ -132,3 +132,13 @@ def test_every_listed_model_can_be_asked_with_its_first_values(provider: str) ->
 def test_a_line_that_cannot_be_read_is_told(line: str) -> None:
     with pytest.raises(ValueError, match="hint"):
         parse_hosted_line(line)
+
+
+def test_megapixels_that_are_begun_count_whole() -> None:
+    begun = HostedModel("a", "A", size=1024, price_begun_mp=0.01)
+    assert begun.dollars() == pytest.approx(0.01)
+    assert begun.dollars(1088, 1024) == pytest.approx(0.02)
+    assert begun.dollars(512, 512) == pytest.approx(0.01)
+    assert HostedModel("a", "A", price_mp=0.01).dollars(500, 500) == pytest.approx(0.0025)
+    assert HostedModel("a", "A", price=0.04).dollars(500, 500) == 0.04
+    assert HostedModel("a", "A").dollars() is None

@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from diffatlas.backends import open_backend
 from diffatlas.backends.hosted import money
 from diffatlas.backends.hosted.money import Count, Ledger
-from diffatlas.errors import BackendFailure, OverBudget, PaidImages
+from diffatlas.errors import BackendFailure, CapabilityError, OverBudget, PaidImages
+from diffatlas.params import GenerationParams
 
 DEV, SCHNELL = "black-forest-labs/flux-dev", "black-forest-labs/flux-schnell"
 
@@ -103,6 +105,8 @@ def test_a_visitor_and_all_visitors_have_budgets_of_the_hosts_keys(shared):
     money.reserve("replicate", visitor="two")
     with pytest.raises(OverBudget, match="DIFFATLAS_HOSTED_DAILY_IMAGES"):
         money.reserve("replicate", visitor="three")
+    assert money.made_today(visitor="one").images == 2
+    assert money.made_today(visitor="three") == Count()
     stored = shared.read_bytes()
     assert b"one" not in stored
     assert b"two" not in stored
@@ -122,6 +126,16 @@ def test_the_hosts_keys_serve_no_visitor_unless_the_host_says_so(shared, monkeyp
     with pytest.raises(OverBudget, match="DIFFATLAS_HOSTED_FOR_VISITORS"):
         money.reserve("replicate", visitor="one")
     assert money.made_today() == Count()
+
+
+def test_the_hosts_keys_run_the_models_of_the_list_alone(shared):
+    free = GenerationParams(model="somebody/free-id", prompt="a red circle")
+    listed = free.replace(model=SCHNELL, num_inference_steps=4)
+    lent = open_backend("replicate", key="a-key", visitor="one")
+    assert lent.resolve(listed) == listed
+    with pytest.raises(CapabilityError, match="the models of its list"):
+        lent.resolve(free)
+    assert open_backend("replicate", key="a-key").resolve(free) == free
 
 
 def test_nothing_is_paid_for_that_cannot_be_counted(personal):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from contextlib import suppress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile
 
@@ -59,6 +61,62 @@ def test_a_picture_is_turned_as_its_file_says() -> None:
     assert np.array_equal(found, np.rot90(PIXELS, k=-1))
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_a_picture_is_read_whatever_it_says_badly_of_how_it_was_held() -> None:
+    for exif in (b"Exif\x00\x00II*\x00\xff\xff\xff\xff", b"Exif\x00\x00", b"Exif\x00\x00MM\x00*" + bytes(40)):
+        assert read_picture(saved(Image.fromarray(PIXELS), "JPEG", exif=exif)).pixels.shape == (24, 16, 3)
+
+
+@pytest.mark.parametrize("opaque", [True, False])
+def test_a_palette_is_looked_up(opaque: bool) -> None:
+    image = Image.new("P", (4, 4), 1)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    options = {} if opaque else {"transparency": 1}
+    found = read_picture(saved(image, "PNG", **options)).pixels
+    assert (found == ([0, 0, 255] if opaque else [255, 255, 255])).all()
+
+
+def test_inks_become_colours() -> None:
+    # Cyan alone.
+    image = Image.new("CMYK", (16, 16), (255, 0, 0, 0))
+    found = read_picture(saved(image, "JPEG", quality=100)).pixels.astype(int)
+    assert np.abs(found - [0, 255, 255]).max() <= 8
+
+
+def test_sixteen_bits_of_colour_keep_their_upper_eight() -> None:
+    wide = (PIXELS.astype(np.uint16) * 256 + 77).astype(">u2")
+    rows = b"".join(b"\x00" + row.tobytes() for row in wide)
+    header = struct.pack(">IIBBBBB", 16, 24, 16, 2, 0, 0, 0)
+    blob = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    )
+    assert np.array_equal(read_picture(blob).pixels, PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_several_frames_the_first_is_taken(kind: str) -> None:
+    frames = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    blob = saved(frames[0], kind, save_all=True, append_images=frames[1:], lossless=True)
+    assert np.array_equal(read_picture(blob).pixels, PIXELS)
+
+
+def test_a_jpeg_with_a_second_picture_behind_it_is_a_jpeg() -> None:
+    image = Image.fromarray(PIXELS)
+    blob = saved(image, "MPO", save_all=True, append_images=[image])
+    assert read_picture(blob).kind == "jpeg"
+
+
+def test_a_preview_in_a_jpeg_does_not_stand_for_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    preview = saved(Image.fromarray(PIXELS), "JPEG")
+    blob = saved(Image.fromarray(PIXELS.repeat(4, 0)), "JPEG", exif=b"Exif\x00\x00" + preview)
+    assert read_picture(blob).kind == "jpeg"
+    for end in (len(preview) + 700, len(blob) - 200, len(blob) - 2):
+        with pytest.raises(BadDownload):
+            read_picture(blob[:end])
+
+
 @pytest.mark.parametrize("lenient", [False, True])
 def test_a_picture_that_is_cut_off_is_refused(monkeypatch: pytest.MonkeyPatch, lenient: bool) -> None:
     monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
@@ -74,6 +132,9 @@ def test_a_bomb_is_refused_before_it_is_unpacked() -> None:
     assert len(blob) < 200_000
     with pytest.raises(BadDownload, match="6000 x 6000"):
         read_picture(blob)
+    header = b"IHDR" + struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    with pytest.raises(BadDownload, match="far more pixels"):
+        read_picture(blob[:12] + header + struct.pack(">I", zlib.crc32(header)) + blob[33:])
 
 
 @pytest.mark.parametrize(
@@ -85,10 +146,27 @@ def test_what_is_no_picture_is_refused_in_a_sentence(blob: bytes) -> None:
     assert refused.value.message.isprintable()
 
 
-@given(at=st.integers(0, 12_000), value=st.integers(0, 255), cut=st.integers(0, 12_000))
-def test_a_damaged_file_is_a_picture_or_a_sentence(at: int, value: int, cut: int) -> None:
-    blob = bytearray(png(1))
-    if at < len(blob):
-        blob[at] = value
-    with suppress(BadDownload):
-        assert read_picture(bytes(blob[: len(blob) - cut % 50])).pixels.ndim == 3
+SAMPLES = [png(1), *(saved(Image.fromarray(PIXELS.repeat(3, 0)), kind) for kind in ("JPEG", "WEBP"))]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    sample=st.sampled_from(SAMPLES),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=4),
+    kept=st.floats(0, 1),
+    lenient=st.booleans(),
+)
+def test_a_damaged_file_is_a_picture_or_a_sentence(
+    sample: bytes, changes: list[tuple[float, int]], kept: float, lenient: bool
+) -> None:
+    blob = bytearray(sample)
+    for where, value in changes:
+        blob[int(where * len(blob))] = value
+    cut = int(kept * len(blob))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", lenient)
+        with suppress(BadDownload):
+            found = read_picture(bytes(blob[:cut]))
+            assert found.pixels.dtype == np.uint8
+            assert found.pixels.shape[2:] == (3,)
+            assert changes or cut >= len(sample) - 1, "what is cut off is no picture"

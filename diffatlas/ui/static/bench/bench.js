@@ -160,7 +160,11 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
 
   parts.back.addEventListener("click", () => store.back());
   parts.resume.addEventListener("click", () => retry(missingOf(state)));
-  setInterval(() => state?.busy && say(), 500);
+  setInterval(() => {
+    if (!state?.busy) return;
+    say();
+    cards.tick();
+  }, 500);
   update();
   const linked = linkedBench();
   let last = remembered("bench", null, null);

@@ -112,12 +112,13 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
       const card = store.card(item.key);
       const thumb = card.status === "complete" ? thumbs.get(item.key, card.run) : null;
       const own = saidBy(card, filters.judge);
-      const key = JSON.stringify([item.key, card.status, card.mark, own, filters.blind, filters.judge, thumb?.length ?? thumb, card.error, bench.id]);
+      const status = statusWords(card);
+      const key = JSON.stringify([item.key, card.status, status, card.mark, own, filters.blind, filters.judge, thumb?.length ?? thumb, card.error, bench.id]);
       if (key === drawn) return;
       drawn = key;
       if (thumb) image.src = thumb;
       image.hidden = !thumb;
-      blank.textContent = card.status !== "complete" ? statusWords(card) : thumb === null ? "no picture" : "";
+      blank.textContent = card.status !== "complete" ? status : thumb === null ? "no picture" : "";
       write(prompt, item.task.prompt);
       prompt.title = item.task.prompt;
       const lane = bench.lanes.length > 1 ? ` · ${item.lane.name}` : "";
@@ -128,7 +129,7 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
       said.replaceChildren(...(waits ? [] : [hand ? chip(hand, "by hand") : null, judge ? chip(judge, hand ? "overruled" : "") : null, !judge && !hand ? chip(verdictWords(null), "") : null].filter(Boolean)));
       said.title = card.error ?? (filters.blind ? "" : (card.said[filters.judge]?.[2] ?? ""));
       cell.dataset.status = card.status;
-      const words = waits ? statusWords(card) : [judge ? `${filters.judge}: ${judge.word}` : null, hand ? `by hand: ${hand.word}` : null, !judge && !hand ? "not judged" : null].filter(Boolean).join(", ");
+      const words = waits ? status : [judge ? `${filters.judge}: ${judge.word}` : null, hand ? `by hand: ${hand.word}` : null, !judge && !hand ? "not judged" : null].filter(Boolean).join(", ");
       cell.setAttribute("aria-label", `${item.task.prompt}, seed ${item.seed}${lane}, ${words}`);
     }
 
@@ -206,7 +207,12 @@ export function createCards(root, { server, store, marks, onChoose, onOpen }) {
     made = "";
   }
 
-  return { update, only, deck: () => deck, isBlind: () => filters.blind };
+  /** Let the cards that wait say for how long now. */
+  function tick() {
+    if (state?.bench && state.view === "cards" && Object.values(state.cells).some((card) => card.wait)) draw();
+  }
+
+  return { update, tick, only, deck: () => deck, isBlind: () => filters.blind };
 }
 
 function chip({ sign, word, kind }, also) {

@@ -7,7 +7,7 @@ import { BUSY } from "../core/state.js";
 
 const FRAMES = 8; // frames for which a cell that changed is told, as in bench_view.py
 const FOLLOW = 3000; // ms between two questions after a bench that runs elsewhere
-const BLANK = { status: "waiting", run: null, cached: false, seconds: null, error: null, said: {}, mark: null };
+const BLANK = { status: "waiting", run: null, cached: false, seconds: null, error: null, said: {}, mark: null, wait: null };
 
 /** Create the store. `onChange()` is called after every change, never while one is being made. */
 export function createBenchStore({ server, views, onChange }) {

@@ -1,5 +1,6 @@
 // A bench in words: how far it is, which of its cards are missing, and what is said of a card.
 
+import { waitText } from "../core/waits.js";
 import { plural } from "../runs/library_text.js";
 
 const VERDICTS = {
@@ -16,8 +17,8 @@ export const verdictWords = (verdict) => VERDICTS[verdict] ?? UNSAID;
 /** What a judge says of a card: its verdict, or null. "hand" is a person. */
 export const saidBy = (card, judge) => (judge === "hand" ? (card.mark?.verdict ?? null) : (card.said[judge]?.[0] ?? null));
 
-/** What became of the image of a card, where there is none. */
-export const statusWords = ({ status }) => STATUS[status] ?? "";
+/** What became of the image of a card, where there is none, or what it waits for. */
+export const statusWords = ({ status, wait }) => waitText(wait) || (STATUS[status] ?? "");
 
 /** Whether the scorers that judge a card are not of one mind. */
 export function disagree(card) {

@@ -32,6 +32,9 @@ export function initCarry(prefix, submit, request) {
 /** Let all forms ask for these values, as if they had been typed. Whether there is a form that can. */
 export const askEverywhere = (values) => choose(values);
 
+/** Whether forms have a field of this name. */
+export const formsAsk = (name) => fields.some((field) => field.name === name);
+
 function begin() {
   const query = new URLSearchParams(location.search);
   const linked = fields.some(({ name }) => query.has(name)) || query.has("run") || query.has("study");

@@ -8,7 +8,7 @@ import { BUSY } from "../core/state.js";
 export const NOUN = { sweep: "sweep", neighbourhood: "neighbourhood" };
 
 const DONE = ["complete", "stopped", "failed"];
-const WAITING = { status: "waiting", step: 0, total: 0, preview: null, image: null, run: null, cached: false, batched: false, seconds: null, error: null };
+const WAITING = { status: "waiting", step: 0, total: 0, preview: null, image: null, run: null, cached: false, batched: false, seconds: null, error: null, wait: null };
 
 /** What became of a cell, as the value tells it. */
 export const told = (cells, key) => cells?.[key] ?? WAITING;

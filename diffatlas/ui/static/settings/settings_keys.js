@@ -30,6 +30,7 @@ export function createKeys(server) {
 
   function createRow({ id, name, host, keys_page: page, variable }) {
     const has = el("p", { class: "da-key-has" });
+    const count = el("p", { class: "da-settings-note", hidden: true });
     const words = el("p", { class: "da-key-words", role: "status", hidden: true });
     const box = el("input", { type: "password", autocomplete: "off", spellcheck: "false", "aria-label": `Key for ${name}`, placeholder: `Key for ${name}` });
     const keep = el("button", { type: "submit", class: "da-button" }, "Use this key");
@@ -37,11 +38,13 @@ export function createKeys(server) {
     const forget = el("button", { type: "button", class: "da-button", onclick: () => act("key_forget", { provider: id }, "Forgotten.") }, "Forget");
     const where = el("p", { class: "da-settings-note" }, `Goes to ${host} alone. `, el("a", { href: page, target: "_blank", rel: "noopener noreferrer" }, "Make a key"));
     const form = el("form", { onsubmit: put }, box, keep);
-    const row = el("div", { class: "da-key", "data-provider": id }, el("h3", {}, name), has, form, el("div", { class: "da-key-acts" }, check, forget), where, words);
+    const row = el("div", { class: "da-key", "data-provider": id }, el("h3", {}, name), has, count, form, el("div", { class: "da-key-acts" }, check, forget), where, words);
 
-    function update({ source }) {
+    function update({ source, made }) {
       row.dataset.source = source;
       has.textContent = source === "typed" ? "A key that you typed, for this visit." : source === "environment" ? `A key of the environment (${variable}).` : "No key.";
+      count.textContent = made;
+      count.hidden = !made;
       forget.disabled = source !== "typed";
       check.disabled = source === "none";
     }

@@ -30,6 +30,7 @@ export function createKept(server) {
     facts.replaceChildren(
       rows([
         ["Where", kept.folder ? el("code", {}, kept.folder) : "Your own, on this server; nobody else sees it."],
+        kept.expires && ["Kept", "For a day after your last visit."],
         ["Runs", el("code", {}, String(kept.runs))],
         ["They take", el("code", {}, `${bytesText(kept.bytes)}${share}`)],
         ["Answered from it", el("code", {}, plural(kept.served, "request"))],

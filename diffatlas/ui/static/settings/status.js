@@ -6,7 +6,7 @@
 
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
-import { currentPage, initPages, showPage } from "../core/pages.js";
+import { currentPage, initPages, isHidden, showPage } from "../core/pages.js";
 import { plural } from "../runs/library_text.js";
 
 const FORMS = { trajectory: "field", sweep: "sweep", neighbourhood: "neighbourhood", attention: "attention", bench: "bench" };
@@ -17,9 +17,9 @@ const QUIET = 20_000; // ms after which somebody who moves again is told anew
 /** Mount the line in `element`; `server` has status. */
 export function mount(element, read, server) {
   initPages();
-  const facts = el("p", { class: "da-status-facts" }, el("span", {}, "This machine"));
-  const warnings = el("p", { class: "da-status-warnings", role: "status" });
-  element.querySelector(".da-mount").replaceChildren(el("div", { class: "da-status" }, facts, warnings));
+  const facts = el("p", { class: "da-standing-facts" }, el("span", {}, "This machine"));
+  const warnings = el("p", { class: "da-standing-warnings", role: "status" });
+  element.querySelector(".da-mount").replaceChildren(el("div", { class: "da-standing" }, facts, warnings));
   let timer = 0;
   let ticket = 0;
   let asked = 0; // when it was asked last
@@ -61,7 +61,7 @@ export function mount(element, read, server) {
     if (next === warned) return;
     warned = next;
     const settings = el("button", { type: "button", class: "da-plain", onclick: () => showPage("settings") }, "Settings");
-    warnings.replaceChildren(...(next ? [el("span", {}, next), " ", settings] : []));
+    warnings.replaceChildren(...(next ? [el("span", {}, next), " ", isHidden("settings") ? "" : settings] : []));
   }
 
   window.addEventListener("da-page", () => soon(0));

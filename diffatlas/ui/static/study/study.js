@@ -272,7 +272,11 @@ export function mount(element, read, server, props, onSubmit = () => {}) {
   }
 
   parts.back.addEventListener("click", () => store.back());
-  setInterval(() => state?.busy && say(), 500);
+  setInterval(() => {
+    if (!state?.busy) return;
+    say();
+    grid.tick();
+  }, 500);
   // The colours of the columns are those of the paper they lie on.
   onTheme(() => state && store.repaint());
   parts.root.addEventListener("keydown", (event) => {

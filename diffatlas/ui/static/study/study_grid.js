@@ -3,6 +3,7 @@
 
 import { el } from "../core/dom.js";
 import { short, significant } from "../core/format.js";
+import { waitText } from "../core/waits.js";
 import { baselineOf, baselineWord, brief, captionOf, distancesOf, headOf, nameOf, noteOf, placeOf, told } from "../runs/study_words.js";
 
 const SHORT = { hash: "hash", latent: "latent", image: "image", feature: "feature", start: "start" };
@@ -112,7 +113,12 @@ export function createGrid(root, { onOpen, onRetry }) {
     to?.scrollIntoView({ block: "nearest", inline: "nearest" });
   }
 
-  return { update };
+  /** Let the cells that wait say for how long now. */
+  function tick() {
+    for (const cell of cells.values()) cell.tick();
+  }
+
+  return { update, tick };
 }
 
 // How many frames stand beside each other before the line breaks.
@@ -171,6 +177,7 @@ function createCell(cell, study, { own }) {
   const name = nameOf(study, cell);
   let drawn = "";
   let listed = "";
+  let wait = null; // what it waits for
   print(above, `▸${number}`, cell.label);
   retry.setAttribute("aria-label", `Retry ${name}`);
 
@@ -189,7 +196,8 @@ function createCell(cell, study, { own }) {
     frame.setAttribute("aria-label", [name, baseline ? baselineWord(state.study) : null, spoken(now), captionOf(state, of)].filter(Boolean).join(", "));
     say(caption, own ? captionOf(state, of) : noteOf(state, of));
     if (caption.title !== captionOf(state, of)) caption.title = captionOf(state, of);
-    say(how, howText(now));
+    ({ wait } = now);
+    say(how, waitText(wait) || howText(now));
     say(why, status === "failed" ? (error?.message ?? "This cell failed.") : "");
     retry.hidden = state.busy || !["failed", "stopped"].includes(status);
     measure(state, of, baseline);
@@ -227,13 +235,17 @@ function createCell(cell, study, { own }) {
     );
   }
 
-  return { node, update, reach: (index) => (frame.tabIndex = index) };
+  function tick() {
+    if (wait) say(how, waitText(wait));
+  }
+
+  return { node, update, tick, reach: (index) => (frame.tabIndex = index) };
 }
 
-function stepText({ status, step, total }) {
+function stepText({ status, step, total, run }) {
   switch (status) {
     case "running":
-      return total ? `step ${step}/${total}` : "begins";
+      return total ? `step ${step}/${total}` : run ? "under way" : "begins";
     case "complete":
       return total ? `${total} steps` : "";
     case "stopped":
@@ -252,7 +264,7 @@ function howText({ status, cached, batched }) {
 }
 
 function spoken({ status, step, total }) {
-  if (status === "running") return `running, step ${step} of ${total}`;
+  if (status === "running" && total) return `running, step ${step} of ${total}`;
   return status;
 }
 

@@ -49,7 +49,7 @@ export function createGrowth(root, { server, onSelect }) {
     body.hidden = !absent.hidden;
     if (!ways.length) {
       const pictures = own?.matrices?.image ? "These cells have pictures only: there is no noise to hold their distances against." : null;
-      absent.textContent = own?.growth?.sentence ?? pictures ?? absence(state);
+      absent.textContent = own?.growth?.sentence ?? own?.finding ?? pictures ?? absence(state);
       return chart.show(null);
     }
     chart.show({ id: state.study.id, lane: state.lane, complete: own.cells.length, ...besides(state.kept) });

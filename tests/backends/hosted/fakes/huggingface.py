@@ -50,7 +50,9 @@ class FakeHuggingFace(FakeProvider):
         if seen.path == "/api/whoami-v2":
             return Reply({"type": "user", "name": "somebody"})
         if seen.path.startswith("/api/models/"):
-            return Reply({"id": seen.path, "inferenceProviderMapping": self.mapping})
+            name = seen.path.removeprefix("/api/models/").partition("?")[0]
+            told = {"id": name, "pipeline_tag": "text-to-image", "inferenceProviderMapping": self.mapping}
+            return Reply(told)
         if found := re.fullmatch(r"/files/(\d+)\.png(\?moved)?", seen.path):
             return self.picture_reply(seen, int(found[1]))
         answer = getattr(self, f"_{seen.path.split('/')[1].replace('-', '_')}", None)

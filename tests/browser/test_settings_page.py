@@ -1,0 +1,81 @@
+"""The Settings page, and the line at the head of every page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.visiting import press_run
+
+ON_EVERY_FORM = """wanted => {
+    const forms = Object.values(window.diffatlasForms ?? {});
+    const asks = ({ model, steps, guidance, size }) => [model, steps, guidance, size].join(" ");
+    return forms.length === 5 && forms.every((form) => asks(form) === wanted);
+}"""
+TURBO = "stabilityai/sd-turbo 4 0 512x512"
+
+
+def test_a_choice_is_what_all_forms_begin_with_also_after_a_reload(open_page: Any):
+    page = open_page(1280, "?page=settings")
+    page.wait_for_selector(".da-settings .da-first:not(:disabled)")
+    page.select_option(".da-settings label:has-text('Model') select", "stabilityai/sd-turbo")
+    page.wait_for_selector(".da-settings-warnings li:has-text('without guidance')")
+    page.focus(".da-settings .da-first")
+    page.keyboard.press("Enter")
+    page.wait_for_function(ON_EVERY_FORM, arg=TURBO)
+    page.reload()
+    page.wait_for_function(ON_EVERY_FORM, arg=TURBO)
+    page.wait_for_function(
+        "document.querySelector('.da-settings label:nth-of-type(2) select').value === 'stabilityai/sd-turbo'"
+    )
+
+
+def test_another_provider_brings_its_first_model(open_page: Any):
+    page = open_page(1280, "?page=settings")
+    page.wait_for_selector(".da-settings .da-first:not(:disabled)")
+    page.select_option(".da-settings label:has-text('Where it runs') select", "replicate")
+    page.wait_for_selector(".da-settings-warnings li:has-text('no guidance')")
+    assert page.input_value(".da-settings label:has-text('Model') select").startswith("black-forest-labs/")
+    assert page.is_disabled(".da-settings label:has-text('Guidance') input")
+
+
+def test_a_key_leaves_the_page_as_it_is_typed(open_page: Any):
+    key = "a-key-of-the-test-4711"
+    page = open_page(1280, "?page=settings")
+    row = ".da-key[data-provider=replicate]"
+    page.fill(f"{row} input", key)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{row}[data-source=typed]")
+    assert page.input_value(f"{row} input") == ""
+    kept = "JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie, location.href])"
+    assert key not in page.evaluate(kept) + page.content()
+    page.click(f"{row} button:has-text('Forget')")
+    page.wait_for_selector(f"{row}[data-source=none]")
+
+
+def test_the_line_tells_of_a_run_until_it_ends(open_page: Any):
+    page = open_page(1280, "")
+    page.wait_for_selector(".da-standing-facts:has-text('Shapes (embedded)')")
+    press_run(page, prompt="a green star", seed=4711, num_inference_steps=400)
+    page.wait_for_selector(".da-standing-facts:has-text('1 running')")
+    page.click("#field-stop")
+    page.wait_for_selector(".da-standing-facts:has-text('nothing runs')")
+
+
+def test_looks_are_kept_and_are_one_with_the_switch_of_the_header(open_page: Any):
+    page = open_page(1280, "?page=settings")
+    page.check(".da-settings input[value=dark]")
+    page.reload()
+    page.wait_for_function("document.body.classList.contains('dark')")
+    page.click(".da-ink-switch")
+    page.wait_for_function("document.querySelector('.da-settings input[value=light]').checked")
+    assert not page.evaluate("document.body.classList.contains('dark')")
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_sideways_scroll_on_a_phone(open_page: Any, theme: str):
+    page = open_page(390, f"?__theme={theme}&page=settings")
+    page.wait_for_selector(".da-settings-fits tbody tr")
+    page.click(".da-settings summary")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
