@@ -16,7 +16,7 @@ from diffatlas.errors import DiffAtlasError, OverBound
 from diffatlas.params import GenerationParams
 from diffatlas.ui import said
 from diffatlas.ui.components import form as forms
-from diffatlas.ui.places import LOCAL
+from diffatlas.ui.places import LOCAL, name_of
 
 #: The fields of a form that decide what a run takes, by their names in a link.
 ASKED = ("model", "steps", "guidance", "size", "scheduler", "guidance_method", "backend")
@@ -60,7 +60,14 @@ def image_of(backend: str, params: GenerationParams) -> tuple[str, str, int | No
 
 def _paid(backend: str, params: GenerationParams) -> list[Any]:
     """Return the updates for a provider: what one image costs there."""
-    words = f"{money.estimate([image_of(backend, params)]).words()}."
+    (one,) = money.estimate([image_of(backend, params)]).parts
+    listed = f"models/{backend}.md"
+    price = (
+        f"is not known to {listed}"
+        if one.dollars is None
+        else (f"is about {money.dollars_words(one.dollars)} by {listed}")
+    )
+    words = f"The price of an image of {one.name} at {name_of(backend)} {price}."
     return [gr.update(value=said.as_html(words), visible=True), gr.update(visible=False)]
 
 

@@ -25,6 +25,7 @@ from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_form import chosen_lanes
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.live_runs import PAY_OR_LESS
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
@@ -35,8 +36,6 @@ log = logging.getLogger("diffatlas")
 
 #: What arrives faster than this many seconds apart travels together.
 FRAME_SECONDS = 0.1
-#: What to do where many hosted images are asked for.
-PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
 
 
 class StudyRunner:

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
+from diffatlas.capture.spec import Capture
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
@@ -24,6 +25,7 @@ from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
 from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
@@ -70,7 +72,8 @@ def attention_page(
             takes = takes_of(place, backend.takes_picture)
             params = with_picture(params, asked["picture"], asked["amount"], takes)
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
-            return Asked(params, to_watching(asked), runs, asked["seed_mode"], not asked["again"], place)
+            capture = to_watching(asked) if place == LOCAL else Capture()
+            return Asked(params, capture, runs, asked["seed_mode"], not asked["again"], place)
 
         yield from live.stream(asked["prompt"], asked["model"], read, request)
 

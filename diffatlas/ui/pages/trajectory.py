@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from diffatlas.capture.spec import Capture
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import list_models
@@ -17,6 +18,7 @@ from diffatlas.ui.components.viewer import Viewer, own_schedulers, own_words
 from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.services import Services
 from diffatlas.ui.tab_memory import empty_when_quiet
 from diffatlas.ui.turns import Turns
@@ -60,6 +62,9 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             takes = takes_of(place, backend.takes_picture)
             params = with_picture(params, asked["picture"], asked["amount"], takes)
             capture = forms.to_capture(asked["previews"], asked["preview_decoder"], asked["attention"])
+            if place != LOCAL:
+                # Nothing of a run can be captured there.
+                capture = Capture()
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
             return Asked(params, capture, runs, asked["seed_mode"], not asked["again"], place)
 
