@@ -36,8 +36,6 @@ log = logging.getLogger("diffatlas")
 
 #: What arrives faster than this many seconds apart travels together.
 FRAME_SECONDS = 0.1
-#: What to do where many hosted images are asked for.
-PAY_OR_LESS = "press “Run all the same” in the form to pay for them, or ask for fewer"
 
 
 class StudyRunner:
