@@ -116,9 +116,5 @@ def _made(visitor: str, provider: Provider, source: Source) -> str:
         return error.message
     if not made.images:
         return ""
-    of = (
-        f", of {settings().hosted_visitor_images} that this server pays for at all providers"
-        if shared
-        else ""
-    )
-    return f"Made today: {made.words()}{of}."
+    most = f"; this server pays for {settings().hosted_visitor_images} a day, at all providers together"
+    return f"Made today: {made.words()}{most if shared else ''}."

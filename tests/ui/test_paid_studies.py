@@ -1,4 +1,4 @@
-"""What the pages ask before many hosted images are paid for."""
+"""What the pages ask before many hosted images are paid for, and what a shared server's keys pay for."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ from tests.backends.hosted.fakes.server import KEY
 
 @pytest.fixture
 def replicate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeReplicate]:
-    """A provider on loopback."""
+    """A provider on loopback, and a shared server that lends its key."""
     with FakeReplicate() as fake:
         for name, value in {
             "REPLICATE_API_TOKEN": KEY,
             "DIFFATLAS_HOSTED_URLS": json.dumps({"replicate": fake.url}),
+            "DIFFATLAS_MODE": "shared",
+            "DIFFATLAS_HOSTED_FOR_VISITORS": "1",
             "DIFFATLAS_HOSTED_LEDGER": str(tmp_path / "hosted.sqlite"),
         }.items():
             monkeypatch.setenv(name, value)
@@ -46,10 +48,10 @@ def run(runner: StudyRunner, seeds: int) -> dict[str, Any]:
 
 @pytest.fixture
 def runner(tmp_path: Path) -> StudyRunner:
-    return StudyRunner(Libraries(tmp_path / "runs", False), Turns(), Running())
+    return StudyRunner(Libraries(tmp_path / "runs", True), Turns(), Running())
 
 
-def test_many_images_are_asked_for_twice(replicate, runner, monkeypatch):
+def test_many_images_are_asked_for_twice_on_a_shared_server_too(replicate, runner, monkeypatch):
     monkeypatch.setenv("DIFFATLAS_HOSTED_CONFIRM", "2")
     message = run(runner, 2)["error"]["message"]
     assert message.startswith("This asks for 2 images of FLUX.1 schnell at Replicate, about $0.006 by")
@@ -62,5 +64,13 @@ def test_many_images_are_asked_for_twice(replicate, runner, monkeypatch):
     assert run(runner, 2)["status"] == "complete"
     assert replicate.made == 2
     (told,) = [one for one in KeyServices().keys("visitor", Nothing())["keys"] if one["id"] == "replicate"]
-    assert told["made"] == "Made today: 2 images, about $0.006."
+    paid = "Made today: 2 images, about $0.006; this server pays for 10 a day, at all providers together."
+    assert told["made"] == paid
     assert runner.sessions.question("tab") == ""
+
+
+def test_a_visitor_gets_no_more_than_the_host_pays_for(replicate, runner, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_HOSTED_VISITOR_IMAGES", "1")
+    shown = run(runner, 3)
+    assert replicate.made == 1
+    assert "DIFFATLAS_HOSTED_VISITOR_IMAGES" in json.dumps(shown, default=str)
