@@ -56,9 +56,9 @@ class HostedTold(Answer):
 
     provider: str
     why: str
-    sent: Also
+    sent: list[tuple[str, str]]
     ignored: list[str]
-    told: Also
+    told: list[tuple[str, str]]
 
 
 class RunTold(Params):
