@@ -27,12 +27,13 @@ class Started:
     kind: ClassVar[str] = "started"
     run_id: str
     params: GenerationParams
-    #: x_T, the state before the first step, as the pipeline holds it.
-    initial_latents: np.ndarray
+    #: x_T, the state before the first step, as the pipeline holds it; None of a hosted run.
+    initial_latents: np.ndarray | None
     #: Noise level of `initial_latents`, in the scheduler's own units; None where the scheduler does not tell.
     initial_sigma: float | None
-    #: Number of denoising steps that will follow (some schedulers take more or fewer than was asked).
-    total_steps: int
+    #: Number of denoising steps that will follow (some schedulers take more or fewer than was asked); None of a hosted
+    #: run.
+    total_steps: int | None
     #: What it runs on: model revision, scheduler config, dtype, device, library versions.
     provenance: dict[str, Any] = field(default_factory=dict)
     #: What is captured (the fields of `Capture`).

@@ -34,16 +34,19 @@ _ORDER = (
 )  # fmt: skip
 
 
-def facts_of(params: GenerationParams, model: str = "", ended: str = "") -> dict[str, str]:
+def facts_of(params: GenerationParams, model: str = "", ended: str = "", place: str = "") -> dict[str, str]:
     """Return what may tell a run from others, in words, in the order in which it is named: "guidance 7.5".
 
     model: what the model is called; its id where empty. ended: what became of the run, where it did not go through.
+    place: what the provider is called that made it, of a hosted run.
     """
     found = {}
     for field in in_order(*_ORDER):
         value = model if field.name == "model" and model else _told(field, params)
         if value is not None:
             found[field.name] = field.phrase.format(value) if value else field.phrase_unset
+        if field.name == "model" and place:
+            found["backend"] = f"at {place}"
     return {**found, "ended": ended or "complete"}
 
 

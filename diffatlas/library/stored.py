@@ -230,4 +230,8 @@ class StoredRun:
         return reader.parse_line(self.folder, index, lines[index])
 
     def _without_latents(self) -> CapabilityError:
+        if "hosted" in self.provenance:
+            return CapabilityError(
+                f"The run {self.id} has no latents: a hosted service returns only the finished image."
+            )
         return CapabilityError(f"The run {self.id} was recorded without latents: capture it again with them.")

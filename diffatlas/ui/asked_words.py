@@ -150,15 +150,18 @@ def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list
     return found
 
 
-def refuse_server_files(params: GenerationParams) -> None:
+def refuse_server_files(params: GenerationParams, backend: str = "local") -> None:
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
-    fetched by it: only the models of its list, as they are listed, may be run."""
+    fetched by it: only the models of its list, as they are listed, may be run.
+
+    backend: where it runs; a provider runs models of its own."""
     for field in FIELDS:
         if field.beyond and field.name not in FROM_PICTURE and getattr(params, field.name):
             raise _refused(field.name)
     if set(params.extra or ()) - set(AMOUNTS):
         raise _refused("extra")
-    refuse_unlisted(params.model)
+    if backend == "local":
+        refuse_unlisted(params.model)
 
 
 def refuse_unlisted(model: str) -> None:

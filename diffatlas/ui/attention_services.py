@@ -17,6 +17,7 @@ from diffatlas.figures.attention_words import draw_words
 from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import told
 from diffatlas.formats.code import run_code
+from diffatlas.formats.hosted import backend_of, hosted_run
 from diffatlas.formats.tables.attention import described
 from diffatlas.formats.wire import floats, rounded
 from diffatlas.library import Library, RunInfo, StoredRun
@@ -90,6 +91,8 @@ class AttentionServices(RunServices):
     def attention(self, visitor: str, asked: wire.AttentionAsked) -> wire.Attention:
         """Return what was captured of a run's attention, and its measures as it is looked at."""
         stored, look = self._stored(visitor, asked.id), _look(asked)
+        if found := hosted_run(stored.provenance):
+            raise CapabilityError(found.why)
         whole = self._readings.trace(stored, Look())
         trace = self._readings.trace(stored, look)
         return {
@@ -98,7 +101,7 @@ class AttentionServices(RunServices):
                 **stored.params.to_dict(),
                 "id": stored.id,
                 "model_name": self._name_of(stored),
-                "query": query_of(stored.params),
+                "query": query_of(stored.params, backend_of(stored.provenance)),
                 "beyond": beyond_form(stored.params, stored.provenance),
                 "python": run_code(stored.params, stored.capture, stored.provenance, stored.id),
             },
@@ -252,8 +255,10 @@ class AttentionServices(RunServices):
         """Make runs locked layers of the Trajectory page."""
         ids = self._ids(visitor, asked.ids)
         for run_id in ids:
-            # One without latents, such as a run of another tool, has no path to show there.
-            self._reach.library(visitor).open(run_id).initial_latents()
+            stored = self._reach.library(visitor).open(run_id)
+            if hosted_run(stored.provenance) is None:
+                # One without latents, such as a run of another tool, has no path to show there.
+                stored.initial_latents()
             self._layers.open(visitor, run_id, self._reach.find(visitor, run_id).name)
         return {"layers": ids}
 
@@ -277,7 +282,7 @@ class AttentionServices(RunServices):
         }
 
     def _name_of(self, stored: StoredRun) -> str:
-        return self._names.get(stored.params.model, stored.params.model)
+        return run_names.model_name(stored, self._names)
 
 
 def _look(asked: wire.HalfLook) -> Look:

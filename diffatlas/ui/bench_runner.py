@@ -147,4 +147,4 @@ class BenchRunner(StudyRunner):
         """Raise `InvalidParams` for a bench that names files of a server that strangers share."""
         if self._libraries.shared:
             for lane in bench.study.lanes:
-                refuse_server_files(bench.study.in_lane(lane.key)[0].params)
+                refuse_server_files(bench.study.in_lane(lane.key)[0].params, lane.backend)

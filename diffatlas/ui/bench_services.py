@@ -314,7 +314,7 @@ class BenchServices:
                 if name != HAND
                 for card in [bench.cards.get(name)]
             ],
-            "query": {**query_of(base), **_of_pack(study.spec)},
+            "query": {**query_of(base, bench.study.lanes[0].backend), **_of_pack(study.spec)},
         }
 
 

@@ -12,7 +12,6 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.study import Cell
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import list_models
 from diffatlas.ui import links, said
 from diffatlas.ui.bench_expected import ASKED, images_words
 from diffatlas.ui.bench_runner import BenchRunner
@@ -20,9 +19,10 @@ from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.bench_form import PAGE, pack_choices
-from diffatlas.ui.components.study_form import StudyForm, lane_choices
+from diffatlas.ui.components.study_form import StudyForm, chosen_lanes, lane_choices
+from diffatlas.ui.places import LOCAL, models_of
 from diffatlas.ui.quiet import PRIVATE
-from diffatlas.ui.study_wiring import model_info
+from diffatlas.ui.study_wiring import carried_lanes, model_info, refilled
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.bench import BenchSubmitted
 from diffatlas.ui.wire.call import read
@@ -132,7 +132,7 @@ def _followed(form: StudyForm, carried: Any) -> list[Any]:
     *request, model = updates
     lanes = gr.skip()
     if isinstance(model, str):
-        lanes = gr.update(choices=lane_choices(list_models("local"), model, model_info(model)))
+        lanes = gr.update(choices=carried_lanes(carried, model))
     return [*request, lanes, *rest, model]
 
 
@@ -146,11 +146,12 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
     spec: Mapping[str, Any] = bench.study.spec
     model = spec["base"]["model"]
     first = bench.study.in_lane(bench.study.lanes[0].key)[0]
-    query = {**forms.query_of(first.params), "prompt": ""}
-    updates, _ = links.fill(query, model_info, "")
-    choices = lane_choices(list_models("local"), model, model_info(model))
+    backend = bench.study.lanes[0].backend
+    query = {**forms.query_of(first.params), "backend": backend, "prompt": ""}
+    info = model_info(model) if backend == LOCAL else None
+    choices = lane_choices(models_of(backend), model, info, backend)
     offered = {value for _, value in choices}
-    changed = [f"{field}={value}" for lane in bench.study.lanes[1:] for field, value in lane.changes.items()]
+    changed = chosen_lanes(bench.study.lanes)
     asked = spec.get("asked") or {"pack": bench.pack.name}
     own = {
         **{name: asked.get(name, gr.skip()) for name in ("pack", "each", "pack_seed")},
@@ -159,7 +160,7 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
         "kept": keep_of(Capture.from_dict(spec.get("capture") or {})),
     }
     return [
-        *(updates[name] for name in form.asked),
+        *refilled(form, query),
         gr.update(choices=choices, value=[lane for lane in changed if lane in offered]),
         bool(spec.get("exact")),
         *(own[name] for name in form.own),
@@ -190,7 +191,8 @@ def _elsewhere(
     try:
         _, bench = services.open(visitor, str(asked.id))
         cell = _cell(bench.study.cells, asked.explore or asked.attend)
-        query = forms.query_of(cell.params)
+        lanes = {lane.key: lane.backend for lane in bench.study.lanes}
+        query = forms.query_of(cell.params, lanes[cell.lane])
         updates, problem = links.fill(query, model_info, "")
         if problem:
             raise InvalidParams(problem.replace("The link", "This card"))

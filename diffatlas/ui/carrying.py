@@ -10,10 +10,11 @@ import gradio as gr
 
 from diffatlas.errors import DiffAtlasError
 from diffatlas.guidance import METHODS
-from diffatlas.registry import list_models
-from diffatlas.ui import chosen_model, links, said
+from diffatlas.ui import links, said
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
+from diffatlas.ui.hosted_fields import choose, place_words
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.quiet import PRIVATE
 
 
@@ -64,15 +65,16 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
         updates["guidance_options"] = said.hint(fields.options_hint(method), visible=has)
     last = gr.skip()
     if "model" in query:
-        models = list_models("local")
+        backend = query.get("backend") or LOCAL
         try:
-            chosen = chosen_model.choose(query["model"])
+            chosen = choose(backend, query["model"])
+            updates["backend"] = said.hint(place_words(backend))
             by_model = forms.on_model(chosen.entry, chosen.info, chosen.line)
             names = ("model", "steps", "guidance", "size", "scheduler")
             for name, update in zip(names, by_model, strict=False):
                 if isinstance(update, dict):
                     updates[name] = {key: value for key, value in update.items() if key != "value"}
-            updates["model"] |= {"choices": fields.model_choices(models)}
+            updates["model"] |= {"choices": fields.choices_of(backend)}
         except DiffAtlasError as error:
             updates["model"] = said.hint(error.message, elem_classes=["da-wrong"])
         last = query["model"]

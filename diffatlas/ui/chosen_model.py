@@ -81,6 +81,15 @@ def entry_at_hand(model: str | None) -> ModelEntry:
     return choose(model).entry
 
 
+def is_of_here(model: str | None) -> bool:
+    """Whether a model is known on this machine, without asking the Hub."""
+    try:
+        entry_at_hand(model)
+    except DiffAtlasError:
+        return False
+    return True
+
+
 def keep_or_remove(model: str | None) -> str:
     """Add a model to the user's own list, or take it out where it is there; return its id.
 

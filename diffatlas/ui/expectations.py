@@ -9,15 +9,17 @@ import gradio as gr
 
 from diffatlas.backends.bounds import Bounds, sentence
 from diffatlas.backends.estimate import Estimate
+from diffatlas.backends.hosted import money
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, OverBound
 from diffatlas.params import GenerationParams
 from diffatlas.ui import said
 from diffatlas.ui.components import form as forms
+from diffatlas.ui.places import LOCAL, name_of
 
 #: The fields of a form that decide what a run takes, by their names in a link.
-ASKED = ("model", "steps", "guidance", "size", "scheduler", "guidance_method")
+ASKED = ("model", "steps", "guidance", "size", "scheduler", "guidance_method", "backend")
 #: No estimate depends on it, but a request has one.
 _PROMPT = "a picture"
 
@@ -30,6 +32,9 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
     words, over = "", refused
     try:
         params = forms.to_params({**asked, "prompt": _PROMPT})
+        place = forms.to_backend(asked)
+        if place != LOCAL:
+            return _paid(place, params)
         estimate = backend.estimate(params, Capture())
         info = forms.known(backend.info, params.model)
         if estimate is None:
@@ -46,6 +51,24 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
         over = False
     offers = over and not bounds.shared
     return [gr.update(value=words, visible=bool(words)), gr.update(visible=offers)]
+
+
+def image_of(backend: str, params: GenerationParams) -> tuple[str, str, int | None, int | None]:
+    """Return an image of a provider as `diffatlas.backends.hosted.money.estimate` takes it."""
+    return backend, params.model, params.width, params.height
+
+
+def _paid(backend: str, params: GenerationParams) -> list[Any]:
+    """Return the updates for a provider: what one image costs there."""
+    (one,) = money.estimate([image_of(backend, params)]).parts
+    listed = f"models/{backend}.md"
+    price = (
+        f"is not known to {listed}"
+        if one.dollars is None
+        else (f"is about {money.dollars_words(one.dollars)} by {listed}")
+    )
+    words = f"The price of an image of {one.name} at {name_of(backend)} {price}."
+    return [gr.update(value=said.as_html(words), visible=True), gr.update(visible=False)]
 
 
 def asked_again(question: str) -> list[Any]:

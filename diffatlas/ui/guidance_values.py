@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import html
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from diffatlas.backends.guidable import GuidanceKind
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import ModelEntry
+from diffatlas.registry import HostedModel, ModelEntry
 from diffatlas.ui.asked_words import number
 
 #: What most models that make two predictions a step are used with, where nothing says better.
@@ -19,6 +21,7 @@ AROUND = (0.5, 1.0, 1.5, 2.0)
 #: A value this near the model's own is left out: it would say the same.
 NEAR = 0.25
 
+NOT_TAKEN = "This model takes no guidance: the number is ignored."
 WITHOUT = "This model is made to run without guidance: leave the number as it is."
 
 
@@ -50,8 +53,10 @@ def guidance_values(kind: GuidanceKind | None, own: float | None) -> tuple[Guida
 def guidance_html(page: str, entry: ModelEntry, kind: GuidanceKind | None) -> str:
     """Return the values of a model as buttons, for ``guidance_values.js``; ``page`` is the prefix of the form."""
     values = guidance_values(kind, entry.guidance)
-    if not values:
-        return f'<p class="da-guide-about">{html.escape(WITHOUT)}</p>'
+    return _buttons(page, values) if values else f'<p class="da-guide-about">{html.escape(WITHOUT)}</p>'
+
+
+def _buttons(page: str, values: Sequence[GuidanceValue]) -> str:
     buttons = "".join(
         f'<button type="button" data-guide="{value.scale:g}" data-about="{html.escape(value.about)}" '
         f'aria-pressed="false" title="{html.escape(value.about)}">{number(value.scale)}</button>'
@@ -61,6 +66,15 @@ def guidance_html(page: str, entry: ModelEntry, kind: GuidanceKind | None) -> st
         f'<div class="da-guides" role="group" aria-label="Guidance values" data-page="{html.escape(page)}">{buttons}'
         '</div><p class="da-guide-about" aria-live="polite"></p>'
     )
+
+
+def hosted_guidance(page: str, entry: HostedModel) -> str:
+    """Return the values of a provider's model as `guidance_html` does: those that it takes, or that it takes none."""
+    if not entry.has("guidance"):
+        return f'<p class="da-guide-about">{html.escape(NOT_TAKEN)}</p>'
+    least, most = entry.guidance_range or (0.0, math.inf)
+    values = guidance_values(None, entry.guidance)
+    return _buttons(page, [value for value in values if least <= value.scale <= most])
 
 
 def kind_of(model: str) -> GuidanceKind | None:

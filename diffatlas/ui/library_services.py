@@ -14,11 +14,12 @@ import numpy as np
 
 from diffatlas.backends.bounds import BoundedBackend, bounds_here
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams, RunNotFound
+from diffatlas.errors import BackendFailure, CapabilityError, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.figures.departure import departure
 from diffatlas.figures.page_figure import page_figure
 from diffatlas.formats import compared, told
 from diffatlas.formats.broken import broken_stored
+from diffatlas.formats.hosted import backend_of, hosted_run, hosted_sentences
 from diffatlas.formats.kinds import KINDS, export, file_name
 from diffatlas.formats.named import Named, slug
 from diffatlas.formats.wire import rounded
@@ -210,9 +211,10 @@ class LibraryServices:
         return {
             "run": self._row(library, info),
             "params": stored.params.to_dict(),
-            "query": forms.query_of(stored.params),
+            "query": forms.query_of(stored.params, backend_of(stored.provenance)),
             "also": also_told(stored.params, stored.provenance),
             "notes": ([info.error] if info.status == "damaged" else [])
+            + hosted_sentences(stored.provenance)
             + told.unread(stored.provenance)
             + told.left_out(stored.provenance)
             + broken_stored(stored, images),
@@ -277,8 +279,9 @@ class LibraryServices:
         ids = several(asked.ids)
         for run in ids:
             stored = library.open(run)
-            # One without latents, such as a run of another tool, has no path to lay over others.
-            stored.initial_latents()
+            if hosted_run(stored.provenance) is None:
+                # One without latents, such as a run of another tool, has no path to lay over others.
+                stored.initial_latents()
             info = stored.info
             self._layers.open(visitor, run, info.name or info.prompt)
             library.touch(run)
@@ -287,23 +290,29 @@ class LibraryServices:
     def explore(self, visitor: str, asked: Several) -> Explored:
         """Return what the Neighbourhood page asks around one run, or between two."""
         library = self._libraries.of(visitor)
-        first, *others = (library.open(run).params for run in several(asked.ids))
+        opened = [library.open(run) for run in several(asked.ids)]
+        first, *others = (stored.params for stored in opened)
         if len(others) > 1:
             raise InvalidParams("Choose one run to explore around, or two to explore between.")
         for params in (first, *others):
             check_fillable(forms.query_of(params))
         own = {"mode": "slerp", "to_seed": other_anchor(first, others[0])} if others else {"mode": "perturb"}
-        query = forms.query_of(first)
+        query = forms.query_of(first, backend_of(opened[0].provenance))
         return {"query": query, "own": own}
 
     def query_of(self, visitor: str, ids: Sequence[str]) -> dict[str, str]:
         """Return the last of the runs as a link would ask for it (`diffatlas.ui.links.NAMES`)."""
-        return forms.query_of(self._libraries.of(visitor).open(several(ids)[-1]).params)
+        stored = self._libraries.of(visitor).open(several(ids)[-1])
+        return forms.query_of(stored.params, backend_of(stored.provenance))
 
     def replay(self, visitor: str, asked: Replayed) -> Started:
         """Start to run a stored run again, and hold each state against the stored one."""
         library = self._libraries.of(visitor)
         stored = library.open(asked.id)
+        if found := hosted_run(stored.provenance):
+            raise CapabilityError(
+                f"Only runs of this machine are replayed step by step: {found.provider} returned an image alone."
+            )
         if self._libraries.shared:
             # A run that was imported may name what it likes.
             refuse_server_files(stored.params)

@@ -21,9 +21,11 @@ from diffatlas.ui.asked_words import UNFILLABLE, check_fillable, to_noise
 from diffatlas.ui.chosen_model import choose
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
+from diffatlas.ui.hosted_fields import line_of, place_words
+from diffatlas.ui.places import LOCAL, entry_of
 
 #: What a link can fill in: the fields of the forms of single runs; other forms have some of them.
-NAMES = tuple(field.link for field in FIELDS if field.in_forms)
+NAMES = (*(field.link for field in FIELDS if field.in_forms), "backend")
 MOST_LETTERS = 2000
 #: What every request has: a form that is filled with one keeps the value that is there.
 _ALWAYS_SET = ("model", "prompt", "seed", "steps", "guidance", "size")
@@ -59,6 +61,7 @@ def emptied(updates: Mapping[str, Any], query: Mapping[str, str]) -> dict[str, A
     """Return the updates of `fill` with those fields emptied that the query does not name."""
     empty = {field.link: gr.update(value=None if field.kind in (WHOLE, NUMBER) else "") for field in FIELDS}
     empty |= {
+        "backend": gr.update(value=LOCAL),
         "guidance_options": gr.update(value="", visible=False),
         "noise": gr.update(value="", visible=False),
         "images": gr.update(value=1, visible=False),
@@ -91,7 +94,12 @@ class PageParameter:
 def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> dict[str, Any]:
     check_fillable(given)
     updates: dict[str, Any] = {name: gr.skip() for name in NAMES}
-    if "model" in given and given["model"] != first_model:
+    backend = given.get("backend", LOCAL)
+    if "backend" in given:
+        updates["backend"] = gr.update(value=backend, info=said.as_hint(place_words(backend)))
+    if backend != LOCAL:
+        updates |= _by_hosted(backend, given.get("model", ""))
+    elif "model" in given and given["model"] != first_model:
         updates |= _by_model(given["model"], known)
     for field in FIELDS:
         name = field.link
@@ -142,6 +150,14 @@ def _by_model(model: str, known: Callable[[str], Any]) -> dict[str, Any]:
         entry, info, line = chosen.entry, chosen.info, chosen.line
     updates = forms.on_model(entry, info)
     updates[0] = said.hint(line, value=model, elem_classes=[])
+    return dict(zip(("model", "steps", "guidance", "size", "scheduler"), updates, strict=False))
+
+
+def _by_hosted(backend: str, model: str) -> dict[str, Any]:
+    """Return the updates that a provider's model brings along, its first where none is named."""
+    entry = entry_of(backend, model)
+    updates = forms.on_model(entry, None)
+    updates[0] = said.hint(line_of(entry), value=entry.id, elem_classes=[])
     return dict(zip(("model", "steps", "guidance", "size", "scheduler"), updates, strict=False))
 
 

@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
+from diffatlas.backends.hosted import money
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound
+from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
 from diffatlas.library import Library
-from diffatlas.operations.expected import expected
+from diffatlas.operations.expected import expected, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
 from diffatlas.settings import is_shared
@@ -26,13 +28,17 @@ from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
+from diffatlas.ui.places import LOCAL, called
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Ticket, Turns
+from diffatlas.ui.visitor_keys import backend_for
 from diffatlas.ui.visitors import visitor_of
 
 log = logging.getLogger("diffatlas")
 
+#: How to confirm what is paid for, to end the sentence that asks.
+PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
 #: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
 FRAME_SECONDS = 0.04
 
@@ -47,6 +53,8 @@ class Asked:
     count: int
     seed_mode: str
     reuse: bool
+    #: Where it runs.
+    backend: str = LOCAL
 
 
 @dataclass(frozen=True)
@@ -119,19 +127,27 @@ class LiveRuns:
         view = RunView(str(prompt or "").strip(), self._names.get(str(model), str(model)), visitor)
         seeds = None
         bounds = bounds_here()
-        confirmed = self.sessions.confirmed(request.session_hash) and not bounds.shared
+        sure = self.sessions.confirmed(request.session_hash)
+        confirmed = sure and not bounds.shared
         try:
             what = asked()
             if is_shared():
-                refuse_server_files(what.params)
+                refuse_server_files(what.params, what.backend)
             self._shelf.room(visitor)
             params, count = what.params, what.count
+            hosted = self._hosted(what, visitor, request.session_hash)
+            if hosted is not None and not sure:
+                self._check_paid(hosted, what, visitor)
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
-                view = RunView(params.prompt, self._names.get(model, model), visitor, batch)
+                view = RunView(params.prompt, self._name(what), visitor, batch)
                 ask = None if confirmed or number > 1 else bounds
-                ticket = self._ask(who, params, what, number)
-                for pressing in self._one(view, params, what, stop, visitor, ask, bounds.shared, ticket):
+                if hosted is not None:
+                    moments = self._there(view, params, what, stop, visitor, hosted)
+                else:
+                    ticket = self._ask(who, params, what, number)
+                    moments = self._here(view, params, what, stop, visitor, ask, bounds.shared, ticket)
+                for pressing in moments:
                     yield view, pressing
                 if view.status not in ("complete", "stopped"):
                     break
@@ -146,7 +162,9 @@ class LiveRuns:
                     params = replace(params, seed=following).validate()
         except DiffAtlasError as error:
             if isinstance(error, OverBound):
-                self.sessions.refuse(request.session_hash)
+                asks = error.asked if isinstance(error, PaidImages) else ""
+                question = asks and f"This asks for {asks}. Run it all the same?"
+                self.sessions.refuse(request.session_hash, question)
             view.failed(error)
             yield view, True
         except Exception:
@@ -161,7 +179,40 @@ class LiveRuns:
         seconds = seconds_of(self._backend, [params], what.capture)
         return self._turns.join(who, seconds, begun=number > 1)
 
-    def _one(
+    def _name(self, what: Asked) -> str:
+        """Return what the model is called that is asked for."""
+        model = what.params.model
+        return self._names.get(model, model) if what.backend == LOCAL else called(what.backend, model)
+
+    def _hosted(self, what: Asked, visitor: str, session: str | None) -> Any:
+        """Return the backend of the provider that is asked for; None for this machine. Raises `KeyRefused`."""
+        return None if what.backend == LOCAL else backend_for(visitor, session, what.backend)
+
+    def _there(
+        self,
+        view: RunView,
+        params: GenerationParams,
+        what: Asked,
+        stop: threading.Event,
+        visitor: str,
+        backend: Any,
+    ) -> Generator[bool, None, None]:
+        """Run at a provider, as `_here` does on this machine: it takes no turn, and has the provider's own bounds."""
+        view.loading(f"Asking {backend.provider.label}…")
+        yield True
+        library = self._shelf.library(visitor)
+        events: Generator[Any, None, None] | None = None
+        try:
+            events = stream(params, what.capture, backend, library, stop, what.reuse)
+            yield from self._shown(view, events, params, visitor)
+            events = None
+        finally:
+            if events is not None:
+                # The tab was closed; to end the request at the provider takes a moment.
+                stop.set()
+                threading.Thread(target=_close, args=(events,), daemon=True).start()
+
+    def _here(
         self,
         view: RunView,
         params: GenerationParams,
@@ -172,7 +223,9 @@ class LiveRuns:
         shared: bool,
         ticket: Ticket,
     ) -> Generator[bool, None, None]:
-        """Wait for a turn, run, and yield whenever there is something to show; True where it is more than a step.
+        """Wait for a turn, run on this machine, and yield whenever there is something to show.
+
+        It yields True where that is more than a step.
 
         bounds: what it may be expected to take; None where it was confirmed. Raises `OverBound`.
         """
@@ -191,14 +244,8 @@ class LiveRuns:
                 self._check(bounds, params, what, library, stop)
             backend = BoundedBackend(self._backend, bounds_here()) if shared else self._backend
             events = stream(params, what.capture, backend, library, stop, what.reuse)
-            for event in events:
-                if isinstance(event, Started):
-                    self._shelf.begin(visitor, event.run_id, params.prompt)
-                view.add(event)
-                yield not isinstance(event, Step)
+            yield from self._shown(view, events, params, visitor)
             events = None
-            view.ended(self._shelf.listed(visitor))
-            yield True
         finally:
             if events is None:
                 turns.leave(ticket)
@@ -206,7 +253,26 @@ class LiveRuns:
                 # The tab was closed. This runs on the server's event loop, so the wait for the step in
                 # progress is left to a thread.
                 stop.set()
-                threading.Thread(target=_close, args=(events, turns, ticket), daemon=True).start()
+                ending = events, partial(turns.leave, ticket)
+                threading.Thread(target=_close, args=ending, daemon=True).start()
+
+    def _shown(
+        self, view: RunView, events: Generator[Any, None, None], params: GenerationParams, visitor: str
+    ) -> Generator[bool, None, None]:
+        """Show the events of a run as they come; yield True where there is more to show than a step."""
+        for event in events:
+            if isinstance(event, Started):
+                self._shelf.begin(visitor, event.run_id, params.prompt)
+            view.add(event)
+            yield not isinstance(event, Step)
+        view.ended(self._shelf.listed(visitor))
+        yield True
+
+    def _check_paid(self, backend: Any, what: Asked, visitor: str) -> None:
+        """Raise `PaidImages` for runs that are to be confirmed before they are paid for."""
+        library = self._shelf.library(visitor) if what.reuse else None
+        paid = paid_of(backend, what.params, what.capture, library) * what.count
+        money.check_confirmed(money.estimate(paid), PAY_OR_LESS)
 
     def _check(
         self, bounds: Bounds, params: GenerationParams, what: Asked, library: Library, stop: threading.Event
@@ -221,10 +287,10 @@ class LiveRuns:
             bounds.in_parts().check(estimate, field="runs")
 
 
-def _close(events: Generator[Any, None, None], turns: Turns, ticket: Ticket) -> None:
+def _close(events: Generator[Any, None, None], after: Callable[[], None] = lambda: None) -> None:
     try:
         events.close()
     except Exception:
         log.exception("A run whose page was closed did not end cleanly.")
     finally:
-        turns.leave(ticket)
+        after()

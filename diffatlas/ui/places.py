@@ -8,7 +8,7 @@ from typing import Any
 from diffatlas.backends.fitting import needed_bytes
 from diffatlas.backends.hosted import provider_of
 from diffatlas.backends.hosted.base import Provider
-from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel
+from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.registry import HOSTED, MEMORY, HostedModel, ModelEntry, hosted_model, list_models
 from diffatlas.ui import chosen_model
 
@@ -28,6 +28,19 @@ def providers() -> list[Provider]:
 def name_of(backend: str) -> str:
     """Return what a backend is called. Raises `InvalidParams` for one that there is not."""
     return LOCAL_NAME if backend == LOCAL else provider_of(backend).label
+
+
+def place_name(backend: str) -> str:
+    """Return what a backend is called, also one that there is not: then by its own name."""
+    try:
+        return name_of(backend)
+    except DiffAtlasError:
+        return backend
+
+
+def place_of(entry: ModelEntry) -> str:
+    """Return the backend that a model is of."""
+    return entry.provider if isinstance(entry, HostedModel) else LOCAL
 
 
 def models_of(backend: str) -> list[ModelEntry]:
@@ -62,7 +75,7 @@ def called(backend: str, model: str) -> str:
     """Return what a model is called, and its id where it is not listed."""
     try:
         return entry_of(backend, model).name
-    except UnknownModel:
+    except DiffAtlasError:
         return model
 
 

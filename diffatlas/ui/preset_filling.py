@@ -13,6 +13,8 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.registry import ModelEntry
 from diffatlas.ui import chosen_model, said
 from diffatlas.ui.components import fields
+from diffatlas.ui.hosted_fields import place_words
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.presets import Preset
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.reset import all_settings
@@ -49,17 +51,26 @@ def wire_presets(
                 updates = filled(form, named, first, preset, also, follow)
             except DiffAtlasError as error:
                 said.warn(error.message, "Preset")
-                return [gr.skip() for _ in (*around, form.model, form.prompt, form.seed, *form.resets)]
+                return [
+                    gr.skip()
+                    for _ in (*around, form.backend, form.model, form.prompt, form.seed, *form.resets)
+                ]
             line = preset.look_for
             if model != preset.model:
                 line += f" The model is now {chosen_model.entry_at_hand(preset.model).name}."
             emptied = [None for _ in pictures]
             kept = [line, gr.update(visible=False), preset.model, fields.RESET, *emptied]
-            return [*kept, *(updates[field] for field in (form.model, form.prompt, form.seed, *form.resets))]
+            return [
+                *kept,
+                *(
+                    updates[field]
+                    for field in (form.backend, form.model, form.prompt, form.seed, *form.resets)
+                ),
+            ]
 
         return press
 
-    outputs = [*around, form.model, form.prompt, form.seed, *form.resets]
+    outputs = [*around, form.backend, form.model, form.prompt, form.seed, *form.resets]
     for button, preset in zip(row.buttons, row.presets, strict=True):
         button.click(pressed(preset), form.model, outputs, queue=False, **PRIVATE)
     compared = [field for name, field in named.items() if name not in _ASIDE]
@@ -87,14 +98,17 @@ def filled(
     also: Sequence[gr.components.Component],
     follow: Follow,
 ) -> dict[gr.components.Component, Any]:
-    """Return the updates of model, prompt, seed and all settings by a preset.
+    """Return the updates of backend, model, prompt, seed and all settings by a preset.
 
     first: what each of ``form.resets`` begins with. Raises the errors of `diffatlas.ui.chosen_model.choose`.
     """
     chosen = chosen_model.choose(preset.model)
     given = {named[name]: value for name, value in preset.settings.items()}
     return {
-        form.model: said.hint(chosen.line, value=preset.model, elem_classes=[]),
+        form.backend: said.hint(place_words(LOCAL), value=LOCAL),
+        form.model: said.hint(
+            chosen.line, value=preset.model, choices=fields.choices_of(LOCAL), elem_classes=[]
+        ),
         form.prompt: preset.prompt,
         form.seed: preset.seed,
         **all_settings(form, first, also, follow, chosen, given),

@@ -16,6 +16,7 @@ from diffatlas.registry import ModelEntry
 from diffatlas.ui import chosen_model, said
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
+from diffatlas.ui.hosted_fields import choose
 from diffatlas.ui.quiet import PRIVATE
 
 
@@ -26,18 +27,18 @@ def wire_reset(
 ) -> None:
     """Wire a form's reset. ``also`` and ``follow``: what changes with the model besides, as of `wire_form`.
 
-    Model, prompt, seed and picture stay. Whatever is changed by hand afterwards ends the offer to undo.
+    Backend, model, prompt, seed and picture stay. Whatever is changed by hand afterwards ends the offer to undo.
     """
     settings = form.resets
     # Before anything is asked of the form: what each field begins with.
     first = [field.value for field in settings]
     before = gr.State(None)
 
-    def press(label: str, kept: list[Any] | None, model: str, *values: Any) -> list[Any]:
+    def press(label: str, kept: list[Any] | None, backend: str, model: str, *values: Any) -> list[Any]:
         if label == fields.UNDO_RESET and kept is not None:
             return [None, fields.RESET, *_shown(form, settings, kept).values()]
         try:
-            chosen = chosen_model.choose(model)
+            chosen = choose(backend, model)
         except DiffAtlasError as error:
             said.warn(error.message, "Reset")
             return [gr.skip() for _ in (before, form.reset, *settings)]
@@ -45,7 +46,10 @@ def wire_reset(
         return [list(values), fields.UNDO_RESET, *updates.values()]
 
     form.reset.click(
-        press, [form.reset, before, form.model, *settings], [before, form.reset, *settings], **PRIVATE
+        press,
+        [form.reset, before, form.backend, form.model, *settings],
+        [before, form.reset, *settings],
+        **PRIVATE,
     )
     ended = f"() => {json.dumps(fields.RESET)}"
     typed = [form.model, form.prompt, form.seed, *settings]

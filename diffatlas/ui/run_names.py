@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.formats.hosted import backend_of, hosted_run
 from diffatlas.library import Library, StoredRun
 from diffatlas.library.format import RunInfo
 from diffatlas.names import facts_of, told_apart
 from diffatlas.params import GenerationParams
+from diffatlas.ui.places import LOCAL, called
 
 UNTITLED = "A run without a prompt"
 
@@ -23,11 +25,20 @@ def facts(stored: StoredRun, models: Mapping[str, str]) -> dict[str, str]:
 
     Of a damaged one what a list knows of it: the others beside it are still told apart.
     """
-    ended = "" if stored.status == "complete" else f"{stored.status} after {stored.step_count} steps"
     try:
-        return facts_of(stored.params, models.get(stored.params.model, ""), ended)
+        after = "" if hosted_run(stored.provenance) else f" after {stored.step_count} steps"
+        ended = "" if stored.status == "complete" else f"{stored.status}{after}"
+        hosted = hosted_run(stored.provenance)
+        place = "" if hosted is None else hosted.provider
+        return facts_of(stored.params, model_name(stored, models), ended, place)
     except _DAMAGE:
         return _listed(stored.info, models)
+
+
+def model_name(stored: StoredRun, models: Mapping[str, str]) -> str:
+    """Return what the model of a stored run is called where it ran. models: names of this machine's by id."""
+    model, backend = stored.params.model, backend_of(stored.provenance)
+    return models.get(model, model) if backend == LOCAL else called(backend, model)
 
 
 def labels(

@@ -154,7 +154,7 @@ class RunServices:
             kept, data = self._kept.get((visitor, run_id), (0.0, b""))
         if not data or time.monotonic() - kept > KEPT_SECONDS:
             stored = self._stored(visitor, asked.id)
-            name = self._names.get(stored.params.model, stored.params.model)
+            name = run_names.model_name(stored, self._names)
             data = json.dumps(stored_fields(stored, name, visitor), allow_nan=False).encode()
             if stored.status in ENDED:
                 with self._lock:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.errors import DiffAtlasError
+from diffatlas.formats.hosted import hosted_run
 from diffatlas.library import StoredRun
 from diffatlas.names import facts_of, told_apart
 from diffatlas.operations.projections import Projections
@@ -89,11 +90,12 @@ class Services(RunServices):
         return self._described(layer, info)
 
     def _told(self, stored: StoredRun) -> dict[str, Any]:
+        hosted = hosted_run(stored.provenance) is not None
         return {
             "status": stored.status,
             "steps": stored.step_count,
             "total_steps": max(stored.total_steps or 0, stored.step_count),
-            "latent_shape": list(np.shape(stored.initial_latents())[1:]),
+            "latent_shape": [] if hosted else list(np.shape(stored.initial_latents())[1:]),
             "seed": stored.info.seed,
             "prompt": stored.info.prompt,
             "facts": run_names.facts(stored, self._names),

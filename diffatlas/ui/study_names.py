@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from diffatlas.library.study import Study
 from diffatlas.names import facts_of
 from diffatlas.params import GenerationParams
+from diffatlas.ui.places import LOCAL, place_name
 
 #: What a neighbourhood was asked, in words, in the order in which it is named.
 _AROUND = {
@@ -28,6 +29,8 @@ def facts(study: Study, models: Mapping[str, str]) -> dict[str, str]:
     spec = study.spec
     base = GenerationParams.from_dict(spec["base"]) if "base" in spec else study.cells[0].params
     told = facts_of(base.replace(num_images_per_prompt=1), models.get(base.model, ""))
+    if study.lanes[0].backend != LOCAL:
+        told["backend"] = f"at {place_name(study.lanes[0].backend)}"
     del told["noise"], told["num_images_per_prompt"], told["ended"]
     first = [cell for cell in study.cells if cell.lane == study.lanes[0].key]
     if study.operation == "sweep":

@@ -22,8 +22,10 @@ from diffatlas.studies.paid import paid_of_study
 from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
+from diffatlas.ui.components.study_form import chosen_lanes
 from diffatlas.ui.components.study_view import StudyView, stored_value
 from diffatlas.ui.libraries import Libraries
+from diffatlas.ui.live_runs import PAY_OR_LESS
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
@@ -34,8 +36,6 @@ log = logging.getLogger("diffatlas")
 
 #: What arrives faster than this many seconds apart travels together.
 FRAME_SECONDS = 0.1
-#: What to do where many hosted images are asked for.
-PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
 
 
 class StudyRunner:
@@ -66,8 +66,7 @@ class StudyRunner:
             study, capture = asked()
             self._libraries.check_study(visitor)
             if self._libraries.shared:
-                for cell in study.cells:
-                    refuse_server_files(cell.params)
+                refuse_files_of(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return None
@@ -88,8 +87,7 @@ class StudyRunner:
             self._libraries.check_room(visitor)
             capture = Capture.from_dict(study.spec.get("capture") or {})
             if self._libraries.shared:
-                for cell in study.cells:
-                    refuse_server_files(cell.params)
+                refuse_files_of(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return
@@ -99,12 +97,15 @@ class StudyRunner:
         yield from self._follow(view, visitor, session, study, capture, set(cells), True, asks, True)
 
     def spec_of(self, visitor: str, study_id: Any) -> dict[str, Any] | None:
-        """Return what a stored study asked, with what each further lane changes; None where it cannot be read."""
+        """Return what a stored study asked, with its backend and the choices of its further lanes.
+
+        None where it cannot be read.
+        """
         try:
             study = self._libraries.of(visitor).studies.open(str(study_id))
         except DiffAtlasError:
             return None  # the page has said why already
-        return {**study.spec, "lanes": [dict(lane.changes) for lane in study.lanes[1:]]}
+        return {**study.spec, "backend": study.lanes[0].backend, "lanes": chosen_lanes(study.lanes)}
 
     def _follow(
         self,
@@ -142,11 +143,12 @@ class StudyRunner:
             served_by = library if reuse else None
             if not confirmed:
                 check_confirmed(paid_of_study(opened, study, capture, served_by, only), PAY_OR_LESS)
-            if here := _first_here(study, only):
+            here = _first_here(study, only)
+            if here is not None:
                 seconds = seconds_of(shared_local_backend(), [here], capture)
                 held = yield from self._wait(view, stops, who, seconds)
-            yield view.loading("Loading the model…")
-            yield view.loading(loading_words(study.cells[0].params, shared_local_backend()))
+                yield view.loading("Loading the model…")
+                yield view.loading(loading_words(here, shared_local_backend()))
             if bounds is not None and not stops.all.is_set():
                 local = shared_local_backend()
                 found = expected_of_study(local, study, capture, served_by, stops.all, only)
@@ -217,6 +219,13 @@ class StudyRunner:
             log.exception("A study whose page was closed did not end cleanly.")
         finally:
             self._running.end(visitor, study_id)
+
+
+def refuse_files_of(study: Study) -> None:
+    """Raise `InvalidParams` for a study of a shared server's visitor that names what is on the server."""
+    where = {lane.key: lane.backend for lane in study.lanes}
+    for cell in study.cells:
+        refuse_server_files(cell.params, where[cell.lane])
 
 
 def _first_here(study: Study, only: Collection[str] | None) -> GenerationParams | None:

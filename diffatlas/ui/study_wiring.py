@@ -12,12 +12,14 @@ from diffatlas.capture.spec import Capture
 from diffatlas.library.study import Study
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ModelEntry, list_models
+from diffatlas.registry import ModelEntry
 from diffatlas.ui import links
-from diffatlas.ui.carrying import followed, take_along
+from diffatlas.ui.carrying import asked_in, followed, take_along
+from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import query_of
-from diffatlas.ui.components.study_form import StudyForm, lane_choices, own_value
+from diffatlas.ui.components.study_form import StudyForm, lane_choices, lanes_beside, own_value
+from diffatlas.ui.places import LOCAL, models_of
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.submitted import submitted
@@ -45,8 +47,7 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
     """Wire a page's form to its model, and its view to retrying and opening studies."""
 
     def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
-        choices = lane_choices(list_models("local"), entry.id, info)
-        return [gr.update(choices=choices, value=[])]
+        return [gr.update(choices=lanes_beside(entry, info), value=[])]
 
     last = wire_form(app, form, island.operation, runner.sessions, [form.lanes], follow)
     filled = [*form.asked.values(), form.lanes, *form.own.values(), last]
@@ -81,7 +82,7 @@ def _followed(form: StudyForm, asked: Any) -> list[Any]:
     *request, model = updates
     lanes = gr.skip()
     if isinstance(model, str):
-        lanes = gr.update(choices=lane_choices(list_models("local"), model, model_info(model)))
+        lanes = gr.update(choices=carried_lanes(asked, model))
     return [*request, lanes, *own, model]
 
 
@@ -89,14 +90,30 @@ def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:
     """Return updates of the form by what a stored study asked: its request, its lanes, and the operation's own."""
     if not spec:
         return [gr.skip() for _ in (*form.asked, form.lanes, *form.own)]
-    info = model_info(spec["base"]["model"])
-    asked, _ = links.fill(query_of(GenerationParams.from_dict(spec["base"])), model_info, "")
-    request = [asked[name] for name in form.asked]
-    choices = lane_choices(list_models("local"), spec["base"]["model"], info)
+    backend, model = spec["backend"], spec["base"]["model"]
+    base = GenerationParams.from_dict(spec["base"])
+    request = refilled(form, {**query_of(base), "backend": backend})
+    info = model_info(model) if backend == LOCAL else None
+    choices = lane_choices(models_of(backend), model, info, backend)
     offered = {value for _, value in choices}
-    lanes = [f"{field}={value}" for lane in spec["lanes"] for field, value in lane.items()]
+    lanes = spec["lanes"]
     own = [own_value(name, spec) if name in spec else gr.skip() for name in form.own]
     return [*request, gr.update(choices=choices, value=[lane for lane in lanes if lane in offered]), *own]
+
+
+def refilled(form: StudyForm, query: Mapping[str, str]) -> list[Any]:
+    """Return the updates of a form's request by a link, with the choices of models of its backend."""
+    updates, _ = links.fill(query, model_info, "")
+    if isinstance(updates["model"], dict):
+        updates["model"] = {**updates["model"], "choices": fields.choices_of(query["backend"])}
+    return [updates[name] for name in form.asked]
+
+
+def carried_lanes(carried: Any, model: str) -> list[tuple[str, str]]:
+    """Return the lanes that are offered beside a model that came along from another page."""
+    backend = asked_in(carried).get("backend") or LOCAL
+    info = model_info(model) if backend == LOCAL else None
+    return lane_choices(models_of(backend), model, info, backend)
 
 
 def model_info(model: str) -> ModelInfo | None:

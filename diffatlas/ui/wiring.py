@@ -12,19 +12,23 @@ import gradio as gr
 from diffatlas.backends.bounds import bounds_here
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import BackendFailure, DiffAtlasError
+from diffatlas.formats.hosted import backend_of
+from diffatlas.library import StoredRun
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.settings import is_shared
 from diffatlas.ui import chosen_model, expectations, links, said
 from diffatlas.ui.asked_values import typed
+from diffatlas.ui.asked_words import NO_SEED
 from diffatlas.ui.carrying import followed, take_along, tell_form
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.picture_field import follow as follow_picture
-from diffatlas.ui.guidance_values import guidance_html, kind_of
+from diffatlas.ui.guidance_values import guidance_html, hosted_guidance, kind_of
+from diffatlas.ui.hosted_fields import choose, place_words, takes_of, wire_hints
 from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
+from diffatlas.ui.places import LOCAL, entry_of, models_of
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
@@ -83,6 +87,7 @@ def wire_form(
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
     _wire_guides(app, form, _wire_model(form, last, also, follow))
+    wire_hints(form)
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
     app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
@@ -95,10 +100,10 @@ def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[dict[
     """Return the updates of a form by a link, by name; the model that it follows then; what is wrong with the link."""
     backend = shared_local_backend()
     updates, problem = links.fill(query, lambda model: forms.known(backend.info, model), first_model)
-    models = list_models("local")
+    backend_asked = LOCAL if problem else query.get("backend") or LOCAL
     # What was kept since the page was built is offered too.
-    named = updates["model"].get("value", models[0].id)
-    updates["model"] = {**updates["model"], **gr.update(choices=fields.model_choices(models))}
+    named = updates["model"].get("value", list_models("local")[0].id)
+    updates["model"] = {**updates["model"], **gr.update(choices=fields.choices_of(backend_asked))}
     return {name: updates[name] for name in form.asked}, named, problem
 
 
@@ -106,11 +111,11 @@ def wire_note(
     form: Any,
     island: Any,
     last: gr.State,
-    params_of: Callable[[gr.Request, Any], GenerationParams],
+    asked_of: Callable[[gr.Request, Any], dict[str, str]],
 ) -> None:
     """Fill a form with a run's settings when the view beside it asks for that.
 
-    params_of: returns what the run of an id was asked; may raise a
+    asked_of: returns what the run of an id was asked, as a link would ask for it (`asked_by`); may raise a
     `DiffAtlasError`.
     """
 
@@ -120,12 +125,12 @@ def wire_note(
         if asked.carry is not None:
             return followed(form, asked.carry) or nothing
         try:
-            params = params_of(request, asked.fill)
+            query = asked_of(request, asked.fill)
         except DiffAtlasError as error:
             said.warn(error.message, "Form")
             return nothing
-        query = {name: text for name, text in forms.query_of(params).items() if name in links.NAMES}
-        if params.seed is None:
+        query = {name: text for name, text in query.items() if name in links.NAMES}
+        if query.get("seed") == NO_SEED:
             del query["seed"]
         updates, named, problem = filled(form, query, "")
         if problem:
@@ -136,6 +141,11 @@ def wire_note(
     # Several at once: a form can be filled again while the server looks up a model.
     island.submit(fill, outputs=[*form.asked.values(), last], trigger_mode="multiple", **PRIVATE)
     take_along(form, island, form.prompt.elem_id.removesuffix("-prompt"))
+
+
+def asked_by(stored: StoredRun) -> dict[str, str]:
+    """Return what a stored run was asked, as a link would ask for it."""
+    return forms.query_of(stored.params, backend_of(stored.provenance))
 
 
 def _wire_model(
@@ -152,6 +162,7 @@ def _wire_model(
     sampling, more = form.sampling, form.more
     plain = [sampling.steps, sampling.guidance, sampling.size, more.scheduler, more.preview_decoder]
     following = [form.model, *plain, form.keep, last, *also]
+    here = gr.State(list_models("local")[0].id)  # the model of this machine that was chosen last
 
     def alone(model: Any, keep: Any = None, name: Any = None) -> list[Any]:
         rest = [gr.skip() for _ in also]
@@ -159,7 +170,9 @@ def _wire_model(
 
     looking: dict[str, str | None] = {}  # tab -> the model that is being looked up for it
 
-    def on_model(name: str | None, before: str, request: gr.Request) -> Generator[list[Any], None, None]:
+    def on_model(
+        name: str | None, before: str, backend: str, request: gr.Request
+    ) -> Generator[list[Any], None, None]:
         tab = request.session_hash or ""
         # Enter and leaving the field say it twice, and the second answer would come over what was typed since.
         if name == before or (tab in looking and looking[tab] == name):
@@ -167,15 +180,15 @@ def _wire_model(
             return
         looking[tab] = name
         try:
-            yield from look_up(name)
+            yield from look_up(name, backend)
         finally:
             if looking.get(tab) == name:
                 del looking[tab]
 
-    def look_up(name: str | None) -> Generator[list[Any], None, None]:
+    def look_up(name: str | None, backend: str) -> Generator[list[Any], None, None]:
         yield alone(said.hint("Looking it up…", elem_classes=[]))
         try:
-            chosen = chosen_model.choose(name)
+            chosen = choose(backend, name)
             updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
             yield [*updates, _keep(chosen), name, *follow(chosen.entry, chosen.info)]
         except DiffAtlasError as error:
@@ -184,6 +197,18 @@ def _wire_model(
             log.exception("A model could not be looked up.")
             error = BackendFailure("This model could not be looked up; the app’s log says why.")
             yield alone(_wrong(error), gr.update(visible=False), name)
+
+    def on_backend(backend: str, name: str | None, before: str) -> list[Any]:
+        kept = name if name and chosen_model.is_of_here(name) else before
+        model = kept if backend == LOCAL else next((one.id for one in models_of(backend)), "")
+        try:
+            place = gr.update(info=said.as_hint(place_words(backend)))
+            chosen = choose(backend, model)
+            updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
+            updates[0] |= {"value": model, "choices": fields.choices_of(backend)}
+            return [place, kept, *updates, _keep(chosen), model, *follow(chosen.entry, chosen.info)]
+        except DiffAtlasError as error:
+            return [gr.skip(), kept, *alone(_wrong(error), gr.update(visible=False))[1:]]
 
     def on_keep(name: str | None) -> list[Any]:
         try:
@@ -196,7 +221,15 @@ def _wire_model(
         return [shown, _keep(chosen), kept]
 
     # By hand only: a link brings the other fields along. What is typed last counts, however long a look-up takes.
-    chosen = form.model.input(on_model, [form.model, last], following, trigger_mode="always_last", **PRIVATE)
+    asked = [form.model, last, form.backend]
+    chosen = form.model.input(on_model, asked, following, trigger_mode="always_last", **PRIVATE)
+    form.backend.input(
+        on_backend,
+        [form.backend, form.model, here],
+        [form.backend, here, *following],
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
     form.keep.click(on_keep, form.model, [form.model, form.keep, last], **PRIVATE)
     return chosen
 
@@ -208,16 +241,19 @@ def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
     """
     page = form.sampling.guidance.elem_id.removesuffix("-guidance_scale")
 
-    def follow(name: str | None) -> Any:
+    def follow(backend: str, name: str | None) -> Any:
         try:
+            if backend != LOCAL:
+                return hosted_guidance(page, entry_of(backend, typed(name, "model")))
             return guidance_html(page, chosen_model.entry_at_hand(name), kind_of(typed(name, "model")))
         except DiffAtlasError:
             # The model field says what is wrong, or has still to look it up.
             return gr.skip()
 
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
-    gr.on([app.load, form.model.change], follow, form.model, guides, **PRIVATE)
-    chosen.then(follow, form.model, guides, **PRIVATE)
+    named = [form.backend, form.model]
+    gr.on([app.load, form.model.change], follow, named, guides, **PRIVATE)
+    chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
 
@@ -226,8 +262,8 @@ def wire_picture(form: Any) -> None:
     takes = shared_local_backend().takes_picture
     gr.on(
         [form.picture.fold.expand, form.model.change],
-        lambda model: follow_picture(model, takes),
-        form.model,
+        lambda backend, model: follow_picture(model, takes_of(backend, takes)),
+        [form.backend, form.model],
         form.picture.following,
         **PRIVATE,
     )

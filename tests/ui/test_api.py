@@ -236,4 +236,9 @@ def test_a_bench_by_a_script(client, library):
 def test_only_runs_are_public(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
     assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention", "/bench"}
-    assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == [*INPUTS, "picture", "amount"]
+    assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == [
+        *INPUTS,
+        "picture",
+        "amount",
+        "backend",
+    ]

@@ -38,7 +38,7 @@ def library(tmp_path):
 def shared(monkeypatch):
     """A shared server, which takes the model of these tests for one of its own."""
     monkeypatch.setenv("DIFFATLAS_MODE", "shared")
-    monkeypatch.setattr(live_runs, "refuse_server_files", lambda params: None)
+    monkeypatch.setattr(live_runs, "refuse_server_files", lambda *asked: None)
 
 
 @pytest.fixture

@@ -114,11 +114,11 @@ def test_programs_run_as_often_as_they_ask(runs: Runs, user: str | None) -> None
 def test_a_model_that_is_told_twice_is_looked_up_once(tmp_path: Path) -> None:
     app = build_app(Libraries(tmp_path))
     choose = next(one.fn for one in app.fns.values() if getattr(one.fn, "__name__", "") == "on_model")
-    first = choose("shapes-dit", "shapes", request())
+    first = choose("shapes-dit", "shapes", "local", request())
     next(first)
     # By Enter, and by leaving the field; another tab asks for itself.
-    ((said, *rest),) = choose("shapes-dit", "shapes", request())
+    ((said, *rest),) = choose("shapes-dit", "shapes", "local", request())
     assert [said, *rest] == [gr.skip()] * len([said, *rest])
-    assert next(choose("shapes-dit", "shapes", request("another")))[0] != gr.skip()
+    assert next(choose("shapes-dit", "shapes", "local", request("another")))[0] != gr.skip()
     assert "shapes-dit" in list(first)[-1]
-    assert len(list(choose("shapes", "shapes-dit", request()))) == 2
+    assert len(list(choose("shapes", "shapes-dit", "local", request()))) == 2

@@ -49,6 +49,7 @@ def test_what_was_set_before_is_put_back():
         "",
         "",
         1,
+        "local",
     ]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 
 from diffatlas.errors import CapabilityError, InvalidParams
+from diffatlas.formats.hosted import hosted_run
 from diffatlas.formats.html.bundle import import_map, modules, serif, sheets
 from diffatlas.formats.html.data import DETAILS, page_data
 from diffatlas.formats.named import Named, plain
@@ -54,6 +55,8 @@ def html(runs: Sequence[Named], most_bytes: int = MOST_BYTES) -> bytes:
             f"An HTML page shows one run or two beside each other, not {len(runs)}: choose two."
         )
     for entry in runs:
+        if hosted := hosted_run(entry.run.provenance):
+            raise CapabilityError(f"{hosted.why} A page shows a run’s steps: export its report instead.")
         if not entry.run.steps:
             why = unseen(entry.run.provenance) or "choose one that has begun."
             raise CapabilityError(f"The run {entry.run.id} has no step to show: {why}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from diffatlas.errors import CapabilityError
+from diffatlas.formats.hosted import hosted_run
 from diffatlas.formats.lettering import fit, font
 from diffatlas.formats.movie.looping import HOLD, looping_gif
 from diffatlas.formats.named import Named, first_preview
@@ -117,6 +118,8 @@ def _shots(named: Named) -> list[_Shot]:
         for step, label, pixels in previews
         if pixels is not None
     ]
+    if not shots and (hosted := hosted_run(run.provenance)):
+        raise CapabilityError(f"{hosted.why} There is no film to make a movie of.")
     if not shots:
         again = "This run has no previews to make a movie of: run it again with previews on."
         raise CapabilityError(unseen(run.provenance) or again)

@@ -10,6 +10,7 @@ import numpy as np
 
 from diffatlas.events import Step
 from diffatlas.formats import told
+from diffatlas.formats.hosted import heeded, hosted_run
 from diffatlas.formats.lettering import fit
 from diffatlas.formats.named import first_preview
 from diffatlas.formats.report.text import markup
@@ -71,13 +72,14 @@ ROW = 9.6
 def facts(run: Run) -> list[list[tuple[str, str]]]:
     """Return two lists of (name, value) pairs: what was asked, and what it ran on."""
     asked, ran = run.params, run.provenance
+    hosted = hosted_run(ran)
     total = f" of {run.total_steps}" if len(run.steps) < (run.total_steps or 0) else ""
     size = f"{asked.width} x {asked.height}" if asked.width and asked.height else "the model's own"
     request = [
         ("Model", asked.model),
-        ("Seed", asked.seed_words.removeprefix("seed ")),
-        ("Steps", f"{len(run.steps)}{total}"),
-        ("Guidance scale", f"{asked.guidance_scale:g}"),
+        ("Seed", asked.seed_words.removeprefix("seed ") if heeded(ran, "seed") else "not heeded"),
+        ("Steps", f"{len(run.steps)}{total}" if hosted is None else _if_heeded(run, "num_inference_steps")),
+        ("Guidance scale", _if_heeded(run, "guidance_scale")),
         ("Size", size),
         ("Scheduler", asked.scheduler or "the model's own"),
     ]
@@ -95,14 +97,19 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
         ("Status", run.status),
         ("Began", str(ran.get("started") or run.created)[:19].replace("T", " ") + " UTC"),
         ("Seconds", "" if run.seconds is None else f"{run.seconds:.3g}"),
-        ("Device", device),
+        ("Device", device if hosted is None else hosted.provider),
         ("Precision", str(ran.get("dtype") or "")),
         ("Latents", shape),
         ("Pipeline", told.in_memory(ran) or str(ran.get("pipeline") or "")),
         ("Revision", revision),
         ("Versions", versions),
+        *((name.capitalize(), words) for name, words in (hosted.told if hosted else ())),
     ]
     return [[(name, value[:_LONGEST]) for name, value in pairs if value] for pairs in (request, machine)]
+
+
+def _if_heeded(run: Run, field: str) -> str:
+    return f"{getattr(run.params, field):g}" if heeded(run.provenance, field) else "not heeded"
 
 
 def _revision(ran: Mapping[str, Any]) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from diffatlas import measured
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken_run
+from diffatlas.formats.hosted import hosted_sentences
 from diffatlas.formats.named import Named, plain
 from diffatlas.formats.report import parts as report_parts
 from diffatlas.formats.report.text import SUBSTITUTE, lacking, markup, register_fonts, term_words
@@ -147,7 +148,7 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
     parts = [Paragraph(markup(text), styles["prompt"]) for text in shown]
     if run.error:
         parts.append(Paragraph(markup(run.error.get("message", "")), styles["error"]))
-    notes = told.unread(run.provenance) + told.not_recorded(run.provenance) + told.left_out(run.provenance)
+    notes = told.unread(run.provenance) + _lacks(run.provenance) + told.left_out(run.provenance)
     notes += broken_run(run)
     for text in (*notes, *told.changed(told.changed_before(run.steps))):
         parts.append(Paragraph(markup(text), styles["caption"]))
@@ -157,6 +158,11 @@ def _prompts(entry: Named, styles: dict[str, ParagraphStyle]) -> list[Flowable]:
         words += "export has the text in full."
         parts.append(Paragraph(words, styles["caption"]))
     return parts
+
+
+def _lacks(provenance: Mapping[str, Any]) -> list[str]:
+    """Return what a run has not, and why, in sentences."""
+    return hosted_sentences(provenance) or told.not_recorded(provenance)
 
 
 def _glossary(runs: Sequence[Named], styles: dict[str, ParagraphStyle]) -> list[Flowable]:

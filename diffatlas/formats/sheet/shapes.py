@@ -9,6 +9,7 @@ import numpy as np
 
 from diffatlas import look
 from diffatlas.events import Step
+from diffatlas.formats.hosted import HostedRun, heeded, hosted_run
 from diffatlas.formats.lettering import ADVANCE, fit, wrap
 from diffatlas.formats.named import Named, first_preview, plain
 from diffatlas.geometry.image_stats import histogram
@@ -137,6 +138,9 @@ def edge_print(step: Step, sigma_before: float | None, run: Run) -> dict[str, st
 def facts(run: Run) -> str:
     """Return the line of a run's settings and how it ended."""
     asked, total = run.params, run.total_steps
+    hosted = hosted_run(run.provenance)
+    if hosted is not None:
+        return _hosted_facts(run, hosted)
     done = (
         f"{len(run.steps)} of {total} steps" if len(run.steps) < (total or 0) else f"{len(run.steps)} steps"
     )
@@ -150,6 +154,22 @@ def facts(run: Run) -> str:
         asked.scheduler,
     ]
     return "  ·  ".join(plain(part) for part in (*parts, run.status) if part)
+
+
+def _hosted_facts(run: Run, hosted: HostedRun) -> str:
+    asked, ran = run.params, run.provenance
+    size = asked.width and asked.height and heeded(ran, "size")
+    parts = [
+        asked.model,
+        f"at {hosted.provider}",
+        asked.seed_words if heeded(ran, "seed") else "",
+        f"{asked.num_inference_steps} steps" if heeded(ran, "num_inference_steps") else "",
+        f"guidance {asked.guidance_scale:g}" if heeded(ran, "guidance_scale") else "",
+        f"{asked.width} x {asked.height}" if size else "",
+        run.status,
+        "no latents: a hosted service returns only the finished image",
+    ]
+    return "  ·  ".join(plain(part) for part in parts if part)
 
 
 def _head(entry: Named, top: float) -> tuple[list[Shape], float]:

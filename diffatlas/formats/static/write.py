@@ -18,6 +18,7 @@ from diffatlas.capture.drawing import linear_drawer
 from diffatlas.capture.schedule import latent_scale_of
 from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams
 from diffatlas.events import Step
+from diffatlas.formats.hosted import hosted_run
 from diffatlas.formats.static import contract, metrics
 from diffatlas.formats.static.carried import Carried
 from diffatlas.formats.static.check import check_folder
@@ -70,6 +71,10 @@ def plan(run: Run, options: Options | None = None) -> Plan:
     it cannot; `InvalidParams` for layers or an image that the run does not have.
     """
     options = options or Options()
+    if hosted := hosted_run(run.provenance):
+        raise CapabilityError(
+            f"{hosted.why} A static folder is of latents: export its dataset or its report instead."
+        )
     if not run.steps:
         raise CapabilityError(f"The run {run.id} has no step: a static folder needs at least one.")
     carried = Carried.of(run, options.image)

@@ -66,7 +66,7 @@ class AttentionForm(Form):
         """What a run is made of, by the names of the endpoint's arguments, in their order."""
         watched = {"kind": self.attention, **self.watching.fields}
         shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
-        first = (*SAMPLED, *METHOD, *shown, *watched, "noise", "images", "picture", "amount")
+        first = (*SAMPLED, *METHOD, *shown, *watched, "noise", "images", "picture", "amount", "backend")
         return arranged(first, {**self.asked, **shown_of(self), **watched})
 
 

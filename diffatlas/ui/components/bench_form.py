@@ -58,6 +58,7 @@ def build_bench_form(
             seeds = gr.Number(
                 FIRST_SEEDS, label="Seeds", info="Of each.", elem_id=f"{PAGE}-seeds", min_width=60
             )
+        backend = fields.backend_field(PAGE)
         model, keep = fields.model_field(PAGE, models)
         with gr.Row(elem_classes="da-fields da-seed"):
             seed = gr.Number(FIRST_SEED, **fields.worded(PAGE, "seed") | {"label": "First seed"})
@@ -100,6 +101,7 @@ def build_bench_form(
         "kept": kept,
     }
     form = StudyForm(
+        backend,
         model,
         keep,
         prompt,

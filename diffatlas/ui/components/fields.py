@@ -10,11 +10,12 @@ import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.guidance import METHODS
-from diffatlas.registry import ModelEntry
-from diffatlas.request import FIELDS, NUMBER, WHOLE, Field, named
+from diffatlas.registry import HostedModel, ModelEntry
+from diffatlas.request import FIELDS, MAX_SIDE, NUMBER, WHOLE, Field, named
 from diffatlas.ui import said
 from diffatlas.ui.chosen_model import where
 from diffatlas.ui.guidance_values import guidance_html
+from diffatlas.ui.places import LOCAL, LOCAL_NAME, models_of, providers
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import start_of_form
 
@@ -91,6 +92,17 @@ def prompt_field(page: str) -> gr.Textbox:
     return prompt
 
 
+def backend_field(page: str) -> gr.Dropdown:
+    """Draw the choice of where the model runs: this machine, or a provider."""
+    return gr.Dropdown(
+        [(LOCAL_NAME, LOCAL), *((one.label, one.name) for one in providers())],
+        value=LOCAL,
+        label="Backend",
+        info="Where the model runs.",
+        elem_id=f"{page}-backend",
+    )
+
+
 def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Button]:
     """Draw the choice of a model, which may be any of the Hub or a folder, and the button that keeps it in the list."""
     model = gr.Dropdown(
@@ -103,6 +115,12 @@ def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Bu
         "Keep", size="sm", min_width=0, visible=False, elem_id=f"{page}-keep", elem_classes="da-keep"
     )
     return model, keep
+
+
+def choices_of(backend: str) -> list[tuple[str, str]]:
+    """Return what the model field offers for a backend, as label and id."""
+    models = models_of(backend)
+    return model_choices(models) if backend == LOCAL else [(entry.name, entry.id) for entry in models]
 
 
 def model_choices(models: Sequence[ModelEntry]) -> list[tuple[str, str]]:
@@ -249,15 +267,20 @@ def reset_button(page: str) -> gr.Button:
 
 def size_choices(info: ModelInfo | None, entry: ModelEntry) -> dict[str, Any]:
     """Return choices and value of the size field: the native size, and a few around it that fit."""
-    width, height = (info.width, info.height) if info else (entry.size or 512, entry.size or 512)
+    hosted = isinstance(entry, HostedModel)
+    usual = 1024 if hosted else 512
+    width, height = (info.width, info.height) if info else (entry.size or usual, entry.size or usual)
     multiple = info.size_multiple if info else 16
+    least, most = 0, MAX_SIDE
+    if hosted and entry.sides:
+        least, most, multiple = entry.sides
     choices = [(f"{width} × {height} ★", f"{width}x{height}")]
     for across, down in ((1.5, 1), (1, 1.5), (0.75, 0.75), (1.5, 1.5)):
         w, h = (
             max(1, round(side * k / multiple)) * multiple for side, k in ((width, across), (height, down))
         )
         choice = (f"{w} × {h}", f"{w}x{h}")
-        if choice[1] not in {value for _, value in choices}:
+        if choice[1] not in {value for _, value in choices} and least <= min(w, h) and max(w, h) <= most:
             choices.append(choice)
     return {"choices": choices, "value": choices[0][1]}
 

@@ -13,7 +13,7 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ModelEntry
+from diffatlas.registry import HostedModel, ModelEntry
 from diffatlas.request import (
     ARGUMENTS,
     FIELDS,
@@ -33,6 +33,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
 from diffatlas.ui.components.picture_field import PictureField, picture_field
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
+from diffatlas.ui.places import LOCAL, name_of
 
 SEED_MODES = (("Keep", "keep"), ("+1", "next"), ("Shuffle", "shuffle"))
 MAX_RUNS = 50
@@ -44,6 +45,7 @@ DRAWN_SEEDS = 2**31
 class Form:
     """The fields of the Trajectory page."""
 
+    backend: gr.Dropdown
     model: gr.Dropdown
     keep: gr.Button
     prompt: gr.Textbox
@@ -82,7 +84,7 @@ class Form:
     def inputs(self) -> dict[str, gr.components.Component]:
         """What a run is made of, by the names of the endpoint's arguments, in their order."""
         shown = ("previews", "preview_decoder", "runs", "seed_mode", "again")
-        first = (*SAMPLED, *shown, *METHOD, "attention", "noise", "images", "picture", "amount")
+        first = (*SAMPLED, *shown, *METHOD, "attention", "noise", "images", "picture", "amount", "backend")
         return arranged(first, {**self.asked, **shown_of(self), "attention": self.attention})
 
     @property
@@ -115,7 +117,10 @@ def asked_of(form: Any) -> dict[str, gr.components.Component]:
     }
     if hasattr(form, "linked"):
         drawn |= dict(zip(("noise", "images"), form.linked, strict=True))
-    return {field.link: drawn[field.link] for field in FIELDS if field.link in drawn}
+    return {
+        **{field.link: drawn[field.link] for field in FIELDS if field.link in drawn},
+        "backend": form.backend,
+    }
 
 
 def shown_of(form: Any) -> dict[str, gr.components.Component]:
@@ -167,6 +172,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
     """Draw what a form of single runs begins with, and return it by the names of `Form`; inside a column."""
     prompt = fields.prompt_field(page)
     presets = preset_row(page, models)
+    backend = fields.backend_field(page)
     model, keep = fields.model_field(page, models)
     with gr.Row(elem_classes="da-fields da-seed"):
         seed, dice = fields.seed_fields(page)
@@ -183,6 +189,7 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
         "images": images,
         "prompt": prompt,
         "presets": presets,
+        "backend": backend,
         "model": model,
         "keep": keep,
         "seed": seed,
@@ -193,6 +200,16 @@ def begin_form(page: str, models: list[ModelEntry], info: ModelInfo | None) -> d
         "expected": expected,
         "picture": picture,
     }
+
+
+def to_backend(asked: Mapping[str, Any]) -> str:
+    """Return the backend that a form asks for; this machine where it names none. Raises `InvalidParams`.
+
+    asked: what fields hold, by their names in a link.
+    """
+    backend = typed(asked.get("backend"), "backend") or LOCAL
+    name_of(backend)
+    return backend
 
 
 def to_params(asked: Mapping[str, Any]) -> GenerationParams:
@@ -241,10 +258,14 @@ def to_options(text: str | None) -> dict[str, float] | None:
     return options or None
 
 
-def query_of(params: GenerationParams) -> dict[str, str]:
-    """Return a request as a link would ask for it (`diffatlas.ui.links`), with what a form has no field for."""
+def query_of(params: GenerationParams, backend: str = LOCAL) -> dict[str, str]:
+    """Return a request as a link would ask for it (`diffatlas.ui.links`), with what a form has no field for.
+
+    backend: where it runs; a link does not name this machine.
+    """
     asked = {field.link: _linked(field, params) for field in FIELDS}
-    return {name: str(value) for name, value in asked.items() if value is not None}
+    place = {} if backend == LOCAL else {"backend": backend}
+    return place | {name: str(value) for name, value in asked.items() if value is not None}
 
 
 def _linked(field: Field, params: GenerationParams) -> str | int | None:
@@ -325,14 +346,22 @@ def on_model(entry: ModelEntry, info: ModelInfo | None, line: str = "") -> list[
 
     line: what is said of it; its notes where that is empty.
     """
+    steps, guidance = entry.steps or 30, 5.0 if entry.guidance is None else entry.guidance
+    if isinstance(entry, HostedModel):
+        steps, guidance = int(_within(steps, entry.steps_range)), _within(guidance, entry.guidance_range)
     return [
-        said.hint(line or entry.notes or "From models/local.md.", elem_classes=[]),
-        entry.steps or 30,
-        5.0 if entry.guidance is None else entry.guidance,
+        said.hint(line or entry.notes or f"From models/{entry.provider}.md.", elem_classes=[]),
+        steps,
+        guidance,
         gr.update(**fields.size_choices(info, entry)),
         gr.update(**fields.scheduler_choices(info)),
         fields.preview_decoder_for(entry),
     ]
+
+
+def _within(value: float, bounds: tuple[float, float] | None) -> float:
+    """Return the value, or the end of the bounds that is nearest to it."""
+    return value if bounds is None else min(max(value, bounds[0]), bounds[1])
 
 
 def known(info_of: Any, model: str) -> ModelInfo | None:

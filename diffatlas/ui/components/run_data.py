@@ -12,6 +12,7 @@ from diffatlas.events import Started, Step
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken
 from diffatlas.formats.code import run_code
+from diffatlas.formats.hosted import backend_of, hosted_run
 from diffatlas.formats.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.broken import first_broken
@@ -31,22 +32,44 @@ BINS = 16
 
 def run_fields(started: Started, model_name: str) -> dict[str, Any]:
     """Return what was asked and what it runs on."""
+    initial = started.initial_latents
     return {
         **started.params.to_dict(),
-        "query": query_of(started.params),
+        "query": query_of(started.params, backend_of(started.provenance)),
         "also": also_told(started.params, started.provenance),
         "beyond": beyond_form(started.params, started.provenance),
         "python": run_code(started.params, started.capture, started.provenance, started.run_id),
         "known": told.known_words(started.provenance),
         "id": started.run_id,
         "model_name": model_name,
-        "device": str(started.provenance.get("device", "unknown")),
+        "device": _place(started.provenance),
         "initial_sigma": rounded(started.initial_sigma),
-        "total_steps": started.total_steps,
-        "latent_shape": list(started.initial_latents.shape[1:]),
+        "total_steps": started.total_steps or 0,
+        "latent_shape": [] if initial is None else list(initial.shape[1:]),
         # The norm of x_T: known from the start, it fixes the scale of the 3D view.
-        "scale": rounded(measures.norm(started.initial_latents[:1])[0]),
+        "scale": None if initial is None else rounded(measures.norm(initial[:1])[0]),
+        "hosted": hosted_fields(started.provenance),
     }
+
+
+def hosted_fields(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return what a hosted run shows in place of its latents (`diffatlas.formats.hosted`); None of any other run."""
+    found = hosted_run(provenance)
+    if found is None:
+        return None
+    return {
+        "provider": found.provider,
+        "why": found.why,
+        "sent": [list(pair) for pair in found.sent],
+        "ignored": list(found.ignored),
+        "told": [list(pair) for pair in found.told],
+    }
+
+
+def _place(provenance: Mapping[str, Any]) -> str:
+    """Return where a run was made: its device, or its provider."""
+    found = hosted_run(provenance)
+    return str(provenance.get("device", "unknown")) if found is None else found.provider
 
 
 def step_fields(
@@ -106,10 +129,11 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
     """Return a stored run as the live view would show it at its end. The path is projected elsewhere."""
     manifest = stored.manifest
     lines = stored.step_lines()
+    hosted = hosted_run(stored.provenance) is not None
     started = Started(
         run_id=stored.id,
         params=stored.params,
-        initial_latents=stored.initial_latents(),
+        initial_latents=None if hosted else stored.initial_latents(),
         initial_sigma=stored.initial_sigma,
         # The views of a panorama are steps that nobody planned.
         total_steps=max(manifest["total_steps"] or 0, len(lines)),
@@ -123,9 +147,13 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         sigmas = before, line["sigma"]
         steps.append(step_fields(line["index"], line["timestep"], sigmas, line["metrics"], picture))
     starts = [None if start is None else start[:1] for start in stored.starts()]
-    latents = stored.latents()
-    hurt = first_broken(latents)
-    ends = {"final": None, "totals": None} if hurt is not None else final_fields(latents[:, :1], starts)
+    latents = None if hosted else stored.latents()
+    hurt = None if latents is None else first_broken(latents)
+    ends = (
+        {"final": None, "totals": None}
+        if latents is None or hurt is not None
+        else final_fields(latents[:, :1], starts)
+    )
     moved = [
         line["index"] + 1
         for line in lines
@@ -146,7 +174,7 @@ def stored_fields(stored: StoredRun, model_name: str, visitor: str) -> dict[str,
         "axes": None,
         **ends,
         "notes": told.unread(stored.provenance)
-        + told.not_recorded(stored.provenance)
+        + ([] if hosted else told.not_recorded(stored.provenance))
         + told.left_out(stored.provenance)
         + told.changed(moved)
         + broken(hurt, images, stored.provenance),

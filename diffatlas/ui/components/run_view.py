@@ -5,7 +5,8 @@ what is new to it (`RunView.news`):
 
     request    changes with every run
     status     idle, waiting, loading, running, complete, stopped or failed
-    message    what is being done, while loading
+    message    what is being done, while loading, or while a hosted run waits
+    until      seconds until a hosted run goes on by itself, where somebody knows, or null
     ahead      how many runs come first, while waiting
     wait       how long that should take, in words, where it is known
     prompt     what was asked
@@ -34,8 +35,8 @@ from typing import Any
 
 import numpy as np
 
-from diffatlas.errors import DiffAtlasError
-from diffatlas.events import Event, Failed, Finished, Image, SigmasBefore, Started, Step
+from diffatlas.errors import DiffAtlasError, HostedError
+from diffatlas.events import Event, Failed, Finished, Image, SigmasBefore, Started, Step, Waiting
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken
 from diffatlas.formats.wire import floats, rounded
@@ -43,13 +44,14 @@ from diffatlas.geometry.broken import first_broken
 from diffatlas.geometry.projection import LiveFrame
 from diffatlas.measured import SHOWN
 from diffatlas.ui.components.pictures import given_pictures, image_url
-from diffatlas.ui.components.run_data import final_fields, live_step, run_fields
+from diffatlas.ui.components.run_data import final_fields, hosted_fields, live_step, run_fields
 from diffatlas.ui.turns import Place, about
 
 IDLE: dict[str, Any] = {
     "request": "",
     "status": "idle",
     "message": "",
+    "until": None,
     "ahead": 0,
     "wait": "",
     "prompt": "",
@@ -75,10 +77,20 @@ GROWING = ("steps", "points")
 ENDED = ("complete", "stopped", "failed")
 
 #: The form field that shows the error of a parameter, where the names differ.
-FORM_FIELDS = {"width": "size", "height": "size", "preview_decoder": "previews"}
+FORM_FIELDS = {"width": "size", "height": "size", "preview_decoder": "previews", "key": "backend"}
 
+
+#: The codes of the errors of providers that are no field's.
+_OF_PROVIDERS = frozenset(error.code for error in (HostedError, *HostedError.__subclasses__()))
 
 NO_PATH = "The latents change their shape on the way, so there is no path to draw and no length of it."
+
+
+def field_of(event: Failed) -> str | None:
+    """Return the field of a form at which an error is shown: what a provider refused is said at the backend."""
+    if event.field is None and event.code in _OF_PROVIDERS:
+        return "backend"
+    return FORM_FIELDS.get(event.field, event.field)
 
 
 class RunView:
@@ -154,7 +166,8 @@ class RunView:
     def add(self, event: Event) -> None:
         """Take in one event."""
         if isinstance(event, Started):
-            self._observe(event.initial_latents)
+            if event.initial_latents is not None:
+                self._observe(event.initial_latents)
             self._levels = SigmasBefore(event.initial_sigma)
             run = run_fields(event, self._model_name)
             self._unread = told.unread(event.provenance)
@@ -178,13 +191,23 @@ class RunView:
             self._images.append(event.pixels)
             if event.index == 0:
                 self._set(image=image_url(event.pixels, self._visitor))
+        elif isinstance(event, Waiting):
+            self._set(message=event.message, until=None if event.seconds is None else rounded(event.seconds))
         elif isinstance(event, Finished):
             self._end(event.seconds, event.missing)
-            self._set(status=event.status)
+            self._told_by_provider(event)
+            self._set(status=event.status, message="", until=None)
         elif isinstance(event, Failed):
             self._end(None, {})
-            field = FORM_FIELDS.get(event.field, event.field)
+            field = field_of(event)
             self._set(status="failed", error={"field": field, "message": event.message})
+
+    def _told_by_provider(self, event: Finished) -> None:
+        """Take in what a provider has said of the run by its end."""
+        run = self._value["run"]
+        if run is not None and run["hosted"] is not None:
+            self._provenance = {**self._provenance, **event.provenance}
+            self._set(run={**run, "hosted": hosted_fields(self._provenance)})
 
     def value(self) -> dict[str, Any]:
         """Return what to show now, as a new value: Gradio compares it with the one before."""

@@ -11,12 +11,14 @@ import gradio as gr
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
+from diffatlas.library.study import Lane
 from diffatlas.registry import ModelEntry
 from diffatlas.studies.plan_sweep import FIELD_NAMES
 from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
 from diffatlas.ui.components.form import METHOD, SAMPLED, SEED_MODES, arranged, asked_of, reset_of, submits_of
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
+from diffatlas.ui.places import LOCAL, LOCAL_NAME, models_of, name_of, place_of, providers
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import NEIGHBOURS, RADIUS, SCALES
 
@@ -42,6 +44,7 @@ MOST_LANES = 3
 class StudyForm:
     """The fields of a page that makes studies. ``own`` are the operation's, by the name of what they set."""
 
+    backend: gr.Dropdown
     model: gr.Dropdown
     keep: gr.Button
     prompt: gr.Textbox
@@ -77,7 +80,7 @@ class StudyForm:
             "seed_mode": self.seed_mode,
             **self.own,
         }
-        return arranged((*SAMPLED, *METHOD, *shown), {**self.asked, **shown})
+        return arranged((*SAMPLED, *METHOD, *shown, "backend"), {**self.asked, **shown})
 
     @property
     def resets(self) -> list[gr.components.Component]:
@@ -197,6 +200,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
         prompt = fields.prompt_field(page)
         presets = preset_row(page, models)
         owned = own()
+        backend = fields.backend_field(page)
         model, keep = fields.model_field(page, models)
         with gr.Row(elem_classes="da-fields da-seed"):
             seed, dice = fields.seed_fields(page)
@@ -212,6 +216,7 @@ def _build(page: str, verb: str, models: list[ModelEntry], info: ModelInfo | Non
         reset = fields.reset_button(page)
         run, stop = fields.action_buttons(page, verb)
     return StudyForm(
+        backend,
         model,
         keep,
         prompt,
@@ -254,19 +259,55 @@ def exact_field(page: str) -> gr.Checkbox:
     )
 
 
-def lane_choices(models: Sequence[ModelEntry], model: str, info: ModelInfo | None) -> list[tuple[str, str]]:
-    """Return what a lane may differ in, as label and "field=value"."""
-    schedulers = info.schedulers[1:] if info else ()
-    others = fields.model_choices([entry for entry in models if entry.id != model])
-    return [
-        *((f"Scheduler: {name}", f"scheduler={name}") for name in schedulers),
-        *((f"Guidance: {method.label}", f"guidance_method={name}") for name, method in METHODS.items()),
-        *((f"Model: {label}", f"model={name}") for label, name in others),
-    ]
+def lane_choices(
+    models: Sequence[ModelEntry], model: str, info: ModelInfo | None, backend: str = LOCAL
+) -> list[tuple[str, str]]:
+    """Return what a lane may differ in, as label and what `to_lanes` reads.
+
+    models: of ``backend``, where the first lane runs ``model``.
+    """
+    chosen = []
+    if backend == LOCAL:
+        schedulers = info.schedulers[1:] if info else ()
+        chosen += [(f"Scheduler: {name}", f"scheduler={name}") for name in schedulers]
+        chosen += [
+            (f"Guidance: {method.label}", f"guidance_method={name}") for name, method in METHODS.items()
+        ]
+    others = [entry for entry in models if entry.id != model]
+    named = fields.model_choices(others) if backend == LOCAL else [(entry.name, entry.id) for entry in others]
+    chosen += [(f"Model: {label}", f"model={name}") for label, name in named]
+    for place, label in [(LOCAL, LOCAL_NAME), *((one.name, one.label) for one in providers())]:
+        if place != backend:
+            chosen += [(f"{label}: {entry.name}", lane_choice(place, entry.id)) for entry in models_of(place)]
+    return chosen
+
+
+def lanes_beside(entry: ModelEntry, info: ModelInfo | None) -> list[tuple[str, str]]:
+    """Return `lane_choices` beside a lane of this model, wherever that runs."""
+    backend = place_of(entry)
+    return lane_choices(models_of(backend), entry.id, info, backend)
+
+
+def lane_choice(backend: str, model: str) -> str:
+    """Return the choice of a lane that runs a model on another backend than the first lane."""
+    return f"backend={backend} model={model}"
+
+
+def chosen_lanes(lanes: Sequence[Lane]) -> list[str]:
+    """Return the choices that the further lanes of a study were asked by, as `to_lanes` reads them."""
+    first, *others = lanes
+    found = []
+    for lane in others:
+        changes = dict(lane.changes)
+        if lane.backend != first.backend and "model" in changes:
+            found.append(lane_choice(lane.backend, changes["model"]))
+        else:
+            found += [f"{field}={value}" for field, value in changes.items()]
+    return found
 
 
 def to_lanes(chosen: Sequence[str] | None) -> list[dict[str, str]]:
-    """Read "field=value" choices. Raises `InvalidParams` for what is none."""
+    """Read "field=value" choices, and "backend=name model=id" ones. Raises `InvalidParams` for what is none."""
     lanes = []
     for choice in chosen or ():
         field, equals, value = str(choice).partition("=")
@@ -275,7 +316,12 @@ def to_lanes(chosen: Sequence[str] | None) -> list[dict[str, str]]:
                 f"The lane {choice!r} cannot be read: write field=value, such as scheduler=euler.",
                 field="lanes",
             )
-        lanes.append({field: value})
+        if field != "backend":
+            lanes.append({field: value})
+            continue
+        backend, _, rest = value.partition(" ")
+        name_of(backend)
+        lanes.append({"backend": backend} | to_lanes([rest])[0] if rest else {"backend": backend})
     return lanes
 
 

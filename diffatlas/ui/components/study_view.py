@@ -212,7 +212,9 @@ def study_fields(study: Study) -> dict[str, Any]:
         "created": study.created,
         "spec": dict(study.spec),
         "python": study_code(study) if base else "",
-        "query": query_of(GenerationParams.from_dict(base) if base else study.cells[0].params),
+        "query": query_of(
+            GenerationParams.from_dict(base) if base else study.cells[0].params, study.lanes[0].backend
+        ),
         "lanes": [
             {
                 "key": lane.key,

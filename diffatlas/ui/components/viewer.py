@@ -16,7 +16,7 @@ from diffatlas.glossary import TERMS
 from diffatlas.look import LAYERS
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import ModelEntry, models_folder
-from diffatlas.request import FIELDS, NUMBER, SIZE, TEXT, WHOLE
+from diffatlas.request import FIELDS, NAME, NUMBER, SIZE, TEXT, WHOLE
 from diffatlas.ui.bench_files import OFFERED
 from diffatlas.ui.components.bench_form import scorers_known
 from diffatlas.ui.components.bench_view import IDLE as BENCH_IDLE
@@ -217,7 +217,8 @@ def asked_fields() -> list[dict[str, Any]]:
     single: whether only single runs are asked for it; empties: whether it may be empty; short: whether a sentence can
     have its values.
     """
-    return [
+    backend = {"name": "backend", "called": "backend", "kind": NAME, "single": False, "empties": False}
+    request = [
         {
             "name": field.link,
             "called": field.called,
@@ -229,6 +230,7 @@ def asked_fields() -> list[dict[str, Any]]:
         for field in FIELDS
         if field.in_forms
     ]
+    return [{**backend, "short": True}, *request]
 
 
 def own_schedulers(models: Sequence[ModelEntry]) -> dict[str, str]:

@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.backends.model_info import ModelInfo
+from diffatlas.capture.spec import Capture
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.ui.attention_services import AttentionServices
 from diffatlas.ui.components import form as forms
@@ -22,11 +22,13 @@ from diffatlas.ui.components.attention_form import (
 )
 from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
+from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
+from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
 
 
 def attention_page(
@@ -66,10 +68,12 @@ def attention_page(
         """
 
         def read() -> Asked:
-            params = forms.to_params(asked)
-            params = with_picture(params, asked["picture"], asked["amount"], backend.takes_picture)
+            params, place = forms.to_params(asked), forms.to_backend(asked)
+            takes = takes_of(place, backend.takes_picture)
+            params = with_picture(params, asked["picture"], asked["amount"], takes)
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
-            return Asked(params, to_watching(asked), runs, asked["seed_mode"], not asked["again"])
+            capture = to_watching(asked) if place == LOCAL else Capture()
+            return Asked(params, capture, runs, asked["seed_mode"], not asked["again"], place)
 
         yield from live.stream(asked["prompt"], asked["model"], read, request)
 
@@ -78,11 +82,11 @@ def attention_page(
 
     wire_run(form, attention, island, live.sessions, PAGE)
 
-    def params_of(request: gr.Request, run_id: Any) -> GenerationParams:
+    def asked_of(request: gr.Request, run_id: Any) -> dict[str, str]:
         visitor = visitor_of(request, request.session_hash)
-        return libraries.of(visitor).open(run_id if isinstance(run_id, str) else "").params
+        return asked_by(libraries.of(visitor).open(run_id if isinstance(run_id, str) else ""))
 
     last = wire_form(app, form, PAGE, live.sessions, [form.attention], follow)
-    wire_note(form, island, last, params_of)
+    wire_note(form, island, last, asked_of)
     wire_picture(form)
     return form

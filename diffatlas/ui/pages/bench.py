@@ -21,7 +21,7 @@ from diffatlas.ui.bench_services import BenchServices
 from diffatlas.ui.bench_wiring import wire_bench
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.bench_form import PAGE, build_bench_form, to_scorers
-from diffatlas.ui.components.study_form import StudyForm, lane_choices, to_lanes
+from diffatlas.ui.components.study_form import StudyForm, lanes_beside, to_lanes
 from diffatlas.ui.components.viewer import BenchIsland
 from diffatlas.ui.study_wiring import model_info
 from diffatlas.ui.visitors import visitor_of
@@ -72,6 +72,7 @@ def bench_page(
                 lanes=to_lanes(asked["lanes"]),
                 scorers=to_scorers(asked["scorers"]),
                 exact=bool(asked["exact"]),
+                backend=forms.to_backend(asked),
             )
             named = {name: forms.whole(asked[name]) for name in ("pack", "each", "pack_seed")}
             spec = {**planned.study.spec, "asked": named}
@@ -85,7 +86,7 @@ def bench_page(
         yield from runner.run_bench(visitor_of(request, session), session, plan, reuse=not asked["again"])
 
     def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
-        return [gr.update(choices=lane_choices(list_models("local"), entry.id, info), value=[])]
+        return [gr.update(choices=lanes_beside(entry, info), value=[])]
 
     wire_run(form, bench, island, runner.sessions, PAGE)
     last = wire_form(app, form, PAGE, runner.sessions, [form.lanes], follow)

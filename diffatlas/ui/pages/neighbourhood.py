@@ -58,6 +58,7 @@ def neighbourhood_page(app: gr.Blocks, services: StudyServices, runner: StudyRun
                 spread=asked["spread"],
                 lanes=to_lanes(asked["lanes"]),
                 exact=bool(asked["exact"]),
+                backend=forms.to_backend(asked),
             )
 
         yield from run_page(runner, plan, asked, request)

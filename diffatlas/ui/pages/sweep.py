@@ -47,7 +47,15 @@ def sweep_page(app: gr.Blocks, services: StudyServices, runner: StudyRunner) -> 
         def plan() -> Study:
             params, lanes = forms.to_params(asked), to_lanes(asked["lanes"])
             seeds, exact = forms.whole(asked["seeds"]), bool(asked["exact"])
-            return plan_sweep(params, asked["field"], asked["values"], seeds=seeds, lanes=lanes, exact=exact)
+            return plan_sweep(
+                params,
+                asked["field"],
+                asked["values"],
+                seeds=seeds,
+                lanes=lanes,
+                exact=exact,
+                backend=forms.to_backend(asked),
+            )
 
         yield from run_page(runner, plan, asked, request)
 

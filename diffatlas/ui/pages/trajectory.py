@@ -7,21 +7,23 @@ from typing import Any
 
 import gradio as gr
 
+from diffatlas.capture.spec import Capture
 from diffatlas.operations.projections import Projections
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import Form, build_form
 from diffatlas.ui.components.picture_field import with_picture
 from diffatlas.ui.components.viewer import Viewer, own_schedulers, own_words
+from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.places import LOCAL
 from diffatlas.ui.services import Services
 from diffatlas.ui.tab_memory import empty_when_quiet
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
-from diffatlas.ui.wiring import wire_form, wire_note, wire_picture, wire_run
+from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
 
 
 def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
@@ -56,11 +58,15 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
 
     def reading(asked: Mapping[str, Any]) -> Callable[[], Asked]:
         def read() -> Asked:
-            params = forms.to_params(asked)
-            params = with_picture(params, asked["picture"], asked["amount"], backend.takes_picture)
+            params, place = forms.to_params(asked), forms.to_backend(asked)
+            takes = takes_of(place, backend.takes_picture)
+            params = with_picture(params, asked["picture"], asked["amount"], takes)
             capture = forms.to_capture(asked["previews"], asked["preview_decoder"], asked["attention"])
+            if place != LOCAL:
+                # Nothing of a run can be captured there.
+                capture = Capture()
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
-            return Asked(params, capture, runs, asked["seed_mode"], not asked["again"])
+            return Asked(params, capture, runs, asked["seed_mode"], not asked["again"], place)
 
         return read
 
@@ -88,11 +94,11 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
 
     wire_run(form, trace, viewer, live.sessions, "trace", follow)
 
-    def params_of(request: gr.Request, run_id: Any) -> GenerationParams:
+    def asked_of(request: gr.Request, run_id: Any) -> dict[str, str]:
         visitor = visitor_of(request, request.session_hash)
-        return layers.library(visitor).open(layers.find(visitor, run_id).id).params
+        return asked_by(layers.library(visitor).open(layers.find(visitor, run_id).id))
 
     last = wire_form(app, form, "field", live.sessions, forget=forget, warns=True)
-    wire_note(form, viewer, last, params_of)
+    wire_note(form, viewer, last, asked_of)
     wire_picture(form)
     return form

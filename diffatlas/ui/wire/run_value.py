@@ -51,6 +51,16 @@ class Params(Answer):
     inputs: NotRequired[list[dict[str, Any]]]
 
 
+class HostedTold(Answer):
+    """What a hosted run shows in place of its latents: `diffatlas.formats.hosted.HostedRun`."""
+
+    provider: str
+    why: str
+    sent: Also
+    ignored: list[str]
+    told: Also
+
+
 class RunTold(Params):
     """What was asked and what it runs on."""
 
@@ -66,8 +76,9 @@ class RunTold(Params):
     initial_sigma: Measured
     total_steps: int
     latent_shape: list[int]
-    #: The norm of x_T.
+    #: The norm of x_T; None where there are no latents.
     scale: Measured
+    hosted: HostedTold | None
 
 
 class StepTold(Answer):
@@ -143,6 +154,8 @@ class RunChanges(Answer, total=False):
     request: str
     status: str
     message: str
+    #: Seconds until a hosted run goes on by itself.
+    until: Measured
     #: How many runs come first, and how long that should take, in words.
     ahead: int
     wait: str

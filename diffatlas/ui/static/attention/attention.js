@@ -26,6 +26,7 @@ import { givenPictures } from "../runs/given.js";
 import { initGuidanceValues } from "../form/guidance_values.js";
 import { copyLinkButton, currentPage, initPages, linkedAttention, linkToAttention, openRun } from "../core/pages.js";
 import { offerPython, pythonButton } from "../form/python_lines.js";
+import { createHostedFinding } from "../runs/hosted_finding.js";
 import { createRunNotes } from "../runs/run_notes.js";
 import { createStart } from "../form/start.js";
 import { BUSY, sentence } from "../core/state.js";
@@ -164,6 +165,8 @@ export function mount(element, read, server, props, onSubmit) {
   function drawLive(value) {
     write(parts.livePrompt, value.run?.prompt || value.prompt);
     parts.liveNotes.update(value.notes, value.run?.known);
+    parts.finding.update(value.run);
+    parts.liveAbout.hidden = Boolean(value.run?.hosted);
     const source = value.image ?? value.steps.findLast((step) => step.preview)?.preview ?? null;
     parts.liveImage.hidden = !source;
     if (source && parts.liveImage.getAttribute("src") !== source) parts.liveImage.src = source;
@@ -174,7 +177,7 @@ export function mount(element, read, server, props, onSubmit) {
     const seconds = (performance.now() - began) / 1000;
     const batch = value?.batch && busy ? `Run ${value.batch.number} of ${value.batch.count} · ` : "";
     const failed = value?.status === "failed";
-    const told = busy || failed ? batch + sentence(value, seconds) : data ? `${seedWords(data.run.seed)} · guidance ${data.run.guidance_scale} · ${data.run.num_inference_steps} steps` : "";
+    const told = busy || failed || (!data && value?.run?.hosted) ? batch + sentence(value, seconds) : data ? `${seedWords(data.run.seed)} · guidance ${data.run.guidance_scale} · ${data.run.num_inference_steps} steps` : "";
     write(parts.status, told);
     parts.status.classList.toggle("da-failed", failed && !busy);
   }
@@ -229,7 +232,9 @@ function layout({ start, note, python, words, stage, player, film, views, runs, 
   const livePrompt = el("p", { class: "da-headline" });
   const liveImage = el("img", { alt: "The latest preview", hidden: "" });
   const liveNotes = createRunNotes("attention-prompt");
-  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, liveNotes.node, el("div", { class: "da-attention-latest" }, liveImage), el("p", { class: "da-caption" }, "Its attention is shown once the run has ended."));
+  const liveAbout = el("p", { class: "da-caption" }, "Its attention is shown once the run has ended.");
+  const finding = createHostedFinding();
+  const live = el("div", { class: "da-attention-live", hidden: "" }, livePrompt, liveNotes.node, finding.node, el("div", { class: "da-attention-latest" }, liveImage), liveAbout);
   const empty = el(
     "div",
     { class: "da-attention-empty", hidden: "" },
@@ -280,5 +285,5 @@ function layout({ start, note, python, words, stage, player, film, views, runs, 
     runsSection,
     after,
   );
-  return { root, acts, runsSection, status, problem, live, livePrompt, liveNotes, liveImage, empty, reading, shown, notes, given, ofWords, panels, exports, after };
+  return { root, acts, runsSection, status, problem, live, livePrompt, liveNotes, liveAbout, finding, liveImage, empty, reading, shown, notes, given, ofWords, panels, exports, after };
 }

@@ -76,7 +76,8 @@ export function createAttentionStore({ server, onChange, views = VIEWS, start = 
     const ended = !BUSY.includes(next.status) && next.run && next.request;
     if (ended && shownRequest !== next.request) {
       shownRequest = next.request;
-      open(next.run.id);
+      // A hosted run has no attention to open: what is known of it stays in sight.
+      open(next.run.hosted ? null : next.run.id);
       refresh();
     }
     changed();
@@ -89,7 +90,7 @@ export function createAttentionStore({ server, onChange, views = VIEWS, start = 
       runs = answer.runs;
       problem = null;
       const first = runs[0] ?? start;
-      if (!id && first && !BUSY.includes(value?.status)) open(first.id);
+      if (!id && first && !BUSY.includes(value?.status) && !value?.run?.hosted) open(first.id);
     } catch (error) {
       problem = error.message;
     }

@@ -30,19 +30,25 @@ export function decodeBytes(base64) {
 export function sentence(data, seconds = 0) {
   const elapsed = seconds >= 1 ? ` ${Math.floor(seconds)} s` : "";
   const total = data.run?.total_steps;
+  const hosted = data.run?.hosted;
+  const going = data.until ? ` ${Math.ceil(data.until)} s` : elapsed;
   const done = data.steps.length;
   switch (data.status) {
     case "waiting":
       return `Waiting for a turn: ${data.ahead} ahead${data.wait ? `, ${data.wait}` : `…${elapsed}`}`;
     case "loading":
-      return `${data.message}${elapsed}`;
+      return `${data.message}${going}`;
     case "running":
+      if (hosted) return `${data.message || `${hosted.provider} makes the image.`}${going}`;
       return done ? `Step ${done} of ${total}` : "The first step…";
     case "complete":
+      if (hosted) return `Complete: one image from ${hosted.provider}${data.cached ? ", out of the library" : ""}`;
       return `Complete: ${done} ${done === 1 ? "step" : "steps"}${data.cached ? ", out of the library" : ""}`;
     case "stopped":
+      if (hosted) return "Stopped before the image came";
       return data.run ? `Stopped after ${done} of ${total} steps` : "Stopped before the first step";
     case "partial":
+      if (hosted) return "Cut off before the image came";
       return `Cut off after ${done} of ${total} steps`;
     case "failed":
       return data.error?.message ?? "This run failed";

@@ -8,7 +8,7 @@ import { currentPage } from "../core/pages.js";
 import { remember, remembered } from "../core/remember.js";
 
 const PREFIXES = { trajectory: "field", sweep: "sweep", neighbourhood: "neighbourhood", attention: "attention", bench: "bench" };
-const FOLLOWED = ["model", "guidance_method"]; // what the server has to say something about
+const FOLLOWED = ["backend", "model", "guidance_method"]; // what the server has to say something about
 const KEY = "asked";
 
 const SETTLED = 400; // ms without another letter

@@ -115,7 +115,7 @@ export function createExports(root, { server, kinds }) {
   const row = createExportRow(root, { server, kinds });
 
   function update(state) {
-    const ended = state.rows.filter((layer) => !layer.live && layer.visible && layer.data?.steps.length);
+    const ended = state.rows.filter((layer) => !layer.live && layer.visible && (layer.data?.steps.length || layer.data?.image));
     const one = ended.find((layer) => layer.id === state.active?.id) ?? ended.at(-1);
     const whose = one?.name;
     const single = singleKinds(kinds);

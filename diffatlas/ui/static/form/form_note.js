@@ -8,6 +8,7 @@ const spaceless = (text) => String(text ?? "").replaceAll(" ", "");
 const trimmed = (text) => String(text ?? "").trim();
 // how the values of a field are compared, by its name in a link, or else by its kind
 const READ = {
+  backend: (text) => text || "local",
   images: (text) => Number(text ?? 1) || 1,
   "a whole number": number,
   "a number": number,

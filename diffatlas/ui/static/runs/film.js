@@ -55,7 +55,7 @@ export function createFilm(root, { onSelect, onHistogram }) {
   }).observe(strip);
 
   function update(state) {
-    const layers = state.layers.filter(({ data }) => data.run || BUSY.includes(data.status));
+    const layers = state.layers.filter(({ data }) => (data.run && !data.run.hosted) || BUSY.includes(data.status));
     let newest = null;
     shown = layers.map((layer) => {
       const sheet = sheetOf(layer.id);

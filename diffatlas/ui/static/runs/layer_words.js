@@ -33,8 +33,10 @@ function ofRun(layer) {
   const parts = [seedWords(layer.seed)];
   const { status } = layer.data ?? layer;
   const steps = layer.data?.steps.length ?? layer.steps;
+  const hosted = layer.data?.run?.hosted;
   // A whole run may have another number of steps than it planned.
-  if (status === "complete") parts.push(`${steps} steps`);
+  if (hosted) parts.push(`at ${hosted.provider}`);
+  else if (status === "complete") parts.push(`${steps} steps`);
   else if (layer.live) parts.push(`${layer.total_steps} steps`);
   else if (layer.data) parts.push(lower(sentence(layer.data)));
   else parts.push(`${status}, ${steps} of ${layer.total_steps} steps`);

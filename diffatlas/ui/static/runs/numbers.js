@@ -62,6 +62,8 @@ export function createNumbers({ picture, table, whose, given, notes }) {
 // [name, value, key of the glossary]
 function numbersOf({ run, totals, steps }) {
   const done = steps.length;
+  // What of a request a provider was sent is in the finding: it does not heed all that is asked.
+  if (run.hosted) return [["model", run.model_name, "model"], ["made by", run.hosted.provider]];
   const unguided = run.guidance_scale > 1 ? "" : " (off)";
   const out = [
     ["model", run.model_name, "model"],

@@ -15,6 +15,7 @@ import { createFormNote } from "../form/form_note.js";
 import { initFromPicture } from "../form/from_picture.js";
 import { createGrowing } from "./growing.js";
 import { initGuidanceValues } from "../form/guidance_values.js";
+import { createHostedFinding } from "../runs/hosted_finding.js";
 import { createInspector } from "../runs/inspector.js";
 import { createLayersPanel } from "../runs/layers_panel.js";
 import { createNumbers } from "../runs/numbers.js";
@@ -116,6 +117,7 @@ export function mount(element, read, server, props, onSubmit) {
     tabs.update(state);
     showPanel(parts, state.view);
     updateStage();
+    showFinding();
     numbers.update(state.active, state.rows.length > 1);
     layers.update(state);
     compare.update(state);
@@ -128,6 +130,14 @@ export function mount(element, read, server, props, onSubmit) {
     note.update(BUSY.includes(state.value.status) ? null : shownRun());
     say();
     return null;
+  }
+
+  // A hosted run has no path: what is known of it stands there. The other layers' paths stay in sight.
+  function showFinding() {
+    const run = shownRun();
+    parts.finding.update(run);
+    const paths = state.layers.some(({ data }) => data.steps.length);
+    parts.root.classList.toggle("da-pathless", Boolean(run?.hosted) && !paths);
   }
 
   // A view that is out of sight catches up when it is shown.
@@ -218,6 +228,7 @@ function layout(tabs, copy, python, note, start) {
   const whose = el("p", { class: "da-whose", hidden: "" });
   const given = el("div", { class: "da-run-given" });
   const notes = createRunNotes("field-prompt");
+  const finding = createHostedFinding();
   const layers = el("div", { class: "da-layers" });
   const compare = el("div", { class: "da-compare" });
   const exports = el("div", { class: "da-exports" });
@@ -232,6 +243,7 @@ function layout(tabs, copy, python, note, start) {
     el("div", { class: "da-masthead" }, headline, el("div", { class: "da-masthead-side" }, status, copy, python)),
     start,
     note,
+    finding.node,
     tabs.node,
     tabs.caption,
     el("div", { class: "da-stage" }, panels.film, panels.space, panels.curves),
@@ -245,5 +257,5 @@ function layout(tabs, copy, python, note, start) {
     section("compare", "Compare", compare),
     deep,
   );
-  return { root, panels, film, path, curves, status, headline, picture, table, whose, given, notes, layers, compare, exports, deep };
+  return { root, panels, film, path, curves, status, headline, picture, table, whose, given, notes, finding, layers, compare, exports, deep };
 }

@@ -1,0 +1,145 @@
+"""What a form's fields say of a model that a provider runs: which of them it takes, and in which range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from diffatlas.backends.hosted import money
+from diffatlas.backends.tasks import TakesPicture
+from diffatlas.errors import DiffAtlasError
+from diffatlas.registry import HostedModel, ModelEntry
+from diffatlas.ui import chosen_model, said
+from diffatlas.ui.asked_values import typed
+from diffatlas.ui.places import LOCAL, entry_of, name_of
+from diffatlas.ui.quiet import PRIVATE
+
+NO_LATENTS = "None: a hosted service returns only the finished image."
+ITS_OWN = "A hosted model has its own."
+
+
+def choose(backend: str | None, model: str | None) -> chosen_model.Chosen:
+    """Find the model that a form names, of this machine or of a provider.
+
+    Raises the errors of `diffatlas.ui.chosen_model.choose`, and `InvalidParams` for an unknown backend.
+    """
+    backend = typed(backend, "backend") or LOCAL
+    if backend == LOCAL:
+        return chosen_model.choose(model)
+    entry = entry_of(backend, typed(model, "model"))
+    return chosen_model.Chosen(entry, None, line_of(entry), "")
+
+
+def takes_of(
+    backend: str | None, here: Callable[[str], TakesPicture | None]
+) -> Callable[[str], TakesPicture | None]:
+    """Return what tells which picture a model of a backend takes: ``here`` of this machine; no provider takes one."""
+    return here if (backend or LOCAL) == LOCAL else lambda model: None
+
+
+def line_of(entry: ModelEntry) -> str:
+    """Return what is said of a provider's model: its notes, what it does not take, and what an image costs."""
+    if not isinstance(entry, HostedModel):
+        return entry.notes
+    parts = [
+        entry.notes or ("" if entry.takes is not None else "Not in the list: all that is asked is sent.")
+    ]
+    lacks = [words for name, words in _INPUTS if not entry.has(name)]
+    if lacks:
+        listed = " and ".join(f"no {words}" for words in lacks)
+        parts.append(f"{entry.name} takes {listed}: {'it is' if len(lacks) == 1 else 'these are'} ignored.")
+    if (price := entry.dollars()) is not None:
+        parts.append(f"About {money.dollars_words(price)} an image.")
+    return " ".join(filter(None, parts))
+
+
+#: Inputs that a sentence names where a model has none of them.
+_INPUTS = (
+    ("guidance", "guidance"),
+    ("steps", "number of steps"),
+    ("seed", "seed"),
+    ("negative_prompt", "negative prompt"),
+)
+
+
+def hints(entry: HostedModel) -> dict[str, tuple[str, bool]]:
+    """Return the hint of each field that a hosted model may not take, by its name in a link, and whether it does."""
+    return {
+        "steps": _hint(entry, "steps", _range(entry.steps_range) or "How many."),
+        "guidance": _hint(entry, "guidance", _range(entry.guidance_range) or "As it is sent."),
+        "seed": _hint(entry, "seed", "The provider draws the noise from it."),
+        "size": _size(entry),
+        "negative_prompt": _hint(entry, "negative_prompt", "What guidance pushes away from."),
+        "scheduler": (ITS_OWN, False),
+        "guidance_method": (ITS_OWN, False),
+        "previews": (NO_LATENTS, False),
+        "attention": (NO_LATENTS, False),
+    }
+
+
+def wire_hints(form: Any) -> None:
+    """Let the fields of a form say what its model does not take, whoever sets the model or its backend."""
+    fields = _fields(form)
+    own = {name: field.info or "" for name, field in fields.items()}
+
+    def tell(backend: str | None, model: str | None) -> list[Any]:
+        try:
+            entry = (
+                entry_of(typed(backend, "backend") or LOCAL, typed(model, "model"))
+                if backend != LOCAL
+                else None
+            )
+        except DiffAtlasError:
+            # What is wrong is said at the field of the model, or by the run.
+            entry = None
+        if not isinstance(entry, HostedModel):
+            return [said.hint(own[name], interactive=True) for name in fields]
+        told = hints(entry)
+        # What no provider takes is emptied: a field that cannot be changed would refuse every run.
+        emptied = {name: {"value": ""} for name in ("scheduler", "guidance_method")}
+        return [
+            said.hint(told[name][0], interactive=told[name][1], **emptied.get(name, {})) for name in fields
+        ]
+
+    gr.on(
+        [form.backend.change, form.model.change],
+        tell,
+        [form.backend, form.model],
+        list(fields.values()),
+        trigger_mode="always_last",
+        **PRIVATE,
+    )
+
+
+def _fields(form: Any) -> dict[str, gr.components.Component]:
+    """Return the fields of a form that `hints` tells of, by its names."""
+    asked, more = form.asked, form.more
+    names = ("steps", "guidance", "seed", "size", "negative_prompt", "scheduler", "guidance_method")
+    fields = {name: asked[name] for name in names} | {"previews": more.previews}
+    return fields | ({"attention": form.attention} if hasattr(form, "attention") else {})
+
+
+def _hint(entry: HostedModel, name: str, words: str) -> tuple[str, bool]:
+    return (words, True) if entry.has(name) else ("Not taken.", False)
+
+
+def _size(entry: HostedModel) -> tuple[str, bool]:
+    if entry.has("size"):
+        if entry.sides is None:
+            return "★ native.", True
+        least, most, multiple = entry.sides
+        return f"{least} to {most}" + (f" by {multiple}." if multiple > 1 else "."), True
+    return ("Its shape counts.", True) if entry.has("aspect") else ("Not taken.", False)
+
+
+def _range(bounds: tuple[float, float] | None) -> str:
+    return "" if bounds is None else f"{bounds[0]:g} to {bounds[1]:g}."
+
+
+def place_words(backend: str) -> str:
+    """Return what is said at the field of the backend. Raises `InvalidParams` for one that there is not."""
+    if backend == LOCAL:
+        return "Where the model runs."
+    return f"{name_of(backend)} makes the image with your key: the page Settings takes it."

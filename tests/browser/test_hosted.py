@@ -1,0 +1,59 @@
+"""A provider is chosen in a form, runs, and is taken leave of again: against a fake of it on loopback."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backends.hosted.fakes.replicate import FakeReplicate
+from tests.backends.hosted.fakes.server import KEY
+from tests.serving import served_app
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder: Path = tmp_path_factory.mktemp("hosted")
+    with FakeReplicate() as fake:
+        told = json.dumps({"replicate": fake.url})
+        with served_app(folder, DIFFATLAS_HOSTED_URLS=told, REPLICATE_API_TOKEN=KEY) as served:
+            yield served
+
+
+def choose(page: Any, label: str) -> None:
+    page.click("#field-backend input")
+    page.click(f"[role=option]:has-text({label!r})")
+
+
+def test_a_provider_is_chosen_and_its_run_says_why_there_is_no_path(url: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto(url)
+    page.wait_for_selector(".da-viewer")
+    page.wait_for_function("window.diffatlasForms?.field?.model === 'shapes'")
+    choose(page, "Replicate")
+    page.wait_for_function("window.diffatlasForms.field.model === 'black-forest-labs/flux-schnell'")
+    page.wait_for_selector("#field-guidance_scale input:disabled")
+    assert page.input_value("#field-num_inference_steps input") == "4"
+    page.click("#field-run")
+    page.wait_for_selector(".da-page-trajectory .da-hosted:has-text('Replicate shows no latents')")
+    page.wait_for_selector(".da-page-trajectory .da-status:has-text('Complete')")
+    assert page.locator(".da-page-trajectory .da-tabs").is_hidden()
+    assert page.locator(".da-page-trajectory .da-picture img").is_visible()
+    assert page.locator(".da-page-trajectory .da-form-note").is_hidden()
+    # Another page asks for the same; this machine brings back its own model.
+    page.click(".da-nav button[data-page=sweep]")
+    page.wait_for_function("window.diffatlasForms.sweep.backend === 'replicate'")
+    assert page.evaluate("window.diffatlasForms.sweep.model") == "black-forest-labs/flux-schnell"
+    page.click(".da-nav button[data-page=trajectory]")
+    choose(page, "This machine")
+    page.wait_for_function("window.diffatlasForms.field.model === 'shapes'")
+    page.wait_for_selector("#field-guidance_scale input:enabled")
+    assert problems == []
+    page.close()
