@@ -38,7 +38,7 @@ from diffatlas.ui.visitors import visitor_of
 log = logging.getLogger("diffatlas")
 
 #: How to confirm what is paid for, to end the sentence that asks.
-PAY_OR_LESS = "press “Run all the same” to pay for them, or ask for fewer"
+PAY_OR_LESS = "press “Run all the same” in the form to pay for them, or ask for fewer"
 #: Steps that arrive faster than this many seconds apart travel together: more would not be seen.
 FRAME_SECONDS = 0.04
 

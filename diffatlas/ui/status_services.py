@@ -8,6 +8,7 @@ from typing import Any
 
 from diffatlas.backends.bounds import bounds_here, duration
 from diffatlas.backends.fitting import memory_of
+from diffatlas.backends.hosted import limits
 from diffatlas.errors import DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
@@ -35,13 +36,13 @@ class StatusServices:
     def status(self, visitor: str, asked: StatusAsked) -> Status:
         """Return what the line says for the form in sight. A model that is not known has its id alone."""
         backend, model = asked.backend.strip() or places.LOCAL, asked.model.strip()
-        running, waiting = self._turns.counts
+        (running, waiting), (sent, held) = self._turns.counts, limits.counts()
         told: Status = {
             "backend": backend,
             "model": model,
             "device": _device() if backend == places.LOCAL else "",
-            "running": running,
-            "waiting": waiting,
+            "running": running + sent,
+            "waiting": waiting + held,
             "studies": self._running.count(visitor),
             "jobs": sum(jobs.under_way(visitor) for jobs in self._jobs),
             "warnings": [],

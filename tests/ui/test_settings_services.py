@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import torch  # noqa: F401  the line warns of memory once it has been imported
 
+from diffatlas.backends import open_backend
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams, UnknownModel
+from diffatlas.events import Started
 from diffatlas.library import Library
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import GenerationParams
@@ -26,6 +28,8 @@ from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitor_keys import VisitorKeys
 from diffatlas.ui.wire.calls import CALLS
+from tests.backends.hosted.fakes.replicate import FakeReplicate
+from tests.backends.hosted.fakes.server import KEY
 from tests.library.made_runs import made
 
 SECRET = "secret-of-a-test-4711"
@@ -145,6 +149,18 @@ def test_the_line_counts_what_runs_and_waits(room: Any):
     assert room.ask("status", "you")["studies"] == 0
     room.turns.leave(first)
     room.turns.leave(second)
+
+
+def test_the_line_counts_what_a_provider_runs(room: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setenv("DIFFATLAS_HOSTED_LEDGER", str(tmp_path / "hosted.sqlite"))
+    with FakeReplicate() as fake:
+        fake.fail("stays in the queue")
+        params = GenerationParams(model="black-forest-labs/flux-dev", prompt="a red circle")
+        events = open_backend("replicate", key=KEY, url=fake.url).trace(params)
+        next(event for event in events if isinstance(event, Started))
+        assert room.ask("status")["running"] == 1
+        events.close()
+    assert room.ask("status")["running"] == 0
 
 
 def test_clearing_leaves_what_somebody_asked_to_keep(room: Any):

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event as Flag
@@ -120,7 +121,9 @@ class HostedBackend:
 
     def check_key(self) -> None:
         """Ask the provider whether it takes the key, which costs nothing. Raises a `HostedError` where it does not."""
-        asyncio.run(self._check_key())
+        # On a thread of its own: a notebook's has a loop that runs already.
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, self._check_key()).result()
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: Flag | None = None

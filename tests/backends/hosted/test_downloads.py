@@ -20,6 +20,7 @@ import pytest
 from diffatlas.backends.hosted import downloads
 from diffatlas.backends.hosted.downloads import download
 from diffatlas.errors import BadDownload, NetworkError, ProviderTimeout
+from tests.apart import run_apart
 from tests.backends.hosted.fakes.server import png
 
 
@@ -84,7 +85,7 @@ def site() -> Iterator[Site]:
 
 
 def fetch(site: Site, url: str, **options: Any) -> bytes:
-    return asyncio.run(download(url, own=[("127.0.0.1", site.port)], **options))
+    return run_apart(download(url, own=[("127.0.0.1", site.port)], **options))
 
 
 def test_a_picture_is_fetched_without_anything_of_ours(site: Site) -> None:
@@ -136,7 +137,7 @@ def test_what_must_not_be_reached_is_not(site: Site, where: str) -> None:
 
 def test_loopback_is_reached_only_where_it_is_named(site: Site) -> None:
     with pytest.raises(BadDownload):
-        asyncio.run(download(site.page("/a.png", png())))
+        run_apart(download(site.page("/a.png", png())))
     assert site.headers == []
 
 
@@ -208,7 +209,7 @@ def test_a_fetch_that_nobody_wants_ends_at_once(site: Site) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(asyncio.wait_for(given_up(), 5.0))
+    run_apart(asyncio.wait_for(given_up(), 5.0))
 
 
 def test_nobody_waits_for_a_name_that_is_not_found_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,7 +221,7 @@ def test_nobody_waits_for_a_name_that_is_not_found_in_time(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", slow)
     with pytest.raises(ProviderTimeout):
-        asyncio.run(download("https://pictures.example/a.png", seconds=0.1))
+        run_apart(download("https://pictures.example/a.png", seconds=0.1))
     assert not answered
     answer.set()
 
@@ -238,13 +239,13 @@ def test_the_address_that_was_looked_at_is_the_one_that_is_connected_to(
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (next(answers), 443))])
     monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect)
     with pytest.raises(NetworkError):
-        asyncio.run(download("https://pictures.example/a.png"))
+        run_apart(download("https://pictures.example/a.png"))
     assert reached == [("93.184.216.34", 443)]
 
 
 def test_a_host_that_there_is_not_is_a_network_error() -> None:
     with pytest.raises(NetworkError, match=r"no host pictures\.invalid;"):
-        asyncio.run(download("https://pictures.invalid/a.png?signature=word"))
+        run_apart(download("https://pictures.invalid/a.png?signature=word"))
 
 
 def test_a_certificate_is_asked_for_by_name() -> None:
@@ -261,7 +262,7 @@ def test_a_certificate_is_asked_for_by_name() -> None:
         listener.start()
         port = server.getsockname()[1]
         with pytest.raises(NetworkError):
-            asyncio.run(download(f"https://localhost:{port}/", own=[("localhost", port)]))
+            run_apart(download(f"https://localhost:{port}/", own=[("localhost", port)]))
         listener.join(5)
     assert b"localhost" in hello[0]
 
@@ -269,15 +270,15 @@ def test_a_certificate_is_asked_for_by_name() -> None:
 def test_what_an_address_says_beside_its_host_is_not_told() -> None:
     for url in ("https://10.0.0.1/a.png?signature=word", "gopher://example.com/?signature=word"):
         with pytest.raises(BadDownload) as refused:
-            asyncio.run(download(url))
+            run_apart(download(url))
         assert "word" not in refused.value.message
 
 
 def test_a_data_url_is_read() -> None:
     kept = base64.b64encode(png()).decode()
-    assert asyncio.run(download(f"data:image/png;base64,{kept}")) == png()
-    assert asyncio.run(download("DATA:image/png,%89PN%47")) == b"\x89PNG"
-    assert asyncio.run(download(f"data:image/png;base64,{kept.replace('+', '%2B')}")) == png()
+    assert run_apart(download(f"data:image/png;base64,{kept}")) == png()
+    assert run_apart(download("DATA:image/png,%89PN%47")) == b"\x89PNG"
+    assert run_apart(download(f"data:image/png;base64,{kept.replace('+', '%2B')}")) == png()
     for wrong in ("data:image/png;base64,%%%", "data:image/png;base64", f"data:image/png;base64,{kept}"):
         with pytest.raises(BadDownload):
-            asyncio.run(download(wrong, most_bytes=1000))
+            run_apart(download(wrong, most_bytes=1000))

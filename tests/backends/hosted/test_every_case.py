@@ -20,6 +20,7 @@ from diffatlas.events import Event, Failed, Finished, Image, Started, Waiting
 from diffatlas.params import GenerationParams
 from diffatlas.registry import HOSTED, hosted_model
 from diffatlas.run import collect
+from tests.apart import run_apart
 from tests.backends.hosted.fakes.every import EVERY
 from tests.backends.hosted.fakes.server import KEY, FakeProvider, png
 
@@ -212,3 +213,11 @@ def test_the_same_request_is_paid_once(fake: FakeProvider, tmp_path: Any) -> Non
     assert fake.made == 2
     for stored in tmp_path.rglob("*"):
         assert not stored.is_file() or KEY.encode() not in stored.read_bytes()
+
+
+def test_a_key_is_checked_where_a_loop_runs_already(fake: FakeProvider) -> None:
+    async def notebook() -> None:
+        backend_of(fake).check_key()
+
+    run_apart(notebook())
+    assert fake.made == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from diffatlas.backends.hosted import adapter_of
 from diffatlas.backends.hosted.http import Answer, Http, Patience
 from diffatlas.backends.hosted.refusals import error_of, read_json, seconds_to_wait, words_of
 from diffatlas.errors import HostedError, NetworkError
+from tests.apart import run_apart
 from tests.backends.hosted.fakes.replicate import FakeReplicate
 from tests.backends.hosted.fakes.server import KEY, Reply, Seen
 
@@ -37,7 +37,7 @@ def ask(fake: FakeReplicate, path: str, method: str = "GET", **options: Any) -> 
         async with Http(facts, SecretStr(KEY), lambda *_: None, lambda *_: None, QUICK) as http:
             return await http.request(method, path, **options)
 
-    return asyncio.run(once())
+    return run_apart(once())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_provider_that_is_not_there_is_told(fake: FakeReplicate) -> None:
             await http.post("/v1/predictions", json={}, paid=True)
 
     with pytest.raises(NetworkError, match="cannot be reached"):
-        asyncio.run(once())
+        run_apart(once())
 
 
 def test_a_paid_request_that_cannot_have_arrived_is_made_again(fake: FakeReplicate) -> None:
