@@ -84,7 +84,7 @@ def test_a_key_is_found_nowhere_but_at_the_provider(
         fake.fail("")
         seen = page.content()
         page.goto(f"{url}?page=library")
-        page.wait_for_selector(":text('a red circle')")
+        page.wait_for_selector(".da-page-library :text('a red circle')")
         seen += page.content() + page.url
         for path in ("config", "gradio_api/info", "gradio_api/openapi.json"):
             heard.answers.append(context.request.get(url + path).text())
