@@ -46,6 +46,7 @@ from diffatlas.ui.pages.neighbourhood import neighbourhood_page
 from diffatlas.ui.pages.settings import settings_page
 from diffatlas.ui.pages.sweep import sweep_page
 from diffatlas.ui.pages.trajectory import trajectory_page
+from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
 from diffatlas.ui.settings_services import SettingsServices
@@ -83,7 +84,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         layers, projections, running = Layers(libraries), Projections(), Running()
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
         backend = shared_local_backend()
-        names = {entry.id: entry.name for entry in list_models("local")}
+        names = names_of_models()
         studies = StudyServices(libraries, layers, backend, names, projections, running)
         labs, kept = LabServices(libraries), LibraryServices(libraries, layers, backend, names, turns)
         keys = KeyServices()

@@ -53,6 +53,11 @@ def models_of(backend: str) -> list[ModelEntry]:
         return []
 
 
+def names_of_models() -> dict[str, str]:
+    """Return what every listed model is called, by its id; of one id in several lists, that of this machine."""
+    return {entry.id: entry.name for backend in (*HOSTED, LOCAL) for entry in models_of(backend)}
+
+
 def entry_of(backend: str, model: str = "") -> ModelEntry:
     """Return what is known of a model of a backend, of its list or not; of the first listed where none is named.
 

@@ -233,3 +233,12 @@ def test_seeds_do_not_run_beyond_the_last():
         plan_sweep(BASE.replace(seed=MAX_SEED), "guidance_scale", seeds=2)
     assert caught.value.field == "seed"
     assert len(plan_sweep(BASE.replace(seed=MAX_SEED), "seed").cells) == 5
+
+
+def test_what_a_hosted_model_does_not_take_is_said_in_the_caption():
+    params = GenerationParams(model="black-forest-labs/flux-schnell", prompt="a red circle")
+    assert caption_of("guidance_scale", 5.0, params, "replicate") == (
+        "It is not sent: FLUX.1 schnell takes no guidance scale."
+    )
+    assert "usual number" in caption_of("num_inference_steps", 4, params, "replicate")
+    assert "x_T" not in caption_of("seed", 3, params, "replicate")

@@ -186,8 +186,8 @@ class HostedBackend:
         label = self.provider.label
         try:
             async with (
-                asyncio.timeout(self._patience.image),
                 slot(self.provider, tell),
+                asyncio.timeout(self._patience.image),
                 self._http(tell) as http,
             ):
                 job = await self._created(http, asked)
