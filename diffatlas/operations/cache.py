@@ -13,6 +13,7 @@ import logging
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.capture.attention_layers import matches
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.texts import TEXT_ENTRIES
-from diffatlas.errors import DiffAtlasError
+from diffatlas.errors import BadDownload, DiffAtlasError, NetworkError, ProviderDown, ProviderTimeout
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.params import GenerationParams, canonical_json
 
@@ -34,6 +35,10 @@ log = logging.getLogger("diffatlas")
 
 #: What the provenance of a run holds only where it made previews.
 _OF_PREVIEWS = ("latent_rgb", "latent_layout")
+#: How a hosted run failed that was paid for and whose image may be there still.
+_LOST = frozenset({NetworkError.code, ProviderTimeout.code, ProviderDown.code, BadDownload.code})
+#: Seconds that providers keep a picture.
+KEPT_SECONDS = 3600
 
 
 def cache_key(params: GenerationParams, identity: Mapping[str, Any]) -> str:
@@ -93,6 +98,30 @@ def lookup(
     except Exception:
         log.warning("The library could not be asked for this run, so it runs again.", exc_info=True)
         return None
+
+
+def taken(library: Library, backend: Any, params: GenerationParams) -> str:
+    """Return the provider's id of a request like this one that it has taken, and whose image never arrived; else "".
+
+    Its process was killed, or the network or the provider failed, not longer ago than `KEPT_SECONDS`.
+    """
+    if not getattr(backend, "follows", False):
+        return ""
+    try:
+        resolved = backend.resolve(params)
+        if (identity := backend.identity(resolved)) is None:
+            return ""
+        for info in library.search(key=cache_key(resolved, identity), limit=None).runs:
+            run = library.open(info.id)
+            hosted = run.provenance.get("hosted") or {}
+            code = (run.error or {}).get("code")
+            lost = run.status == "partial" or (run.status == "failed" and code in _LOST)
+            age = datetime.now(UTC) - datetime.fromisoformat(info.created)
+            if lost and age.total_seconds() < KEPT_SECONDS and isinstance(hosted.get("request_id"), str):
+                return hosted["request_id"]
+    except DiffAtlasError:
+        pass  # its run says what is wrong
+    return ""
 
 
 def find(library: Library, key: str, capture: Capture) -> StoredRun | None:

@@ -114,7 +114,8 @@ def _stream(
             library.served += 1
             yield from cache.replayed(stored, capture)
             return
-    events = cache.keyed(backend.trace(params, capture, stop))
+    taken = cache.taken(library, backend, params) if library is not None and reuse else ""
+    events = cache.keyed(backend.trace(params, capture, stop, **({"taken": taken} if taken else {})))
     yield from library.record(events, kind) if library is not None else events
 
 

@@ -11,7 +11,13 @@ from diffatlas.library.studies import Studies
 from diffatlas.library.study import FIELDS
 from diffatlas.params import GenerationParams, Noise
 from diffatlas.request import MAX_SEED
-from diffatlas.studies.plan_sweep import GUIDANCE_OFF, SCHEDULER_CAPTIONS, parse_values, plan_sweep
+from diffatlas.studies.plan_sweep import (
+    GUIDANCE_OFF,
+    SCHEDULER_CAPTIONS,
+    caption_of,
+    parse_values,
+    plan_sweep,
+)
 
 BASE = GenerationParams(prompt="a red circle", seed=40, guidance_scale=3.0)
 SD = "stable-diffusion-v1-5/stable-diffusion-v1-5"

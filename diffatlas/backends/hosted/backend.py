@@ -33,6 +33,7 @@ from diffatlas.errors import (
     HostedError,
     NetworkError,
     ProviderTimeout,
+    UnknownModel,
 )
 from diffatlas.events import Event, Failed, Finished, Image, Started, Waiting
 from diffatlas.params import GenerationParams
@@ -125,16 +126,28 @@ class HostedBackend:
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, self._check_key()).result()
 
+    @property
+    def follows(self) -> bool:
+        """Whether `trace` takes the id of a request that the provider has taken."""
+        return self.provider.follows
+
     def trace(
-        self, params: GenerationParams, capture: Capture | None = None, stop: Flag | None = None
+        self,
+        params: GenerationParams,
+        capture: Capture | None = None,
+        stop: Flag | None = None,
+        taken: str = "",
     ) -> Generator[Event, None, None]:
         """Run ``params``; see `diffatlas.backends.base.Backend.trace`.
+
+        taken: the provider's id of a request like this one that it has taken, and whose image never arrived: it is
+            looked after instead of being made, and paid for, again. Where it has come to nothing, it is made.
 
         `Waiting` events tell what the provider makes it wait for. `Started` comes when the provider has accepted the
         request: what is wrong before leaves no run. There are no steps: a provider returns the finished image.
         """
         capture = capture or Capture()
-        return stream(lambda put, stopping: self._work(params, capture, put, stopping), stop)
+        return stream(lambda put, stopping: self._work(params, capture, taken, put, stopping), stop)
 
     def _asked(self, params: GenerationParams) -> Asked:
         params.validate()
@@ -158,11 +171,13 @@ class HostedBackend:
     def _http(self, tell: Tell) -> Http:
         return Http(self.provider, self._key, self._adapter.refusal, tell, self._patience)
 
-    def _work(self, params: GenerationParams, capture: Capture, put: Put, stopping: Stopping) -> None:
+    def _work(
+        self, params: GenerationParams, capture: Capture, taken: str, put: Put, stopping: Stopping
+    ) -> None:
         begun = time.perf_counter()
         try:
             asked = self._asked(params)
-            done = asyncio.run(_until(lambda: self._run(asked, capture, put, begun), stopping))
+            done = asyncio.run(_until(lambda: self._run(asked, capture, taken, put, begun), stopping))
             if not done:
                 put(Finished("stopped", time.perf_counter() - begun))
         except DiffAtlasError as error:
@@ -177,7 +192,7 @@ class HostedBackend:
                 )
             )
 
-    async def _run(self, asked: Asked, capture: Capture, put: Put, begun: float) -> None:
+    async def _run(self, asked: Asked, capture: Capture, taken: str, put: Put, begun: float) -> None:
         """Make the request, look after it, and put its events."""
 
         def tell(words: str, seconds: float | None) -> None:
@@ -190,7 +205,7 @@ class HostedBackend:
                 asyncio.timeout(self._patience.image),
                 self._http(tell) as http,
             ):
-                job = await self._created(http, asked)
+                job = await self._found(http, asked, taken) or await self._created(http, asked)
                 put(self._started(asked, job, capture))
                 job = await self._done(http, asked, job, tell)
                 if not job.images:
@@ -209,6 +224,20 @@ class HostedBackend:
                 provenance={"hosted": self._hosted(asked, job, picture)},
             )
         )
+
+    async def _found(self, http: Http, asked: Asked, taken: str) -> Job | None:
+        """Return a job that was made before; None where there is none, or it has come to nothing."""
+        if not taken:
+            return None
+        try:
+            return await self._adapter.poll(http, asked.model, Job(taken, "waiting"))
+        except (CapabilityError, UnknownModel):
+            return None
+        except HostedError as error:
+            # What says nothing of the job, or says that it would come to the same, goes on.
+            if type(error) is not HostedError:
+                raise
+            return None
 
     async def _created(self, http: Http, asked: Asked) -> Job:
         """Return the job that the provider made of a request, which is paid for once at most."""

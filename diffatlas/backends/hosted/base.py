@@ -39,6 +39,8 @@ class Provider:
     aspects: tuple[str, ...] = ()
     #: Whether a model's version may be asked for (`GenerationParams.revision`).
     revisions: bool = False
+    #: Whether a request that it has taken can be asked for by its id, for some time after it is done too.
+    follows: bool = False
     #: Requests that are under way at one time, of all visitors.
     concurrent: int = 4
 

@@ -52,6 +52,7 @@ class Fal:
         keys_page="https://fal.ai/dashboard/keys",
         billing_page="https://fal.ai/dashboard/billing",
         scheme="Key",
+        follows=True,
     )
 
     def arguments(self, model: HostedModel, params: GenerationParams) -> dict[str, Any]:

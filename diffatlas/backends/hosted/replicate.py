@@ -45,6 +45,7 @@ class Replicate:
         billing_page="https://replicate.com/account/billing",
         concurrent=8,
         revisions=True,
+        follows=True,
     )
 
     def arguments(self, model: HostedModel, params: GenerationParams) -> dict[str, Any]:
