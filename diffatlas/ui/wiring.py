@@ -252,7 +252,8 @@ def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
 
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
     named = [form.backend, form.model]
-    gr.on([app.load, form.model.change], follow, named, guides, **PRIVATE)
+    # A link sets the model while the page's own load is under way: the later of the two counts.
+    gr.on([app.load, form.model.change], follow, named, guides, trigger_mode="always_last", **PRIVATE)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -265,6 +266,7 @@ def wire_picture(form: Any) -> None:
         lambda backend, model: follow_picture(model, takes_of(backend, takes)),
         [form.backend, form.model],
         form.picture.following,
+        trigger_mode="always_last",
         **PRIVATE,
     )
 

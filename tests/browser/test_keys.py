@@ -17,6 +17,11 @@ from tests.backends.hosted.fakes.server import KEY
 from tests.browser.visiting import PATIENCE, STATUS
 from tests.serving import served_app
 
+#: Whether the guidance values that are offered are those of the model that the link names, which takes 0 to 10.
+WITHIN_RANGE = """() => {
+    const offered = [...document.querySelectorAll("#field-guides button")].map((one) => Number(one.textContent));
+    return offered.length > 0 && offered.every((value) => value <= 10);
+}"""
 ROW = ".da-key[data-provider=replicate]"
 
 
@@ -73,6 +78,7 @@ def test_a_key_is_found_nowhere_but_at_the_provider(
         )
         page.wait_for_selector("#field-run")
         page.wait_for_function("document.querySelector('#field-backend input').value === 'Replicate'")
+        page.wait_for_function(WITHIN_RANGE)
         page.click("#field-run")
         page.wait_for_function(f"{STATUS} === 'complete'")
         page.wait_for_selector(":text('shows no latents')")

@@ -2,6 +2,8 @@
 
 import { el } from "../core/dom.js";
 
+const WIDE = "(min-width: 900px)";
+
 /** Create it. `update(run)` takes a run as run_view.py tells it, or null; it is in sight only for a hosted one. */
 export function createHostedFinding() {
   const node = el("section", { class: "da-hosted", "aria-label": "What the provider shows", hidden: "" });
@@ -24,7 +26,13 @@ function parts({ provider, why, sent, ignored, told }) {
   return [
     el("p", { class: "da-hosted-why" }, why),
     ...ignored.map((sentence) => el("p", { dir: "auto" }, sentence)),
-    el("div", { class: "da-hosted-lists" }, ...lists.filter(Boolean)),
+    // Beneath each other they would push the picture out of sight.
+    el(
+      "details",
+      { open: window.matchMedia(WIDE).matches ? "" : null },
+      el("summary", {}, told.length ? `What was sent, and what ${provider} says` : "What was sent"),
+      el("div", { class: "da-hosted-lists" }, ...lists.filter(Boolean)),
+    ),
   ];
 }
 
