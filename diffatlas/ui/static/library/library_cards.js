@@ -1,7 +1,7 @@
 // The runs that were found, as cards or as lines: one element for each run, kept while it is on the page.
 
 import { el } from "../core/dom.js";
-import { endText, plural, stepsText, titleOf, whenText } from "../runs/library_text.js";
+import { endText, isWithoutSteps, plural, stepsText, titleOf, whenText } from "../runs/library_text.js";
 import { padlock } from "../runs/padlock.js";
 
 /** Create the list in `root`. `onOpen(id)`, `onPick(ids, picked)` and `onLock(id, locked)` are told. */
@@ -82,7 +82,7 @@ function createCard(id, { onOpen, onPick, onLock, modelName }) {
     prompt.hidden = !prompt.textContent;
     film.replaceChildren(
       el("span", { class: "da-run-shot" }, run.thumb ? el("img", { src: run.thumb, alt: "", loading: "lazy", decoding: "async" }) : el("span", {}, run.unpictured ? "" : "no picture")),
-      el("span", { class: "da-run-edge" }, el("span", {}, run.seed === null ? "–" : `▸${run.seed}`), el("span", {}, `${run.steps ?? 0}A`)),
+      el("span", { class: "da-run-edge" }, el("span", {}, run.seed === null ? "–" : `▸${run.seed}`), el("span", {}, isWithoutSteps(run) ? "" : `${run.steps ?? 0}A`)),
     );
     const parts = [run.seed === null ? null : `seed ${run.seed}`, stepsText(run), modelName(run.model), run.attention ? "attention" : null, whenText(run.created)];
     facts.replaceChildren(...parts.filter(Boolean).map((part) => el("span", {}, part)));

@@ -20,8 +20,13 @@ export const statusText = (status) => STATUS[status] ?? String(status);
 /** How a run ended that is not complete, and why. Of one that cannot be read the sentence says it all. */
 export const endText = ({ status, error }) => (error ? (status === "damaged" ? error : `${statusText(status)}: ${error}`) : statusText(status));
 
+/** Whether a run has no steps to show, because a provider made its image. */
+export const isWithoutSteps = ({ steps, total_steps: total }) => !steps && (total === null || total === undefined);
+
 /** "30 steps", or how far it came. */
-export function stepsText({ status, steps, total_steps: total }) {
+export function stepsText(run) {
+  const { status, steps, total_steps: total } = run;
+  if (isWithoutSteps(run)) return status === "complete" ? "image alone" : "no steps";
   if (status === "complete" || total === null || total === undefined) return plural(steps ?? 0, "step");
   return `${steps} of ${plural(total, "step")}`;
 }
