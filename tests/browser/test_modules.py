@@ -204,6 +204,7 @@ def test_steps_are_told_as_far_as_a_run_came(module: Any) -> None:
     assert call("m.stepsText({ status: 'complete', steps: 1, total_steps: 30 })") == "1 step"
     assert call("m.stepsText({ status: 'stopped', steps: 4, total_steps: 30 })") == "4 of 30 steps"
     assert call("m.stepsText({ status: 'failed', steps: 4, total_steps: null })") == "4 steps"
+    assert call("m.stepsText({ status: 'complete', steps: 0, total_steps: null })") == "image alone"
     assert call("m.whenText('not a moment')") == ""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from diffatlas.backends.hosted import provider_of
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
@@ -23,9 +24,21 @@ from diffatlas.ui.components.study_form import chosen_lanes, lane_choices, to_la
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
 from diffatlas.ui.places import models_of
 from diffatlas.ui.turns import Turns
+from tests.backends.hosted.fakes.every import EVERY
 from tests.backends.hosted.fakes.replicate import FakeReplicate
-from tests.backends.hosted.fakes.server import KEY
+from tests.backends.hosted.fakes.server import KEY, FakeProvider
+from tests.backends.hosted.test_every_case import CODES
 
+#: What a sentence about an error of a code has in it; LABEL stands for the provider.
+WORDS = {
+    "auth": "key",
+    "payment_required": "credit",
+    "capability": "LABEL cannot",
+    "provider_down": "LABEL has a fault",
+    "provider_error": "LABEL points to another",
+    "content_refused": "refuse",
+    "bad_download": "picture",
+}
 WHY = "Replicate shows no latents: a hosted service returns only the finished image."
 ASKED = {
     "backend": "replicate", "model": "black-forest-labs/flux-schnell", "prompt": "a red circle", "seed": 7,
@@ -89,6 +102,31 @@ def test_what_a_provider_refuses_is_said_at_the_backend(
     assert last["status"] == "failed"
     assert last["error"]["field"] == "backend"
     assert words in last["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    "fault", ["401", "402", "403", "422", "500", "redirect", "refused content", "no picture"]
+)
+@pytest.mark.parametrize("kind", EVERY, ids=lambda one: one.name)
+def test_a_page_says_what_every_provider_refuses(
+    kind: type[FakeProvider], fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = hosted_model(kind.model, kind.name)
+    with kind() as served:
+        monkeypatch.setenv("DIFFATLAS_HOSTED_URLS", json.dumps({kind.name: served.url}))
+        monkeypatch.setenv(provider_of(kind.name).variables[0], served.key)
+        served.fail(fault)
+        guidance, steps = entry.guidance or 1.0, entry.steps or 30
+        values = {"backend": kind.name, "model": kind.model, "steps": steps, "guidance": guidance}
+        last = run(Library(tmp_path), **values)[-1]
+        assert last["status"] == "failed"
+        message = last["error"]["message"]
+        assert WORDS[{**CODES, **served.codes}[fault]] in message.replace(
+            provider_of(kind.name).label, "LABEL"
+        )
+        assert message.isprintable()
+        assert served.key not in json.dumps(last)
+        assert served.made <= 1
 
 
 def test_without_a_key_the_page_says_where_one_goes(
