@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -63,7 +64,7 @@ def png(seed: int = 0, side: int = 64) -> bytes:
     return file.getvalue()
 
 
-class FakeProvider:
+class FakeProvider(ABC):
     """Use it as a context. A provider's own fake says what it answers (`reply`) and what creates (`creates`).
 
     ``fault``: one of those above, "" for none; it shows ``times`` times. ``seen``: what arrived, in order.
@@ -146,21 +147,21 @@ class FakeProvider:
 
     # What a provider's own fake says.
 
+    @abstractmethod
     def creates(self, seen: Seen) -> bool:
         """Whether a request asks for an image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reply(self, seen: Seen) -> Reply | None:
         """Answer a request that nothing is wrong with; None for one that there is not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refusal(self, status: int) -> Any:
         """The body of a refusal of this status, in the provider's way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def refused_content(self) -> Reply | None:
         """Refuse what a prompt asks for, in the provider's way; None where it says so later, in `reply`."""
-        raise NotImplementedError
 
     # What they share.
 
