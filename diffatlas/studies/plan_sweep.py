@@ -198,6 +198,12 @@ def _caption(field: str, value: Any, params: GenerationParams, backend: str) -> 
         return f"It is not sent: {entry.name} takes no {_INPUTS[field][1]}.", None
     if field == "seed" and backend != "local":
         return f"Seed {value}, from which the provider draws its noise; all else is the same.", None
+    if field == "guidance_scale" and backend != "local":
+        usual = f" The model's usual value is {number(entry.guidance)}." if entry and entry.guidance else ""
+        return (
+            f"A guidance scale of {number(value)} is sent; what it does is the provider's own.{usual}",
+            None,
+        )
     if field == "guidance_scale":
         return _about_guidance(value, entry.guidance if entry else None, params.guidance_method)
     if field == "num_inference_steps":

@@ -247,4 +247,9 @@ def test_what_a_hosted_model_does_not_take_is_said_in_the_caption():
         "It is not sent: FLUX.1 schnell takes no guidance scale."
     )
     assert "usual number" in caption_of("num_inference_steps", 4, params, "replicate")
+    # Of what a provider does with a scale nothing is known: diffusers' rule for 1 and below is not its.
+    dev = params.replace(model="black-forest-labs/flux-dev")
+    assert caption_of("guidance_scale", 1.0, dev, "replicate") == (
+        "A guidance scale of 1 is sent; what it does is the provider's own. The model's usual value is 3."
+    )
     assert "x_T" not in caption_of("seed", 3, params, "replicate")
