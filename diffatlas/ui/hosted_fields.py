@@ -108,7 +108,9 @@ def wire_hints(form: Any) -> None:
         tell,
         [form.backend, form.model],
         list(fields.values()),
-        trigger_mode="always_last",
+        # Gradio asks anew for all that hangs on a field when it makes up for a missed change ("always_last"), and two
+        # that do so keep each other going.
+        trigger_mode="multiple",
         **PRIVATE,
     )
 

@@ -57,3 +57,18 @@ def test_a_provider_is_chosen_and_its_run_says_why_there_is_no_path(url: str, ch
     page.wait_for_selector("#field-guidance_scale input:enabled")
     assert problems == []
     page.close()
+
+
+def test_a_page_whose_link_names_a_provider_comes_to_rest(url: str, chromium: Any) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 1000})
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"{url}?page=bench&backend=replicate&model=black-forest-labs/flux-schnell")
+    page.wait_for_selector(".da-standing-facts:has-text('FLUX.1 schnell')")
+    page.wait_for_selector("#bench-guides:has-text('takes no guidance')")
+    page.wait_for_timeout(4000)
+    asked.clear()
+    page.wait_for_timeout(2500)
+    # Events that keep each other going ask the server again and again.
+    assert asked == []
+    page.close()
