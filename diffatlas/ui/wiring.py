@@ -86,12 +86,11 @@ def wire_form(
     last = gr.State(list_models("local")[0].id)
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    chosen = _wire_model(form, last, also, follow)
+    _wire_guides(app, form, _wire_model(form, last, also, follow))
     wire_hints(form)
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
-    linked = app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
-    _wire_guides(linked, form, chosen)
+    app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
     app.unload(leave)
     tell_form(app, form, page)
     return last
@@ -235,11 +234,10 @@ def _wire_model(
     return chosen
 
 
-def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
+def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
     """Let the guidance values that are offered follow the model, whoever sets it, and let the one asked be marked.
 
-    linked: the event of a page that was loaded and filled by its link. chosen: that of a model that was chosen by hand
-    and has been looked up.
+    chosen: the event of a model that was chosen by hand and has been looked up.
     """
     page = form.sampling.guidance.elem_id.removesuffix("-guidance_scale")
 
@@ -254,8 +252,8 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
 
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
     named = [form.backend, form.model]
-    linked.then(follow, named, guides, **PRIVATE)
-    form.model.change(follow, named, guides, trigger_mode="multiple", **PRIVATE)
+    # A link sets the model while the page's own load is under way: the later of the two counts.
+    gr.on([app.load, form.model.change], follow, named, guides, trigger_mode="always_last", **PRIVATE)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -268,7 +266,7 @@ def wire_picture(form: Any) -> None:
         lambda backend, model: follow_picture(model, takes_of(backend, takes)),
         [form.backend, form.model],
         form.picture.following,
-        trigger_mode="multiple",
+        trigger_mode="always_last",
         **PRIVATE,
     )
 
