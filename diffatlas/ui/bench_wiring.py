@@ -12,7 +12,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.study import Cell
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.ui import links, said
+from diffatlas.ui import expectations, links, said
 from diffatlas.ui.bench_expected import ASKED, images_words
 from diffatlas.ui.bench_runner import BenchRunner
 from diffatlas.ui.bench_services import BenchServices
@@ -42,11 +42,12 @@ def wire_bench(
     around: StudyForm,
     attention: Any,
     counted: gr.components.Component,
+    sized: Any,
 ) -> None:
     """Wire the view to running cells again, to judging, and to the forms that it fills.
 
     last: the model that the form follows. around, attention: the forms that a card fills. counted: says how many images
-    the form asks for.
+    the form asks for. sized: the event after which what a run takes has changed (`wire_run`).
     """
     filled = [*form.asked.values(), form.lanes, form.exact, *form.own.values(), last]
     others = [*around.asked.values(), around.own["mode"], *attention.asked.values()]
@@ -96,14 +97,10 @@ def wire_bench(
         return gr.update(value=words, visible=bool(words))
 
     deciding = [form.inputs[name] for name in ASKED]
-    gr.on(
-        [app.load, *(field.change for field in deciding)],
-        say_images,
-        deciding,
-        counted,
-        trigger_mode="always_last",
-        **PRIVATE,
-    )
+    own = [form.inputs[name] for name in ASKED if name not in expectations.ASKED]
+    changed = [app.load, *(field.change for field in own)]
+    gr.on(changed, say_images, deciding, counted, trigger_mode="always_last", **PRIVATE)
+    sized.then(say_images, deciding, counted, trigger_mode="multiple", **PRIVATE)
     app.load(follow_own, outputs=[form.own[name] for name in OWN], **PRIVATE)
 
 

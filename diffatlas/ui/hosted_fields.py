@@ -108,8 +108,8 @@ def wire_hints(form: Any) -> None:
         tell,
         [form.backend, form.model],
         list(fields.values()),
-        # Gradio asks anew for all that hangs on a field when it makes up for a missed change ("always_last"), and two
-        # that do so keep each other going.
+        # To make up for a missed change Gradio ("always_last") asks anew for all that hangs on the field: two such
+        # events keep each other going.
         trigger_mode="multiple",
         **PRIVATE,
     )

@@ -84,15 +84,17 @@ def wire_form(
         forget(request)
 
     last = gr.State(list_models("local")[0].id)
+    # First of all that hangs on the fields: whoever turns the page at once takes along what was typed.
+    tell_form(app, form, page)
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    _wire_guides(app, form, _wire_model(form, last, also, follow))
+    chosen = _wire_model(form, last, also, follow)
     wire_hints(form)
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
-    app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
+    linked = app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
+    _wire_guides(linked, form, chosen)
     app.unload(leave)
-    tell_form(app, form, page)
     return last
 
 
@@ -234,10 +236,11 @@ def _wire_model(
     return chosen
 
 
-def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
+def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     """Let the guidance values that are offered follow the model, whoever sets it, and let the one asked be marked.
 
-    chosen: the event of a model that was chosen by hand and has been looked up.
+    linked: the event of a page that was loaded and filled by its link. chosen: that of a model that was chosen by hand
+    and has been looked up.
     """
     page = form.sampling.guidance.elem_id.removesuffix("-guidance_scale")
 
@@ -252,8 +255,8 @@ def _wire_guides(app: gr.Blocks, form: Any, chosen: Any) -> None:
 
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
     named = [form.backend, form.model]
-    # A link sets the model while the page's own load is under way: the later of the two counts.
-    gr.on([app.load, form.model.change], follow, named, guides, trigger_mode="always_last", **PRIVATE)
+    linked.then(follow, named, guides, **PRIVATE)
+    form.model.change(follow, named, guides, trigger_mode="multiple", **PRIVATE)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -266,7 +269,7 @@ def wire_picture(form: Any) -> None:
         lambda backend, model: follow_picture(model, takes_of(backend, takes)),
         [form.backend, form.model],
         form.picture.following,
-        trigger_mode="always_last",
+        trigger_mode="multiple",
         **PRIVATE,
     )
 
@@ -286,8 +289,11 @@ def wire_run(
     sessions: Sessions,
     name: str,
     shown: Run | None = None,
-) -> None:
+) -> Any:
     """Let the form's Run call ``run`` and show what it yields in ``view``; the seed moves on after it.
+
+    Returns the event that follows what a run is expected to take (`expectations.ASKED`): what else follows those fields
+    and may not be left behind comes after it.
 
     run: takes what the form asks by the names of ``form.inputs``; programs call it by ``name``.
     shown: what the page calls instead, of the same inputs; then ``run`` is for programs alone.
@@ -327,4 +333,5 @@ def wire_run(
         asked.then(None, [form.seed, seeds], form.seed, js=MOVE_SEED, **PRIVATE).then(
             telling(True), sized, **seen
         )
-    gr.on([field.change for field in sized], telling(False), sized, trigger_mode="always_last", **seen)
+    changed = [field.change for field in sized]
+    return gr.on(changed, telling(False), sized, trigger_mode="always_last", **seen)

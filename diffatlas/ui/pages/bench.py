@@ -88,7 +88,7 @@ def bench_page(
     def follow(entry: ModelEntry, info: ModelInfo | None) -> list[Any]:
         return [gr.update(choices=lanes_beside(entry, info), value=[])]
 
-    wire_run(form, bench, island, runner.sessions, PAGE)
+    sized = wire_run(form, bench, island, runner.sessions, PAGE)
     last = wire_form(app, form, PAGE, runner.sessions, [form.lanes], follow)
-    wire_bench(app, form, island, runner, services, last, around, attention, counted)
+    wire_bench(app, form, island, runner, services, last, around, attention, counted, sized)
     return form
