@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,8 +13,6 @@ from diffatlas.errors import BadDownload
 #: Characters of a text, and entries of a table, that are kept.
 MOST_CHARACTERS = 200
 MOST_ENTRIES = 20
-#: Words by which providers say that they refuse a prompt, or withhold an image, for what it shows.
-REFUSED = re.compile(r"nsfw|sensitive|safety|moderat|flagged|content.polic", re.IGNORECASE)
 
 
 def picture_in(value: Any, label: str) -> bytes | None:

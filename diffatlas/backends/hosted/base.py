@@ -109,3 +109,20 @@ class Adapter(Protocol):
         None where the provider has no list of its requests, or none fits: the request is then not repeated.
         """
         ...
+
+
+class AnswersAtOnce:
+    """The part of an adapter whose provider answers with the image, and keeps no list of requests."""
+
+    async def poll(self, http: Http, model: HostedModel, job: Job) -> Job:
+        """Return the job: it is done when it is known."""
+        return job
+
+    async def cancel(self, http: Http, model: HostedModel, job: Job) -> None:
+        """Do nothing: a request cannot be taken back."""
+
+    async def recover(
+        self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
+    ) -> Job | None:
+        """Return None: what was lost cannot be looked up."""
+        return None

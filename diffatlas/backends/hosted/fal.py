@@ -10,12 +10,11 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from diffatlas.backends.hosted import inputs
-from diffatlas.backends.hosted.answers import REFUSED, address_in, told_in, whole_in
+from diffatlas.backends.hosted.answers import address_in, told_in, whole_in
 from diffatlas.backends.hosted.base import Job, Provider
 from diffatlas.backends.hosted.http import Answer, Http, MaybeTaken
-from diffatlas.backends.hosted.refusals import words_of
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused, words_of
 from diffatlas.errors import (
-    ContentRefused,
     DiffAtlasError,
     HostedError,
     InvalidParams,
@@ -110,11 +109,7 @@ class Fal:
         kinds = _kinds(body)
         refused = "content_policy_violation" in kinds if kinds else REFUSED.search(said)
         if status in (400, 422) and refused:
-            return ContentRefused(
-                f"fal refuses this prompt or its image: say it in other words.{quoted}",
-                field="prompt",
-                said=said,
-            )
+            return content_refused("fal", said)
         return None
 
     async def recover(
@@ -184,9 +179,7 @@ def _result(job: Job, answer: Answer, metrics: Mapping[str, Any]) -> Job:
         raise HostedError("fal answers with something that is no result: try again later.")
     flags = body.get("has_nsfw_concepts")
     if isinstance(flags, list) and any(flag is True for flag in flags):
-        raise ContentRefused(
-            "fal withholds the image for what it shows: say the prompt in other words.", field="prompt"
-        )
+        raise content_refused("fal")
     images = body.get("images")
     listed = images if isinstance(images, list) else [body.get("image")]
     addresses = [address_in(one.get("url")) for one in listed if isinstance(one, dict)]

@@ -13,8 +13,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from diffatlas.backends.hosted import inputs
-from diffatlas.backends.hosted.answers import REFUSED
-from diffatlas.backends.hosted.base import Job, Provider
+from diffatlas.backends.hosted.base import AnswersAtOnce, Job, Provider
 from diffatlas.backends.hosted.http import Http, MaybeTaken
 from diffatlas.backends.hosted.huggingface_answers import read_answer, read_result
 from diffatlas.backends.hosted.huggingface_routes import (
@@ -27,8 +26,8 @@ from diffatlas.backends.hosted.huggingface_routes import (
     routes_in,
     split_model,
 )
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused
 from diffatlas.errors import (
-    ContentRefused,
     DiffAtlasError,
     InvalidParams,
     NetworkError,
@@ -44,7 +43,7 @@ HUB = "https://huggingface.co"
 ROUTES_KEPT = 600.0
 
 
-class HuggingFace:
+class HuggingFace(AnswersAtOnce):
     """The adapter of Hugging Face's Inference Providers."""
 
     def __init__(self) -> None:
@@ -100,9 +99,6 @@ class HuggingFace:
         path = str(job.told["result"])
         return read_result(job, (await http.get(path)).json())
 
-    async def cancel(self, http: Http, model: HostedModel, job: Job) -> None:
-        """Do nothing: the router has no way to take a request back."""
-
     async def check_key(self, http: Http) -> None:
         """Ask whose token the key is."""
         self._online(http)
@@ -118,17 +114,7 @@ class HuggingFace:
                 seconds=float(seconds),
             )
         if status in (400, 403, 422) and REFUSED.search(said):
-            return ContentRefused(
-                f"The provider refuses this prompt or its image: say it in other words. It says: {said}",
-                field="prompt",
-                said=said,
-            )
-        return None
-
-    async def recover(
-        self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
-    ) -> Job | None:
-        """Return None: the router has no list of its requests."""
+            return content_refused("The provider", said)
         return None
 
     async def _routes_of(self, http: Http, model: str) -> tuple[Route, ...]:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, text_in, told_in, whole_in
+from diffatlas.backends.hosted.answers import address_in, picture_in, text_in, told_in, whole_in
 from diffatlas.backends.hosted.base import Job
 from diffatlas.backends.hosted.http import Answer
-from diffatlas.backends.hosted.refusals import words_of
-from diffatlas.errors import ContentRefused, HostedError, ProviderTimeout
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused, words_of
+from diffatlas.errors import HostedError, ProviderTimeout
 
 #: Headers that tell a request, and how long it took.
 _ID_HEADERS = ("x-request-id", "x-fal-request-id", "x-amzn-trace-id")
@@ -70,10 +70,7 @@ def read_answer(provider: str, answer: Answer, told: Mapping[str, Any]) -> Job:
             said=said,
         )
     if any(flag is True for flag in _list(body.get("has_nsfw_concepts"))):
-        raise ContentRefused(
-            f"{provider} withholds the image for what it shows: say the prompt in other words.",
-            field="prompt",
-        )
+        raise content_refused(provider)
     return replace(job, images=images, seed=whole_in(body.get("seed")), told={**job.told, **_about(body)})
 
 
@@ -133,11 +130,7 @@ def _raise_failed(provider: str, body: Mapping[str, Any]) -> None:
         return
     said = words_of(body.get("error"))
     if REFUSED.search(said):
-        raise ContentRefused(
-            f"{provider} refuses this prompt or its image: say it in other words. It says: {said}",
-            field="prompt",
-            said=said,
-        )
+        raise content_refused(provider, said)
     raise HostedError(f"The request failed at {provider}. It says: {said or 'nothing'}", said=said)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from diffatlas.backends.hosted.base import Provider
 from diffatlas.errors import (
     CapabilityError,
+    ContentRefused,
     DiffAtlasError,
     HostedError,
     KeyRefused,
@@ -26,6 +27,22 @@ from diffatlas.errors import (
 MOST_WORDS = 300
 #: Where providers put their words, the most telling first.
 _PLACES = ("detail", "message", "error", "errors", "title", "msg", "name")
+
+#: Words by which providers say that they refuse a prompt, or withhold an image, for what it shows.
+REFUSED = re.compile(r"nsfw|sensitive|safety|moderat|flagged|content.polic|\bE005\b", re.IGNORECASE)
+
+
+def content_refused(label: str, said: str = "") -> ContentRefused:
+    """Return the error of a provider that refuses a prompt, or withholds its image.
+
+    label: the provider's name. said: its words.
+    """
+    quoted = f" It says: {said}" if said else ""
+    return ContentRefused(
+        f"{label} refuses this prompt, or withholds its image, for what it shows: say it in other words.{quoted}",
+        field="prompt",
+        said=said,
+    )
 
 
 def words_of(body: Any, secret: str = "") -> str:

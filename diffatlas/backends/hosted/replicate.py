@@ -9,12 +9,12 @@ from typing import Any
 from urllib.parse import quote
 
 from diffatlas.backends.hosted import inputs
+from diffatlas.backends.hosted.answers import told_in
 from diffatlas.backends.hosted.base import Job, Provider
 from diffatlas.backends.hosted.http import Answer, Http
-from diffatlas.backends.hosted.refusals import words_of
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused, words_of
 from diffatlas.errors import (
     CapabilityError,
-    ContentRefused,
     DiffAtlasError,
     HostedError,
     InvalidParams,
@@ -27,9 +27,10 @@ from diffatlas.registry import HostedModel
 MAX_SEED = 2**32 - 1
 #: Its names of inputs, where a model has no others (`HostedModel.names`).
 NAMES = {"steps": "num_inference_steps", "guidance": "guidance_scale", "aspect": "aspect_ratio"}
+#: What of a prediction belongs to the run: its version and timings.
+TOLD = ("model", "version", "created_at", "started_at", "completed_at", "metrics")
 _MODEL = re.compile(r"([\w.-]+)/([\w.-]+)(?::([0-9a-f]{64}))?")
 _SEED = re.compile(r"[Ss]eed:?\s+(\d{1,20})\b")
-_REFUSED = re.compile(r"nsfw|sensitive|safety|moderat|content polic|E005", re.IGNORECASE)
 _STATES = {"starting": "waiting", "processing": "running", "succeeded": "done"}
 
 
@@ -90,7 +91,7 @@ class Replicate:
 
     def refusal(self, status: int, said: str, body: Any) -> DiffAtlasError | None:
         """Tell a refused prompt from an input that is wrong."""
-        return _refused(said) if status in (400, 422) and _REFUSED.search(said) else None
+        return content_refused("Replicate", said) if status in (400, 422) and REFUSED.search(said) else None
 
     async def recover(
         self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
@@ -119,8 +120,8 @@ def _job_of(body: Any) -> Job:
         raise HostedError("Replicate answers with something that is no prediction: try again later.")
     state, said = body.get("status"), words_of(body.get("error"))
     if state in ("failed", "canceled", "aborted"):
-        if _REFUSED.search(said):
-            raise _refused(said)
+        if REFUSED.search(said):
+            raise content_refused("Replicate", said)
         why = "was ended at Replicate" if state != "failed" else "failed at Replicate"
         raise HostedError(f"The prediction {why}. It says: {said or 'nothing'}", said=said)
     if not isinstance(state, str) or state not in _STATES:
@@ -133,7 +134,7 @@ def _job_of(body: Any) -> Job:
         words="the model is being started" if state == "starting" else "",
         images=tuple(one for one in images if isinstance(one, str)) if state == "succeeded" else (),
         seed=_seed(body.get("logs")),
-        told=_told(body),
+        told=told_in(body, TOLD),
     )
 
 
@@ -144,21 +145,6 @@ def _newest(model: Any) -> str:
     if not isinstance(found, str) or not re.fullmatch(r"[\w-]{1,100}", found):
         raise UnknownModel("This model of Replicate has no version that runs: choose another.", field="model")
     return found
-
-
-def _told(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what belongs to the run: version and timings."""
-    told: dict[str, Any] = {}
-    for name in ("model", "version", "created_at", "started_at", "completed_at"):
-        if isinstance(body.get(name), str):
-            told[name] = body[name][:200]
-    metrics = body.get("metrics")
-    if isinstance(metrics, dict):
-        times = {
-            k[:60]: v for k, v in metrics.items() if isinstance(v, (int, float)) and not isinstance(v, bool)
-        }
-        told["metrics"] = dict(list(times.items())[:20])
-    return told
 
 
 def _seed(logs: Any) -> int | None:
@@ -176,11 +162,3 @@ def _created(text: Any) -> float:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):
         return float("-inf")
-
-
-def _refused(said: str) -> ContentRefused:
-    return ContentRefused(
-        f"Replicate refuses this prompt or its image: say it in other words. It says: {said}",
-        field="prompt",
-        said=said,
-    )

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffatlas.backends.hosted import inputs
-from diffatlas.backends.hosted.answers import REFUSED, told_in
-from diffatlas.backends.hosted.base import Job, Provider
+from diffatlas.backends.hosted.answers import told_in
+from diffatlas.backends.hosted.base import AnswersAtOnce, Job, Provider
 from diffatlas.backends.hosted.http import Http, MaybeTaken
-from diffatlas.errors import CapabilityError, ContentRefused, DiffAtlasError, HostedError, InvalidParams
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused
+from diffatlas.errors import CapabilityError, DiffAtlasError, HostedError, InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.registry import HostedModel
 
@@ -23,7 +24,7 @@ OWN = ("core", "ultra")
 _MODEL = re.compile(r"core|ultra|sd3[\w.-]*")
 
 
-class Stability:
+class Stability(AnswersAtOnce):
     """The adapter of Stability AI."""
 
     provider = Provider(
@@ -67,10 +68,7 @@ class Stability:
         headers = answer.headers
         reason = headers.get("finish-reason", "")
         if reason == "CONTENT_FILTERED":
-            raise ContentRefused(
-                "Stability AI withholds the image for what it shows: say the prompt in other words.",
-                field="prompt",
-            )
+            raise content_refused("Stability AI")
         if not headers.get("content-type", "").startswith("image/"):
             raise MaybeTaken(HostedError("Stability AI answers with something that is no image."))
         seed = headers.get("seed", "")
@@ -82,13 +80,6 @@ class Stability:
             told=told_in({"finish_reason": reason}, ("finish_reason",)),
         )
 
-    async def poll(self, http: Http, model: HostedModel, job: Job) -> Job:
-        """Return the job: it is done when it is known."""
-        return job
-
-    async def cancel(self, http: Http, model: HostedModel, job: Job) -> None:
-        """Do nothing: a request cannot be taken back."""
-
     async def check_key(self, http: Http) -> None:
         """Ask how much credit the account has."""
         await http.get("/v1/user/balance")
@@ -97,16 +88,5 @@ class Stability:
         """Tell a refused prompt, which Stability AI answers with 403, from a key without the right."""
         name = body.get("name") if isinstance(body, dict) else None
         if name == "content_moderation" or (status in (400, 403, 422) and REFUSED.search(said)):
-            return ContentRefused(
-                "Stability AI refuses this prompt: say it in other words."
-                + (f" It says: {said}" if said else ""),
-                field="prompt",
-                said=said,
-            )
-        return None
-
-    async def recover(
-        self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
-    ) -> Job | None:
-        """Return None: Stability AI has no list of its requests."""
+            return content_refused("Stability AI", said)
         return None

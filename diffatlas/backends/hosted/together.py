@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from diffatlas.backends.hosted import inputs
-from diffatlas.backends.hosted.answers import REFUSED, address_in, picture_in, text_in, told_in, whole_in
-from diffatlas.backends.hosted.base import Job, Provider
+from diffatlas.backends.hosted.answers import address_in, picture_in, text_in, told_in, whole_in
+from diffatlas.backends.hosted.base import AnswersAtOnce, Job, Provider
 from diffatlas.backends.hosted.http import Http, MaybeTaken
+from diffatlas.backends.hosted.refusals import REFUSED, content_refused
 from diffatlas.errors import (
     BadDownload,
     CapabilityError,
-    ContentRefused,
     DiffAtlasError,
     HostedError,
     InvalidParams,
@@ -29,7 +29,7 @@ _MODEL = re.compile(r"\w[\w.-]*(?:/\w[\w.:-]*)+")
 _NOT_SHARED = "third_party_data_sharing_blocked"
 
 
-class Together:
+class Together(AnswersAtOnce):
     """The adapter of Together AI."""
 
     provider = Provider(
@@ -71,13 +71,6 @@ class Together:
             | told_in(first, ("timings", "finish_reason", "revised_prompt")),
         )
 
-    async def poll(self, http: Http, model: HostedModel, job: Job) -> Job:
-        """Return the job: it is done when it is known."""
-        return job
-
-    async def cancel(self, http: Http, model: HostedModel, job: Job) -> None:
-        """Do nothing: a request cannot be taken back."""
-
     async def check_key(self, http: Http) -> None:
         """Ask which models there are."""
         await http.get("/v1/models")
@@ -104,17 +97,7 @@ class Together:
                 field="model",
             )
         if status in (400, 422) and REFUSED.search(said):
-            return ContentRefused(
-                f"Together AI refuses this prompt or its image: say it in other words.{quoted}",
-                field="prompt",
-                said=said,
-            )
-        return None
-
-    async def recover(
-        self, http: Http, model: HostedModel, arguments: Mapping[str, Any], since: float
-    ) -> Job | None:
-        """Return None: Together AI has no list of its requests."""
+            return content_refused("Together AI", said)
         return None
 
 

@@ -134,8 +134,8 @@ def test_what_is_no_text_or_number_is_left_out() -> None:
             "status": "succeeded",
             "output": ["u", 3, None],
             "logs": 7,
-            "metrics": {"predict_time": "soon", "total_time": 2.5},
-            "version": ["x"],
+            "metrics": {"predict_time": [["soon"]], "total_time": 2.5},
+            "version": [["x"]],
         }
     )
     assert job.images == ("u",)
