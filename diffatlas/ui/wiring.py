@@ -69,12 +69,14 @@ def wire_form(
 
     def follow_link(request: gr.Request) -> list[Any]:
         # A link fills the forms of all pages: its prompt can be traced, and swept next.
-        updates, named, problem = filled(form, dict(request.query_params), list_models("local")[0].id)
+        query = dict(request.query_params)
+        updates, named, problem = filled(form, query, list_models("local")[0].id)
         if problem and warns:
             said.warn(problem, "Link", stays=True)
         elif warns and (words := links.folded(dict(request.query_params))):
             said.inform(words, "Link")
-        return [*updates.values(), named]
+        place = updates["backend"].get("value") or LOCAL
+        return [*updates.values(), *_offered(place, named, also, follow), named]
 
     def stop(request: gr.Request) -> None:
         sessions.stop(request.session_hash)
@@ -92,10 +94,31 @@ def wire_form(
     wire_hints(form)
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
-    linked = app.load(follow_link, outputs=[*form.asked.values(), last], **PRIVATE)
+    linked = app.load(follow_link, outputs=[*form.asked.values(), *also, last], **PRIVATE)
     _wire_guides(linked, form, chosen)
     app.unload(leave)
     return last
+
+
+def _offered(
+    backend: str,
+    model: str,
+    also: Sequence[gr.components.Component],
+    follow: Callable[[ModelEntry, ModelInfo | None], list[Any]],
+) -> list[Any]:
+    """Return what the components that follow the model offer for one that a link names; what they hold stays."""
+    try:
+        entry = entry_of(backend, model)
+    except DiffAtlasError:
+        # What is wrong with it is said at its field.
+        return [gr.skip() for _ in also]
+    info = forms.known(shared_local_backend().info, model) if backend == LOCAL else None
+    return [
+        {name: value for name, value in each.items() if name != "value"}
+        if isinstance(each, dict)
+        else gr.skip()
+        for each in follow(entry, info)
+    ]
 
 
 def filled(form: Any, query: Mapping[str, str], first_model: str) -> tuple[dict[str, Any], str, str | None]:

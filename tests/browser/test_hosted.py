@@ -66,6 +66,11 @@ def test_a_page_whose_link_names_a_provider_comes_to_rest(url: str, chromium: An
     page.goto(f"{url}?page=bench&backend=replicate&model=black-forest-labs/flux-schnell")
     page.wait_for_selector(".da-standing-facts:has-text('FLUX.1 schnell')")
     page.wait_for_selector("#bench-guides:has-text('takes no guidance')")
+    page.click("#bench-lanes input")
+    offered = page.locator("#bench-lanes [role=option]").all_inner_texts()
+    assert "This machine: Shapes (embedded)" in [one.strip().lstrip("✓").strip() for one in offered]
+    assert not [one for one in offered if "Scheduler" in one], "no provider takes one"
+    page.keyboard.press("Escape")
     page.wait_for_timeout(4000)
     asked.clear()
     page.wait_for_timeout(2500)
