@@ -76,7 +76,12 @@ def hints(entry: HostedModel) -> dict[str, tuple[str, bool]]:
         "guidance_method": (ITS_OWN, False),
         "previews": (NO_LATENTS, False),
         "attention": (NO_LATENTS, False),
+        "mode": ("A provider takes seeds alone.", False),
     }
+
+
+#: What fields hold that cannot be changed, by their names: what no provider takes would refuse every run.
+_TAKEN = {"scheduler": {"value": ""}, "guidance_method": {"value": ""}, "mode": {"value": "offset"}}
 
 
 def wire_hints(form: Any) -> None:
@@ -97,10 +102,8 @@ def wire_hints(form: Any) -> None:
         if not isinstance(entry, HostedModel):
             return [said.hint(own[name], interactive=True) for name in fields]
         told = hints(entry)
-        # What no provider takes is emptied: a field that cannot be changed would refuse every run.
-        emptied = {name: {"value": ""} for name in ("scheduler", "guidance_method")}
         return [
-            said.hint(told[name][0], interactive=told[name][1], **emptied.get(name, {})) for name in fields
+            said.hint(told[name][0], interactive=told[name][1], **_TAKEN.get(name, {})) for name in fields
         ]
 
     gr.on(
@@ -120,7 +123,9 @@ def _fields(form: Any) -> dict[str, gr.components.Component]:
     asked, more = form.asked, form.more
     names = ("steps", "guidance", "seed", "size", "negative_prompt", "scheduler", "guidance_method")
     fields = {name: asked[name] for name in names} | {"previews": more.previews}
-    return fields | ({"attention": form.attention} if hasattr(form, "attention") else {})
+    fields |= {"attention": form.attention} if hasattr(form, "attention") else {}
+    # How the neighbours of a seed are found.
+    return fields | ({"mode": form.own["mode"]} if "mode" in getattr(form, "own", {}) else {})
 
 
 def _hint(entry: HostedModel, name: str, words: str) -> tuple[str, bool]:

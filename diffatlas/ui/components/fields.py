@@ -155,7 +155,7 @@ def linked_fields(page: str) -> tuple[gr.Textbox, gr.Number]:
 
 def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sampling:
     """Draw steps, guidance and size in a row, and beneath them the guidance values that one may choose from."""
-    with gr.Row(elem_classes="da-fields da-three"):
+    with gr.Row(elem_classes="da-fields da-sampling"):
         steps = gr.Number(
             entry.steps or 30,
             min_width=60,
