@@ -12,6 +12,21 @@ from diffatlas.registry import HOSTED, HostedModel, hosted_model
 #: What a lane may have of its own model, besides the scheduler.
 OWN = ("num_inference_steps", "guidance_scale", "width", "height")
 
+#: Of a hosted model, the input that a field is sent by, and what a sentence calls it.
+INPUTS = {
+    "guidance_scale": ("guidance", "guidance scale"),
+    "num_inference_steps": ("steps", "number of steps"),
+    "seed": ("seed", "seed"),
+}
+
+
+def not_sent(model: str, backend: str) -> list[str]:
+    """Return the fields of `INPUTS` that a model has no input for; none where ``backend`` hosts no models."""
+    if backend not in HOSTED:
+        return []
+    entry = hosted_model(model, backend)
+    return [field for field, (name, _) in INPUTS.items() if not entry.has(name)]
+
 
 def own_values(params: GenerationParams, backend: str, kept: Collection[str]) -> dict[str, Any]:
     """Return the fields in which a hosted model cannot follow a request, with values that it can have.

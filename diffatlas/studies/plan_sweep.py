@@ -10,8 +10,8 @@ from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library.study import FIELDS, Lane, Study
 from diffatlas.params import GenerationParams
-from diffatlas.registry import HostedModel
 from diffatlas.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
+from diffatlas.studies.plan_hosted import INPUTS, not_sent
 from diffatlas.studies.plan_lanes import (
     OWN,
     PLAIN,
@@ -171,14 +171,6 @@ def label_of(field: str, value: Any) -> str:
     return "own scheduler" if value is None else value
 
 
-#: Of a hosted model, the input that a field is sent by, and what a sentence calls it.
-_INPUTS = {
-    "guidance_scale": ("guidance", "guidance scale"),
-    "num_inference_steps": ("steps", "number of steps"),
-    "seed": ("seed", "seed"),
-}
-
-
 def caption_of(field: str, value: Any, params: GenerationParams, backend: str = "local") -> str:
     """Return what a value means, and what is usual of it, in plain English. ``params`` are those of the cell.
 
@@ -194,8 +186,8 @@ def asked_of(field: str, value: Any, params: GenerationParams, backend: str = "l
 
 def _caption(field: str, value: Any, params: GenerationParams, backend: str) -> tuple[str, str | None]:
     entry = hints(params.model, backend)
-    if isinstance(entry, HostedModel) and field in _INPUTS and not entry.has(_INPUTS[field][0]):
-        return f"It is not sent: {entry.name} takes no {_INPUTS[field][1]}.", None
+    if field in not_sent(params.model, backend):
+        return f"It is not sent: {entry.name if entry else params.model} takes no {INPUTS[field][1]}.", None
     if field == "seed" and backend != "local":
         return f"Seed {value}, from which the provider draws its noise; all else is the same.", None
     if field == "guidance_scale" and backend != "local":

@@ -78,6 +78,8 @@ def test_a_page_whose_link_names_a_provider_comes_to_rest(url: str, chromium: An
     assert asked == []
     # No provider takes noise: neighbours are those of other seeds.
     page.click(".da-nav button[data-page=neighbourhood]")
-    page.wait_for_function("document.querySelector('#neighbourhood-mode input')?.value === 'Neighbouring seeds'")
+    page.wait_for_function(
+        "document.querySelector('#neighbourhood-mode input')?.value === 'Neighbouring seeds'"
+    )
     assert page.is_visible("#neighbourhood-offset")
     page.close()

@@ -184,3 +184,21 @@ def test_lanes_choose_a_backend_with_a_model(first: str) -> None:
     lanes = lanes_of(base, to_lanes(chosen), first)
     assert [lane.backend for lane in lanes] == [first, other, first]
     assert [one for one in chosen_lanes(lanes) if one in choices] == chosen
+
+
+def test_a_lane_tells_which_settings_are_not_sent() -> None:
+    from diffatlas.studies.plan_sweep import plan_sweep
+    from diffatlas.studies.run import StudyChanged
+    from diffatlas.ui.components.study_view import StudyView
+
+    study = plan_sweep(
+        forms.to_params(ASKED),
+        "seed",
+        "7, 8",
+        lanes=[{"backend": "local", "model": "shapes"}],
+        backend="replicate",
+    )
+    view = StudyView("visitor")
+    view.add(StudyChanged(study))
+    first, second = view.value()["study"]["lanes"]
+    assert (first["not_sent"], second["not_sent"]) == (["guidance_scale"], [])

@@ -31,6 +31,7 @@ from diffatlas.formats.code import study_code
 from diffatlas.formats.wire import rounded
 from diffatlas.library.study import Cell, Study
 from diffatlas.params import GenerationParams
+from diffatlas.studies.plan_hosted import not_sent
 from diffatlas.studies.run import (
     CellBegan,
     CellEnded,
@@ -221,6 +222,7 @@ def study_fields(study: Study) -> dict[str, Any]:
                 "name": lane.name,
                 "backend": lane.backend,
                 "changes": dict(lane.changes),
+                "not_sent": not_sent(study.in_lane(lane.key)[0].params.model, lane.backend),
             }
             for lane in study.lanes
         ],

@@ -113,6 +113,8 @@ class Lane(Answer):
     name: str
     backend: str
     changes: dict[str, Any]
+    #: Fields that a provider's model has no input for.
+    not_sent: list[str]
 
 
 class Column(Answer):

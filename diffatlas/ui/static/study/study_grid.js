@@ -145,13 +145,14 @@ function leader(study, lane, row) {
   const { params = {} } = study.cells.find((cell) => cell.lane === lane.key && cell.row === row.row) ?? {};
   const seed = `seed ${row.seed}`;
   const swept = study.spec?.field;
+  const says = (field) => swept !== field && !lane.not_sent.includes(field);
   // What all frames of the row have in common.
   const facts = [
     several && swept !== "seed" ? seed : null,
     params.model,
     swept === "scheduler" ? null : params.scheduler,
-    swept === "num_inference_steps" ? null : `${params.num_inference_steps} steps`,
-    swept === "guidance_scale" ? null : `g ${short(params.guidance_scale)}`,
+    !says("num_inference_steps") ? null : `${params.num_inference_steps} steps`,
+    !says("guidance_scale") ? null : `g ${short(params.guidance_scale)}`,
   ];
   const title = several ? lane.name : swept === "seed" ? (params.prompt ?? "") : seed;
   const told = facts.filter((fact) => fact && fact !== title).map((fact) => el("span", {}, fact));
