@@ -129,6 +129,27 @@ def test_a_page_says_what_every_provider_refuses(
         assert served.made <= 1
 
 
+@pytest.mark.parametrize("fault", ["429 wait", "drop"])
+@pytest.mark.parametrize("kind", EVERY, ids=lambda one: one.name)
+def test_a_page_waits_and_pays_once(
+    kind: type[FakeProvider], fault: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    entry = hosted_model(kind.model, kind.name)
+    with kind() as served:
+        monkeypatch.setenv("DIFFATLAS_HOSTED_URLS", json.dumps({kind.name: served.url}))
+        monkeypatch.setenv(provider_of(kind.name).variables[0], served.key)
+        served.fail(fault, times=1)
+        asked = {"backend": kind.name, "model": kind.model, "steps": entry.steps or 30}
+        told = run(Library(tmp_path), **asked, guidance=entry.guidance or 1.0)
+        last = told[-1]
+        if fault == "429 wait":
+            assert last["status"] == "complete"
+            assert any("asks to wait" in (value["message"] or "") for value in told)
+        else:
+            assert last["status"] == "complete" or "paid" in last["error"]["message"]
+        assert served.made == 1
+
+
 def test_without_a_key_the_page_says_where_one_goes(
     fake: FakeReplicate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
