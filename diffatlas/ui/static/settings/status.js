@@ -7,11 +7,13 @@
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
 import { currentPage, initPages, isHidden, showPage } from "../core/pages.js";
+import { BUSY } from "../core/state.js";
 import { plural } from "../runs/library_text.js";
 
 const FORMS = { trajectory: "field", sweep: "sweep", neighbourhood: "neighbourhood", attention: "attention", bench: "bench" };
 const SETTLED = 300; // ms without another change
-const BUSY = 2500; // ms between two questions while something runs
+const OFTEN = 2500; // ms between two questions while something runs
+const UNDER_WAY = BUSY.map((status) => `.da-viewer[data-status=${status}]`).join();
 const QUIET = 20_000; // ms after which somebody who moves again is told anew
 
 /** Mount the line in `element`; `server` has status. */
@@ -35,7 +37,8 @@ export function mount(element, read, server) {
       const told = await ask(server, "status", { backend: String(form.backend ?? ""), model: String(form.model ?? "") });
       if (mine !== ticket) return;
       draw(told);
-      if (told.running || told.waiting || told.studies || told.jobs) soon(BUSY);
+      // A run that was only just asked for may not be counted yet: the page itself knows of it.
+      if (told.running || told.waiting || told.studies || told.jobs || document.querySelector(UNDER_WAY)) soon(OFTEN);
     } catch (error) {
       // The line is as it was: the next change asks again.
       console.warn("status", error);
@@ -71,6 +74,9 @@ export function mount(element, read, server) {
   document.addEventListener("pointerdown", () => performance.now() - asked > QUIET && soon());
   document.addEventListener("keydown", () => performance.now() - asked > QUIET && soon());
   // A view says what its run does.
-  new MutationObserver(() => soon()).observe(document.body, { subtree: true, attributeFilter: ["data-status"] });
+  new MutationObserver((records) => {
+    // Each step writes the status anew: what has not changed must not put the question off.
+    if (records.some(({ target, oldValue }) => target.dataset.status !== oldValue)) soon();
+  }).observe(document.body, { subtree: true, attributeFilter: ["data-status"], attributeOldValue: true });
   look();
 }
