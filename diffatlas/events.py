@@ -203,12 +203,32 @@ def to_bytes(event: Event) -> bytes:
         elif isinstance(value, np.ndarray):
             arrays[f.name] = np.ascontiguousarray(value)
         elif isinstance(value, GenerationParams):
-            rest[f.name] = value.to_dict()
-            found = {f"inputs/{i}": one.pixels for i, one in enumerate(value.inputs)}
-            arrays |= {name: np.ascontiguousarray(x) for name, x in found.items() if x is not None}
+            rest[f.name], pictures = split_params(value)
+            arrays |= pictures
         else:
             rest[f.name] = value
     return save(arrays, metadata={"event": json.dumps(rest, allow_nan=True)})
+
+
+def split_params(
+    params: GenerationParams, at: str = "inputs"
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return a request as plain JSON types, and the pixels of its pictures by name: ``at``/0, ``at``/1 ..."""
+    pixels = {f"{at}/{i}": one.pixels for i, one in enumerate(params.inputs)}
+    return params.to_dict(), {name: np.ascontiguousarray(x) for name, x in pixels.items() if x is not None}
+
+
+def join_params(
+    plain: Mapping[str, Any], arrays: dict[str, np.ndarray], at: str = "inputs"
+) -> GenerationParams:
+    """Put together what `split_params` took apart; the pictures are taken out of ``arrays``.
+
+    Raises `diffatlas.errors.InvalidParams` for what is no request, and for a picture that has been changed.
+    """
+    params = GenerationParams.from_dict(plain)
+    pixels = [arrays.pop(f"{at}/{i}", None) for i in range(len(params.inputs))]
+    seen = (one if x is None else one.with_pixels(x) for one, x in zip(params.inputs, pixels, strict=True))
+    return params.replace(inputs=tuple(seen))
 
 
 def from_bytes(blob: bytes) -> Event:
@@ -219,14 +239,9 @@ def from_bytes(blob: bytes) -> Event:
         header = json.loads(blob[8 : 8 + int.from_bytes(blob[:8], "little")])
         rest = json.loads(header["__metadata__"]["event"])
         cls = _KINDS[rest.pop("kind")]
-        if "params" in rest:
-            rest["params"] = GenerationParams.from_dict(rest["params"])
         arrays = load(blob)
         if "params" in rest:
-            given = rest["params"].inputs
-            pixels = [arrays.pop(f"inputs/{i}", None) for i in range(len(given))]
-            seen = (one if x is None else one.with_pixels(x) for one, x in zip(given, pixels, strict=True))
-            rest["params"] = rest["params"].replace(inputs=tuple(seen))
+            rest["params"] = join_params(rest["params"], arrays)
         for field_name in _BY_NAME:
             named = [name for name in arrays if name.startswith(f"{field_name}/")]
             if named:
