@@ -17,9 +17,6 @@ from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
 UNFILLABLE = {field.link: field.beyond for field in FIELDS if field.beyond}
-_PLURALS = {"loras": "LoRAs", "extra": "further arguments"}
-#: Of them, what the picture field of a form makes: a visitor may upload a picture.
-FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.
 NO_SEED = "unknown"
 _MOST = 100
@@ -148,28 +145,3 @@ def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list
     if rest:
         found.append(UNFILLABLE["extra"].format(told.extra_text(rest)))
     return found
-
-
-def refuse_server_files(params: GenerationParams, backend: str = "local") -> None:
-    """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
-    fetched by it: only the models of its list, as they are listed, may be run.
-
-    backend: where it runs; a provider runs models of its own."""
-    for field in FIELDS:
-        if field.beyond and field.name not in FROM_PICTURE and getattr(params, field.name):
-            raise _refused(field.name)
-    if set(params.extra or ()) - set(AMOUNTS):
-        raise _refused("extra")
-    if backend == "local":
-        refuse_unlisted(params.model)
-
-
-def refuse_unlisted(model: str) -> None:
-    """Raise `InvalidParams` for a model that a shared server's list does not have."""
-    if model not in {entry.id for entry in list_models("local")}:
-        raise _refused("model")
-
-
-def _refused(name: str) -> InvalidParams:
-    what = _PLURALS.get(name, f"a {name} of their own")
-    return InvalidParams(f"On a shared server runs cannot have {what}: choose one of its models.", field=name)

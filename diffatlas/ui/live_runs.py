@@ -15,6 +15,7 @@ import gradio as gr
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.backends.hosted import money
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
@@ -23,7 +24,6 @@ from diffatlas.operations.expected import expected, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
 from diffatlas.settings import is_shared
-from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
