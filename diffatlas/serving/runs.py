@@ -191,6 +191,7 @@ class Runs:
         Raises `TooMuch` where too many are under way, `RunNotFound` where the id is another client's.
         """
         backend = self.work.backend()
+        seconds = _seconds(backend, asked)
         self.sweep()
         with self._lock:
             if (known := self._runs.get(id)) is not None:
@@ -199,7 +200,7 @@ class Runs:
                 known.ending.heard()
                 return known
             self._check_room(client)
-            ticket = self.work.turns.join(f"remote {client}", _seconds(backend, asked))
+            ticket = self.work.turns.join(f"remote {client}", seconds)
             run = self._runs[id] = KeptRun(id, client, packing, self.limits)
             if not self._sweeping:
                 self._sweeping = True

@@ -49,7 +49,8 @@ class Following:
         self._put = put
         #: Chosen here, so that a request whose answer was lost can be made again without a second run.
         self.run_id = secrets.token_hex(16)
-        self._begun = False
+        #: Whether the request may have reached the other end, and whether it is known to have been taken.
+        self._sent = self._begun = False
         #: Whether the connection is lost just now.
         self._lost = False
         self._left = set(range(len(asked.cells)))
@@ -102,8 +103,8 @@ class Following:
                     task.cancel()
                     with suppress(asyncio.CancelledError, Exception):
                         await task
-                # Its events are not asked for again: nothing of it need be kept there.
-                if self._begun:
+                # Its events are not asked for again: nothing of it need be kept there, or begun.
+                if self._sent:
                     with suppress(httpx.HTTPError):
                         await http.delete(f"runs/{self.run_id}", timeout=AGAIN)
 
@@ -139,6 +140,7 @@ class Following:
             raise self._asking.unreadable() from None
 
     async def _begin(self, http: httpx.AsyncClient, body: bytes) -> None:
+        self._sent = True
         response = await http.post(
             f"runs?id={self.run_id}&packing={'yes' if self._packing else 'no'}",
             content=body,

@@ -22,7 +22,8 @@ from diffatlas.serving import app as serving
 from diffatlas.serving.limits import Limits
 from diffatlas.serving.runs import KeptRun
 from diffatlas.ui.components import picture_field
-from tests.backends.remote.wires import TOKEN, served
+from diffatlas.ui.turns import Turns
+from tests.backends.remote.wires import TOKEN, served, until
 
 PARAMS = GenerationParams(prompt="a red circle", num_inference_steps=2)
 GOOD = wire.asked_to_bytes(wire.asked_of(PARAMS, None))
@@ -128,6 +129,19 @@ def test_events_are_kept_for_a_while_after_the_end_and_no_longer():
         threading.Event().wait(0.6)
         assert httpx.get(url).json()["code"] == "run_not_found"
         assert server.serving.runs.counts == (0, 0)
+
+
+def test_turns_go_round_the_clients():
+    turns = Turns()
+    with served(turns=turns) as server:
+        page, ids = turns.join("a page"), [digit * 32 for digit in "abc"]
+        for id, client in zip(ids, ("first-client", "first-client", "second-client"), strict=True):
+            url = f"{server.url}/atlas/v1/runs?id={id}"
+            assert httpx.post(url, content=GOOD, headers={"Atlas-Client": client}).status_code == 201
+        turns.leave(page)
+        assert until(lambda: server.serving.runs.counts[0] == 0)
+        first, again, second = (server.serving.runs.find(id).ended_at for id in ids)
+    assert first < second < again
 
 
 def step(index):
