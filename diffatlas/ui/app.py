@@ -49,6 +49,9 @@ from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.programs.described import App
+from diffatlas.ui.programs.endpoints import add_endpoints
+from diffatlas.ui.programs.kept import Kept
 from diffatlas.ui.settings_services import SettingsServices
 from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
@@ -78,9 +81,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
 
     How it is to be served is given to ``launch`` (or to ``gr.mount_gradio_app``) as `served`.
     """
-    with gr.Blocks(
-        title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
-    ) as app:
+    with App(title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True) as app:
         layers, projections, running = Layers(libraries), Projections(), Running()
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
         backend = shared_local_backend()
@@ -103,6 +104,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         library_page(kept, form, around)
         settings_page(app, SettingsServices(libraries, keys))
         footer()
+        add_endpoints(Kept(libraries, attention, names))
     return app
 
 
