@@ -75,6 +75,8 @@ class Settings(BaseSettings):
     #: The address of another Atlas that models can run on, such as https://host:port. Its token,
     #: DIFFATLAS_REMOTE_TOKEN, is read where it is sent and nowhere else, as DIFFATLAS_TOKEN is where it is asked for.
     remote_url: str | None = None
+    #: Whether the app is an MCP server too, which agents call.
+    mcp: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 
