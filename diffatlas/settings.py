@@ -72,6 +72,13 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     hosted_visitor_images: int = Field(default=10, ge=0)
     hosted_daily_images: int = Field(default=100, ge=0)
+    #: The address of another Atlas that models can run on, as https://host:port. Its token is
+    #: DIFFATLAS_REMOTE_TOKEN, which is read where it is sent and nowhere else.
+    remote_url: str | None = None
+    #: The address of a Ray cluster that models can run on, or a number of workers on this machine.
+    ray: str | None = None
+    #: On a shared server, whether its visitors may run models on the host's other Atlas, Modal account or Ray cluster.
+    elsewhere_for_visitors: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

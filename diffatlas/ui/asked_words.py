@@ -9,7 +9,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.formats import told
 from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.params import GenerationParams, Noise
-from diffatlas.registry import list_models
+from diffatlas.registry import HOSTED, list_models
 from diffatlas.request import ARGUMENTS, FIELDS, LORAS, METHOD, NOISE, PICTURES, Field, in_order
 from diffatlas.spelled import number
 from diffatlas.studies.plan_lanes import method_name
@@ -154,19 +154,19 @@ def refuse_server_files(params: GenerationParams, backend: str = "local") -> Non
     """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
     fetched by it: only the models of its list, as they are listed, may be run.
 
-    backend: where it runs; a provider runs models of its own."""
+    backend: where it runs; a provider runs models of its own, and a place elsewhere those that it lists."""
     for field in FIELDS:
         if field.beyond and field.name not in FROM_PICTURE and getattr(params, field.name):
             raise _refused(field.name)
     if set(params.extra or ()) - set(AMOUNTS):
         raise _refused("extra")
-    if backend == "local":
-        refuse_unlisted(params.model)
+    if backend not in HOSTED:
+        refuse_unlisted(params.model, backend)
 
 
-def refuse_unlisted(model: str) -> None:
+def refuse_unlisted(model: str, backend: str = "local") -> None:
     """Raise `InvalidParams` for a model that a shared server's list does not have."""
-    if model not in {entry.id for entry in list_models("local")}:
+    if model not in {entry.id for entry in list_models(backend)}:
         raise _refused("model")
 
 

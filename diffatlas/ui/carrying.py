@@ -14,7 +14,7 @@ from diffatlas.ui import links, said
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.hosted_fields import choose, place_words
-from diffatlas.ui.places import LOCAL
+from diffatlas.ui.places import LOCAL, choices
 from diffatlas.ui.quiet import PRIVATE
 
 
@@ -68,7 +68,7 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
         backend = query.get("backend") or LOCAL
         try:
             chosen = choose(backend, query["model"])
-            updates["backend"] = said.hint(place_words(backend))
+            updates["backend"] = said.hint(place_words(backend), choices=choices())
             by_model = forms.on_model(chosen.entry, chosen.info, chosen.line)
             names = ("model", "steps", "guidance", "size", "scheduler")
             for name, update in zip(names, by_model, strict=False):

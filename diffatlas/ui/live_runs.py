@@ -22,13 +22,14 @@ from diffatlas.library import Library
 from diffatlas.operations.expected import expected, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
+from diffatlas.registry import HOSTED
 from diffatlas.settings import is_shared
 from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
-from diffatlas.ui.places import LOCAL, called
+from diffatlas.ui.places import LOCAL, called, place_name
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Ticket, Turns
@@ -135,15 +136,15 @@ class LiveRuns:
                 refuse_server_files(what.params, what.backend)
             self._shelf.room(visitor)
             params, count = what.params, what.count
-            hosted = self._hosted(what, visitor, request.session_hash)
-            if hosted is not None and not sure:
-                self._check_paid(hosted, what, visitor)
+            there = self._there_of(what, visitor, request.session_hash)
+            if what.backend in HOSTED and not sure:
+                self._check_paid(there, what, visitor)
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
                 view = RunView(params.prompt, self._name(what), visitor, batch)
                 ask = None if confirmed or number > 1 else bounds
-                if hosted is not None:
-                    moments = self._there(view, params, what, stop, visitor, hosted)
+                if there is not None:
+                    moments = self._there(view, params, what, stop, visitor, there)
                 else:
                     ticket = self._ask(who, params, what, number)
                     moments = self._here(view, params, what, stop, visitor, ask, bounds.shared, ticket)
@@ -184,8 +185,11 @@ class LiveRuns:
         model = what.params.model
         return self._names.get(model, model) if what.backend == LOCAL else called(what.backend, model)
 
-    def _hosted(self, what: Asked, visitor: str, session: str | None) -> Any:
-        """Return the backend of the provider that is asked for; None for this machine. Raises `KeyRefused`."""
+    def _there_of(self, what: Asked, visitor: str, session: str | None) -> Any:
+        """Return the backend elsewhere, or of a provider, that is asked for; None for this machine.
+
+        Raises `KeyRefused`, and `InvalidParams` for one that is not offered.
+        """
         return None if what.backend == LOCAL else backend_for(visitor, session, what.backend)
 
     def _there(
@@ -197,8 +201,8 @@ class LiveRuns:
         visitor: str,
         backend: Any,
     ) -> Generator[bool, None, None]:
-        """Run at a provider, as `_here` does on this machine: it takes no turn, and has the provider's own bounds."""
-        view.loading(f"Asking {backend.provider.label}…")
+        """Run elsewhere or at a provider, as `_here` does on this machine: it takes no turn, and no bounds of here."""
+        view.loading(f"Asking {place_name(what.backend)}…")
         yield True
         library = self._shelf.library(visitor)
         events: Generator[Any, None, None] | None = None

@@ -65,7 +65,10 @@ def test_a_run_says_what_it_waited_for_and_what_was_not_heeded(replicate, tmp_pa
     ("more", "told"),
     [
         (("--steps", "9"), "FLUX.1 schnell takes steps from 1 to 4, not 9."),
-        (("--backend", "nowhere"), "There is no backend 'nowhere': choose from local, replicate,"),
+        (
+            ("--backend", "nowhere"),
+            "There is no backend 'nowhere': choose from local, remote, modal, ray, replicate,",
+        ),
         (("--image", "circle.png"), "hosted models are given a prompt alone."),
         (("--scheduler", "euler"), "takes no scheduler"),
     ],
