@@ -13,6 +13,7 @@ from diffatlas.registry import HOSTED, list_models
 from diffatlas.request import ARGUMENTS, FIELDS, LORAS, METHOD, NOISE, PICTURES, Field, in_order
 from diffatlas.spelled import number
 from diffatlas.studies.plan_lanes import method_name
+from diffatlas.ui import elsewhere
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
@@ -166,6 +167,7 @@ def refuse_server_files(params: GenerationParams, backend: str = "local") -> Non
 
 def refuse_unlisted(model: str, backend: str = "local") -> None:
     """Raise `InvalidParams` for a model that a shared server's list does not have."""
+    elsewhere.learn_models(backend)
     if model not in {entry.id for entry in list_models(backend)}:
         raise _refused("model")
 

@@ -17,8 +17,9 @@ from diffatlas.ui.wire.kinds import Nothing
 from diffatlas.ui.wire.settings import AddressTyped, AtlasOf, Checked, Source, TokenTyped
 
 ABOUT = (
-    "Any Atlas that runs elsewhere (diffatlas serve) can run the models, and what it shows comes here step by step. A token "
-    "that you type goes to the memory of this server, and from there to this address alone; it is dropped with your visit."
+    "Models can run at any other Atlas (diffatlas serve), whose runs show their path here as those of this machine do. "
+    "A token that you type goes to the memory of this server, and from there to this address alone. It is never shown "
+    "again, and is dropped two minutes after you close the page."
 )
 ON_A_SHARED_SERVER = "On a shared server only its host names another Atlas."
 #: Models that a sentence names.

@@ -66,6 +66,7 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
     last = gr.skip()
     if "model" in query:
         backend = query.get("backend") or LOCAL
+        updates["backend"] = gr.update(choices=choices())
         try:
             chosen = choose(backend, query["model"])
             updates["backend"] = said.hint(place_words(backend), choices=choices())

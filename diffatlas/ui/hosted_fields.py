@@ -24,8 +24,8 @@ ITS_OWN = "A hosted model has its own."
 def choose(backend: str | None, model: str | None, visitor: str = "") -> chosen_model.Chosen:
     """Find the model that a form names, of this machine, of a place elsewhere or of a provider.
 
-    visitor: whose token another Atlas gets. Raises the errors of `diffatlas.ui.chosen_model.choose`, and `InvalidParams`
-    for an unknown backend.
+    visitor: whose token another Atlas gets. Raises the errors of `diffatlas.ui.chosen_model.choose`, and
+    `InvalidParams` for an unknown backend.
     """
     backend = typed(backend, "backend") or LOCAL
     if backend == LOCAL:

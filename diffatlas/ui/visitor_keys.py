@@ -178,7 +178,10 @@ def backend_for(
     """
     who = visitor or session or ""
     if provider in ELSEWHERE:
-        return elsewhere.opened(provider, token_for(who, keys))
+        token = token_for(who, keys)
+        # What its models are called is said of its runs.
+        elsewhere.learn_models(provider, token)
+        return elsewhere.opened(provider, token)
     key = keys.of(who, provider)
     if key is None and not hosts_keys_serve():
         raise KeyRefused(

@@ -295,7 +295,9 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
     named = [form.backend, form.model]
     linked.then(follow, named, guides, **PRIVATE)
-    form.model.change(follow, named, guides, trigger_mode="multiple", **PRIVATE)
+    # A model of one id may be there at several places.
+    changes = [form.backend.change, form.model.change]
+    gr.on(changes, follow, named, guides, trigger_mode="multiple", **PRIVATE)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -309,7 +311,7 @@ def wire_picture(form: Any) -> None:
         return follow_picture(model, takes_of(backend, takes, visitor))
 
     gr.on(
-        [form.picture.fold.expand, form.model.change],
+        [form.picture.fold.expand, form.backend.change, form.model.change],
         look,
         [form.backend, form.model],
         form.picture.following,

@@ -32,14 +32,19 @@ export function createModel(server) {
 
   async function look() {
     try {
-      if (!places.length) {
-        ({ backends: places } = await ask(server, "settings_places", {}));
-        backend.replaceChildren(...places.map(({ id, name }) => el("option", { value: id }, name)));
-      }
+      if (!places.length) await list();
       follow();
     } catch (error) {
       say(error.message);
     }
+  }
+
+  async function list() {
+    const before = backend.value;
+    ({ backends: places } = await ask(server, "settings_places", {}));
+    backend.replaceChildren(...places.map(({ id, name }) => el("option", { value: id }, name)));
+    if (places.some(({ id }) => id === before)) backend.value = before;
+    else if (before) turn();
   }
 
   /** Show what the forms ask for, as long as nobody has chosen here. */
@@ -122,6 +127,7 @@ export function createModel(server) {
   }
 
   window.addEventListener("diffatlas-form", ({ detail }) => detail === "field" && follow());
+  window.addEventListener("diffatlas-places", () => places.length && list().catch((error) => say(error.message)));
   return { node, look };
 }
 
