@@ -20,7 +20,7 @@ from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.bench_form import PAGE, pack_choices
 from diffatlas.ui.components.study_form import StudyForm, chosen_lanes, lane_choices
-from diffatlas.ui.places import LOCAL, models_of
+from diffatlas.ui.places import info_of, models_of
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.study_wiring import carried_lanes, model_info, refilled
 from diffatlas.ui.visitors import visitor_of
@@ -145,7 +145,7 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
     first = bench.study.in_lane(bench.study.lanes[0].key)[0]
     backend = bench.study.lanes[0].backend
     query = {**forms.query_of(first.params), "backend": backend, "prompt": ""}
-    info = model_info(model) if backend == LOCAL else None
+    info = info_of(backend, model)
     choices = lane_choices(models_of(backend), model, info, backend)
     offered = {value for _, value in choices}
     changed = chosen_lanes(bench.study.lanes)

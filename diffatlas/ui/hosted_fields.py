@@ -13,7 +13,7 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, HostedModel, ModelEntry
 from diffatlas.ui import chosen_model, elsewhere, said
 from diffatlas.ui.asked_values import typed
-from diffatlas.ui.places import LOCAL, entry_of, name_of
+from diffatlas.ui.places import LOCAL, entry_of, info_of, name_of
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.visitor_keys import token_for
 
@@ -30,9 +30,8 @@ def choose(backend: str | None, model: str | None, visitor: str = "") -> chosen_
     backend = typed(backend, "backend") or LOCAL
     if backend == LOCAL:
         return chosen_model.choose(model)
-    entry, info = entry_of(backend, typed(model, "model")), None
-    if backend in ELSEWHERE:
-        info = elsewhere.said(backend, "info", entry.id, token_for(visitor))
+    entry = entry_of(backend, typed(model, "model"))
+    info = info_of(backend, entry.id, token_for(visitor))
     return chosen_model.Chosen(entry, info, line_of(entry), "")
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from pydantic import SecretStr
+
 from diffatlas.backends.elsewhere import NAMES
 from diffatlas.backends.fitting import needed_bytes
 from diffatlas.backends.hosted import provider_of
 from diffatlas.backends.hosted.base import Provider
+from diffatlas.backends.model_info import ModelInfo
 from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import (
     ELSEWHERE,
     ELSEWHERE_NAMES,
@@ -112,6 +116,19 @@ def entry_of(backend: str, model: str = "") -> ModelEntry:
         return hosted_model(model, backend)
     except DiffAtlasError:
         return HostedModel(model, model, provider=backend)
+
+
+def info_of(backend: str, model: str, token: SecretStr | None = None) -> ModelInfo | None:
+    """Return what is known of a model where it runs, without loading it; None where nothing is, as of a provider's.
+
+    token: that of whoever asks, for another Atlas.
+    """
+    if backend in ELSEWHERE:
+        return elsewhere.said(backend, "info", model, token)
+    try:
+        return shared_local_backend().info(model) if backend == LOCAL else None
+    except DiffAtlasError:
+        return None
 
 
 def called(backend: str, model: str) -> str:

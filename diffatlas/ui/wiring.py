@@ -28,7 +28,7 @@ from diffatlas.ui.guidance_values import guidance_html, hosted_guidance, kind_of
 from diffatlas.ui.hosted_fields import choose, place_words, takes_of, wire_hints
 from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
-from diffatlas.ui.places import LOCAL, choices, entry_of, models_of
+from diffatlas.ui.places import LOCAL, choices, entry_of, info_of, models_of
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
@@ -116,15 +116,11 @@ def _offered(
     except DiffAtlasError:
         # What is wrong with it is said at its field.
         return [gr.skip() for _ in also]
-    if backend in ELSEWHERE:
-        info = elsewhere.said(backend, "info", model)
-    else:
-        info = forms.known(shared_local_backend().info, model) if backend == LOCAL else None
     return [
         {name: value for name, value in each.items() if name != "value"}
         if isinstance(each, dict)
         else gr.skip()
-        for each in follow(entry, info)
+        for each in follow(entry, info_of(backend, model))
     ]
 
 

@@ -10,8 +10,11 @@ import pytest
 
 from diffatlas.capture.spec import Capture
 from diffatlas.formats.code import run_code
+from diffatlas.formats.compared import machine
 from diffatlas.formats.hosted import backend_of, device_of
 from diffatlas.library import Library
+from diffatlas.library.difference import difference
+from diffatlas.names import told_apart
 from diffatlas.operations.replay import ReplayReport, replay
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import GenerationParams
@@ -20,6 +23,7 @@ from diffatlas.run import Run, collect
 from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.studies.run import CellEnded, StudyChanged, run_study
+from diffatlas.ui.run_names import facts
 from tests.elsewhere import ElsewhereBackend
 
 PARAMS = GenerationParams(model="shapes", prompt="a red circle", seed=3, num_inference_steps=3)
@@ -91,3 +95,14 @@ def test_a_model_of_the_same_name_here_says_nothing_of_the_one_there():
     assert [lane.backend for lane in study.lanes] == ["local", "remote"]
     assert "elsewhere" in study.lanes[1].name
     note_models("remote", [])
+
+
+def test_two_runs_in_view_differ_by_where_they_were_made(library: Library):
+    here = ran(shared_local_backend(), library)
+    there = collect(stream(PARAMS, Capture(attention="cross"), ElsewhereBackend(), library, reuse=False))
+    found = difference(library.open(here.id), library.open(there.id))
+    assert found.path.identical
+    (row,) = [row for row in machine(found.environment).rows if row.name == "made at"]
+    assert (row.a, row.b) == ("this machine", "another Atlas")
+    names = told_apart(["a red circle"] * 2, [facts(library.open(run.id), {}) for run in (here, there)])
+    assert names == ["a red circle", "a red circle, at another Atlas"]
