@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     hosted_visitor_images: int = Field(default=10, ge=0)
     hosted_daily_images: int = Field(default=100, ge=0)
-    #: The address of another Atlas that models can run on, as https://host:port. Its token is
-    #: DIFFATLAS_REMOTE_TOKEN, which is read where it is sent and nowhere else.
+    #: The address of another Atlas that models can run on, such as https://host:port. Its token,
+    #: DIFFATLAS_REMOTE_TOKEN, is read where it is sent and nowhere else, as DIFFATLAS_TOKEN is where it is asked for.
     remote_url: str | None = None
     #: The address of a Ray cluster that models can run on, or a number of workers on this machine.
     ray: str | None = None

@@ -76,8 +76,9 @@ ALLOWED |= {
     "bench": _BELOW,
     "figures": (_BELOW - {"backends", "capture", "operations", "settings", "steering"}) | {"bench"},
     "formats": (_BELOW - {"backends", "operations"}) | {"bench", "figures"},
-    "ui": _BELOW | {"bench", "formats", "figures"},
-    "cli": _BELOW | {"bench", "formats", "ui"},
+    "serving": ALLOWED["operations"] | {"operations", "__init__"},
+    "ui": _BELOW | {"bench", "formats", "figures", "serving"},
+    "cli": _BELOW | {"bench", "formats", "serving", "ui"},
     "__main__": {"cli"},
     # Lazily, for the public names.
     "__init__": {
@@ -107,6 +108,8 @@ ONLY_IN = {
     "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
     "plotly": ("diffatlas/figures/",),
+    "uvicorn": ("diffatlas/serving/",),
+    "starlette": ("diffatlas/serving/", "diffatlas/ui/"),
 }
 #: Slow to import: only inside functions, or under TYPE_CHECKING.
 LAZY = {"torch", "diffusers", "transformers", "umap", "sklearn", "datasets", "av", "reportlab", "pyarrow"}

@@ -49,6 +49,7 @@ from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.remote_routes import RemoteRoutes, take_turns
 from diffatlas.ui.settings_services import SettingsServices
 from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
@@ -83,6 +84,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
     ) as app:
         layers, projections, running = Layers(libraries), Projections(), Running()
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
+        take_turns(app, turns)
         backend = shared_local_backend()
         names = names_of_models()
         studies = StudyServices(libraries, layers, backend, names, projections, running)
@@ -110,7 +112,8 @@ def served() -> dict[str, Any]:
     """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
     inner = [Middleware(one) for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
-    return {**look, "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
+    outer = [Middleware(RemoteRoutes), Middleware(OwnPageOnly, scripts=(EARLY,))]
+    return {**look, "app_kwargs": {"middleware": [*outer, *inner]}}
 
 
 def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:

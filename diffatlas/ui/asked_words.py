@@ -9,18 +9,14 @@ from diffatlas.errors import InvalidParams
 from diffatlas.formats import told
 from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.params import GenerationParams, Noise
-from diffatlas.registry import HOSTED, list_models
+from diffatlas.registry import list_models
 from diffatlas.request import ARGUMENTS, FIELDS, LORAS, METHOD, NOISE, PICTURES, Field, in_order
 from diffatlas.spelled import number
 from diffatlas.studies.plan_lanes import method_name
-from diffatlas.ui import elsewhere
 from diffatlas.ui.components.picture_field import AMOUNTS
 
 #: Of a link, what no form has a field for: files and versions are named in Python and in the shell.
 UNFILLABLE = {field.link: field.beyond for field in FIELDS if field.beyond}
-_PLURALS = {"loras": "LoRAs", "extra": "further arguments"}
-#: Of them, what the picture field of a form makes: a visitor may upload a picture.
-FROM_PICTURE = ("extra", "inputs")
 #: What a link says of a run whose noise came from no seed that is known.
 NO_SEED = "unknown"
 _MOST = 100
@@ -149,29 +145,3 @@ def beyond_form(params: GenerationParams, provenance: Mapping[str, Any]) -> list
     if rest:
         found.append(UNFILLABLE["extra"].format(told.extra_text(rest)))
     return found
-
-
-def refuse_server_files(params: GenerationParams, backend: str = "local") -> None:
-    """Raise `InvalidParams` for a request of a shared server's visitor that names what is on the server or is to be
-    fetched by it: only the models of its list, as they are listed, may be run.
-
-    backend: where it runs; a provider runs models of its own, and a place elsewhere those that it lists."""
-    for field in FIELDS:
-        if field.beyond and field.name not in FROM_PICTURE and getattr(params, field.name):
-            raise _refused(field.name)
-    if set(params.extra or ()) - set(AMOUNTS):
-        raise _refused("extra")
-    if backend not in HOSTED:
-        refuse_unlisted(params.model, backend)
-
-
-def refuse_unlisted(model: str, backend: str = "local") -> None:
-    """Raise `InvalidParams` for a model that a shared server's list does not have."""
-    elsewhere.learn_models(backend)
-    if model not in {entry.id for entry in list_models(backend)}:
-        raise _refused("model")
-
-
-def _refused(name: str) -> InvalidParams:
-    what = _PLURALS.get(name, f"a {name} of their own")
-    return InvalidParams(f"On a shared server runs cannot have {what}: choose one of its models.", field=name)

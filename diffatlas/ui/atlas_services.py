@@ -102,8 +102,7 @@ class AtlasServices:
 
 def _answered(backend: Any, models: list[Any]) -> str:
     """Return a sentence on an Atlas that answered: where it is, what it runs on, its version, its models."""
-    about = getattr(backend, "about", None)
-    facts = about() if about is not None else {}
+    facts = getattr(backend, "about", {})
     version = f", version {facts['version']}" if facts.get("version") else ""
     names = [entry.name for entry in models]
     more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from diffatlas.backends.bounds import Bounds, bounds_here
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.bench.bench import HAND, Bench
 from diffatlas.bench.judging import Scored
 from diffatlas.bench.kept import Benches
@@ -17,7 +18,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.library import Library
 from diffatlas.studies.run import CellBegan, CellEnded, CellStep, Stops
-from diffatlas.ui.asked_words import refuse_server_files
+from diffatlas.ui import elsewhere
 from diffatlas.ui.components.bench_form import to_scorers
 from diffatlas.ui.components.bench_view import BenchView
 from diffatlas.ui.libraries import Libraries
@@ -147,4 +148,5 @@ class BenchRunner(StudyRunner):
         """Raise `InvalidParams` for a bench that names files of a server that strangers share."""
         if self._libraries.shared:
             for lane in bench.study.lanes:
+                elsewhere.learn_models(lane.backend)
                 refuse_server_files(bench.study.in_lane(lane.key)[0].params, lane.backend)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas.backends import loading
+from diffatlas.backends.listed import refuse_unlisted
 from diffatlas.backends.look_up import ModelCard, look_up, size_words
 from diffatlas.backends.model_info import ModelInfo, ModelSource, source_of
 from diffatlas.backends.model_info import find_source as source_of_model
@@ -18,7 +19,6 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import MEMORY, USER, ModelEntry, add_model, find_model, remove_model
 from diffatlas.settings import is_shared
 from diffatlas.ui.asked_values import typed
-from diffatlas.ui.asked_words import refuse_unlisted
 
 #: What the Hub said of a model is believed for so long, in seconds.
 BELIEVED_SECONDS = 600

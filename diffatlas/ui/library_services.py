@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas.backends.bounds import BoundedBackend, bounds_here
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, CapabilityError, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.figures.departure import departure
@@ -34,7 +35,7 @@ from diffatlas.stopping import look
 from diffatlas.studies.plan_neighbourhood import other_anchor
 from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
-from diffatlas.ui.asked_words import also_told, check_fillable, refuse_server_files
+from diffatlas.ui.asked_words import also_told, check_fillable
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.pictures import given_pictures, image_url, preview_uri
 from diffatlas.ui.jobs import Job, Jobs, Progress

@@ -15,6 +15,7 @@ import gradio as gr
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
 from diffatlas.backends.hosted import money
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
@@ -24,7 +25,7 @@ from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
 from diffatlas.registry import HOSTED
 from diffatlas.settings import is_shared
-from diffatlas.ui.asked_words import refuse_server_files
+from diffatlas.ui import elsewhere
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
@@ -132,6 +133,10 @@ class LiveRuns:
         confirmed = sure and not bounds.shared
         try:
             what = asked()
+            if what.backend != LOCAL:
+                view.loading(f"Asking {place_name(what.backend)}…")
+                yield view, True
+            elsewhere.learn_models(what.backend)
             if is_shared():
                 refuse_server_files(what.params, what.backend)
             self._shelf.room(visitor)

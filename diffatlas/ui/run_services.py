@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from fastapi import Response
 
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.errors import InvalidParams
 from diffatlas.figures.comparison import draw_comparison
 from diffatlas.figures.page_figure import page_figure
@@ -31,7 +32,6 @@ from diffatlas.params import seed_words
 from diffatlas.stopping import look
 from diffatlas.ui import run_names
 from diffatlas.ui.answers import answered
-from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.components import step_data
 from diffatlas.ui.components.change_maps import change_maps
 from diffatlas.ui.components.run_data import stored_fields

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.errors import InvalidParams
 from diffatlas.params import GenerationParams, Lora, Noise
-from diffatlas.ui.asked_words import also_told, noise_text, refuse_server_files, to_noise
+from diffatlas.ui.asked_words import also_told, noise_text, to_noise
 
 PLAIN = GenerationParams(prompt="a red circle")
 

@@ -12,6 +12,7 @@ import pytest
 
 import diffatlas
 from diffatlas import GenerationParams, Library, observe
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.errors import CapabilityError, InvalidParams, RunNotFound
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.registry import list_models
@@ -20,7 +21,6 @@ from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import launch as launching
 from diffatlas.ui.app import LOOK
 from diffatlas.ui.app import launch as serve
-from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.visitors import visitor_of
 
 LISTED = [entry.id for entry in list_models("local")]

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from diffatlas import Capture, GenerationParams, observe
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.errors import InvalidParams
 from diffatlas.formats import told
 from diffatlas.formats.html.data import Detail, page_data
@@ -22,7 +23,7 @@ from diffatlas.formats.report.parts import facts
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import seed_words
 from diffatlas.ui import links
-from diffatlas.ui.asked_words import also_told, refuse_server_files
+from diffatlas.ui.asked_words import also_told
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.libraries import Libraries
