@@ -136,8 +136,8 @@ class LiveRuns:
             if what.backend != LOCAL:
                 view.loading(f"Asking {place_name(what.backend)}…")
                 yield view, True
-            elsewhere.learn_models(what.backend)
             if is_shared():
+                elsewhere.learn_models(what.backend)
                 refuse_server_files(what.params, what.backend)
             self._shelf.room(visitor)
             params, count = what.params, what.count

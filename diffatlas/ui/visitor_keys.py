@@ -180,7 +180,7 @@ def backend_for(
     if provider in ELSEWHERE:
         token = token_for(who, keys)
         # What its models are called is said of its runs.
-        elsewhere.learn_models(provider, token)
+        elsewhere.learn_models(provider, token, anew=token is not None)
         return elsewhere.opened(provider, token)
     key = keys.of(who, provider)
     if key is None and not hosts_keys_serve():

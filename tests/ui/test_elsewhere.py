@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from diffatlas import backends
+from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, InvalidParams, KeyRefused
 from diffatlas.formats.hosted import backend_of
@@ -19,7 +20,6 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry, list_models
 from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import elsewhere, links, places
-from diffatlas.ui.asked_words import refuse_server_files
 from diffatlas.ui.atlas_services import AtlasServices
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.study_form import chosen_lanes, lanes_beside, to_lanes
