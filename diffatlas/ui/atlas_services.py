@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from diffatlas.backends.elsewhere import host_of
-from diffatlas.errors import DiffAtlasError, InvalidParams
+from diffatlas.errors import DiffAtlasError, InvalidParams, KeyRefused
 from diffatlas.settings import is_shared, settings
 from diffatlas.ui import elsewhere
 from diffatlas.ui.visitor_keys import KEYS, VisitorKeys, token_for, token_name
@@ -87,6 +87,8 @@ class AtlasServices:
         try:
             models = elsewhere.ask_models("remote", self.held(visitor))
             return {"taken": True, "words": _answered(elsewhere.opened("remote", self.held(visitor)), models)}
+        except KeyRefused:
+            return {"taken": False, "words": _refused(self._source(visitor, elsewhere.address()))}
         except DiffAtlasError as error:
             return {"taken": False, "words": error.message}
 
@@ -98,6 +100,13 @@ class AtlasServices:
         if self.held(visitor) is not None:
             return "typed"
         return "environment" if elsewhere.has_token_of_environment(url) else "none"
+
+
+def _refused(source: Source) -> str:
+    there = "DIFFATLAS_TOKEN there"
+    if source == "none":
+        return f"The Atlas at {elsewhere.host()} asks for a token: type what is in {there}."
+    return f"The Atlas at {elsewhere.host()} does not take this token: it has to be what is in {there}."
 
 
 def _answered(backend: Any, models: list[Any]) -> str:

@@ -98,7 +98,8 @@ def test_a_token_goes_to_the_address_it_was_typed_for(monkeypatch: pytest.Monkey
     with pytest.raises(InvalidParams, match="give that first"):
         ask("atlas_token", token=TOKEN)
     ask("atlas_address", address=GUARDED)
-    assert ask("atlas_check") == {"taken": False, "words": "This Atlas asks for a token: give it one."}
+    asks = "The Atlas at 127.0.0.1:9 asks for a token: type what is in DIFFATLAS_TOKEN there."
+    assert ask("atlas_check") == {"taken": False, "words": asks}
     with pytest.raises(KeyRefused) as refused:
         ask("atlas_token", token=f"{TOKEN} and more")
     assert TOKEN not in str(refused.value)
