@@ -64,7 +64,7 @@ def wire_bench(
             for value in runner.judge(visitor, session, asked.id, asked.judge, asked.again):
                 yield [value, *nothing, *elsewhere]
         elif asked.carry is not None:
-            yield [gr.skip(), *_followed(form, asked.carry), *elsewhere]
+            yield [gr.skip(), *_followed(form, asked.carry, visitor or ""), *elsewhere]
         elif asked.open:
             yield [gr.skip(), *_refilled(form, services, visitor, asked.open), *elsewhere]
         elif asked.pack is not None:
@@ -120,10 +120,10 @@ def _of_link(name: str, text: str | None) -> Any:
     return gr.update(value=int(text)) if text.isdecimal() and len(text) < 20 else gr.skip()
 
 
-def _followed(form: StudyForm, carried: Any) -> list[Any]:
+def _followed(form: StudyForm, carried: Any, visitor: str) -> list[Any]:
     """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
     rest = [gr.skip() for _ in (form.exact, *form.own)]
-    updates = followed(form, carried)
+    updates = followed(form, carried, visitor)
     if updates is None:
         return [gr.skip() for _ in (*form.asked, form.lanes, form.exact, *form.own, None)]
     *request, model = updates

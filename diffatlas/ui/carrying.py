@@ -49,11 +49,11 @@ def take_along(form: Any, island: Any, page: str) -> None:
     island.submit(None, asked, asked, js=taken, **PRIVATE)
 
 
-def followed(form: Any, asked: Any) -> list[Any] | None:
+def followed(form: Any, asked: Any, visitor: str = "") -> list[Any] | None:
     """Return the updates of a form's request and of the model that it follows, where a model or method came along.
 
-    They change what fields offer and say, never what they hold. asked: what the browser handed over. None where
-    neither is new.
+    They change what fields offer and say, never what they hold. asked: what the browser handed over. visitor: whose
+    token another Atlas gets. None where neither is new.
     """
     query = asked_in(asked)
     if not query:
@@ -68,7 +68,7 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
         backend = query.get("backend") or LOCAL
         updates["backend"] = gr.update(choices=choices())
         try:
-            chosen = choose(backend, query["model"])
+            chosen = choose(backend, query["model"], visitor)
             updates["backend"] = said.hint(place_words(backend), choices=choices())
             by_model = forms.on_model(chosen.entry, chosen.info, chosen.line)
             names = ("model", "steps", "guidance", "size", "scheduler")

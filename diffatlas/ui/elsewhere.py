@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
@@ -26,6 +28,7 @@ BELIEVED, LEFT_ALONE = 600.0, 60.0
 
 _lock = threading.Lock()
 _typed = ""
+_running = 0
 #: Backend -> when it was asked last, and whether it answered.
 _asked: dict[str, tuple[float, bool]] = {}
 #: (Backend, question, model) -> what it said.
@@ -165,6 +168,25 @@ def said(backend: str, question: str, model: str, token: SecretStr | None = None
 def has_token_of_environment(url: str) -> bool:
     """Whether the environment has a token for the Atlas at this address."""
     return _token_of_environment(url) is not None
+
+
+@contextmanager
+def counted() -> Iterator[None]:
+    """Count a run of a page among those that are under way elsewhere, as long as this lasts."""
+    global _running
+    with _lock:
+        _running += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _running -= 1
+
+
+def running() -> int:
+    """Return how many runs of pages are under way elsewhere."""
+    with _lock:
+        return _running
 
 
 def host() -> str:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -30,7 +30,7 @@ from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
-from diffatlas.ui.places import LOCAL, called, place_name
+from diffatlas.ui.places import LOCAL, called, place_name, sees_inside
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Ticket, Turns
@@ -211,13 +211,15 @@ class LiveRuns:
         yield True
         library = self._shelf.library(visitor)
         events: Generator[Any, None, None] | None = None
+        counting = elsewhere.counted() if sees_inside(what.backend) else nullcontext()
         try:
             events = stream(params, what.capture, backend, library, stop, what.reuse)
-            yield from self._shown(view, events, params, visitor)
+            with counting:
+                yield from self._shown(view, events, params, visitor)
             events = None
         finally:
             if events is not None:
-                # The tab was closed; to end the request at the provider takes a moment.
+                # The tab was closed; to end the request there takes a moment.
                 stop.set()
                 threading.Thread(target=_close, args=(events,), daemon=True).start()
 

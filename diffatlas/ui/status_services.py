@@ -13,7 +13,7 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ELSEWHERE, ModelEntry
-from diffatlas.ui import places
+from diffatlas.ui import elsewhere, places
 from diffatlas.ui.answers import answered
 from diffatlas.ui.jobs import Jobs
 from diffatlas.ui.key_services import KeyServices
@@ -41,7 +41,7 @@ class StatusServices:
             "backend": backend,
             "model": model,
             "device": _device() if backend == places.LOCAL else "",
-            "running": running + sent,
+            "running": running + sent + elsewhere.running(),
             "waiting": waiting + held,
             "studies": self._running.count(visitor),
             "jobs": sum(jobs.under_way(visitor) for jobs in self._jobs),

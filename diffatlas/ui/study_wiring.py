@@ -60,7 +60,7 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
             for value in runner.retry(visitor, request.session_hash, asked.id, asked.retry):
                 yield [value, *nothing]
         elif asked.carry is not None:
-            yield [gr.skip(), *_followed(form, asked.carry)]
+            yield [gr.skip(), *_followed(form, asked.carry, visitor or "")]
         elif asked.open:
             yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked.open)), gr.skip()]
         else:
@@ -73,10 +73,10 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
     take_along(form, island, island.operation)
 
 
-def _followed(form: StudyForm, asked: Any) -> list[Any]:
+def _followed(form: StudyForm, asked: Any, visitor: str) -> list[Any]:
     """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
     own = [gr.skip() for _ in form.own]
-    updates = followed(form, asked)
+    updates = followed(form, asked, visitor)
     if updates is None:
         return [gr.skip() for _ in (*form.asked, form.lanes, *form.own, None)]
     *request, model = updates

@@ -151,7 +151,8 @@ def wire_note(
         nothing = [gr.skip() for _ in (*form.asked, last)]
         asked = submitted(event._data)
         if asked.carry is not None:
-            return followed(form, asked.carry) or nothing
+            visitor = visitor_of(request, request.session_hash) or ""
+            return followed(form, asked.carry, visitor) or nothing
         try:
             query = asked_of(request, asked.fill)
         except DiffAtlasError as error:
