@@ -20,6 +20,7 @@ PLAIN = (
     "lab2d",
     "layers",
     "library",
+    "remote_overhead",
     "training_speed",
     "why_it_failed",
 )

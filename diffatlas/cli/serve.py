@@ -28,7 +28,7 @@ def serve(
     from diffatlas.ui.turns import MOST_IN_ALL, MOST_WAITING, Turns
 
     server = Server(host, port, Turns(most=MOST_WAITING if is_shared() else None, in_all=MOST_IN_ALL))
-    quieten()
     asks = "a token is asked for" if server.asks else "for programs of this machine, without a token"
     print(f"Diffusion Atlas serves runs at {server.url}: {asks}.", file=sys.stderr, flush=True)
+    quieten()
     server.run()

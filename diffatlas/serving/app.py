@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from starlette.routing import Route
 
 from diffatlas import __version__
 from diffatlas.backends import batching, wire
+from diffatlas.backends.hosted.refusals import read_json
 from diffatlas.backends.listed import refuse_server_files, refuse_unlisted
 from diffatlas.backends.remote.protocol import (
     BINARY,
@@ -256,10 +256,7 @@ def client_of(request: Request) -> str:
 
 
 def _plain(body: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
+    found = read_json(body)
     if not isinstance(found, dict):
         raise InvalidParams("What is asked is no JSON object.")
     return found

@@ -252,11 +252,15 @@ class Runs:
                     self._sweeping = False
                     return
 
-    def close(self) -> None:
-        """End all runs."""
+    def close(self, seconds: float = 0.0) -> None:
+        """End all runs, and wait for that at most so long."""
         with self._lock:
-            for run in self._runs.values():
+            runs = list(self._runs.values())
+            for run in runs:
                 run.ending.set()
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and any(run.ended_at is None for run in runs):
+            time.sleep(LOOK / 2)
 
     @property
     def counts(self) -> tuple[int, int]:

@@ -22,7 +22,8 @@ from diffatlas.settings import is_shared
 
 log = logging.getLogger("diffatlas")
 
-PORT = 8421
+#: Seconds that what is under way has to come to its end where the server ends.
+ENDING = 15.0
 
 
 class Server:
@@ -63,23 +64,28 @@ class Server:
 
     def run(self) -> None:
         """Answer until interrupted, or `stop`."""
-        threading.Thread(target=warm_up, name="diffatlas-warm-up", daemon=True).start()
+        ended = threading.Event()
+        warming = threading.Thread(target=warm_up, args=(ended,), name="diffatlas-warm-up", daemon=True)
+        warming.start()
         try:
             self._server.run(sockets=[self._socket])
         finally:
-            self.serving.runs.close()
+            ended.set()
             self._socket.close()
+            # A process that ends while torch is at work in a thread is aborted.
+            self.serving.runs.close(ENDING)
+            warming.join(ENDING)
 
     def stop(self) -> None:
         """Have `run` return."""
         self._server.should_exit = True
 
 
-def warm_up() -> None:
-    """Load the first model and measure it, so that the first run answers at once."""
+def warm_up(ended: threading.Event | None = None) -> None:
+    """Load the first model and measure it, so that the first run answers at once. ``ended``: ends the measuring."""
     try:
         first = list_models("local")[0].id
-        shared_local_backend().measure(GenerationParams(model=first, prompt="a picture"))
+        shared_local_backend().measure(GenerationParams(model=first, prompt="a picture"), stop=ended)
     except Exception as error:
         # The first run meets the same error and tells it.
         log.info("The first model could not be loaded ahead: %s", error)

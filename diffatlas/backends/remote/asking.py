@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import httpx
 
+from diffatlas.backends.hosted.refusals import read_json
 from diffatlas.backends.remote.place import TOKEN_VARIABLE, Place
 from diffatlas.backends.remote.protocol import (
     CLIENT_HEADER,
@@ -103,12 +103,8 @@ class Asking:
         return content
 
     def ask_plain(self, method: str, path: str, body: bytes | None = None, plain: Any = None) -> Any:
-        """Make a request and return the JSON of its answer. Raises as `ask`."""
-        content = self.ask(method, path, body, plain)
-        try:
-            return json.loads(content)
-        except ValueError:
-            raise self.unreadable() from None
+        """Make a request and return the JSON of its answer, None where it holds none. Raises as `ask`."""
+        return read_json(self.ask(method, path, body, plain))
 
     def close(self) -> None:
         """Close the connections."""
@@ -141,10 +137,7 @@ class Asking:
             )
         if 200 <= status < 300:
             return None
-        try:
-            told = error_from_plain(json.loads(content))
-        except ValueError:
-            told = None
+        told = error_from_plain(read_json(content))
         if status != 401:
             return told or BackendFailure(f"{self._name} answered with the status {status}.")
         if self.place.token is None:

@@ -40,6 +40,8 @@ class RemoteBackend:
         url: where it is, such as ``http://localhost:8421``; DIFFATLAS_REMOTE_URL where None.
         token: what it asks for; DIFFATLAS_REMOTE_TOKEN where None. It is held in memory alone.
         patience: how long it is waited for.
+        packing: whether events are made smaller before they are sent, which takes time at both ends. Where None, unless
+            the address is on this machine; True is right for one at the other end of a tunnel.
 
     It is asked what it can do when it is opened. Raises `InvalidParams` for an address or a token that cannot be one,
     `KeyRefused` where it asks for a token or does not take this one, `CapabilityError` where it speaks another version,
@@ -53,12 +55,16 @@ class RemoteBackend:
         url: str | None = None,
         token: str | SecretStr | None = None,
         patience: Patience | None = None,
+        packing: bool | None = None,
     ) -> None:
         self.place = place_of(url, token)
         self._asking = Asking(self.place, patience or Patience())
+        self._packing = not self.place.here if packing is None else packing
         self._described: dict[str, tuple[float, dict[str, Any]]] = {}
         told = self._asking.ask_plain("GET", "info")
-        if not isinstance(told, dict) or told.get("wire") != wire.VERSION:
+        if not isinstance(told, dict):
+            raise self._asking.unreadable()
+        if told.get("wire") != wire.VERSION:
             raise CapabilityError(
                 f"The events of {self.place.called} have another form than those of this version: install the same "
                 "version of diffatlas at both ends."
@@ -87,10 +93,9 @@ class RemoteBackend:
     def models(self) -> list[ModelEntry]:
         """Return what it offers, its first one first. Raises as the constructor."""
         told = self._asking.ask_plain("GET", "models")
-        return [
-            self._read(ModelEntry, one)
-            for one in (told.get("models") or () if isinstance(told, dict) else ())
-        ]
+        if not isinstance(told, dict) or not isinstance(told.get("models"), list):
+            raise self._asking.unreadable()
+        return [self._read(ModelEntry, one) for one in told["models"]]
 
     def info(self, model: str) -> ModelInfo | None:
         """See `LocalBackend.info`. Raises as that, and as the constructor."""
@@ -167,8 +172,7 @@ class RemoteBackend:
         self._asking.close()
 
     def _following(self, asked: wire.Asked, put: Any) -> Following:
-        # On one machine it takes longer to pack events than to move them.
-        return Following(self._asking, asked, not self.place.here, put)
+        return Following(self._asking, asked, self._packing, put)
 
     def _of_model(self, model: str) -> dict[str, Any]:
         """Return what is said of a model, not longer ago than `REMEMBERED`."""

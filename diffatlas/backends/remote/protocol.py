@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from diffatlas.backends.hosted.refusals import read_json
 from diffatlas.errors import BackendFailure, DiffAtlasError, error_for
 
 #: Of the paths, the headers and the frames. What is in the frames has a version of its own (`wire.VERSION`).
@@ -107,10 +108,8 @@ def error_of_end(payload: bytes) -> DiffAtlasError | None:
     """Return the error that `end_frame` was given."""
     if not payload:
         return None
-    try:
-        return error_from_plain(json.loads(payload))
-    except ValueError:
-        return BackendFailure("The run ended there in an error that cannot be read.")
+    unread = BackendFailure("The run ended there in an error that cannot be read.")
+    return error_from_plain(read_json(payload)) or unread
 
 
 def error_to_plain(error: DiffAtlasError) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from diffatlas import Capture, GenerationParams, Library
 from diffatlas.backends import open_backend
 from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.backends.remote.asking import Patience
-from diffatlas.backends.remote.place import Place
 from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.events import Failed, Finished, Started, Waiting
 from diffatlas.operations.trace import shared_local_backend, trace
@@ -37,12 +36,6 @@ def remote(server):
     backend = open_backend("remote", url=server.url)
     yield backend
     backend.close()
-
-
-@pytest.fixture
-def packed(monkeypatch):
-    """Have events packed as between two machines."""
-    monkeypatch.setattr(Place, "here", property(lambda place: False))
 
 
 def plain(value):
@@ -93,7 +86,9 @@ def test_what_is_known_of_a_request_is_the_same(remote):
     assert caught.value.field == "scheduler"
 
 
-def test_a_run_is_that_of_the_other_bit_for_bit(remote, packed):
+@pytest.mark.parametrize("packing", [False, True])
+def test_a_run_is_that_of_the_other_bit_for_bit(server, packing):
+    remote = open_backend("remote", url=server.url, packing=packing)
     same(list(remote.trace(PARAMS, ALL)), list(shared_local_backend().trace(PARAMS, ALL)))
 
 
