@@ -13,7 +13,7 @@ from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.guidance import METHODS, label_of
 from diffatlas.library.study import Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ELSEWHERE, ModelEntry, RegistryError, find_model, list_models
+from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, ModelEntry, RegistryError, find_model, list_models
 from diffatlas.run import new_run_id, timestamp
 from diffatlas.studies.plan_hosted import OWN as OWN_VALUES
 from diffatlas.studies.plan_hosted import lane_words, own_values
@@ -270,7 +270,7 @@ def _names(base: GenerationParams, lanes: Sequence[Lane]) -> list[str]:
         [method_name(p.guidance_method, p.guidance_options) for p in params],
         ["1 step" if p.num_inference_steps == 1 else f"{p.num_inference_steps} steps" for p in params],
         [f"g {number(p.guidance_scale)}" for p in params],
-        [lane.backend for lane in lanes],
+        [ELSEWHERE_NAMES.get(lane.backend, lane.backend) for lane in lanes],
     ]
     # Two models' own schedulers are not what anybody asked to compare.
     if len({p.scheduler for p in params}) == 1:

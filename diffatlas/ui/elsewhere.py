@@ -128,8 +128,8 @@ def ask_models(backend: str, token: SecretStr | None = None) -> list[ModelEntry]
     return note_models(backend, found) if backend != "remote" or address() == url else found
 
 
-def learn_models(backend: str, token: SecretStr | None = None, anew: bool = False) -> None:
-    """Ask a place for its models unless it was asked lately. Nothing is raised: a run says what is wrong.
+def learn_models(backend: str, token: SecretStr | None = None, anew: bool = False) -> DiffAtlasError | None:
+    """Ask a place for its models unless it was asked lately, and return what went wrong, None where nothing did.
 
     anew: whether one that did not answer lately is asked all the same.
     """
@@ -140,8 +140,9 @@ def learn_models(backend: str, token: SecretStr | None = None, anew: bool = Fals
     if backend in ELSEWHERE and due and not why_not(backend):
         try:
             ask_models(backend, token)
-        except DiffAtlasError:
-            return
+        except DiffAtlasError as error:
+            return error
+    return None
 
 
 def said(backend: str, question: str, model: str, token: SecretStr | None = None, unknown: Any = None) -> Any:

@@ -98,8 +98,8 @@ class SettingsServices:
 
     def places(self, visitor: str, asked: Nothing) -> Places:
         """Return the places where models run, with their models."""
-        for backend, _ in elsewhere.offered():
-            elsewhere.learn_models(backend, self._atlas.held(visitor))
+        # The others would be started by that, and paid for: they say it once they are chosen.
+        elsewhere.learn_models("remote", self._atlas.held(visitor))
         return {
             "backends": [
                 {"id": one, "name": name, "models": [_choice(entry) for entry in places.models_of(one)]}
@@ -113,6 +113,7 @@ class SettingsServices:
             chosen = chosen_model.choose(asked.model)
             entry, notes = chosen.entry, chosen.line
         else:
+            elsewhere.learn_models(asked.backend, self._atlas.held(visitor), anew=True)
             entry = places.entry_of(asked.backend, asked.model)
             notes = entry.notes
         own = _local if places.place_of(entry) == places.LOCAL else _elsewhere

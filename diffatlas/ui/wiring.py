@@ -28,7 +28,7 @@ from diffatlas.ui.guidance_values import guidance_html, hosted_guidance, kind_of
 from diffatlas.ui.hosted_fields import choose, place_words, takes_of, wire_hints
 from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
-from diffatlas.ui.places import LOCAL, choices, entry_of, info_of, models_of
+from diffatlas.ui.places import LOCAL, choices, entry_of, info_of, models_of, place_name
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
@@ -227,21 +227,26 @@ def _wire_model(
             error = BackendFailure("This model could not be looked up; the app’s log says why.")
             yield alone(_wrong(error), gr.update(visible=False), name)
 
-    def on_backend(backend: str, name: str | None, before: str, request: gr.Request) -> list[Any]:
+    def on_backend(
+        backend: str, name: str | None, before: str, request: gr.Request
+    ) -> Generator[list[Any], None, None]:
         kept = name if name and chosen_model.is_of_here(name) else before
+        visitor = visitor_of(request, request.session_hash) or ""
         try:
-            place = gr.update(info=said.as_hint(place_words(backend)))
-            visitor = visitor_of(request, request.session_hash) or ""
             if backend in ELSEWHERE:
-                elsewhere.learn_models(backend, token_for(visitor), anew=True)
+                asking = f"Asking {place_name(backend)} what it offers…"
+                yield [said.hint(asking), kept, *alone(gr.skip())]
+                if problem := elsewhere.learn_models(backend, token_for(visitor), anew=True):
+                    raise problem
+            place = gr.update(info=said.as_hint(place_words(backend)))
             listed = [one.id for one in models_of(backend)]
             model = kept if backend == LOCAL or kept in listed else next(iter(listed), "")
             chosen = choose(backend, model, visitor)
             updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
             updates[0] |= {"value": model, "choices": fields.choices_of(backend)}
-            return [place, kept, *updates, _keep(chosen), model, *follow(chosen.entry, chosen.info)]
+            yield [place, kept, *updates, _keep(chosen), model, *follow(chosen.entry, chosen.info)]
         except DiffAtlasError as error:
-            return [gr.skip(), kept, *alone(_wrong(error), gr.update(visible=False))[1:]]
+            yield [said.hint("Where the model runs."), kept, *alone(_wrong(error), gr.update(visible=False))]
 
     def on_keep(name: str | None) -> list[Any]:
         try:
