@@ -193,13 +193,16 @@ class Serving:
             raise KeyRefused(f"A request of this kind has the header {REFERENCE_HEADER}.")
         asked = asked_of_reference(_plain(await self._body(request, MOST_JSON)))
         self.check(asked)
-        backend = self._backend()
-        params = await run_in_threadpool(backend.resolve, asked.cells[0])
-        loaded = backend.is_loaded(params.model)
-        run = await run_in_threadpool(
-            self.runs.begin, secrets.token_hex(16), client_of(request), asked, packing=False
-        )
-        return LineStream(run, self.limits.alive, params, backend.device, loaded)
+        client = client_of(request)
+
+        def begin() -> LineStream:
+            backend = self._backend()
+            params = backend.resolve(asked.cells[0])
+            loaded, device = backend.is_loaded(params.model), backend.device
+            run = self.runs.begin(secrets.token_hex(16), client, asked, packing=False)
+            return LineStream(run, self.limits.alive, params, device, loaded)
+
+        return await run_in_threadpool(begin)
 
     def check(self, asked: wire.Asked) -> None:
         """Raise the typed error of a request that may not run here."""

@@ -49,7 +49,7 @@ from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
-from diffatlas.ui.remote_routes import RemoteRoutes, take_turns
+from diffatlas.ui.remote_routes import RemoteRoutes, serve_runs
 from diffatlas.ui.settings_services import SettingsServices
 from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
@@ -84,7 +84,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
     ) as app:
         layers, projections, running = Layers(libraries), Projections(), Running()
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
-        take_turns(app, turns)
+        serve_runs(app, turns)
         backend = shared_local_backend()
         names = names_of_models()
         studies = StudyServices(libraries, layers, backend, names, projections, running)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from pydantic import SecretStr
+
 from diffatlas.backends.remote.place import is_loopback
 from diffatlas.backends.remote.protocol import PREFIX
 from diffatlas.operations.trace import shared_local_backend
@@ -12,21 +14,21 @@ from diffatlas.serving.access import own_token
 from diffatlas.serving.app import Serving
 from diffatlas.serving.runs import Work
 from diffatlas.settings import is_shared
-from diffatlas.ui.turns import MOST_IN_ALL, Turns
+from diffatlas.ui.turns import Turns
 
-_turns: WeakKeyDictionary[Any, Turns] = WeakKeyDictionary()
+_served: WeakKeyDictionary[Any, tuple[Turns, SecretStr | None]] = WeakKeyDictionary()
 
 
-def take_turns(blocks: Any, turns: Turns) -> None:
-    """Have runs for other Atlases take turns with those of the pages of an app."""
-    _turns[blocks] = turns
+def serve_runs(blocks: Any, turns: Turns) -> None:
+    """Have an app serve runs to other Atlases, which take turns with those of its pages.
+
+    The token is that of the environment now. Raises `InvalidParams` for one that cannot be.
+    """
+    _served[blocks] = turns, own_token()
 
 
 class RemoteRoutes:
-    """ASGI middleware: answers other Atlases, and passes everything else on.
-
-    The token is that of the environment when the first of them asks.
-    """
+    """ASGI middleware of an app of `serve_runs`: answers other Atlases, and passes everything else on."""
 
     def __init__(self, app: Any) -> None:
         self._app = app
@@ -42,9 +44,9 @@ class RemoteRoutes:
             return
         if self._serving is None:
             blocks = scope["app"].get_blocks()
-            turns = _turns.get(blocks) or Turns(in_all=MOST_IN_ALL)
+            turns, token = _served[blocks]
             work = Work(shared_local_backend, turns, is_shared())
-            self._serving = Serving(work, own_token(), lambda: _for_this_machine(blocks))
+            self._serving = Serving(work, token, lambda: _for_this_machine(blocks))
         await self._serving({**scope, "path": inner, "root_path": ""}, receive, send)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from diffatlas import cli
-from diffatlas.registry import HOSTED
+from diffatlas.registry import ELSEWHERE, HOSTED
 from tests.backends.hosted.fakes.replicate import FakeReplicate
 from tests.backends.hosted.fakes.server import KEY
 
@@ -175,7 +175,7 @@ def test_backends_say_where_their_keys_are_from_and_never_the_key(replicate, cap
     assert cli.run(["backends"]) == 0
     said = capsys.readouterr().out
     rows = {row["Backend"]: row for row in table(said)}
-    assert tuple(rows) == ("local", *HOSTED)
+    assert tuple(rows) == ("local", *ELSEWHERE, *HOSTED)
     assert rows["replicate"]["Key"] == "from REPLICATE_API_TOKEN"
     assert rows["replicate"]["Made today"] == "1 image, about $0.003"
     assert rows["fal"]["Key"] == "none: set FAL_KEY"

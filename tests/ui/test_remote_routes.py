@@ -10,7 +10,7 @@ import pytest
 
 from diffatlas import GenerationParams, Library
 from diffatlas.backends import open_backend
-from diffatlas.errors import KeyRefused
+from diffatlas.errors import InvalidParams, KeyRefused
 from diffatlas.ui import remote_routes
 from diffatlas.ui.app import launch
 
@@ -49,6 +49,12 @@ def test_an_app_with_a_token_asks_for_it(app, monkeypatch):
     with pytest.raises(KeyRefused, match="asks for a token"):
         open_backend("remote", url=url)
     assert open_backend("remote", url=url, token=TOKEN).models()[0].id == "shapes"
+
+
+def test_an_app_does_not_start_with_a_token_that_keeps_nobody_out(app, monkeypatch):
+    monkeypatch.setenv("DIFFATLAS_TOKEN", "short")
+    with pytest.raises(InvalidParams, match="too short"):
+        app()
 
 
 @pytest.mark.parametrize(

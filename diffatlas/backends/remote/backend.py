@@ -22,7 +22,7 @@ from diffatlas.backends.remote.place import place_of
 from diffatlas.backends.remote.protocol import from_plain
 from diffatlas.backends.tasks import TakesPicture
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import CapabilityError
+from diffatlas.errors import CapabilityError, DiffAtlasError
 from diffatlas.events import Event, Failed
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
@@ -116,8 +116,11 @@ class RemoteBackend:
         return None if told is None else self._read(TakesPicture, told)
 
     def is_loaded(self, model: str) -> bool:
-        """Whether the model was resident there when it was last asked of. Raises as the constructor."""
-        return self._of_model(model)["loaded"] is True
+        """Whether the model was resident there when it was last asked of; False where that cannot be told."""
+        try:
+            return self._of_model(model)["loaded"] is True
+        except DiffAtlasError:
+            return False
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """See `LocalBackend.resolve`. Raises as that, and as the constructor."""

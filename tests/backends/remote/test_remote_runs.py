@@ -14,7 +14,7 @@ from diffatlas.backends.base import BatchBackend, IdentifiedBackend
 from diffatlas.backends.remote.asking import Patience
 from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.events import Failed, Finished, Started, Waiting
-from diffatlas.operations.trace import shared_local_backend, trace
+from diffatlas.operations.trace import shared_local_backend, stream_batch, trace
 from diffatlas.serving.limits import Limits
 from diffatlas.ui.turns import Turns
 from tests.backends.remote.wires import served, watching
@@ -71,6 +71,7 @@ def test_it_says_what_the_other_can_do(remote):
         assert remote.takes_picture(model) == here.takes_picture(model)
     with pytest.raises(UnknownModel):
         remote.info("no-such-model")
+    assert not remote.is_loaded("no-such-model")
 
 
 def test_what_is_known_of_a_request_is_the_same(remote):
@@ -169,6 +170,21 @@ def test_a_run_waits_for_its_turn_and_says_so():
         assert seen[0].message.startswith("Waits there for its turn: 1 ahead")
         assert seen[-1].status == "complete"
         assert turns.counts == (0, 0)
+
+
+def test_a_batch_that_waits_for_its_turn_is_recorded_as_it_runs(tmp_path):
+    turns, library = Turns(), Library(tmp_path)
+    with served(turns=turns) as server:
+        remote = open_backend("remote", url=server.url)
+        page = turns.join("a page")
+        seen = []
+        for position, event in stream_batch([PARAMS, PARAMS.replace(seed=8)], None, remote, library):
+            seen.append((position, event.kind))
+            if isinstance(event, Waiting):
+                turns.leave(page)
+    assert seen[0] == (0, "waiting")
+    assert seen[-1] == (1, "finished")
+    assert [info.status for info in library.list()] == ["complete"] * 2
 
 
 def test_one_client_has_so_many_runs_at_a_time():
