@@ -38,7 +38,7 @@ def facts_of(params: GenerationParams, model: str = "", ended: str = "", place: 
     """Return what may tell a run from others, in words, in the order in which it is named: "guidance 7.5".
 
     model: what the model is called; its id where empty. ended: what became of the run, where it did not go through.
-    place: what the provider is called that made it, of a hosted run.
+    place: what the place is called that made it, where that was not this machine: a provider, another Atlas.
     """
     found = {}
     for field in in_order(*_ORDER):

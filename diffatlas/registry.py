@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -107,11 +107,16 @@ with the project.
 
 #: The providers of hosted models; the first is the one that a page offers first.
 HOSTED = ("replicate", "fal", "together", "stability", "huggingface")
+#: The backends that see inside, as this machine's does, and run elsewhere. What they offer they say themselves.
+ELSEWHERE = ("remote", "modal", "ray")
+#: What they are called in the middle of a sentence.
+ELSEWHERE_NAMES = {"remote": "another Atlas", "modal": "Modal", "ray": "Ray"}
 #: The registry of what judges pictures, which is of no provider (`diffatlas.bench.scorers.registry`).
 SCORERS = "scorers"
 
 _lock = threading.Lock()
 _offered: dict[str, ModelEntry] = {}
+_elsewhere: dict[str, list[ModelEntry]] = {}
 
 
 #: Bytes of a registry.
@@ -306,9 +311,13 @@ def read_lines(path: Path, parse: Callable[[str], Entry | None]) -> list[Entry]:
 def list_models(provider: str = "local") -> list[ModelEntry]:
     """Return a provider's models in the order of its file, the default first.
 
-    Of "local": the pipelines that are in memory, the models that ship with the project, and the user's own, where
-    the server is not shared. Where one of the user's has the id of one that ships, it stands in its place.
+    Of a backend of `ELSEWHERE`: what `note_models` was told last, nothing before. Of "local": the pipelines
+    that are in memory, the models that ship with the project, and the user's own, where the server is not shared. Where
+    one of the user's has the id of one that ships, it stands in its place.
     """
+    if provider in ELSEWHERE:
+        with _lock:
+            return list(_elsewhere.get(provider, ()))
     path = models_folder() / f"{provider}.md"
     if provider == SCORERS or not path.is_file():
         known = ", ".join(sorted({p.stem for p in models_folder().glob("*.md")} - {SCORERS})) or "none"
@@ -379,6 +388,14 @@ def remove_model(model: str) -> ModelEntry:
             raise RegistryError(f"The model {model!r} {why}.", field="model")
         _write_own([line for line in _own_lines() if (one := parse_line(line)) is None or one.id != gone.id])
     return gone
+
+
+def note_models(backend: str, entries: Iterable[ModelEntry]) -> list[ModelEntry]:
+    """Keep what a backend of `ELSEWHERE` says that it offers, in place of what it said before; return it."""
+    noted = [replace(entry, provider=backend) for entry in entries]
+    with _lock:
+        _elsewhere[backend] = noted
+    return list(noted)
 
 
 def offer(entry: ModelEntry) -> None:

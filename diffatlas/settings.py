@@ -77,6 +77,10 @@ class Settings(BaseSettings):
     remote_url: str | None = None
     #: Whether the app is an MCP server too, which agents call.
     mcp: bool = False
+    #: The address of a Ray cluster that models can run on, or a number of workers on this machine.
+    ray: str | None = None
+    #: On a shared server, whether its visitors may run models on the host's other Atlas, Modal account or Ray cluster.
+    elsewhere_for_visitors: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

@@ -34,9 +34,9 @@ def models(context: typer.Context, backend: ask.Backend = "local") -> None:
     if context.invoked_subcommand is not None:
         return
     ask.check_backend(backend)
-    from diffatlas.registry import USER, list_models
+    from diffatlas.registry import HOSTED, USER
 
-    if backend != "local":
+    if backend in HOSTED:
         _list_hosted(backend)
         return
 
@@ -50,7 +50,7 @@ def models(context: typer.Context, backend: ask.Backend = "local") -> None:
             text(entry.mem),
             " ".join(["Your own.", entry.notes]).strip() if entry.provider == USER else entry.notes,
         )
-        for entry in list_models()
+        for entry in ask.models_of(backend)
     ]
     print_table(("Model", "Name", "Size", "Steps", "Guidance", "GB", "Notes"), rows)
 

@@ -116,18 +116,19 @@ def trace(
     from diffatlas.library.store import Library, record_into
     from diffatlas.operations.expected import paid_of
     from diffatlas.operations.trace import stream
+    from diffatlas.registry import HOSTED
 
     with interrupt_sets() as stop:
         here = backend == "local"
         runs_on = Backends(device, dtype, ignore_memory)(backend)
-        params = runs_on.resolve(params)
+        params = runs_on.resolve(params) if hasattr(runs_on, "resolve") else params
         library = Library()
         served_by = library if out is None and not again else None
         if here:
             quieten()
             if not anyway:
                 ask.within_bounds(runs_on, params, capture, served_by, stop)
-        else:
+        elif backend in HOSTED:
             confirm_paid(estimate(paid_of(runs_on, params, capture, served_by)), yes)
         if out is not None:
             _clear(out, overwrite)

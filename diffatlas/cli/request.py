@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from diffatlas.capture.spec import Capture
     from diffatlas.library import Library
     from diffatlas.library.study import Study
+    from diffatlas.registry import ModelEntry
 
 #: What a command is asked of a request, by the names of `GenerationParams`.
 Request = Mapping[str, Any]
@@ -91,7 +92,7 @@ def option(field: Field, flags: Sequence[str] = (), optional: bool = True) -> An
 
 
 Backend = Annotated[
-    str, typer.Option("--backend", help="Where it runs: local, or a provider of `diffatlas backends`.")
+    str, typer.Option("--backend", help="Where it runs: local, or another of `diffatlas backends`.")
 ]
 Yes = Annotated[
     bool, typer.Option("--yes", help="Pay for many images of hosted models without being asked again.")
@@ -192,18 +193,38 @@ def request(asked: Request, backend: str = "local") -> GenerationParams:
 
 def check_backend(name: str) -> None:
     """Raise `InvalidParams` for a backend that there is not."""
-    from diffatlas.registry import HOSTED
+    from diffatlas.registry import ELSEWHERE, HOSTED
 
-    if name not in ("local", *HOSTED):
-        known = ", ".join(("local", *HOSTED))
+    if name not in ("local", *ELSEWHERE, *HOSTED):
+        known = ", ".join(("local", *ELSEWHERE, *HOSTED))
         raise InvalidParams(f"There is no backend {name!r:.40}: choose from {known}.", field="backend")
 
 
 def first_model(backend: str) -> str:
     """Return the id of the model that a backend has where none is named."""
-    from diffatlas.registry import list_models
+    if backend == "local":
+        return GenerationParams.model
+    models = models_of(backend)
+    if not models:
+        raise InvalidParams(f"The backend {backend!r} lists no model: name one with --model.", field="model")
+    return models[0].id
 
-    return GenerationParams.model if backend == "local" else list_models(backend)[0].id
+
+def models_of(backend: str) -> list[ModelEntry]:
+    """Return the models of a backend, its first one first; one that runs elsewhere is asked.
+
+    Raises `diffatlas.errors.CapabilityError` where it cannot be used here, and what it raises.
+    """
+    from diffatlas.registry import ELSEWHERE, list_models, note_models
+
+    known = list_models(backend)
+    if known or backend not in ELSEWHERE:
+        return known
+    from diffatlas.backends import open_backend
+    from diffatlas.backends.elsewhere import check_usable
+
+    check_usable(backend)
+    return note_models(backend, open_backend(backend).models())
 
 
 def pictures(
@@ -215,11 +236,14 @@ def pictures(
 ) -> GenerationParams:
     """Return a request with the pictures that files hold. Raises `InvalidParams` for files that hold none.
 
-    And as `diffatlas.backends.tasks.with_picture` does. A hosted backend takes none.
+    And as `diffatlas.backends.tasks.with_picture` does. A hosted backend takes none; one that runs elsewhere says
+    itself what its model takes, as it runs.
     """
-    if backend != "local" and (image, mask, strength) != (None, None, None):
+    from diffatlas.registry import HOSTED
+
+    if backend in HOSTED and (image, mask, strength) != (None, None, None):
         raise InvalidParams(
-            "--image, --mask and --strength are for models of this machine: hosted models are given a prompt alone.",
+            "--image, --mask and --strength are not for these: hosted models are given a prompt alone.",
             field="inputs",
         )
     if image is None:
@@ -233,7 +257,7 @@ def pictures(
     from diffatlas.backends import tasks
     from diffatlas.operations.trace import shared_local_backend
 
-    takes = shared_local_backend().takes_picture(params.model)
+    takes = shared_local_backend().takes_picture(params.model) if backend == "local" else tasks.USUAL
     return tasks.with_picture(params, picture, painted, strength, takes)
 
 
@@ -253,6 +277,7 @@ def first_values(
     """Return steps and guidance: as asked, else the registry's, else those of `GenerationParams`."""
     from diffatlas.registry import find_model
 
+    models_of(backend)
     try:
         entry = find_model(model, backend)
     except UnknownModel:

@@ -43,10 +43,12 @@ class Backends:
         self._opened: dict[str, Backend] = {}
 
     def __call__(self, name: str) -> Backend:
-        """Return the backend of a name."""
+        """Return the backend of a name. Raises `diffatlas.errors.CapabilityError` where it cannot be used here yet."""
         from diffatlas.backends import open_backend
+        from diffatlas.backends.elsewhere import check_usable
 
         if name not in self._opened:
+            check_usable(name)
             self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
         return self._opened[name]
 
@@ -84,8 +86,16 @@ def say_made(study: Study) -> None:
 
 
 def lanes_of_options(texts: Sequence[str] | None) -> list[dict[str, Any]]:
-    """Return lanes as `plan_lanes.lanes_of` takes them, from "name=value,name=value" texts."""
-    return [_lane(text) for text in texts or ()]
+    """Return lanes as `plan_lanes.lanes_of` takes them, from "name=value,name=value" texts.
+
+    A backend that runs elsewhere is asked for its models. Raises `InvalidParams`, and what `ask.models_of` raises.
+    """
+    lanes = [_lane(text) for text in texts or ()]
+    for lane in lanes:
+        if "backend" in lane:
+            ask.check_backend(lane["backend"])
+            ask.models_of(lane["backend"])
+    return lanes
 
 
 def _lane(text: str) -> dict[str, Any]:

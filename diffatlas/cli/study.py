@@ -117,12 +117,13 @@ def neighbourhood(
 
     Ctrl-C keeps the cells that are finished; `diffatlas study ID --retry` runs the rest.
     """
+    from diffatlas.registry import HOSTED
     from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 
     base = ask.request(asked, backend)
     study = plan_neighbourhood(
         base,
-        mode or ("perturb" if backend == "local" else "offset"),
+        mode or ("offset" if backend in HOSTED else "perturb"),
         k=k,
         radius=radius,
         spread=spread,

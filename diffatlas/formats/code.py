@@ -12,9 +12,11 @@ from diffatlas.formats.named import plain
 from diffatlas.formats.told import in_memory
 from diffatlas.library.study import Lane, Study
 from diffatlas.params import GenerationParams, Lora, Noise
-from diffatlas.registry import HOSTED
+from diffatlas.registry import ELSEWHERE, HOSTED
 from diffatlas.studies.plan_lanes import LANE_FIELDS
 
+#: Neither address nor token of another Atlas is in a run.
+OF_REMOTE = "# The other Atlas is that of DIFFATLAS_REMOTE_URL, and its token that of DIFFATLAS_REMOTE_TOKEN."
 #: Of a study's spec, what its plan takes by another name or works out by itself.
 _PLANNED = ("base", "baseline", "field", "values", "mode", "lanes")
 NO_SEED = (
@@ -37,9 +39,10 @@ def run_code(
         return NO_SEED.format(id=run_id)
     watched, unread = _watched(capture)
     held = bool(in_memory(provenance))
-    hosted = provenance.get("backend") in HOSTED
-    place = ", backend=backend" if held else f", backend={provenance['backend']!r}" if hosted else ""
+    other = provenance.get("backend") in (*HOSTED, *ELSEWHERE)
+    place = ", backend=backend" if held else f", backend={provenance['backend']!r}" if other else ""
     backend = ["", "# The pipeline that was in memory: yours."] if held else []
+    backend += [OF_REMOTE] if provenance.get("backend") == "remote" else []
     if held:
         backend.append(f'backend = diffatlas.open_backend("local", pipe=pipe, name={params.model!r})')
     lines = [
@@ -72,6 +75,7 @@ def study_code(study: Study) -> str:
         f"from diffatlas.studies.{plan} import {plan}",
         "from diffatlas.studies.run import StudyChanged, run_study",
         "",
+        *([OF_REMOTE] if any(lane.backend == "remote" for lane in study.lanes) else []),
         f"base = {_request(base)}",
         f"study = {plan}(base, {', '.join(given)})",
         "for event in run_study(study, open_backend, Library(), Capture()):",

@@ -9,6 +9,7 @@ from typing import Any
 from diffatlas.formats.told import loras_text, noise_words
 from diffatlas.guidance import label_of
 from diffatlas.params import GenerationParams
+from diffatlas.registry import ELSEWHERE_NAMES
 from diffatlas.request import (
     ARGUMENTS,
     FIELDS,
@@ -88,8 +89,18 @@ def machine(environment: Mapping[str, tuple[Any, Any]], a: str = "run A", b: str
         if len(alone) > MOST_ONE_SIDED:
             sentences.append(f"Recorded of {who} only: {', '.join(name_of(name) for name in alone)}.")
             left = {name: pair for name, pair in left.items() if name not in alone}
-    rows = [Row(name_of(name), _value(x), _value(y)) for name, (x, y) in left.items()]
+    rows = [*_places(left), *(Row(name_of(name), _value(x), _value(y)) for name, (x, y) in left.items())]
     return Told([row for row in rows if row.a != row.b], sentences)
+
+
+def _places(left: dict[str, tuple[Any, Any]]) -> list[Row]:
+    """Take out of ``left`` where two runs were made, as far as that is here or at a backend that runs elsewhere."""
+    pair = left.get("backend")
+    if pair is None or not all(place is None or place in ELSEWHERE_NAMES for place in pair):
+        return []
+    del left["backend"]
+    a, b = ("this machine" if place is None else ELSEWHERE_NAMES[place] for place in pair)
+    return [Row("made at", a, b)]
 
 
 def said(row: Row) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffatlas.formats.told import ignored
+from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES
 from diffatlas.spelled import number
 
 #: Letters of one value, and values of one list: they come from outside.
@@ -30,9 +31,28 @@ class HostedRun:
 
 
 def backend_of(provenance: Mapping[str, Any]) -> str:
-    """Return the name of the backend that made a run: "local", or that of a provider."""
+    """Return the name of the backend that made a run: "local", one that runs elsewhere, or that of a provider."""
     found = provenance.get("backend")
-    return found if isinstance(found, str) and found and "hosted" in provenance else "local"
+    known = isinstance(found, str) and found and ("hosted" in provenance or found in ELSEWHERE)
+    return found if known else "local"
+
+
+def made_at(provenance: Mapping[str, Any]) -> str:
+    """Return what the place is called where a run was made, in the middle of a sentence; "" of this machine."""
+    hosted = hosted_run(provenance)
+    return ELSEWHERE_NAMES.get(backend_of(provenance), "") if hosted is None else hosted.provider
+
+
+def device_of(provenance: Mapping[str, Any]) -> str:
+    """Return what a run was made on: its device, and the place where that is not this machine; or its provider."""
+    hosted = hosted_run(provenance)
+    if hosted is not None:
+        return hosted.provider
+    device = " ".join(
+        dict.fromkeys(str(provenance[key]) for key in ("device", "device_name") if provenance.get(key))
+    )
+    place = made_at(provenance)
+    return f"{device}, at {place}" if place and device else device or place
 
 
 def hosted_run(provenance: Mapping[str, Any]) -> HostedRun | None:

@@ -26,6 +26,7 @@ from diffatlas.capture.texts import TEXT_ENTRIES
 from diffatlas.errors import BadDownload, DiffAtlasError, NetworkError, ProviderDown, ProviderTimeout
 from diffatlas.events import Event, Failed, Finished, Image, Started, Step
 from diffatlas.params import GenerationParams, canonical_json
+from diffatlas.registry import ELSEWHERE
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
@@ -55,6 +56,13 @@ def cache_key(params: GenerationParams, identity: Mapping[str, Any]) -> str:
         # The identity has what is in the files; where they lie decides nothing.
         asked.pop("loras", None)
     return hashlib.sha256(canonical_json({"params": asked, "identity": identity}).encode()).hexdigest()
+
+
+def placed(started: Started, backend: str) -> Started:
+    """Return the start of a run with the backend that made it, where that is one of `ELSEWHERE`."""
+    if backend not in ELSEWHERE:
+        return started
+    return replace(started, provenance={**started.provenance, "backend": backend})
 
 
 def keyed(events: Generator[Event, None, None]) -> Generator[Event, None, None]:

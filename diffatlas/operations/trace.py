@@ -13,7 +13,7 @@ from diffatlas.backends.base import BatchBackend
 from diffatlas.backends.batching import check_cells
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError
-from diffatlas.events import Event, Failed
+from diffatlas.events import Event, Failed, Started
 from diffatlas.operations import cache
 from diffatlas.operations.recording import Recording
 from diffatlas.params import GenerationParams
@@ -115,7 +115,8 @@ def _stream(
             yield from cache.replayed(stored, capture)
             return
     taken = cache.taken(library, backend, params) if library is not None and reuse else ""
-    events = cache.keyed(backend.trace(params, capture, stop, **({"taken": taken} if taken else {})))
+    running = backend.trace(params, capture, stop, **({"taken": taken} if taken else {}))
+    events = cache.keyed(_placed(running, backend.name))
     yield from library.record(events, kind) if library is not None else events
 
 
@@ -140,9 +141,8 @@ def _stream_batch(
     rest = [i for i in range(len(cells)) if i not in stored]
     alone = rest if len(rest) == 1 else []
     if len(rest) > 1:
-        with closing(
-            _recorded(backend.trace_batch([cells[i] for i in rest], capture, stop), library, kind)
-        ) as run:
+        batch = backend.trace_batch([cells[i] for i in rest], capture, stop)
+        with closing(_recorded(batch, backend.name, library, kind)) as run:
             for position, event in run:
                 if isinstance(event, Failed) and event.field == "batch":
                     # Before its start: nothing of it has been seen.
@@ -155,8 +155,15 @@ def _stream_batch(
                 yield i, event
 
 
+def _placed(events: Generator[Event, None, None], backend: str) -> Generator[Event, None, None]:
+    """Yield ``events``; `Started` says which backend made the run, where that runs elsewhere."""
+    with closing(events):
+        for event in events:
+            yield cache.placed(event, backend) if isinstance(event, Started) else event
+
+
 def _recorded(
-    events: Generator[tuple[int, Event], None, None], library: Library | None, kind: str
+    events: Generator[tuple[int, Event], None, None], backend: str, library: Library | None, kind: str
 ) -> Generator[tuple[int, Event], None, None]:
     """Yield the events of several runs, each after it is on disk as part of its own run."""
     with ExitStack() as stack:
@@ -165,4 +172,5 @@ def _recorded(
         for position, event in events:
             if position not in recorders:
                 recorders[position] = stack.enter_context(Recording(library, kind))
-            yield position, recorders[position].take(event)
+            placed = cache.placed(event, backend) if isinstance(event, Started) else event
+            yield position, recorders[position].take(placed)

@@ -13,6 +13,7 @@ from diffatlas.errors import CapabilityError, DamagedRun, DiffAtlasError, Invali
 from diffatlas.geometry import path as measures
 from diffatlas.measured import unseen
 from diffatlas.params import GenerationParams
+from diffatlas.registry import ELSEWHERE
 from diffatlas.stopping import look
 
 if TYPE_CHECKING:
@@ -131,7 +132,8 @@ def finding_of(lane: Lane, cells: Sequence[CellData]) -> str | None:
     said = next(filter(None, (cell.unseen for cell in cells)), None)
     if said is None:
         backend = f"The backend {lane.backend} shows no latents."
-        said = "Its runs were kept without latents." if lane.backend == "local" else backend
+        inside = lane.backend in ("local", *ELSEWHERE)
+        said = "Its runs were kept without latents." if inside else backend
     return f"{said.rstrip('.')}. So its paths and distances of latents cannot be told; its images can be compared."
 
 

@@ -13,7 +13,7 @@ from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.guidance import METHODS, label_of
 from diffatlas.library.study import Cell, Lane, Study, cell_key
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ModelEntry, RegistryError, find_model, list_models
+from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, ModelEntry, RegistryError, find_model, list_models
 from diffatlas.run import new_run_id, timestamp
 from diffatlas.studies.plan_hosted import OWN as OWN_VALUES
 from diffatlas.studies.plan_hosted import lane_words, own_values
@@ -129,8 +129,11 @@ def title_of(what: str, prompt: str, longest: int = 100) -> str:
 
 
 def hints(model: str, backend: str = "local") -> ModelEntry | None:
-    """Return what the registry of a backend says of a model, else that of local models; None where neither has it."""
-    for provider in dict.fromkeys((backend, "local")):
+    """Return what the registry of a backend says of a model, else that of local models; None where neither has it.
+
+    Of a backend that runs elsewhere only what it says itself: a model of this name may be another one here.
+    """
+    for provider in (backend,) if backend in ELSEWHERE else dict.fromkeys((backend, "local")):
         try:
             return find_model(model, provider)
         except DiffAtlasError:
@@ -267,7 +270,7 @@ def _names(base: GenerationParams, lanes: Sequence[Lane]) -> list[str]:
         [method_name(p.guidance_method, p.guidance_options) for p in params],
         ["1 step" if p.num_inference_steps == 1 else f"{p.num_inference_steps} steps" for p in params],
         [f"g {number(p.guidance_scale)}" for p in params],
-        [lane.backend for lane in lanes],
+        [ELSEWHERE_NAMES.get(lane.backend, lane.backend) for lane in lanes],
     ]
     # Two models' own schedulers are not what anybody asked to compare.
     if len({p.scheduler for p in params}) == 1:

@@ -10,6 +10,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.guidance import METHODS
 from diffatlas.library.study import FIELDS, Lane, Study
 from diffatlas.params import GenerationParams
+from diffatlas.registry import HOSTED
 from diffatlas.request import MAX_GUIDANCE, MAX_SEED, MAX_STEPS
 from diffatlas.studies.plan_hosted import INPUTS, not_sent
 from diffatlas.studies.plan_lanes import (
@@ -188,9 +189,9 @@ def _caption(field: str, value: Any, params: GenerationParams, backend: str) -> 
     entry = hints(params.model, backend)
     if field in not_sent(params.model, backend):
         return f"It is not sent: {entry.name if entry else params.model} takes no {INPUTS[field][1]}.", None
-    if field == "seed" and backend != "local":
+    if field == "seed" and backend in HOSTED:
         return f"Seed {value}, from which the provider draws its noise; all else is the same.", None
-    if field == "guidance_scale" and backend != "local":
+    if field == "guidance_scale" and backend in HOSTED:
         usual = f" The model's usual value is {number(entry.guidance)}." if entry and entry.guidance else ""
         return (
             f"A guidance scale of {number(value)} is sent; what it does is the provider's own.{usual}",

@@ -11,6 +11,7 @@ from diffatlas.bench.plan import MOST_IMAGES, MOST_SEEDS
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError
 from diffatlas.library import Library
+from diffatlas.registry import HOSTED
 from diffatlas.studies.plan_lanes import lanes_of, params_of
 from diffatlas.ui.bench_packs import pack_of
 from diffatlas.ui.components import form as forms
@@ -50,7 +51,7 @@ def images_words(backend: Any, library: Library, asked: Mapping[str, Any]) -> st
             return ""
         here = [lane for lane in lanes if lane.backend == LOCAL]
         found = [backend.estimate(params_of(base, lane), Capture()) for lane in here]
-        paid = [image_of(lane.backend, params_of(base, lane)) for lane in lanes if lane.backend != LOCAL]
+        paid = [image_of(lane.backend, params_of(base, lane)) for lane in lanes if lane.backend in HOSTED]
         costs = money.estimate(paid * (len(pack.tasks) * seeds))
     except DiffAtlasError:
         return ""
@@ -64,6 +65,6 @@ def images_words(backend: Any, library: Library, asked: Mapping[str, Any]) -> st
     if paid:
         words += f"; {costs.words()}"
     known = together(found)
-    if known is None or None in found:
+    if known is None or None in found or len(here) + len(paid) < len(lanes):
         return f"{words}."
     return f"{words}, {duration(known.seconds * prompts * seeds)} one by one here, and less in batches."

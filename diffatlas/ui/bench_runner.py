@@ -18,6 +18,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, InvalidParams
 from diffatlas.library import Library
 from diffatlas.studies.run import CellBegan, CellEnded, CellStep, Stops
+from diffatlas.ui import elsewhere
 from diffatlas.ui.components.bench_form import to_scorers
 from diffatlas.ui.components.bench_view import BenchView
 from diffatlas.ui.libraries import Libraries
@@ -147,4 +148,5 @@ class BenchRunner(StudyRunner):
         """Raise `InvalidParams` for a bench that names files of a server that strangers share."""
         if self._libraries.shared:
             for lane in bench.study.lanes:
+                elsewhere.learn_models(lane.backend)
                 refuse_server_files(bench.study.in_lane(lane.key)[0].params, lane.backend)

@@ -20,7 +20,7 @@ from diffatlas.ui.carrying import followed, take_along
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.bench_form import PAGE, pack_choices
 from diffatlas.ui.components.study_form import StudyForm, chosen_lanes, lane_choices
-from diffatlas.ui.places import LOCAL, models_of
+from diffatlas.ui.places import info_of, models_of
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.study_wiring import carried_lanes, model_info, refilled
 from diffatlas.ui.visitors import visitor_of
@@ -64,7 +64,7 @@ def wire_bench(
             for value in runner.judge(visitor, session, asked.id, asked.judge, asked.again):
                 yield [value, *nothing, *elsewhere]
         elif asked.carry is not None:
-            yield [gr.skip(), *_followed(form, asked.carry), *elsewhere]
+            yield [gr.skip(), *_followed(form, asked.carry, visitor or ""), *elsewhere]
         elif asked.open:
             yield [gr.skip(), *_refilled(form, services, visitor, asked.open), *elsewhere]
         elif asked.pack is not None:
@@ -120,10 +120,10 @@ def _of_link(name: str, text: str | None) -> Any:
     return gr.update(value=int(text)) if text.isdecimal() and len(text) < 20 else gr.skip()
 
 
-def _followed(form: StudyForm, carried: Any) -> list[Any]:
+def _followed(form: StudyForm, carried: Any, visitor: str) -> list[Any]:
     """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
     rest = [gr.skip() for _ in (form.exact, *form.own)]
-    updates = followed(form, carried)
+    updates = followed(form, carried, visitor)
     if updates is None:
         return [gr.skip() for _ in (*form.asked, form.lanes, form.exact, *form.own, None)]
     *request, model = updates
@@ -145,7 +145,7 @@ def _refilled(form: StudyForm, services: BenchServices, visitor: str, bench_id: 
     first = bench.study.in_lane(bench.study.lanes[0].key)[0]
     backend = bench.study.lanes[0].backend
     query = {**forms.query_of(first.params), "backend": backend, "prompt": ""}
-    info = model_info(model) if backend == LOCAL else None
+    info = info_of(backend, model)
     choices = lane_choices(models_of(backend), model, info, backend)
     offered = {value for _, value in choices}
     changed = chosen_lanes(bench.study.lanes)

@@ -14,7 +14,7 @@ from diffatlas.ui import links, said
 from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.hosted_fields import choose, place_words
-from diffatlas.ui.places import LOCAL
+from diffatlas.ui.places import LOCAL, choices
 from diffatlas.ui.quiet import PRIVATE
 
 
@@ -49,11 +49,11 @@ def take_along(form: Any, island: Any, page: str) -> None:
     island.submit(None, asked, asked, js=taken, **PRIVATE)
 
 
-def followed(form: Any, asked: Any) -> list[Any] | None:
+def followed(form: Any, asked: Any, visitor: str = "") -> list[Any] | None:
     """Return the updates of a form's request and of the model that it follows, where a model or method came along.
 
-    They change what fields offer and say, never what they hold. asked: what the browser handed over. None where
-    neither is new.
+    They change what fields offer and say, never what they hold. asked: what the browser handed over. visitor: whose
+    token another Atlas gets. None where neither is new.
     """
     query = asked_in(asked)
     if not query:
@@ -66,9 +66,10 @@ def followed(form: Any, asked: Any) -> list[Any] | None:
     last = gr.skip()
     if "model" in query:
         backend = query.get("backend") or LOCAL
+        updates["backend"] = gr.update(choices=choices())
         try:
-            chosen = choose(backend, query["model"])
-            updates["backend"] = said.hint(place_words(backend))
+            chosen = choose(backend, query["model"], visitor)
+            updates["backend"] = said.hint(place_words(backend), choices=choices())
             by_model = forms.on_model(chosen.entry, chosen.info, chosen.line)
             names = ("model", "steps", "guidance", "size", "scheduler")
             for name, update in zip(names, by_model, strict=False):

@@ -14,6 +14,7 @@ from diffatlas.backends.model_info import ModelInfo
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import DiffAtlasError, OverBound
 from diffatlas.params import GenerationParams
+from diffatlas.registry import HOSTED
 from diffatlas.ui import said
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.places import LOCAL, name_of
@@ -33,8 +34,11 @@ def told(backend: Any, bounds: Bounds, refused: bool, asked: Mapping[str, Any]) 
     try:
         params = forms.to_params({**asked, "prompt": _PROMPT})
         place = forms.to_backend(asked)
-        if place != LOCAL:
+        if place in HOSTED:
             return _paid(place, params)
+        if place != LOCAL:
+            # How long it takes there is not known here.
+            return [gr.update(value="", visible=False), gr.update(visible=False)]
         estimate = backend.estimate(params, Capture())
         info = forms.known(backend.info, params.model)
         if estimate is None:

@@ -8,41 +8,53 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.backends.hosted import money
-from diffatlas.backends.tasks import TakesPicture
+from diffatlas.backends.tasks import USUAL, TakesPicture
 from diffatlas.errors import DiffAtlasError
-from diffatlas.registry import HostedModel, ModelEntry
-from diffatlas.ui import chosen_model, said
+from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, HostedModel, ModelEntry
+from diffatlas.ui import chosen_model, elsewhere, said
 from diffatlas.ui.asked_values import typed
-from diffatlas.ui.places import LOCAL, entry_of, name_of
+from diffatlas.ui.places import LOCAL, entry_of, info_of, name_of
 from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.visitor_keys import token_for
 
 NO_LATENTS = "None: a hosted service returns only the finished image."
 ITS_OWN = "A hosted model has its own."
 
 
-def choose(backend: str | None, model: str | None) -> chosen_model.Chosen:
-    """Find the model that a form names, of this machine or of a provider.
+def choose(backend: str | None, model: str | None, visitor: str = "") -> chosen_model.Chosen:
+    """Find the model that a form names, of this machine, of a place elsewhere or of a provider.
 
-    Raises the errors of `diffatlas.ui.chosen_model.choose`, and `InvalidParams` for an unknown backend.
+    visitor: whose token another Atlas gets. Raises the errors of `diffatlas.ui.chosen_model.choose`, and
+    `InvalidParams` for an unknown backend.
     """
     backend = typed(backend, "backend") or LOCAL
     if backend == LOCAL:
         return chosen_model.choose(model)
     entry = entry_of(backend, typed(model, "model"))
-    return chosen_model.Chosen(entry, None, line_of(entry), "")
+    info = info_of(backend, entry.id, token_for(visitor))
+    return chosen_model.Chosen(entry, info, line_of(entry), "")
 
 
 def takes_of(
-    backend: str | None, here: Callable[[str], TakesPicture | None]
+    backend: str | None, here: Callable[[str], TakesPicture | None], visitor: str = ""
 ) -> Callable[[str], TakesPicture | None]:
-    """Return what tells which picture a model of a backend takes: ``here`` of this machine; no provider takes one."""
-    return here if (backend or LOCAL) == LOCAL else lambda model: None
+    """Return what tells which picture a model of a backend takes: ``here`` of this machine; no provider takes one.
+
+    Where a place elsewhere does not say it, what most models take. visitor: whose token another Atlas gets.
+    """
+    if (backend or LOCAL) == LOCAL:
+        return here
+    if backend not in ELSEWHERE:
+        return lambda model: None
+    return lambda model: elsewhere.said(backend, "takes_picture", model, token_for(visitor), USUAL)
 
 
 def line_of(entry: ModelEntry) -> str:
-    """Return what is said of a provider's model: its notes, what it does not take, and what an image costs."""
+    """Return what is said of a model that does not run here: its notes; of a provider's also what it does not take,
+    and what an image costs."""
     if not isinstance(entry, HostedModel):
-        return entry.notes
+        place = ELSEWHERE_NAMES.get(entry.provider, "this place")
+        return entry.notes or f"It runs on {place}, which may have models that it does not list."
     parts = [
         entry.notes or ("" if entry.takes is not None else "Not in the list: all that is asked is sent.")
     ]
@@ -149,4 +161,6 @@ def place_words(backend: str) -> str:
     """Return what is said at the field of the backend. Raises `InvalidParams` for one that there is not."""
     if backend == LOCAL:
         return "Where the model runs."
+    if backend in ELSEWHERE:
+        return f"{name_of(backend)} runs the model, and shows all of its path."
     return f"{name_of(backend)} makes the image with your key: the page Settings takes it."

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,12 +23,14 @@ from diffatlas.library import Library
 from diffatlas.operations.expected import expected, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
+from diffatlas.registry import HOSTED
 from diffatlas.settings import is_shared
+from diffatlas.ui import elsewhere
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
-from diffatlas.ui.places import LOCAL, called
+from diffatlas.ui.places import LOCAL, called, place_name, sees_inside
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turned import seconds_of
 from diffatlas.ui.turns import Ticket, Turns
@@ -131,19 +133,23 @@ class LiveRuns:
         confirmed = sure and not bounds.shared
         try:
             what = asked()
+            if what.backend != LOCAL:
+                view.loading(f"Asking {place_name(what.backend)}…")
+                yield view, True
             if is_shared():
+                elsewhere.learn_models(what.backend)
                 refuse_server_files(what.params, what.backend)
             self._shelf.room(visitor)
             params, count = what.params, what.count
-            hosted = self._hosted(what, visitor, request.session_hash)
-            if hosted is not None and not sure:
-                self._check_paid(hosted, what, visitor)
+            there = self._there_of(what, visitor, request.session_hash)
+            if what.backend in HOSTED and not sure:
+                self._check_paid(there, what, visitor)
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
                 view = RunView(params.prompt, self._name(what), visitor, batch)
                 ask = None if confirmed or number > 1 else bounds
-                if hosted is not None:
-                    moments = self._there(view, params, what, stop, visitor, hosted)
+                if there is not None:
+                    moments = self._there(view, params, what, stop, visitor, there)
                 else:
                     ticket = self._ask(who, params, what, number)
                     moments = self._here(view, params, what, stop, visitor, ask, bounds.shared, ticket)
@@ -184,8 +190,11 @@ class LiveRuns:
         model = what.params.model
         return self._names.get(model, model) if what.backend == LOCAL else called(what.backend, model)
 
-    def _hosted(self, what: Asked, visitor: str, session: str | None) -> Any:
-        """Return the backend of the provider that is asked for; None for this machine. Raises `KeyRefused`."""
+    def _there_of(self, what: Asked, visitor: str, session: str | None) -> Any:
+        """Return the backend elsewhere, or of a provider, that is asked for; None for this machine.
+
+        Raises `KeyRefused`, and `InvalidParams` for one that is not offered.
+        """
         return None if what.backend == LOCAL else backend_for(visitor, session, what.backend)
 
     def _there(
@@ -197,18 +206,20 @@ class LiveRuns:
         visitor: str,
         backend: Any,
     ) -> Generator[bool, None, None]:
-        """Run at a provider, as `_here` does on this machine: it takes no turn, and has the provider's own bounds."""
-        view.loading(f"Asking {backend.provider.label}…")
+        """Run elsewhere or at a provider, as `_here` does on this machine: it takes no turn, and no bounds of here."""
+        view.loading(f"Asking {place_name(what.backend)}…")
         yield True
         library = self._shelf.library(visitor)
         events: Generator[Any, None, None] | None = None
+        counting = elsewhere.counted() if sees_inside(what.backend) else nullcontext()
         try:
             events = stream(params, what.capture, backend, library, stop, what.reuse)
-            yield from self._shown(view, events, params, visitor)
+            with counting:
+                yield from self._shown(view, events, params, visitor)
             events = None
         finally:
             if events is not None:
-                # The tab was closed; to end the request at the provider takes a moment.
+                # The tab was closed; to end the request there takes a moment.
                 stop.set()
                 threading.Thread(target=_close, args=(events,), daemon=True).start()
 

@@ -18,6 +18,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.hosted_fields import choose
 from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.visitors import visitor_of
 
 
 def wire_reset(
@@ -34,11 +35,13 @@ def wire_reset(
     first = [field.value for field in settings]
     before = gr.State(None)
 
-    def press(label: str, kept: list[Any] | None, backend: str, model: str, *values: Any) -> list[Any]:
+    def press(
+        request: gr.Request, label: str, kept: list[Any] | None, backend: str, model: str, *values: Any
+    ) -> list[Any]:
         if label == fields.UNDO_RESET and kept is not None:
             return [None, fields.RESET, *_shown(form, settings, kept).values()]
         try:
-            chosen = choose(backend, model)
+            chosen = choose(backend, model, visitor_of(request, request.session_hash) or "")
         except DiffAtlasError as error:
             said.warn(error.message, "Reset")
             return [gr.skip() for _ in (before, form.reset, *settings)]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from diffatlas.errors import DiffAtlasError
-from diffatlas.formats.hosted import backend_of, hosted_run
+from diffatlas.formats.hosted import backend_of, hosted_run, made_at
 from diffatlas.library import Library, StoredRun
 from diffatlas.library.format import RunInfo
 from diffatlas.names import facts_of, told_apart
@@ -28,9 +28,7 @@ def facts(stored: StoredRun, models: Mapping[str, str]) -> dict[str, str]:
     try:
         after = "" if hosted_run(stored.provenance) else f" after {stored.step_count} steps"
         ended = "" if stored.status == "complete" else f"{stored.status}{after}"
-        hosted = hosted_run(stored.provenance)
-        place = "" if hosted is None else hosted.provider
-        return facts_of(stored.params, model_name(stored, models), ended, place)
+        return facts_of(stored.params, model_name(stored, models), ended, made_at(stored.provenance))
     except _DAMAGE:
         return _listed(stored.info, models)
 

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from diffatlas.backends.elsewhere import TOKEN
 from diffatlas.backends.fitting import memory_of
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.registry import HostedModel, ModelEntry
 from diffatlas.request import MAX_STEPS
 from diffatlas.settings import Settings, settings
-from diffatlas.ui import chosen_model, places
+from diffatlas.ui import chosen_model, elsewhere, places
 from diffatlas.ui.answers import answered
+from diffatlas.ui.atlas_services import AtlasServices
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.guidance_values import guidance_values, kind_of
 from diffatlas.ui.key_services import KeyServices
@@ -55,21 +57,25 @@ ABOUT = {
     "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
     "hosted_visitor_images": "On a shared server, images of a day with the host’s keys, of one visitor.",
     "hosted_daily_images": "On a shared server, images of a day with the host’s keys, of all visitors.",
+    "remote_url": "The address of another Atlas that models can run on.",
+    "ray": "The address of a Ray cluster that models can run on, or a number of workers here.",
+    "elsewhere_for_visitors": "On a shared server, whether visitors may run on the host’s other Atlas, Modal or Ray.",
     "check_answers": "Hold each answer to a page against its type.",
 }
 #: Those that a visitor of a shared server is told: what they may do there, and not where anything lies.
 OF_VISITORS = (
     "most_seconds", "most_memory", "visitor_library", "visitor_files", "visitor_uploads", "upload_bytes",
-    "hosted_for_visitors", "hosted_visitor_images", "hosted_daily_images", "device", "dtype",
+    "hosted_for_visitors", "hosted_visitor_images", "hosted_daily_images", "elsewhere_for_visitors", "device", "dtype",
 )  # fmt: skip
 
 
 class SettingsServices:
     """The server's side of the Settings page. ``functions`` are what the browser may call."""
 
-    def __init__(self, libraries: Libraries, keys: KeyServices) -> None:
+    def __init__(self, libraries: Libraries, keys: KeyServices, atlas: AtlasServices | None = None) -> None:
         self._libraries = libraries
         self._keys = keys
+        self._atlas = atlas or AtlasServices()
 
     @property
     def calls(self) -> dict[str, Callable[[str, Any], Any]]:
@@ -78,6 +84,7 @@ class SettingsServices:
             "settings_places": self.places,
             "settings_model": self.model,
             **self._keys.calls,
+            **self._atlas.calls,
             "settings_machine": self.machine,
             "settings_library": self.library,
             "library_clear": self.clear,
@@ -91,11 +98,12 @@ class SettingsServices:
 
     def places(self, visitor: str, asked: Nothing) -> Places:
         """Return the places where models run, with their models."""
-        named = [(places.LOCAL, places.LOCAL_NAME)] + [(one.name, one.label) for one in places.providers()]
+        # The others would be started by that, and paid for: they say it once they are chosen.
+        elsewhere.learn_models("remote", self._atlas.held(visitor))
         return {
             "backends": [
                 {"id": one, "name": name, "models": [_choice(entry) for entry in places.models_of(one)]}
-                for one, name in named
+                for one, name in places.offered()
             ]
         }
 
@@ -105,9 +113,11 @@ class SettingsServices:
             chosen = chosen_model.choose(asked.model)
             entry, notes = chosen.entry, chosen.line
         else:
+            elsewhere.learn_models(asked.backend, self._atlas.held(visitor), anew=True)
             entry = places.entry_of(asked.backend, asked.model)
             notes = entry.notes
-        told = _hosted(entry) if isinstance(entry, HostedModel) else _local(entry)
+        own = _local if places.place_of(entry) == places.LOCAL else _elsewhere
+        told = _hosted(entry) if isinstance(entry, HostedModel) else own(entry)
         return {"backend": asked.backend, "model": entry.id, "name": entry.name, "notes": notes, **told}
 
     def machine(self, visitor: str, asked: Nothing) -> MachineOf:
@@ -157,6 +167,7 @@ class SettingsServices:
                 for name in provider.variables
             ]
             found.append(_secret("HF_TOKEN", "The token of the Hugging Face Hub."))
+            found.append(_secret(TOKEN, "The token of another Atlas."))
         return {"variables": list({one["name"]: one for one in found}.values())}
 
 
@@ -183,6 +194,19 @@ def _local(entry: ModelEntry) -> Any:
         "sides": None,
         "taken": ["steps", "guidance", "size"],
         "warnings": warnings,
+    }
+
+
+def _elsewhere(entry: ModelEntry) -> Any:
+    return {
+        "steps": entry.steps or 30,
+        "steps_range": (1.0, float(MAX_STEPS)),
+        "guidance": 5.0 if entry.guidance is None else entry.guidance,
+        "guidance_range": None,
+        "size": f"{entry.size}x{entry.size}" if entry.size else None,
+        "sides": None,
+        "taken": ["steps", "guidance", "size"],
+        "warnings": [],
     }
 
 
@@ -236,6 +260,8 @@ def _fits(entry: ModelEntry, backend: Any, device: str, free: int) -> Fits:
 
 def _variable(name: str, value: Any) -> Variable:
     variable = f"DIFFATLAS_{name.upper()}"
+    if name == "remote_url":
+        value = _host(value) if value else None
     if isinstance(value, dict):
         # An address may have a name and a password in it.
         value = ", ".join(f"{one}: {_host(address)}" for one, address in value.items()) or None

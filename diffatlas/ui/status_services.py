@@ -12,8 +12,8 @@ from diffatlas.backends.hosted import limits
 from diffatlas.errors import DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
-from diffatlas.registry import ModelEntry
-from diffatlas.ui import places
+from diffatlas.registry import ELSEWHERE, ModelEntry
+from diffatlas.ui import elsewhere, places
 from diffatlas.ui.answers import answered
 from diffatlas.ui.jobs import Jobs
 from diffatlas.ui.key_services import KeyServices
@@ -41,7 +41,7 @@ class StatusServices:
             "backend": backend,
             "model": model,
             "device": _device() if backend == places.LOCAL else "",
-            "running": running + sent,
+            "running": running + sent + elsewhere.running(),
             "waiting": waiting + held,
             "studies": self._running.count(visitor),
             "jobs": sum(jobs.under_way(visitor) for jobs in self._jobs),
@@ -50,14 +50,15 @@ class StatusServices:
         try:
             told["backend"] = places.name_of(backend)
             if model:
-                entry = places.entry_of(backend, model)
-                told["model"] = entry.name
+                told["model"] = places.called(backend, model)
                 if backend == places.LOCAL:
-                    told["warnings"] = local_warnings(entry)
+                    told["warnings"] = local_warnings(places.entry_of(backend, model))
             if self._keys.lacks_key(visitor, backend):
                 told["warnings"] = [f"There is no key for {told['backend']} yet: Settings takes one."]
-        except DiffAtlasError:
-            pass  # its field says what is wrong with it
+        except DiffAtlasError as error:
+            # Of a model its field says what is wrong; a place that is not offered has no field that shows it.
+            if backend in ELSEWHERE:
+                told["warnings"] = [error.message]
         return told
 
 

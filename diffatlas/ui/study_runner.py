@@ -21,6 +21,7 @@ from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.studies.paid import paid_of_study
 from diffatlas.studies.run import CellEnded, CellStep, Stops, run_study
+from diffatlas.ui import elsewhere
 from diffatlas.ui.chosen_model import loading_words
 from diffatlas.ui.components.study_form import chosen_lanes
 from diffatlas.ui.components.study_view import StudyView, stored_value
@@ -224,6 +225,8 @@ class StudyRunner:
 def refuse_files_of(study: Study) -> None:
     """Raise `InvalidParams` for a study of a shared server's visitor that names what is on the server."""
     where = {lane.key: lane.backend for lane in study.lanes}
+    for backend in where.values():
+        elsewhere.learn_models(backend)
     for cell in study.cells:
         refuse_server_files(cell.params, where[cell.lane])
 

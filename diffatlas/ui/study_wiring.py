@@ -19,7 +19,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components import form as forms
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.study_form import StudyForm, lane_choices, lanes_beside, own_value
-from diffatlas.ui.places import LOCAL, models_of
+from diffatlas.ui.places import LOCAL, info_of, models_of
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.submitted import submitted
@@ -60,7 +60,7 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
             for value in runner.retry(visitor, request.session_hash, asked.id, asked.retry):
                 yield [value, *nothing]
         elif asked.carry is not None:
-            yield [gr.skip(), *_followed(form, asked.carry)]
+            yield [gr.skip(), *_followed(form, asked.carry, visitor or "")]
         elif asked.open:
             yield [gr.skip(), *_refill(form, runner.spec_of(visitor, asked.open)), gr.skip()]
         else:
@@ -73,10 +73,10 @@ def wire_study(app: gr.Blocks, form: StudyForm, island: Any, runner: StudyRunner
     take_along(form, island, island.operation)
 
 
-def _followed(form: StudyForm, asked: Any) -> list[Any]:
+def _followed(form: StudyForm, asked: Any, visitor: str) -> list[Any]:
     """Return the updates of the form by a model that came along from another page: its lanes are of it too."""
     own = [gr.skip() for _ in form.own]
-    updates = followed(form, asked)
+    updates = followed(form, asked, visitor)
     if updates is None:
         return [gr.skip() for _ in (*form.asked, form.lanes, *form.own, None)]
     *request, model = updates
@@ -93,7 +93,7 @@ def _refill(form: StudyForm, spec: Mapping[str, Any] | None) -> list[Any]:
     backend, model = spec["backend"], spec["base"]["model"]
     base = GenerationParams.from_dict(spec["base"])
     request = refilled(form, {**query_of(base), "backend": backend})
-    info = model_info(model) if backend == LOCAL else None
+    info = info_of(backend, model)
     choices = lane_choices(models_of(backend), model, info, backend)
     offered = {value for _, value in choices}
     lanes = spec["lanes"]
@@ -112,7 +112,7 @@ def refilled(form: StudyForm, query: Mapping[str, str]) -> list[Any]:
 def carried_lanes(carried: Any, model: str) -> list[tuple[str, str]]:
     """Return the lanes that are offered beside a model that came along from another page."""
     backend = asked_in(carried).get("backend") or LOCAL
-    info = model_info(model) if backend == LOCAL else None
+    info = info_of(backend, model)
     return lane_choices(models_of(backend), model, info, backend)
 
 

@@ -1,4 +1,6 @@
-"""The keys that visitors have typed for hosted models: in this process's memory, for as long as their visit lasts.
+"""The keys that visitors have typed for hosted models, and their tokens for another Atlas.
+
+They are in this process's memory, for as long as a visit lasts.
 
 A visit ends some time after the last tab of a visitor was closed (a reload closes and opens one). Nothing here is ever
 written, sent to a browser or logged: what holds a key shows stars instead of it.
@@ -16,9 +18,11 @@ from pydantic import SecretStr
 
 from diffatlas.backends import open_backend
 from diffatlas.backends.hosted import provider_of
-from diffatlas.backends.hosted.keys import key_of
+from diffatlas.backends.hosted.keys import MOST_LETTERS, key_of
 from diffatlas.errors import InvalidParams, KeyRefused
+from diffatlas.registry import ELSEWHERE
 from diffatlas.settings import is_shared, settings
+from diffatlas.ui import elsewhere
 
 #: Seconds after which the keys of a visitor without a tab are dropped.
 AWAY = 120.0
@@ -51,9 +55,26 @@ class VisitorKeys:
         """
         if not (isinstance(key, str) and key.strip()):
             raise InvalidParams("There is no key in the box: paste it from the provider’s page.", field="key")
-        held = key_of(provider_of(provider), key)
+        self._keep(visitor, provider, key_of(provider_of(provider), key))
+
+    def put_token(self, visitor: str, url: str, token: Any) -> None:
+        """Keep a token for another Atlas, which goes to this address alone, in place of one that the visitor had.
+
+        Raises `InvalidParams` for nothing, and `KeyRefused` for what no token can be.
+        """
+        text = token.strip() if isinstance(token, str) else ""
+        if not text:
+            raise InvalidParams("There is no token in the box: paste it.", field="token")
+        if not (text.isascii() and text.isprintable() and " " not in text) or len(text) > MOST_LETTERS:
+            raise KeyRefused(
+                "This is no token: it holds a space, a line break or a letter that none has. Copy it again.",
+                field="token",
+            )
+        self._keep(visitor, token_name(url), SecretStr(text))
+
+    def _keep(self, visitor: str, name: str, held: SecretStr) -> None:
         with self._lock:
-            self._keys.setdefault(visitor, {})[provider] = held
+            self._keys.setdefault(visitor, {})[name] = held
             self._keys.move_to_end(visitor)
             while len(self._keys) > MOST_VISITORS:
                 self._left.pop(self._keys.popitem(last=False)[0], None)
@@ -128,6 +149,16 @@ class VisitorKeys:
 KEYS = VisitorKeys()
 
 
+def token_name(url: str) -> str:
+    """Return by which name `VisitorKeys` has the token for another Atlas at an address."""
+    return f"remote {url}"
+
+
+def token_for(visitor: str, keys: VisitorKeys = KEYS) -> SecretStr | None:
+    """Return the token that a visitor has typed for another Atlas at the address that it has now, or None."""
+    return keys.of(visitor, token_name(elsewhere.address()))
+
+
 def hosts_keys_serve() -> bool:
     """Whether the keys in the environment serve those who use the pages: on a shared server only where its host says
     so."""
@@ -139,12 +170,18 @@ def backend_for(
 ) -> Any:
     """Return a backend of a provider with the key of whoever asks: their own, else that of the environment.
 
+    provider: or a backend that runs elsewhere, of which another Atlas gets their token.
     visitor: as `diffatlas.ui.visitors.visitor_of` names them; session: that of their tab, where they have no name.
     options: more of those of `diffatlas.backends.hosted.backend.HostedBackend`.
 
     Raises `KeyRefused` where they have none on a server whose own keys are not for visitors.
     """
     who = visitor or session or ""
+    if provider in ELSEWHERE:
+        token = token_for(who, keys)
+        # What its models are called is said of its runs.
+        elsewhere.learn_models(provider, token, anew=token is not None)
+        return elsewhere.opened(provider, token)
     key = keys.of(who, provider)
     if key is None and not hosts_keys_serve():
         raise KeyRefused(

@@ -15,9 +15,9 @@ from diffatlas.errors import BackendFailure, DiffAtlasError
 from diffatlas.formats.hosted import backend_of
 from diffatlas.library import StoredRun
 from diffatlas.operations.trace import shared_local_backend
-from diffatlas.registry import ModelEntry, list_models
+from diffatlas.registry import ELSEWHERE, HostedModel, ModelEntry, list_models
 from diffatlas.settings import is_shared
-from diffatlas.ui import chosen_model, expectations, links, said
+from diffatlas.ui import chosen_model, elsewhere, expectations, links, said
 from diffatlas.ui.asked_values import typed
 from diffatlas.ui.asked_words import NO_SEED
 from diffatlas.ui.carrying import followed, take_along, tell_form
@@ -28,12 +28,14 @@ from diffatlas.ui.guidance_values import guidance_html, hosted_guidance, kind_of
 from diffatlas.ui.hosted_fields import choose, place_words, takes_of, wire_hints
 from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
-from diffatlas.ui.places import LOCAL, entry_of, models_of
+from diffatlas.ui.places import LOCAL, choices, entry_of, info_of, models_of, place_name
 from diffatlas.ui.preset_filling import wire_presets
 from diffatlas.ui.quiet import HIDDEN, PRIVATE
 from diffatlas.ui.reset import wire_reset
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turns import MOST_IN_ALL
+from diffatlas.ui.visitor_keys import token_for
+from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.submitted import submitted
 
 log = logging.getLogger("diffatlas")
@@ -76,6 +78,8 @@ def wire_form(
         elif warns and (words := links.folded(dict(request.query_params))):
             said.inform(words, "Link")
         place = updates["backend"].get("value") or LOCAL
+        # The places that are offered may be others than when the page was built.
+        updates["backend"] = {**updates["backend"], **gr.update(choices=choices())}
         return [*updates.values(), *_offered(place, named, also, follow), named]
 
     def stop(request: gr.Request) -> None:
@@ -112,12 +116,11 @@ def _offered(
     except DiffAtlasError:
         # What is wrong with it is said at its field.
         return [gr.skip() for _ in also]
-    info = forms.known(shared_local_backend().info, model) if backend == LOCAL else None
     return [
         {name: value for name, value in each.items() if name != "value"}
         if isinstance(each, dict)
         else gr.skip()
-        for each in follow(entry, info)
+        for each in follow(entry, info_of(backend, model))
     ]
 
 
@@ -148,7 +151,8 @@ def wire_note(
         nothing = [gr.skip() for _ in (*form.asked, last)]
         asked = submitted(event._data)
         if asked.carry is not None:
-            return followed(form, asked.carry) or nothing
+            visitor = visitor_of(request, request.session_hash) or ""
+            return followed(form, asked.carry, visitor) or nothing
         try:
             query = asked_of(request, asked.fill)
         except DiffAtlasError as error:
@@ -205,15 +209,15 @@ def _wire_model(
             return
         looking[tab] = name
         try:
-            yield from look_up(name, backend)
+            yield from look_up(name, backend, visitor_of(request, request.session_hash) or "")
         finally:
             if looking.get(tab) == name:
                 del looking[tab]
 
-    def look_up(name: str | None, backend: str) -> Generator[list[Any], None, None]:
+    def look_up(name: str | None, backend: str, visitor: str) -> Generator[list[Any], None, None]:
         yield alone(said.hint("Looking it up…", elem_classes=[]))
         try:
-            chosen = choose(backend, name)
+            chosen = choose(backend, name, visitor)
             updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
             yield [*updates, _keep(chosen), name, *follow(chosen.entry, chosen.info)]
         except DiffAtlasError as error:
@@ -223,17 +227,26 @@ def _wire_model(
             error = BackendFailure("This model could not be looked up; the app’s log says why.")
             yield alone(_wrong(error), gr.update(visible=False), name)
 
-    def on_backend(backend: str, name: str | None, before: str) -> list[Any]:
+    def on_backend(
+        backend: str, name: str | None, before: str, request: gr.Request
+    ) -> Generator[list[Any], None, None]:
         kept = name if name and chosen_model.is_of_here(name) else before
-        model = kept if backend == LOCAL else next((one.id for one in models_of(backend)), "")
+        visitor = visitor_of(request, request.session_hash) or ""
         try:
+            if backend in ELSEWHERE:
+                asking = f"Asking {place_name(backend)} what it offers…"
+                yield [said.hint(asking), kept, *alone(gr.skip())]
+                if problem := elsewhere.learn_models(backend, token_for(visitor), anew=True):
+                    raise problem
             place = gr.update(info=said.as_hint(place_words(backend)))
-            chosen = choose(backend, model)
+            listed = [one.id for one in models_of(backend)]
+            model = kept if backend == LOCAL or kept in listed else next(iter(listed), "")
+            chosen = choose(backend, model, visitor)
             updates = forms.on_model(chosen.entry, chosen.info, chosen.line)
             updates[0] |= {"value": model, "choices": fields.choices_of(backend)}
-            return [place, kept, *updates, _keep(chosen), model, *follow(chosen.entry, chosen.info)]
+            yield [place, kept, *updates, _keep(chosen), model, *follow(chosen.entry, chosen.info)]
         except DiffAtlasError as error:
-            return [gr.skip(), kept, *alone(_wrong(error), gr.update(visible=False))[1:]]
+            yield [said.hint("Where the model runs."), kept, *alone(_wrong(error), gr.update(visible=False))]
 
     def on_keep(name: str | None) -> list[Any]:
         try:
@@ -267,10 +280,15 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     """
     page = form.sampling.guidance.elem_id.removesuffix("-guidance_scale")
 
-    def follow(backend: str, name: str | None) -> Any:
+    def follow(backend: str, name: str | None, request: gr.Request) -> Any:
         try:
             if backend != LOCAL:
-                return hosted_guidance(page, entry_of(backend, typed(name, "model")))
+                entry = entry_of(backend, typed(name, "model"))
+                if isinstance(entry, HostedModel):
+                    return hosted_guidance(page, entry)
+                visitor = visitor_of(request, request.session_hash) or ""
+                kind = elsewhere.said(backend, "guidance_kind", entry.id, token_for(visitor))
+                return guidance_html(page, entry, kind)
             return guidance_html(page, chosen_model.entry_at_hand(name), kind_of(typed(name, "model")))
         except DiffAtlasError:
             # The model field says what is wrong, or has still to look it up.
@@ -279,7 +297,9 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     guides, marked = form.sampling.guides, "() => window.dispatchEvent(new Event('diffatlas-guidance'))"
     named = [form.backend, form.model]
     linked.then(follow, named, guides, **PRIVATE)
-    form.model.change(follow, named, guides, trigger_mode="multiple", **PRIVATE)
+    # A model of one id may be there at several places.
+    changes = [form.backend.change, form.model.change]
+    gr.on(changes, follow, named, guides, trigger_mode="multiple", **PRIVATE)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -287,9 +307,14 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
 def wire_picture(form: Any) -> None:
     """Let a form's picture field say what its model does with a picture: when it is opened, and with each model."""
     takes = shared_local_backend().takes_picture
+
+    def look(backend: str, model: str, request: gr.Request) -> Any:
+        visitor = visitor_of(request, request.session_hash) or ""
+        return follow_picture(model, takes_of(backend, takes, visitor))
+
     gr.on(
-        [form.picture.fold.expand, form.model.change],
-        lambda backend, model: follow_picture(model, takes_of(backend, takes)),
+        [form.picture.fold.expand, form.backend.change, form.model.change],
+        look,
         [form.backend, form.model],
         form.picture.following,
         trigger_mode="multiple",

@@ -79,3 +79,31 @@ def test_no_sideways_scroll_on_a_phone(open_page: Any, theme: str):
     page.wait_for_selector(".da-settings-fits tbody tr")
     page.click(".da-settings summary")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_another_atlas_is_offered_as_soon_as_it_has_an_address_and_its_token_is_kept_nowhere(open_page: Any):
+    token, block = "a-token-of-the-test-4711", ".da-atlas"
+    page = open_page(1280, "?page=settings")
+    page.wait_for_selector(f"{block}[data-token=none]")
+    # Nobody listens there.
+    page.fill(f"{block} input[type=text]", "http://127.0.0.1:9")
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{block} .da-key-wrong:has-text('Nothing answers at http://127.0.0.1:9')")
+    page.fill(f"{block} input[type=password]", token)
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f"{block}[data-token=typed]")
+    kept = page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}, document.cookie])")
+    assert "http://127.0.0.1:9" in kept
+    assert token not in kept + page.content()
+    # The forms of a page that is open already.
+    page.click(".da-nav :text('Sweep'), :text('Sweep')")
+    page.click("#sweep-backend input")
+    page.click("[role=option]:has-text('Another Atlas')")
+    page.wait_for_selector("#sweep-model :text('Nothing answers')")
+    page.click(":text('Settings')")
+    page.fill(f"{block} input[type=text]", "")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        """[...document.querySelectorAll(".da-settings select")[0].options].every((one) => one.value !== "remote")"""
+    )
+    assert "127.0.0.1:9" not in page.evaluate("JSON.stringify({...localStorage})")

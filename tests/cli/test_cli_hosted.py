@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from diffatlas import cli
-from diffatlas.registry import HOSTED
+from diffatlas.registry import ELSEWHERE, HOSTED
 from tests.backends.hosted.fakes.replicate import FakeReplicate
 from tests.backends.hosted.fakes.server import KEY
 
@@ -65,7 +65,10 @@ def test_a_run_says_what_it_waited_for_and_what_was_not_heeded(replicate, tmp_pa
     ("more", "told"),
     [
         (("--steps", "9"), "FLUX.1 schnell takes steps from 1 to 4, not 9."),
-        (("--backend", "nowhere"), "There is no backend 'nowhere': choose from local, replicate,"),
+        (
+            ("--backend", "nowhere"),
+            "There is no backend 'nowhere': choose from local, remote, modal, ray, replicate,",
+        ),
         (("--image", "circle.png"), "hosted models are given a prompt alone."),
         (("--scheduler", "euler"), "takes no scheduler"),
     ],
@@ -172,7 +175,7 @@ def test_backends_say_where_their_keys_are_from_and_never_the_key(replicate, cap
     assert cli.run(["backends"]) == 0
     said = capsys.readouterr().out
     rows = {row["Backend"]: row for row in table(said)}
-    assert tuple(rows) == ("local", *HOSTED)
+    assert tuple(rows) == ("local", *ELSEWHERE, *HOSTED)
     assert rows["replicate"]["Key"] == "from REPLICATE_API_TOKEN"
     assert rows["replicate"]["Made today"] == "1 image, about $0.003"
     assert rows["fal"]["Key"] == "none: set FAL_KEY"

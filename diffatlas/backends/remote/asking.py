@@ -143,7 +143,8 @@ class Asking:
         if self.place.token is None:
             said = told.message if told else "It asks for a token."
             return KeyRefused(
-                f"{self._name} does not let this one in: {said} Yours goes into {TOKEN_VARIABLE}."
+                f"{self._name} does not let this one in: {said} Yours goes into {TOKEN_VARIABLE}, or onto the page "
+                "Settings."
             )
         return KeyRefused(
             f"{self._name} does not take this token: {TOKEN_VARIABLE} here has to be the DIFFATLAS_TOKEN there."

@@ -31,6 +31,7 @@ from diffatlas.figures.panels import reading_lines
 from diffatlas.figures.template import ground
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken_run
+from diffatlas.formats.hosted import made_at
 from diffatlas.formats.named import Named, first_preview
 from diffatlas.formats.tables.attention import described
 from diffatlas.formats.wire import floats, rounded
@@ -188,7 +189,7 @@ def _run(
             for one in run.params.inputs
             if one.pixels is not None
         ],
-        "machine": {name: run.provenance.get(name) for name in ("device", "dtype")},
+        "machine": {"device": _device(run.provenance), "dtype": run.provenance.get("dtype")},
         "image": picture(run.images[0], max(detail.pixels, 512), 90) if run.images else None,
         "steps": [
             {
@@ -409,3 +410,9 @@ def _turned(found: Divergence) -> Divergence:
 
 def _unknown(why: str) -> dict[str, Any]:
     return {"error": {"message": why}}
+
+
+def _device(provenance: Mapping[str, Any]) -> Any:
+    """Return the device of a run, with the place where that is not this machine."""
+    device, place = provenance.get("device"), made_at(provenance)
+    return f"{device}, at {place}" if device and place else device

@@ -10,7 +10,7 @@ import numpy as np
 
 from diffatlas.events import Step
 from diffatlas.formats import told
-from diffatlas.formats.hosted import heeded, hosted_run
+from diffatlas.formats.hosted import device_of, heeded, hosted_run
 from diffatlas.formats.lettering import fit
 from diffatlas.formats.named import first_preview
 from diffatlas.formats.report.text import markup
@@ -89,7 +89,6 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
         (name.capitalize(), words) for name, words in told.made_with(asked, ran) if name != "pipeline"
     ]
     shape = "" if run.initial_latents is None else " x ".join(map(str, np.shape(run.initial_latents)[1:]))
-    device = " ".join(dict.fromkeys(str(ran[key]) for key in ("device", "device_name") if ran.get(key)))
     versions = ", ".join(f"{name} {version}" for name, version in _mapping(ran.get("versions")).items())
     revision = "" if told.in_memory(ran) else _revision(ran)
     machine = [
@@ -97,7 +96,7 @@ def facts(run: Run) -> list[list[tuple[str, str]]]:
         ("Status", run.status),
         ("Began", str(ran.get("started") or run.created)[:19].replace("T", " ") + " UTC"),
         ("Seconds", "" if run.seconds is None else f"{run.seconds:.3g}"),
-        ("Device", device if hosted is None else hosted.provider),
+        ("Device", device_of(ran)),
         ("Precision", str(ran.get("dtype") or "")),
         ("Latents", shape),
         ("Pipeline", told.in_memory(ran) or str(ran.get("pipeline") or "")),

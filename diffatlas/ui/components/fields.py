@@ -15,7 +15,7 @@ from diffatlas.request import FIELDS, MAX_SIDE, NUMBER, WHOLE, Field, named
 from diffatlas.ui import said
 from diffatlas.ui.chosen_model import where
 from diffatlas.ui.guidance_values import guidance_html
-from diffatlas.ui.places import LOCAL, LOCAL_NAME, models_of, providers
+from diffatlas.ui.places import LOCAL, choices, models_of
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import start_of_form
 
@@ -93,9 +93,9 @@ def prompt_field(page: str) -> gr.Textbox:
 
 
 def backend_field(page: str) -> gr.Dropdown:
-    """Draw the choice of where the model runs: this machine, or a provider."""
+    """Draw the choice of where the model runs: this machine, a place elsewhere, or a provider."""
     return gr.Dropdown(
-        [(LOCAL_NAME, LOCAL), *((one.label, one.name) for one in providers())],
+        choices(),
         value=LOCAL,
         label="Backend",
         info="Where the model runs.",

@@ -12,7 +12,7 @@ from diffatlas.events import Started, Step
 from diffatlas.formats import told
 from diffatlas.formats.broken import broken
 from diffatlas.formats.code import run_code
-from diffatlas.formats.hosted import backend_of, hosted_run
+from diffatlas.formats.hosted import backend_of, hosted_run, made_at
 from diffatlas.formats.wire import rounded
 from diffatlas.geometry import path as measures
 from diffatlas.geometry.broken import first_broken
@@ -67,9 +67,12 @@ def hosted_fields(provenance: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def _place(provenance: Mapping[str, Any]) -> str:
-    """Return where a run was made: its device, or its provider."""
-    found = hosted_run(provenance)
-    return str(provenance.get("device", "unknown")) if found is None else found.provider
+    """Return where a run was made: its device, with the place where that is not this machine; or its provider."""
+    found, place = hosted_run(provenance), made_at(provenance)
+    device = str(provenance.get("device", "unknown"))
+    if found is not None:
+        return found.provider
+    return f"{device}, at {place}" if place else device
 
 
 def step_fields(

@@ -174,9 +174,12 @@ class RunView:
             self._provenance = event.provenance
             cached = event.cached_from is not None
             self._set(status="running", run=run, cached=cached, notes=self._unread)
+            if run["hosted"] is None:
+                self._goes_on()
             if event.params.inputs:
                 self._set(inputs=given_pictures(event.params, self._visitor))
         elif isinstance(event, Step):
+            self._goes_on()
             if event.start_latents is not None:
                 self._one_shape &= event.start_latents.shape == event.latents.shape
             self._observe(event.latents)
@@ -201,6 +204,11 @@ class RunView:
             self._end(None, {})
             field = field_of(event)
             self._set(status="failed", error={"field": field, "message": event.message})
+
+    def _goes_on(self) -> None:
+        """Nothing is waited for any more."""
+        if self._value["message"]:
+            self._set(message="", until=None)
 
     def _told_by_provider(self, event: Finished) -> None:
         """Take in what a provider has said of the run by its end."""

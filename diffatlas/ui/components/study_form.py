@@ -18,7 +18,7 @@ from diffatlas.ui.components import fields
 from diffatlas.ui.components.expected import Expected, expected_field
 from diffatlas.ui.components.form import METHOD, SAMPLED, SEED_MODES, arranged, asked_of, reset_of, submits_of
 from diffatlas.ui.components.preset_row import PresetRow, preset_row
-from diffatlas.ui.places import LOCAL, LOCAL_NAME, models_of, name_of, place_of, providers
+from diffatlas.ui.places import LOCAL, models_of, name_of, offered, place_of, sees_inside
 from diffatlas.ui.quiet import PRIVATE
 from diffatlas.ui.starts import NEIGHBOURS, RADIUS, SCALES
 
@@ -267,7 +267,7 @@ def lane_choices(
     models: of ``backend``, where the first lane runs ``model``.
     """
     chosen = []
-    if backend == LOCAL:
+    if sees_inside(backend):
         schedulers = info.schedulers[1:] if info else ()
         chosen += [(f"Scheduler: {name}", f"scheduler={name}") for name in schedulers]
         chosen += [
@@ -276,7 +276,7 @@ def lane_choices(
     others = [entry for entry in models if entry.id != model]
     named = fields.model_choices(others) if backend == LOCAL else [(entry.name, entry.id) for entry in others]
     chosen += [(f"Model: {label}", f"model={name}") for label, name in named]
-    for place, label in [(LOCAL, LOCAL_NAME), *((one.name, one.label) for one in providers())]:
+    for place, label in offered():
         if place != backend:
             chosen += [(f"{label}: {entry.name}", lane_choice(place, entry.id)) for entry in models_of(place)]
     return chosen

@@ -25,7 +25,7 @@ from diffatlas.ui.components.viewer import AttentionIsland, own_schedulers
 from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
-from diffatlas.ui.places import LOCAL
+from diffatlas.ui.places import sees_inside
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
@@ -69,10 +69,11 @@ def attention_page(
 
         def read() -> Asked:
             params, place = forms.to_params(asked), forms.to_backend(asked)
-            takes = takes_of(place, backend.takes_picture)
+            visitor = visitor_of(request, request.session_hash) or ""
+            takes = takes_of(place, backend.takes_picture, visitor)
             params = with_picture(params, asked["picture"], asked["amount"], takes)
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
-            capture = to_watching(asked) if place == LOCAL else Capture()
+            capture = to_watching(asked) if sees_inside(place) else Capture()
             return Asked(params, capture, runs, asked["seed_mode"], not asked["again"], place)
 
         yield from live.stream(asked["prompt"], asked["model"], read, request)

@@ -18,7 +18,7 @@ from diffatlas.ui.components.viewer import Viewer, own_schedulers, own_words
 from diffatlas.ui.hosted_fields import takes_of
 from diffatlas.ui.layers import Layers
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
-from diffatlas.ui.places import LOCAL
+from diffatlas.ui.places import sees_inside
 from diffatlas.ui.services import Services
 from diffatlas.ui.tab_memory import empty_when_quiet
 from diffatlas.ui.turns import Turns
@@ -56,13 +56,14 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
                 elem_id="viewer",
             )
 
-    def reading(asked: Mapping[str, Any]) -> Callable[[], Asked]:
+    def reading(asked: Mapping[str, Any], request: gr.Request) -> Callable[[], Asked]:
         def read() -> Asked:
+            visitor = visitor_of(request, request.session_hash) or ""
             params, place = forms.to_params(asked), forms.to_backend(asked)
-            takes = takes_of(place, backend.takes_picture)
+            takes = takes_of(place, backend.takes_picture, visitor)
             params = with_picture(params, asked["picture"], asked["amount"], takes)
             capture = forms.to_capture(asked["previews"], asked["preview_decoder"], asked["attention"])
-            if place != LOCAL:
+            if not sees_inside(place):
                 # Nothing of a run can be captured there.
                 capture = Capture()
             runs = forms.to_runs(asked["runs"], asked["seed_mode"])
@@ -83,10 +84,10 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
             picture: what the run begins from or is held to, and what is painted over it; empty for none.
             amount: how much noise the picture gets, or how firmly it is held to.
         """
-        yield from live.stream(asked["prompt"], asked["model"], reading(asked), request)
+        yield from live.stream(asked["prompt"], asked["model"], reading(asked, request), request)
 
     def follow(asked: Mapping[str, Any], request: gr.Request) -> Generator[dict[str, Any], None, None]:
-        yield from live.follow(asked["prompt"], asked["model"], reading(asked), request)
+        yield from live.follow(asked["prompt"], asked["model"], reading(asked, request), request)
 
     def forget(request: gr.Request) -> None:
         if not visitor_of(request):

@@ -36,6 +36,20 @@ class KeyTyped(ProviderAsked):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AddressTyped(Asked):
+    """The address of another Atlas; empty for that of the environment."""
+
+    address: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTyped(Asked):
+    """A token for another Atlas that was typed. It goes where a key goes (`KeyTyped`)."""
+
+    token: Any = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class StatusAsked(Asked):
     """What the form in sight asks for; empty where the page has none."""
 
@@ -112,6 +126,24 @@ class Checked(Answer):
 
     taken: bool
     words: str
+
+
+class AtlasOf(Answer):
+    """Where another Atlas is, and whether there is a token for it; never a part of that."""
+
+    #: Empty where none is named, and on a shared server; of the environment host and port alone.
+    address: str
+    #: Whether it was typed.
+    typed: bool
+    token: Source
+    #: Why it cannot be changed here; "" where it can.
+    closed: str
+    #: Whether the forms offer it.
+    offered: bool
+    #: What to beware of, in a sentence; "" for nothing.
+    warning: str
+    #: What it is, and where a token goes.
+    about: str
 
 
 class Fits(Answer):
@@ -192,6 +224,11 @@ CALLS = {
     "key_put": Call(KeyTyped, KeysOf),
     "key_forget": Call(ProviderAsked, KeysOf),
     "key_check": Call(ProviderAsked, Checked),
+    "atlas": Call(Nothing, AtlasOf),
+    "atlas_address": Call(AddressTyped, AtlasOf),
+    "atlas_token": Call(TokenTyped, AtlasOf),
+    "atlas_forget": Call(Nothing, AtlasOf),
+    "atlas_check": Call(Nothing, Checked),
     "settings_machine": Call(Nothing, MachineOf),
     "settings_library": Call(Nothing, Kept),
     "library_clear": Call(Nothing, Cleared),

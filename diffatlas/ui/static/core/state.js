@@ -40,6 +40,8 @@ export function sentence(data, seconds = 0) {
       return `${data.message}${going}`;
     case "running":
       if (hosted) return `${data.message || `${hosted.provider} makes the image.`}${going}`;
+      // A connection that broke, or the turns of others where it runs.
+      if (data.message) return `${data.message}${data.until ? going : ""}`;
       return done ? `Step ${done} of ${total}` : "The first step…";
     case "complete":
       if (hosted) return `Complete: one image from ${hosted.provider}${data.cached ? ", out of the library" : ""}`;

@@ -32,6 +32,11 @@ export function initCarry(prefix, submit, request) {
 /** Let all forms ask for these values, as if they had been typed. Whether there is a form that can. */
 export const askEverywhere = (values) => choose(values);
 
+/** Have the server say anew what all forms offer for the model that each asks for; what they hold stays. */
+export function askAnew() {
+  for (const [prefix, submit] of ways) submit({ carry: only(window.diffatlasForms?.[prefix] ?? {}, FOLLOWED) });
+}
+
 /** Whether forms have a field of this name. */
 export const formsAsk = (name) => fields.some((field) => field.name === name);
 

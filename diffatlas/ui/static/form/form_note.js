@@ -25,8 +25,9 @@ function differences(request, query, values, schedulers) {
   for (const { name, called, kind, short } of request) {
     const [label, read] = [CALLED[name] ?? called, READ[name] ?? READ[kind] ?? trimmed];
     const own = name === "scheduler" && !values.scheduler;
-    if (own && !schedulers[values.model]) continue;
-    const asked = own ? schedulers[values.model] : values[name];
+    const known = (values.backend || "local") === "local" ? schedulers[values.model] : null;
+    if (own && !known) continue;
+    const asked = own ? known : values[name];
     if (name === "size" && !query.size) continue;
     if (read(asked) === read(query[name])) continue;
     found.push(short && query[name] !== undefined ? `${label} ${trimmed(asked) || "none"}, not ${query[name]}` : `another ${label}`);

@@ -21,12 +21,14 @@ function put(field, text) {
   setInput(input, before ? `${before} ${text}` : text);
 }
 
-/** Offer in each form the words of the model that it asks for. `words`: {model: {kind: words}} of those that are known. */
+/** Offer in each form the words of the model that it asks for. `words`: {model: {kind: words}} of those of this machine. */
 export function initTaughtWords(words) {
   const drawn = new WeakMap();
   const draw = () => {
     for (const place of document.querySelectorAll(".da-form-words")) {
-      const model = window.diffatlasForms?.[place.dataset.page]?.model;
+      const { backend = "local", model: asked } = window.diffatlasForms?.[place.dataset.page] ?? {};
+      // Elsewhere a model of this name may be another one.
+      const model = backend === "local" ? asked : null;
       if (drawn.get(place) === model) continue;
       drawn.set(place, model);
       const known = Object.entries(words[model] ?? {});

@@ -32,14 +32,21 @@ export function createModel(server) {
 
   async function look() {
     try {
-      if (!places.length) {
-        ({ backends: places } = await ask(server, "settings_places", {}));
-        backend.replaceChildren(...places.map(({ id, name }) => el("option", { value: id }, name)));
-      }
+      if (!places.length) await list();
       follow();
     } catch (error) {
       say(error.message);
     }
+  }
+
+  async function list() {
+    const before = backend.value;
+    ({ backends: places } = await ask(server, "settings_places", {}));
+    backend.replaceChildren(...places.map(({ id, name }) => el("option", { value: id }, name)));
+    if (!places.some(({ id }) => id === before)) return before && turn();
+    backend.value = before;
+    // It has said what it offers since its models were drawn.
+    if (told?.backend === before && model.options.length === 1 && place().models.length) turn(told.model);
   }
 
   /** Show what the forms ask for, as long as nobody has chosen here. */
@@ -61,7 +68,12 @@ export function createModel(server) {
     const options = models.map(({ id, name }) => el("option", { value: id }, name));
     model.replaceChildren(...options, el("option", { value: OTHER }, "Another model…"));
     const listed = models.some(({ id }) => id === wanted);
-    if ((wanted && !listed) || !models.length) {
+    if (!wanted && !models.length) {
+      // It says what it offers once it is chosen.
+      choose("").then(list).catch((error) => say(error.message));
+      return;
+    }
+    if (wanted && !listed) {
       other(false);
       typed.value = wanted ?? "";
       if (wanted) choose(wanted);
@@ -122,6 +134,7 @@ export function createModel(server) {
   }
 
   window.addEventListener("diffatlas-form", ({ detail }) => detail === "field" && follow());
+  window.addEventListener("diffatlas-places", () => places.length && list().catch((error) => say(error.message)));
   return { node, look };
 }
 
