@@ -20,6 +20,7 @@ PLAIN = (
     "lab2d",
     "layers",
     "library",
+    "ray_scaling",
     "training_speed",
     "why_it_failed",
 )

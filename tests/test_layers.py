@@ -106,6 +106,7 @@ ONLY_IN = {
     "gradio": ("diffatlas/ui/",),
     "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
+    "ray": ("diffatlas/backends/ray",),
     "plotly": ("diffatlas/figures/",),
 }
 #: Slow to import: only inside functions, or under TYPE_CHECKING.
