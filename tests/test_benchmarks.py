@@ -17,6 +17,7 @@ PLAIN = (
     "estimates",
     "geneval_marks",
     "hosted_overhead",
+    "image_bytes",
     "lab2d",
     "layers",
     "library",

@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from diffatlas.backends import ray_cluster, wire
 from diffatlas.backends.batching import check_cells
 from diffatlas.backends.local import LocalBackend
 from diffatlas.backends.model_info import ModelInfo
-from diffatlas.backends.over_workers import over_workers
+from diffatlas.backends.over_workers import WorkerEnded, over_workers
 from diffatlas.backends.ray_pool import Pool
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import InvalidParams
@@ -132,7 +132,11 @@ class RayBackend:
 
     def counts(self) -> list[dict[str, int]]:
         """Return of each worker that is up how many cells it has begun, and how many it has made whole."""
-        return [worker.counts() | {"pid": worker.told["pid"]} for worker in self._pool.workers if worker.up]
+        found = []
+        for worker in self._pool.workers:
+            with suppress(WorkerEnded):
+                found += [worker.counts() | {"pid": worker.told["pid"]}] if worker.up else []
+        return found
 
     def close(self) -> None:
         """End the workers, and the cluster where it was started here; runs that are under way fail."""

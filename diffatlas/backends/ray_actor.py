@@ -6,6 +6,7 @@ each on a thread of its own. Nothing that is raised goes through Ray: errors are
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from typing import Any
 from diffatlas.backends import wire
 from diffatlas.errors import BackendFailure, DiffAtlasError, error_for
 from diffatlas.events import Failed, Finished
+from diffatlas.params import GenerationParams
 
 log = logging.getLogger("diffatlas")
 
@@ -49,11 +51,17 @@ class RayActor:
         import torch
 
         from diffatlas.backends.local import LocalBackend
+        from diffatlas.registry import list_models
 
         if threads is not None:
             torch.set_num_threads(threads)
         self._threads = threads
         self._backend = LocalBackend(**options)
+        with contextlib.suppress(DiffAtlasError):
+            # Imports here, on one thread, what a run and a question would import at the same time.
+            self._backend.identity(
+                self._backend.resolve(GenerationParams(model=list_models()[0].id, prompt="a"))
+            )
         self._runs: dict[str, _Run] = {}
         self._begun = self._whole = 0
         self._lock = threading.Lock()
@@ -90,7 +98,9 @@ class RayActor:
 
     def fetch(self, run: str) -> list[bytes]:
         """Return the answers of a run that are there, in order; waits for one. The last of all is `END`."""
-        return self._runs[run].fetch()
+        with self._lock:
+            found = self._runs.get(run)
+        return [END] if found is None else found.fetch()
 
     def stop(self, run: str) -> None:
         """Stop a run within a step; its answers end as those of a run that was stopped."""

@@ -21,10 +21,11 @@ from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams, Net
 
 log = logging.getLogger("diffatlas")
 
-#: Ray reads these when it is imported: it tells nobody that it is used, does not end this process where the head of the
-#: cluster is gone for a minute, and is reached over loopback alone where it is started here.
-_ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": str(10**8)}
-_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+#: Ray reads these when it is imported: it tells nobody that it is used, and does not end this process where the head of
+#: the cluster is gone for a minute. Where it is started here it is reached over loopback alone, and its workers come
+#: behind no other process of this machine.
+_ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
+_STARTED_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 #: Bytes of shared memory that answers wait in, where the cluster is started here.
 _STORE_BYTES = 500_000_000
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
@@ -91,7 +92,7 @@ def has(kind: str) -> float:
 
 def _connect(address: str | None, cpus: int) -> None:
     global _ours, _folder
-    os.environ |= {**_ALWAYS, **(_LOOPBACK if address is None else {})}
+    os.environ |= {**_ALWAYS, **(_STARTED_HERE if address is None else {})}
     if address is None and not any(name.startswith("RAY_AUTH") for name in os.environ):
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
     import ray

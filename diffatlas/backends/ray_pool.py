@@ -24,6 +24,8 @@ log = logging.getLogger("diffatlas")
 STARTS = 3
 #: Seconds for which nobody waits any longer for the first worker to be up, such as on a cluster that is full.
 LONGEST_START = 600.0
+#: Seconds after which a worker that does not answer a question counts as ended.
+LONGEST_ANSWER = 300.0
 #: Methods of a worker that may run at a time: a run is begun, fetched and stopped while others ask questions.
 AT_ONCE = 8
 
@@ -65,7 +67,7 @@ class Worker:
                 actor.stop.remote(run)
 
         with _gone_is_ended():
-            read_answer(ray.get(actor.begin.remote(run, blob)))
+            read_answer(ray.get(actor.begin.remote(run, blob), timeout=LONGEST_ANSWER))
         with _gone_is_ended(begun=True):
             try:
                 coming = actor.fetch.remote(run)
@@ -92,14 +94,14 @@ class Worker:
         import ray
 
         with _gone_is_ended():
-            return read_answer(ray.get(self.actor.ask.remote(question, blob)))
+            return read_answer(ray.get(self.actor.ask.remote(question, blob), timeout=LONGEST_ANSWER))
 
     def counts(self) -> dict[str, int]:
         """Return how many cells it has begun, and made whole. Raises `WorkerEnded`."""
         import ray
 
         with _gone_is_ended():
-            return json.loads(ray.get(self.actor.counts.remote()))
+            return json.loads(ray.get(self.actor.counts.remote(), timeout=LONGEST_ANSWER))
 
 
 class Pool:
@@ -282,10 +284,14 @@ def misfit(told: dict[str, Any], versions: dict[str, str]) -> CapabilityError | 
 
 @contextlib.contextmanager
 def _gone_is_ended(begun: bool = False) -> Generator[None, None, None]:
-    """Raise `WorkerEnded` for what Ray raises where an actor is gone or cannot be reached."""
+    """Raise `WorkerEnded` for what Ray raises where an actor is gone, cannot be reached or does not answer."""
     import ray
 
     try:
         yield
-    except (ray.exceptions.RayActorError, ray.exceptions.ObjectLostError) as error:
+    except (
+        ray.exceptions.RayActorError,
+        ray.exceptions.ObjectLostError,
+        ray.exceptions.GetTimeoutError,
+    ) as error:
         raise WorkerEnded(str(error), begun) from error
