@@ -206,7 +206,7 @@ def _check(
             f"{gpus_per_worker:g} GPUs for a worker cannot be: give a part below 1, or a whole number.",
             field="gpus_per_worker",
         )
-    if address is not None and (address.startswith("ray://") or not address.strip()):
+    if address is not None and ("/" in address or not (address == "auto" or ":" in address)):
         raise InvalidParams(
             f"{address!r:.80} is no address that is taken: run Diffusion Atlas on a machine of the cluster, and give "
             "'auto' or host:port.",

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -28,6 +29,8 @@ _ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout
 _STARTED_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
 #: Bytes of shared memory that answers wait in, where the cluster is started here.
 _STORE_BYTES = 500_000_000
+#: Seconds that the head of a cluster may take to answer.
+_KNOCK_SECONDS = 10.0
 _VERSIONS = re.compile(r"Ray: (\S+)\s+Python: (\S+)")
 
 _lock = threading.Lock()
@@ -114,6 +117,7 @@ def _connect(address: str | None, cpus: int) -> None:
             "_temp_dir": _folder,
         }
     else:
+        _knock(address)
         options["address"] = address
     try:
         with _only_what_is_needed():
@@ -164,6 +168,21 @@ def typed(error: Exception, address: str | None) -> Exception:
         )
     if address is None:
         return BackendFailure(f"Ray could not be started on this machine ({words[:200].rstrip('.')}).")
+    return _silent(address, words)
+
+
+def _knock(address: str) -> None:
+    """Raise `NetworkError` where nothing listens at host:port, which Ray would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if not host:
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _silent(address, str(error)) from error
+
+
+def _silent(address: str, words: str) -> NetworkError:
     return NetworkError(
         f"No Ray cluster answers at {address!r:.80}: start one there with `ray start --head`, and run Diffusion Atlas "
         "on a machine of it.",

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from diffatlas.backends.ray import RayBackend, _from_setting
 from diffatlas.backends.ray_pool import misfit
 from diffatlas.backends.threads import computing_with
 from diffatlas.capture.spec import Capture
-from diffatlas.errors import CapabilityError, InvalidParams, UnknownModel
+from diffatlas.errors import CapabilityError, InvalidParams, NetworkError, UnknownModel
 from diffatlas.events import Step, Waiting, to_bytes
 from diffatlas.library import Library
 from diffatlas.params import GenerationParams
@@ -198,12 +199,20 @@ def test_the_setting_is_an_address_or_a_number():
         ({"threads": 0}, "threads"),
         ({"gpus_per_worker": 1.5}, "gpus_per_worker"),
         ({"address": "ray://host:10001"}, "address"),
+        ({"address": "host"}, "address"),
     ],
 )
 def test_numbers_that_cannot_be_are_refused_before_anything_starts(options, field):
     with pytest.raises(InvalidParams) as caught:
         RayBackend(**options)
     assert caught.value.field == field
+
+
+def test_an_address_at_which_nothing_listens_is_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+    with pytest.raises(NetworkError, match="No Ray cluster answers at"):
+        RayBackend(address=address)
 
 
 def test_without_ray_it_says_what_to_install(monkeypatch):
