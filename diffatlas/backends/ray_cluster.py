@@ -117,7 +117,7 @@ def _connect(address: str | None, cpus: int) -> None:
             "_temp_dir": _folder,
         }
     else:
-        _knock(address)
+        knock(address)
         options["address"] = address
     try:
         with _only_what_is_needed():
@@ -171,7 +171,7 @@ def typed(error: Exception, address: str | None) -> Exception:
     return _silent(address, words)
 
 
-def _knock(address: str) -> None:
+def knock(address: str) -> None:
     """Raise `NetworkError` where nothing listens at host:port, which Ray would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host:
