@@ -22,11 +22,12 @@ from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams, Net
 
 log = logging.getLogger("diffatlas")
 
-#: Ray reads these when it is imported: it tells nobody that it is used, and does not end this process where the head of
-#: the cluster is gone for a minute. Where it is started here it is reached over loopback alone, and its workers come
-#: behind no other process of this machine.
-_ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
+#: Ray reads these when it is imported: it tells nobody that it is used.
+_ALWAYS = {"RAY_USAGE_STATS_ENABLED": "0"}
+#: Where it is started here it is reached over loopback alone, and its workers come behind no other process.
 _STARTED_HERE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0", "RAY_worker_niceness": "0"}
+#: Where it is elsewhere it does not end this process when the head of the cluster is gone for a minute.
+_ELSEWHERE = {"RAY_gcs_rpc_server_reconnect_timeout_s": "86400"}
 #: Bytes of shared memory that answers wait in, where the cluster is started here.
 _STORE_BYTES = 500_000_000
 #: Seconds that the head of a cluster may take to answer.
@@ -95,7 +96,7 @@ def has(kind: str) -> float:
 
 def _connect(address: str | None, cpus: int) -> None:
     global _ours, _folder
-    os.environ |= {**_ALWAYS, **(_STARTED_HERE if address is None else {})}
+    os.environ |= _ALWAYS | (_STARTED_HERE if address is None else _ELSEWHERE)
     if address is None and not any(name.startswith("RAY_AUTH") for name in os.environ):
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": _token}
     import ray
