@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     hosted_visitor_images: int = Field(default=10, ge=0)
     hosted_daily_images: int = Field(default=100, ge=0)
+    #: Whether the app is an MCP server too, which agents call.
+    mcp: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 
