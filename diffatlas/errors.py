@@ -211,6 +211,12 @@ class OverBudget(DiffAtlasError):
     code = "over_budget"
 
 
+class WorkerLost(DiffAtlasError):
+    """A worker ended while it made a run, and no other one could take the run over."""
+
+    code = "worker_lost"
+
+
 class BackendFailure(DiffAtlasError):
     """Something failed inside a backend that no other error describes."""
 

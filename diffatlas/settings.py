@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "fp32", "fp16", "bf16"] = "auto"
     #: Load a model even where it is expected not to fit the free memory.
     ignore_memory: bool = False
+    #: Of the backend "ray": the address of a cluster ("auto" or host:port), or a number of workers on this machine.
+    ray: str | None = None
     #: Seconds that a run may be expected to take before it is asked for twice; on a shared server it is refused.
     #: None for 120, or 60 on a shared server; 0 for no bound.
     most_seconds: float | None = Field(default=None, ge=0)

@@ -17,10 +17,12 @@ PLAIN = (
     "estimates",
     "geneval_marks",
     "hosted_overhead",
+    "image_bytes",
     "lab2d",
     "layers",
     "library",
     "remote_overhead",
+    "ray_scaling",
     "training_speed",
     "why_it_failed",
 )

@@ -107,6 +107,7 @@ ONLY_IN = {
     "gradio": ("diffatlas/ui/",),
     "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
+    "ray": ("diffatlas/backends/ray",),
     "plotly": ("diffatlas/figures/",),
     "uvicorn": ("diffatlas/serving/",),
     "starlette": ("diffatlas/serving/", "diffatlas/ui/"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _BACKENDS = {
     "local": ("diffatlas.backends.local", "LocalBackend"),
     "remote": ("diffatlas.backends.remote.backend", "RemoteBackend"),
+    "ray": ("diffatlas.backends.ray", "RayBackend"),
 }
 
 

@@ -159,15 +159,24 @@ class LaneRun:
             return
         backend = self._open_backend(self._lane.backend)
         cells = self._able(backend)
+        workers = 1 if _one_at_a_time(backend) else backend.capabilities.concurrent
         if not self._batches(backend):
             units = Units([cell] for cell in cells)
         else:
             fit, unfit = [], []
             for cell in cells:
                 (fit if _resolves(backend, cell.params) else unfit).append(cell)
+            groups = shared(fit)
+            if workers > 1:
+                groups = [
+                    part
+                    for group in groups
+                    for part in split(
+                        group, even_size(len(cells), workers, batch_size(backend, group[0].params))
+                    )
+                ]
             # One that cannot run would take those in its batch with it.
-            units = Units([*shared(fit), *([cell] for cell in unfit)])
-        workers = 1 if _one_at_a_time(backend) else backend.capabilities.concurrent
+            units = Units([*groups, *([cell] for cell in unfit)])
         workers = min(workers, len(units))
         self._among_others = workers > 1
         side_by_side(lambda: self._guarded(lambda: self._work(backend, units)), workers)
@@ -411,6 +420,16 @@ def split(unit: Sequence[Cell], most: int) -> list[list[Cell]]:
     parts = math.ceil(len(unit) / most)
     ends = [round(len(unit) * i / parts) for i in range(parts + 1)]
     return [list(unit[a:b]) for a, b in pairwise(ends)]
+
+
+def even_size(cells: int, workers: int, most: int) -> int:
+    """Return how many cells a batch may have at most so that each of several workers has about as many to do.
+
+    cells: in all. most: cells that may share a batch. As few rounds of batches as there can be, and all of a size: 24
+    cells of which 8 may share are 4 batches of 6 on two workers, not 3 of 8.
+    """
+    rounds = math.ceil(cells / (workers * most))
+    return math.ceil(cells / (workers * rounds))
 
 
 def batch_size(backend: Any, params: GenerationParams) -> int:

@@ -12,7 +12,8 @@ from diffatlas.run import new_run_id
 from diffatlas.studies.plan_neighbourhood import plan_neighbourhood
 from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.studies.run import CellBegan, CellEnded, CellWaits, LaneChanged, Stops, run_study
-from tests.studies.fake_backends import Limited, picture
+from diffatlas.studies.run_lane import even_size
+from tests.studies.fake_backends import BatchingBackend, Limited, picture
 from tests.studies.playing import BASE, BROKEN, of, play, seeds, statuses
 
 AT_ONCE = 3
@@ -95,6 +96,36 @@ def test_as_many_cells_run_at_a_time_as_the_backend_takes(library):
     assert sorted(e.key for e in of(events, CellEnded)) == [cell.key for cell in study.cells]
     for cell in study.cells:
         assert library.open(cell.run_id).total_steps is None
+
+
+class Machines(BatchingBackend):
+    """Two machines that take a batch each, and begin when the other one has its own."""
+
+    capabilities = Capabilities(trace=True, cancel=True, batch=True, concurrent=2)
+
+    def __init__(self):
+        super().__init__(name="machines")
+        self._meeting = threading.Barrier(2, timeout=LONG)
+
+    def trace_batch(self, cells, capture=None, stop=None):
+        self._meeting.wait()
+        yield from super().trace_batch(cells, capture, stop)
+
+
+@pytest.mark.parametrize(("cells", "batches"), [(8, [4, 4]), (7, [3, 4]), (24, [6] * 4)])
+def test_cells_that_could_share_a_batch_are_dealt_out_evenly_to_all_workers(library, cells, batches):
+    machines = Machines()
+    _, study = play(seeds(list(range(1, cells + 1))), machines, library)
+    assert statuses(study) == ["complete"] * cells
+    assert sorted(machines.batches) == batches
+    assert len(machines.asked) == cells
+
+
+def test_small_groups_are_not_split_further_where_there_are_enough_for_all_workers():
+    # The prompts of a benchmark, of a few seeds each.
+    assert even_size(cells=553 * 4, workers=2, most=8) == 8
+    assert even_size(cells=3 * 8, workers=2, most=8) == 6
+    assert even_size(cells=8, workers=64, most=8) == 1
 
 
 def test_a_cell_that_fails_leaves_those_beside_it_alone(library):
