@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
 
 #: Backend name -> (module, class).
-_BACKENDS = {"local": ("diffatlas.backends.local", "LocalBackend")}
+_BACKENDS = {
+    "local": ("diffatlas.backends.local", "LocalBackend"),
+    "modal": ("diffatlas.backends.modal", "ModalBackend"),
+}
 
 
 def open_backend(name: str = "local", /, **options: Any) -> Backend:
