@@ -201,14 +201,14 @@ class LocalOnModal(LocalBackend):
     def __init__(self) -> None:
         super().__init__()
         self.elsewhere = ModalBackend()
+        self._foretold = described.Foretold(device_of(settings()))
         self.capabilities = self.elsewhere.capabilities
         #: Its runs need not wait for each other.
         self.one_at_a_time = False
 
-    @property
-    def device(self) -> str:
-        """The kind of device that the containers have."""
-        return device_of(settings())
+    def identity(self, params: GenerationParams, batched: bool = False) -> dict[str, Any] | None:
+        """As `LocalBackend.identity`, on the kind of device that the containers have."""
+        return self._foretold.identity(params, batched)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None

@@ -61,6 +61,7 @@ def _confirm(backend: ModalBackend, params: Any, yes: bool) -> None:
     from diffatlas.backends.on_modal.prices import check_confirmed
     from diffatlas.cli.running import say
 
+    say(f"This runs on {backend.rate().words()}, which is started to find out how long it takes.")
     found = backend.estimate(params)
     cost = backend.cost(None if found is None else found.seconds)
     say(f"This asks for {cost.words()}.")

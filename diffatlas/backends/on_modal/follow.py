@@ -129,7 +129,7 @@ class Following:
                     self._stop(call, name)
                 try:
                     items = self._take(name, LOOK)
-                    over = None if items else self._look(call)
+                    over = _UNDER_WAY if items else self._look(call)
                     away = None
                 except Exception as error:
                     if not failures.away(error):
@@ -140,7 +140,7 @@ class Following:
                     self._wait_for("The connection to Modal is lost: it is tried again.")
                     time.sleep(AGAIN)
                     continue
-                if not items and over is not None:
+                if not items and over is not _UNDER_WAY:
                     # What it had put before it ended.
                     items = self._take(name, 0)
                 for item in items:
@@ -157,7 +157,7 @@ class Following:
                     if last or not failures.died(over):
                         raise over
                     return False
-                if over is not None:
+                if over is not _UNDER_WAY:
                     raise NetworkError(frames.DAMAGED)
                 if stopped is not None and time.monotonic() - stopped > STOP_SECONDS:
                     return True
@@ -177,11 +177,11 @@ class Following:
             return []
 
     def _look(self, call: Call) -> Any:
-        """Return None while the call is under way, what it was ended by, or else its result."""
+        """Return `_UNDER_WAY`, or the call's result, or the exception that ended it."""
         try:
             return call.get(timeout=0)
         except TimeoutError:
-            return None
+            return _UNDER_WAY
         except Exception as error:
             if failures.away(error):
                 raise
@@ -252,6 +252,7 @@ class Following:
         return failures.typed(error, self._terms.app, self._terms.timeout)
 
 
+_UNDER_WAY = object()
 _UNENDED = Failed(BackendFailure.code, "The run on Modal ended without saying how: run it again.")
 
 

@@ -159,8 +159,11 @@ class FakeModal:
         self.items_most = ITEMS
         #: Whether a call whose container died is handed to another, as Modal does when it takes a machine back.
         self.hands_on = False
-        #: What the next call is refused with.
+        #: What the next call is refused with, and how many looks into a queue find nobody there.
         self.refuses: GRPCError | None = None
+        self.unreachable = 0
+        #: Kinds of GPU that were asked for in place of the app's own.
+        self.gpus: list[str] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -200,7 +203,7 @@ class FakeModal:
     def end(self, call: Call, status: int, data: bytes = b"", words: str = "") -> None:
         """Keep how a call ended."""
         with self.lock:
-            call.result = api.GenericResult(status=status, data=data, exception=words)
+            call.result = call.result or api.GenericResult(status=status, data=data, exception=words)
 
     def died(self, call: Call) -> None:
         """Take note that the container of a call is gone."""
@@ -238,23 +241,17 @@ class FakeModal:
         name = asked.object_tag.removesuffix(".*")
         if asked.app_name != APP or name not in self.deployed:
             raise GRPCError(Status.NOT_FOUND, f"App {asked.app_name!r} not found")
-        methods = {
-            method: api.FunctionHandleMetadata(
-                function_name=f"{name}.{method}",
-                function_type=api.Function.FUNCTION_TYPE_FUNCTION,
-                is_method=True,
-                use_method_name=method,
-            )
-            for method in ("run", "estimate", "facts", "models", "about")
-        }
         return api.FunctionGetResponse(
             function_id=f"fu-{name}",
             function=api.FunctionData(ranked_functions=[api.FunctionData.RankedFunction()]),
-            handle_metadata=api.FunctionHandleMetadata(
-                function_name=f"{name}.*",
-                function_type=api.Function.FUNCTION_TYPE_FUNCTION,
-                method_handle_metadata=methods,
-            ),
+            handle_metadata=_handle(name),
+        )
+
+    async def FunctionBindParams(self, asked: Any) -> Any:
+        self.gpus.append(asked.function_options.resources.gpu_config.gpu_type)
+        name = asked.function_id[3:]
+        return api.FunctionBindParamsResponse(
+            bound_function_id=asked.function_id, handle_metadata=_handle(name)
         )
 
     async def FunctionMap(self, asked: Any) -> Any:
@@ -309,6 +306,9 @@ class FakeModal:
             there.expires = time.time() + asked.partition_ttl_seconds
 
     async def QueueGet(self, asked: Any) -> Any:
+        if self.unreachable:
+            self.unreachable -= 1
+            raise GRPCError(Status.UNAVAILABLE, "Nobody is there.")
         end = time.monotonic() + asked.timeout
         while True:
             with self.lock:
@@ -328,6 +328,20 @@ class FakeModal:
         refused, self.refuses = self.refuses, None
         if refused is not None:
             raise refused
+
+
+def _handle(name: str) -> Any:
+    """Return what the client learns of a class and its methods."""
+    kind = api.Function.FUNCTION_TYPE_FUNCTION
+    methods = {
+        method: api.FunctionHandleMetadata(
+            function_name=f"{name}.{method}", function_type=kind, is_method=True, use_method_name=method
+        )
+        for method in ("run", "estimate", "facts", "models", "about")
+    }
+    return api.FunctionHandleMetadata(
+        function_name=f"{name}.*", function_type=kind, method_handle_metadata=methods
+    )
 
 
 def _service(fake: FakeModal) -> Any:
@@ -375,7 +389,6 @@ def main(function: str) -> None:
     # What libraries print goes elsewhere.
     os.dup2(2, 1)
     import modal_deploy
-
     from diffatlas import GenerationParams
     from diffatlas.backends import wire
 

@@ -82,6 +82,14 @@ def test_what_is_known_without_running(far, here):
         far.trace_batch([RED, LONG])
 
 
+def test_another_kind_of_gpu(far, fake, here):
+    other = ModalBackend(gpu="H100")
+    assert [same(event) for event in told(other.trace(RED))] == [same(event) for event in here.trace(RED)]
+    assert set(fake.gpus) == {"H100"}
+    assert other.spent.runs == 1
+    assert other.cost(other.spent.seconds).dollars > far.cost(other.spent.seconds).dollars > 0
+
+
 def test_stop_stops_the_denoiser(far, fake):
     stop, events = threading.Event(), []
     for event in far.trace(LONG, stop=stop):
