@@ -55,6 +55,11 @@ secrets = [modal.Secret.from_name(chosen.modal_secret)] if chosen.modal_secret e
 answers = modal.Queue.from_name(QUEUE, create_if_missing=True)
 
 
+def not_installed(path: Path) -> bool:
+    """Whether a file of the checkout (its path in there) is not needed to install the project."""
+    return path.parts[0] not in PROJECT or "__pycache__" in path.parts
+
+
 def project_image() -> modal.Image:
     """Return the image: what the project needs in the versions that it is tested with, then the project itself."""
     image = modal.Image.debian_slim(python_version=f"{sys.version_info.major}.{sys.version_info.minor}")
@@ -69,7 +74,7 @@ def project_image() -> modal.Image:
         )
         .env(told)
         # A change of the code builds what is from here on anew.
-        .add_local_dir(HERE, "/project", copy=True, ignore=lambda path: path.parts[0] not in PROJECT)
+        .add_local_dir(HERE, "/project", copy=True, ignore=not_installed)
         .run_commands("pip install --no-deps /project")
     )
 

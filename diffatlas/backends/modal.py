@@ -93,7 +93,11 @@ class ModalBackend:
     ) -> Generator[Event, None, None]:
         """Run ``params``; see `diffatlas.backends.base.Backend.trace`. `Waiting` tells of containers that start."""
         asked = wire.asked_of(params, capture)
-        return stream(lambda put, stopping: self._follow(asked, lambda _, event: put(event), stopping), stop)
+
+        def work(put: Put, stopping: Stopping) -> None:
+            self._follow(asked, lambda _, event: put(event), stopping)
+
+        return stream(work, stop)
 
     def trace_batch(
         self,
@@ -104,8 +108,11 @@ class ModalBackend:
         """Run several cells in one pipeline call; see `diffatlas.backends.base.BatchBackend.trace_batch`."""
         batching.check_cells(cells)
         asked = wire.asked_of(cells, capture)
-        put_of: Callable[[Put], Callable[[int, Event], None]] = lambda put: lambda i, event: put((i, event))  # noqa: E731
-        return stream(lambda put, stopping: self._follow(asked, put_of(put), stopping), stop)
+
+        def work(put: Put, stopping: Stopping) -> None:
+            self._follow(asked, lambda position, event: put((position, event)), stopping)
+
+        return stream(work, stop)
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Return ``params`` with what the model decides filled in, as `LocalBackend.resolve` does there.

@@ -36,8 +36,8 @@ class Call(Protocol):
     def get(self, timeout: float | None = None) -> Any:
         """Return the result; raises TimeoutError while there is none, and what the call ended with."""
 
-    def cancel(self) -> None:
-        """End it, wherever it is."""
+    def cancel(self, terminate_containers: bool = False) -> None:
+        """End it, wherever it is; with its container, if need be."""
 
 
 class Queue(Protocol):
@@ -160,6 +160,9 @@ class Following:
                 if over is not _UNDER_WAY:
                     raise NetworkError(frames.DAMAGED)
                 if stopped is not None and time.monotonic() - stopped > STOP_SECONDS:
+                    # It hears nothing: its container ends with it.
+                    with suppress(Exception):
+                        call.cancel(terminate_containers=True)
                     return True
                 if not arrived and stopped is None:
                     self._waits(time.monotonic() - since)

@@ -51,6 +51,8 @@ class Call:
     result: Any = None
     started: bool = False
     cancelled: bool = False
+    #: Whether its container was ended with it.
+    terminated: bool = False
     #: What ends it in the container that it runs in.
     cancel: Callable[[], None] = lambda: None
 
@@ -280,7 +282,7 @@ class FakeModal:
     async def FunctionCallCancel(self, asked: Any) -> Any:
         with self.lock:
             call = self.calls[asked.function_call_id]
-            call.cancelled = True
+            call.cancelled, call.terminated = True, asked.terminate_containers
             if call in self.waiting[call.function]:
                 self.waiting[call.function].remove(call)
                 self.end(call, _DONE.GENERIC_STATUS_TERMINATED)

@@ -49,7 +49,10 @@ def test_the_page_answers_and_its_runs_go_to_a_container_with_a_gpu(deployed, co
         assert answer.status_code == 200
         assert "Diffusion Atlas" in answer.text
         assert "frame-ancestors" in answer.headers.get("content-security-policy", "")
-        told = list(Client(url, verbose=False).submit(**INPUTS, api_name="/trace"))
+        client = Client(url, verbose=False)
+        told = list(client.submit(**INPUTS, api_name="/trace"))
+        # The same again is in the visitor's library, under what decides a result on those containers.
+        list(client.submit(**INPUTS, api_name="/trace"))
     assert len(told[-1]["steps"]) == INPUTS["steps"]
     assert [call.method for call in container.ran] == ["run"]
 

@@ -126,6 +126,22 @@ def test_a_word_on_the_queue_stops_what_cancelling_does_not_reach(far, monkeypat
     assert len(events) < 200
 
 
+def test_a_container_that_hears_nothing_is_ended(far, fake, lone, monkeypatch):
+    monkeypatch.setattr(follow, "STOP_SECONDS", 0.3)
+    stop, busy = threading.Event(), threading.Event()
+
+    def deaf(asked, name):
+        stop.set()
+        busy.wait(30)
+
+    lone.start(deaf)
+    events = told(far.trace(RED, stop=stop))
+    busy.set()
+    assert [type(event) for event in events] == [Finished]
+    assert events[0].status == "stopped"
+    assert fake.last.terminated
+
+
 def test_a_partition_that_is_full_holds_the_denoiser_up(far, fake, here, monkeypatch):
     monkeypatch.setattr(fake, "items_most", 1)
     monkeypatch.setattr(worker, "BUNDLE_ITEMS", 1)
