@@ -29,7 +29,8 @@ def answering(app):
     try:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
-        server.should_exit = True
+        # A client of Gradio keeps a connection open.
+        server.should_exit = server.force_exit = True
         thread.join()
 
 
