@@ -61,7 +61,7 @@ def run(backend: Backend, queue: Queue, asked: bytes, name: str) -> dict[str, An
     try:
         while work.is_alive():
             work.join(LOOK)
-            if work.is_alive() and queue.get(block=False, partition=stop_of(name)) is not None:
+            if work.is_alive() and _is_to_stop(queue, name):
                 stop.set()
                 work.join()
     except BaseException:
@@ -71,6 +71,15 @@ def run(backend: Backend, queue: Queue, asked: bytes, name: str) -> dict[str, An
     finally:
         sender.close()
     return {"seconds": time.monotonic() - begun, "frames": sender.number}
+
+
+def _is_to_stop(queue: Queue, name: str) -> bool:
+    """Whether somebody has put a word on the run's own partition; where that cannot be known, it goes on."""
+    try:
+        return queue.get(block=False, partition=stop_of(name)) is not None
+    except Exception as error:
+        log.info("Whether the run is to stop cannot be seen: %s", error)
+        return False
 
 
 def _work(backend: Backend, asked: bytes, sender: _Sender, stop: threading.Event) -> None:

@@ -166,6 +166,17 @@ def test_a_run_that_nobody_reads_is_given_up(deployed, fake, here, monkeypatch):
     assert took["frames"] < 300
 
 
+def test_a_run_goes_on_where_it_cannot_look_whether_it_is_to_stop(here, monkeypatch):
+    monkeypatch.setattr(worker, "LOOK", 0.001)
+
+    class Broken(Items):
+        def get(self, *args, **kwargs):
+            raise modal.exception.ServiceError("Nobody is there.")
+
+    took = worker.run(here, Broken(), wire.asked_to_bytes(wire.asked_of(RED, None)), "run")
+    assert took["frames"] == RED.num_inference_steps + 3
+
+
 def test_a_frame_that_no_item_holds_goes_in_parts(far, here):
     four = RED.replace(num_inference_steps=2, num_images_per_prompt=4)
     capture = Capture(attention="all")
