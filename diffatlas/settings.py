@@ -92,6 +92,8 @@ class Settings(BaseSettings):
     #: Seconds that a run waits for a container; US dollars from which what it may cost is asked for twice, 0 for never.
     modal_wait: float = Field(default=600, gt=0)
     modal_confirm: float = Field(default=1.0, ge=0)
+    #: Whether the app is an MCP server too, which agents call.
+    mcp: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 
