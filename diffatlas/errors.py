@@ -192,6 +192,12 @@ class ProviderDown(HostedError):
     code = "provider_down"
 
 
+class NotDeployed(HostedError):
+    """The app that runs are sent to is not there."""
+
+    code = "not_deployed"
+
+
 class BadDownload(HostedError):
     """What a provider delivered is no whole image, is too large, or lies where nothing is fetched from."""
 

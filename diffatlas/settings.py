@@ -77,10 +77,28 @@ class Settings(BaseSettings):
     #: The address of another Atlas that models can run on, such as https://host:port. Its token,
     #: DIFFATLAS_REMOTE_TOKEN, is read where it is sent and nowhere else, as DIFFATLAS_TOKEN is where it is asked for.
     remote_url: str | None = None
+    #: The app on Modal: its name, its environment there ("" for the account's own), its kind of GPU ("" for none;
+    #: "H100:2" for two), and how many containers with one there may be, which is how many runs are under way at once.
+    modal_app: str = "diffatlas"
+    modal_environment: str = ""
+    modal_gpu: str = "A10"
+    modal_containers: int = Field(default=1, ge=1)
+    #: Of each container: cores, MiB of memory, seconds that it waits for another run, seconds that a run may take, and
+    #: whether Modal takes a snapshot of it once its libraries are loaded, from which the next ones start.
+    modal_cores: float = Field(default=2.0, gt=0)
+    modal_memory: int = Field(default=16384, ge=1024)
+    modal_idle: int = Field(default=60, ge=2)
+    modal_timeout: int = Field(default=1800, ge=10)
+    modal_snapshot: bool = False
+    #: The name of a secret on Modal whose variables the containers get, such as one with HF_TOKEN.
+    modal_secret: str = ""
+    #: Who may open the page on Modal: nobody, so that there is none; who has the password; or everybody.
+    modal_page: Literal["none", "password", "public"] = "none"
+    #: Seconds that a run waits for a container; US dollars from which what it may cost is asked for twice, 0 for never.
+    modal_wait: float = Field(default=600, gt=0)
+    modal_confirm: float = Field(default=1.0, ge=0)
     #: Whether the app is an MCP server too, which agents call.
     mcp: bool = False
-    #: The address of a Ray cluster that models can run on, or a number of workers on this machine.
-    ray: str | None = None
     #: On a shared server, whether its visitors may run models on the host's other Atlas, Modal account or Ray cluster.
     elsewhere_for_visitors: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.

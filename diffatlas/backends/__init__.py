@@ -16,6 +16,7 @@ _BACKENDS = {
     "local": ("diffatlas.backends.local", "LocalBackend"),
     "remote": ("diffatlas.backends.remote.backend", "RemoteBackend"),
     "ray": ("diffatlas.backends.ray", "RayBackend"),
+    "modal": ("diffatlas.backends.modal", "ModalBackend"),
 }
 
 

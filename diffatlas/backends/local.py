@@ -224,7 +224,7 @@ class LocalBackend:
         folder = self._folder(source)
         if folder is None:
             return None
-        device = loading.pick_device(self._device)
+        device = self.device
         dtype = loading.pick_dtype(self._dtype, device, source, folder)
         variant = variant_of(model_info.weights_of(source, folder))
         revision = model_info.revision(folder)

@@ -24,6 +24,7 @@ from diffatlas.errors import (
     KeyRefused,
     ModelLoadError,
     NonFiniteLatents,
+    NotDeployed,
     NotEnoughMemory,
     OutOfMemory,
     OverBudget,
@@ -64,6 +65,7 @@ OF_THE_LANE = frozenset(
         KeyRefused.code,
         PaymentRequired.code,
         OverBudget.code,
+        NotDeployed.code,
     }
 )
 
