@@ -72,6 +72,10 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     hosted_visitor_images: int = Field(default=10, ge=0)
     hosted_daily_images: int = Field(default=100, ge=0)
+    #: The file of a workshop, which decides pages, models, presets, lessons and values (docs/workshops.md).
+    workshop: Path | None = None
+    #: The address under which others reach the app, where it is not that of this machine, such as behind a proxy.
+    address: str = ""
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 
