@@ -39,6 +39,7 @@ from diffatlas.ui.links import PageParameter
 from diffatlas.ui.live_benches import LiveBenches
 from diffatlas.ui.own_files import OwnFiles
 from diffatlas.ui.own_page import OwnPageOnly
+from diffatlas.ui.packed import Packed
 from diffatlas.ui.pages.attention import attention_page
 from diffatlas.ui.pages.bench import bench_page
 from diffatlas.ui.pages.lab import lab_page
@@ -136,7 +137,8 @@ def served(signed_in: Accounts | None = None) -> dict[str, Any]:
     gate = [] if signed_in is None else [Middleware(SignIn, accounts=signed_in)]
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
     inner = [Middleware(one) for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
-    return {**look, "app_kwargs": {"middleware": [*gate, Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
+    outer = [*gate, Middleware(Packed), Middleware(OwnPageOnly, scripts=(EARLY,))]
+    return {**look, "app_kwargs": {"middleware": [*outer, *inner]}}
 
 
 def invitation_to(app: gr.Blocks) -> Invitation:

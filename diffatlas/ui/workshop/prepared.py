@@ -19,6 +19,7 @@ from diffatlas.params import GenerationParams
 from diffatlas.registry import find_model
 from diffatlas.ui.components.attention_form import kind_for, to_watching
 from diffatlas.ui.components.fields import preview_decoder_for
+from diffatlas.ui.components.form import to_capture
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.presets import Preset
 from diffatlas.ui.workshop.held import first_value, held, presets_of
@@ -40,7 +41,7 @@ class Prepared:
         self._asked: list[tuple[GenerationParams, Capture]] = []
         if workshop is not None and libraries.shared:
             self._library = Library(libraries.root / FOLDER)
-            self._asked = list(dict.fromkeys(_asked_by(workshop.pages)))
+            self._asked = list(_asked_by(workshop.pages))
 
     def make(self) -> int:
         """Run the presets that were not run yet, and return how many are ready."""
@@ -66,15 +67,18 @@ class Prepared:
 
 
 def _asked_by(pages: tuple[str, ...]) -> Iterator[tuple[GenerationParams, Capture]]:
+    """Yield what the forms of the pages ask when their presets have filled them, each request once."""
+    found: dict[GenerationParams, Capture] = {}
     for page in RUN_PAGES:
-        if page in pages:
-            for preset in presets_of(page):
-                with suppress(DiffAtlasError):
-                    yield _asked(preset)
+        for preset in presets_of(page) if page in pages else ():
+            with suppress(DiffAtlasError):
+                params, capture = _asked(preset, page == "attention")
+                # Attention comes last, and holds what the other has.
+                found[params] = capture
+    yield from found.items()
 
 
-def _asked(preset: Preset) -> tuple[GenerationParams, Capture]:
-    """Return what the form asks when a preset has filled it, with what both pages of runs capture."""
+def _asked(preset: Preset, attention: bool) -> tuple[GenerationParams, Capture]:
     entry = find_model(preset.model)
     given = {
         "num_inference_steps": entry.steps or 30,
@@ -87,11 +91,13 @@ def _asked(preset: Preset) -> tuple[GenerationParams, Capture]:
     if size := given.pop("size"):
         given["width"], given["height"] = map(int, size.split("x"))
     params = GenerationParams(model=preset.model, prompt=preset.prompt, seed=preset.seed, **given).validate()
+    previews = {"previews": "every", "preview_decoder": preview_decoder_for(entry)}
+    if not attention:
+        return params, to_capture(**previews)
     capture = to_watching(
         {
+            **previews,
             "kind": kind_for(entry),
-            "previews": "every",
-            "preview_decoder": preview_decoder_for(entry),
             "heads": "mean",
             "halves": "cond",
             "every": 1,

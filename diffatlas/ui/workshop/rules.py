@@ -42,6 +42,19 @@ def check_run(params: GenerationParams, backend: str = "local") -> None:
     _check_bounds(workshop, params)
 
 
+def is_allowed(params: GenerationParams) -> bool:
+    """Whether a teacher has said that runs of this many steps and this size may be made, however long they take here.
+
+    So nobody is refused because the server was busy when it first measured its model.
+    """
+    workshop = held()
+    if workshop is None:
+        return False
+    steps = workshop.bounds.steps or workshop.fixed.steps
+    size = workshop.bounds.size or workshop.fixed.size
+    return bool(steps and size) and params.num_images_per_prompt == 1
+
+
 def check_runs(runs: Iterable[tuple[GenerationParams, str]]) -> None:
     """Raise as `check_run` for the first of several runs, each with its backend, that is not allowed."""
     for params, backend in runs:
