@@ -16,7 +16,6 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import app as pages
 from diffatlas.cli import (
     attention,
     backends,
@@ -26,6 +25,7 @@ from diffatlas.cli import (
     lab,
     library,
     models,
+    pages,
     study,
     workshop,
 )
