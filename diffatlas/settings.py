@@ -76,6 +76,8 @@ class Settings(BaseSettings):
     workshop: Path | None = None
     #: The address under which others reach the app, where it is not that of this machine, such as behind a proxy.
     address: str = ""
+    #: Whether the app is an MCP server too, which agents call.
+    mcp: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

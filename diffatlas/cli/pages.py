@@ -27,6 +27,9 @@ def app(
     ] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port. Default: the first free one from 7860.")] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    mcp: Annotated[
+        bool | None, typer.Option("--mcp", help="Be an MCP server too: agents call it at /mcp.")
+    ] = None,
     share: Annotated[
         bool,
         typer.Option("--share", help="Make a public link through Gradio's server. The mode is then shared."),
@@ -75,7 +78,7 @@ def app(
     from diffatlas.ui.app import invitation_to, launch
 
     quiet = contextlib.redirect_stdout(io.StringIO()) if share else contextlib.nullcontext()
-    options = {"server_name": host, "server_port": port, "inbrowser": browser, "share": share}
+    options = {"server_name": host, "server_port": port, "inbrowser": browser, "share": share, "mcp": mcp}
     try:
         with quiet:
             served = launch(signed_in=signed_in, prevent_thread_lock=True, **options)

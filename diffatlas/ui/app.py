@@ -51,6 +51,11 @@ from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.programs.described import App
+from diffatlas.ui.programs.endpoints import add_endpoints
+from diffatlas.ui.programs.kept import Kept
+from diffatlas.ui.programs.mcp_server import PATH, McpServer, check_installed
+from diffatlas.ui.programs.running import Runs
 from diffatlas.ui.settings_services import SettingsServices
 from diffatlas.ui.sign_in import Accounts, SignIn, accounts
 from diffatlas.ui.status_services import StatusServices
@@ -84,9 +89,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
     How it is to be served is given to ``launch`` (or to ``gr.mount_gradio_app``) as `served`.
     """
     workshop, there = begin(), pages()
-    with gr.Blocks(
-        title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
-    ) as app:
+    with App(title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True) as app:
         layers, projections, running = Layers(libraries), Projections(), Running()
         prepared = app.prepared = Prepared(libraries)
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
@@ -125,20 +128,34 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         if "settings" in there:
             settings_page(app, SettingsServices(libraries, keys))
         footer()
+        kept_runs = Kept(libraries, attention, names)
+        if "library" in there:
+            add_endpoints(kept_runs)
+        app.programs = Runs(libraries, turns, running, live, kept_runs, names)
     return app
 
 
-def served(signed_in: Accounts | None = None) -> dict[str, Any]:
+def served(mcp: bool = False, signed_in: Accounts | None = None) -> dict[str, Any]:
     """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``.
 
-    signed_in: who may come in; where None those of the environment, and everybody where it names none.
+    mcp: whether agents are served too. signed_in: who may come in; where None those of the environment, and everybody
+    where it names none. Raises `CapabilityError` where the package for it is not installed.
     """
     signed_in = accounts() if signed_in is None else signed_in
     gate = [] if signed_in is None else [Middleware(SignIn, accounts=signed_in)]
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
-    inner = [Middleware(one) for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
+    for_agents = [McpServer] if mcp else []
+    if mcp:
+        check_installed()
+    layers = (OwnFiles, PrivateFiles, Uploads, *for_agents, Gone, PlainRequests, PageParameter)
+    inner = [Middleware(one) for one in layers]
     outer = [*gate, Middleware(Packed), Middleware(OwnPageOnly, scripts=(EARLY,))]
-    return {**look, "app_kwargs": {"middleware": [*outer, *inner]}}
+    return {
+        **look,
+        "app_kwargs": {"middleware": [*outer, *inner]},
+        # Gradio's own server of tools calls the app as one and the same visitor for everybody.
+        "mcp_server": False,
+    }
 
 
 def invitation_to(app: gr.Blocks) -> Invitation:
@@ -155,7 +172,13 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
 
     Honours GRADIO_SERVER_NAME and GRADIO_SERVER_PORT. Blocks until interrupted, unless
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
+
+    ``mcp=True`` serves agents too, at ``/mcp``; as the settings say where it is not given. Raises `CapabilityError`
+    where the package for it is not installed.
     """
+    mcp = kwargs.pop("mcp", None)
+    mcp = settings().mcp if mcp is None else mcp
+    look = served(mcp, signed_in)
     block = not kwargs.pop("prevent_thread_lock", False)
     root = settings().library if library is None else library.folder
     app = build_app(Libraries(root, is_shared()))
@@ -170,7 +193,7 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
         "max_threads": THREADS,
         # While it arrives; before that `Uploads` looks at what is announced.
         "max_file_size": settings().upload_bytes if is_shared() else None,
-        **served(signed_in),
+        **look,
         **kwargs,
     }
     app.queue(default_concurrency_limit=None)
@@ -178,6 +201,8 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
     app.launch(prevent_thread_lock=True, quiet=True, **options)
     keep_small(app)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
+    if mcp:
+        print(f"Agents (MCP) are answered at {app.local_url.rstrip('/')}{PATH}", flush=True)
     threading.Thread(target=warm_up, args=(app.prepared,), name="diffatlas-warm-up", daemon=True).start()
     if block:
         app.block_thread()

@@ -162,6 +162,13 @@ def test_a_run_that_is_not_allowed_is_refused_at_its_field(holding, asked, backe
     assert raised.value.field == field
 
 
+def test_what_a_page_does_that_is_left_out_is_refused(holding):
+    holding("title: a\npages: [trajectory]")
+    rules.check_page("trajectory")
+    with pytest.raises(InvalidParams, match="Bench"):
+        rules.check_page("bench")
+
+
 def test_without_a_workshop_nothing_is_forbidden(monkeypatch):
     monkeypatch.delenv("DIFFATLAS_WORKSHOP", raising=False)
     rules.check_run(GenerationParams(model="any", prompt="a", num_inference_steps=900), "replicate")

@@ -9,7 +9,7 @@ from diffatlas.errors import InvalidParams
 from diffatlas.params import GenerationParams
 from diffatlas.spelled import number
 from diffatlas.ui.workshop.held import held
-from diffatlas.ui.workshop.plan import Workshop, sides_of
+from diffatlas.ui.workshop.plan import PAGE_NAMES, Workshop, sides_of
 
 #: What is said of a value, and the field of a request that it is of, by its name in a link.
 _CALLED = {
@@ -53,6 +53,13 @@ def is_allowed(params: GenerationParams) -> bool:
     steps = workshop.bounds.steps or workshop.fixed.steps
     size = workshop.bounds.size or workshop.fixed.size
     return bool(steps and size) and params.num_images_per_prompt == 1
+
+
+def check_page(page: str) -> None:
+    """Raise `InvalidParams` for what a page does that the workshop of this server leaves out."""
+    workshop = held()
+    if workshop is not None and page not in workshop.pages:
+        raise InvalidParams(f"The page for this ({PAGE_NAMES[page]}) is not part of this workshop.")
 
 
 def check_runs(runs: Iterable[tuple[GenerationParams, str]]) -> None:
