@@ -16,7 +16,7 @@ import os
 import re
 import tempfile
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -117,6 +117,7 @@ SCORERS = "scorers"
 _lock = threading.Lock()
 _offered: dict[str, ModelEntry] = {}
 _elsewhere: dict[str, list[ModelEntry]] = {}
+_narrowed: list[ModelEntry] | None = None
 
 
 #: Bytes of a registry.
@@ -326,10 +327,19 @@ def list_models(provider: str = "local") -> list[ModelEntry]:
     if provider != "local":
         return shipped
     with _lock:
-        offered = dict(_offered)
+        offered, narrowed = dict(_offered), _narrowed
+    if narrowed is not None:
+        return list(narrowed)
     own = {entry.id: entry for entry in own_models()}
     listed = {entry.id: own.get(entry.id, entry) for entry in shipped} | own
     return [*reversed(offered.values()), *(entry for entry in listed.values() if entry.id not in offered)]
+
+
+def narrow(entries: Sequence[ModelEntry] | None) -> None:
+    """Let these be all models of this machine that are listed, in this order; None for all that there are, again."""
+    global _narrowed
+    with _lock:
+        _narrowed = None if entries is None else list(entries)
 
 
 def own_models() -> list[ModelEntry]:

@@ -97,6 +97,10 @@ class Settings(BaseSettings):
     #: Seconds that a run waits for a container; US dollars from which what it may cost is asked for twice, 0 for never.
     modal_wait: float = Field(default=600, gt=0)
     modal_confirm: float = Field(default=1.0, ge=0)
+    #: The file of a workshop, which decides pages, models, presets, lessons and values (docs/workshops.md).
+    workshop: Path | None = None
+    #: The address under which others reach the app, where it is not that of this machine, such as behind a proxy.
+    address: str = ""
     #: Whether the app is an MCP server too, which agents call.
     mcp: bool = False
     #: On a shared server, whether its visitors may run models on the host's other Atlas, Modal account or Ray cluster.

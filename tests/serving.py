@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,6 +76,9 @@ def _answers(url: str, process: BaseProcess) -> bool:
         try:
             with urllib.request.urlopen(url, timeout=5):
                 return True
+        except urllib.error.HTTPError:
+            # It asks for a password first.
+            return True
         except OSError:
             if process.exitcode is not None:
                 return False

@@ -25,6 +25,7 @@ PLAIN = (
     "ray_scaling",
     "training_speed",
     "why_it_failed",
+    "workshop",
 )
 #: Those of the pages, which are run beside the other browser tests.
 OF_PAGES = ("app_long_runs", "app_open", "app_stream", "bench_page", "curves_page", "lab2d_page")

@@ -1,4 +1,4 @@
-"""The shell: ``diffatlas trace``, ``app``, and what `models`, `export`, `library`, `compare`, `attention` and
+"""The shell: ``diffatlas trace``, and what `app`, `models`, `export`, `library`, `compare`, `attention` and
 `study` add.
 
 Exit codes: 0 done; 1 a replay that came out different, or a folder that is not valid; 2 an error, one line on stderr
@@ -16,7 +16,20 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, backends, bench_runs, compare, export, lab, library, models, serve, study
+from diffatlas.cli import (
+    attention,
+    backends,
+    bench_runs,
+    compare,
+    export,
+    lab,
+    library,
+    models,
+    pages,
+    serve,
+    study,
+    workshop,
+)
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.cli.running import Backends, confirm_paid
@@ -35,11 +48,13 @@ app.add_typer(compare.commands)
 app.add_typer(attention.commands)
 app.add_typer(study.commands)
 app.add_typer(serve.commands)
+app.add_typer(pages.commands)
 app.add_typer(models.commands, name="models")
 app.add_typer(backends.commands, name="backends")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
 app.add_typer(bench_runs.commands, name="bench")
+app.add_typer(workshop.commands, name="workshop")
 
 
 def _say_version(wanted: bool) -> None:
@@ -145,24 +160,6 @@ def trace(
     if stop.is_set():
         print("Stopped." if run_id else "Stopped before the first step.", file=sys.stderr)
         raise KeyboardInterrupt
-
-
-@app.command(name="app")
-def launch_app(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int | None, typer.Option(help="Port. Default: the first free one from 7860.")] = None,
-    browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
-    mcp: Annotated[
-        bool | None, typer.Option("--mcp", help="Be an MCP server too: agents call it at /mcp.")
-    ] = None,
-) -> None:
-    """Start the app."""
-    from diffatlas.ui.app import launch
-
-    try:
-        launch(server_name=host, server_port=port, inbrowser=browser, mcp=mcp)
-    except OSError as error:
-        raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
 
 
 def main() -> None:

@@ -364,7 +364,18 @@ class Library:
 
         Nothing changes where it is one already. Raises `RunNotFound`, or `BackendFailure` where the disk refuses.
         """
-        folder = self._find(run_id)
+        return self._copied(self._find(run_id), run_id)
+
+    def take_in(self, stored: StoredRun) -> Path:
+        """Make a run of another library one of this one too, by a copy under its id; return its folder here.
+
+        Nothing changes where it is here already. Raises `BackendFailure` where the disk refuses.
+        """
+        if (self.folder / stored.id).is_dir():
+            return self.folder / stored.id
+        return self._copied(stored.folder, stored.id)
+
+    def _copied(self, folder: Path, run_id: str) -> Path:
         target = self._new_folder(run_id)
         if folder == target:
             return folder

@@ -26,6 +26,7 @@ from diffatlas.ui.live_benches import LiveBenches
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.workshop.rules import check_run
 
 log = logging.getLogger("diffatlas")
 
@@ -145,8 +146,14 @@ class BenchRunner(StudyRunner):
             self._live.end(visitor, bench.id)
 
     def _check(self, bench: Bench) -> None:
-        """Raise `InvalidParams` for a bench that names files of a server that strangers share."""
-        if self._libraries.shared:
-            for lane in bench.study.lanes:
+        """Raise `InvalidParams` for a bench that this server does not run.
+
+        It names files of a server that strangers share, or its workshop does not allow it. All cells of a lane ask for
+        the same but for prompt and seed.
+        """
+        for lane in bench.study.lanes:
+            params = bench.study.in_lane(lane.key)[0].params
+            if self._libraries.shared:
                 elsewhere.learn_models(lane.backend)
-                refuse_server_files(bench.study.in_lane(lane.key)[0].params, lane.backend)
+                refuse_server_files(params, lane.backend)
+            check_run(params, lane.backend)

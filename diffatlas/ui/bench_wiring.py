@@ -39,18 +39,19 @@ def wire_bench(
     runner: BenchRunner,
     services: BenchServices,
     last: gr.State,
-    around: StudyForm,
+    around: StudyForm | None,
     attention: Any,
     counted: gr.components.Component,
     sized: Any,
 ) -> None:
     """Wire the view to running cells again, to judging, and to the forms that it fills.
 
-    last: the model that the form follows. around, attention: the forms that a card fills. counted: says how many images
-    the form asks for. sized: the event after which what a run takes has changed (`wire_run`).
+    last: the model that the form follows. around, attention: the forms that a card fills, where there are such
+    pages. counted: says how many images the form asks for. sized: the event after which what a run takes has changed
+    (`wire_run`).
     """
     filled = [*form.asked.values(), form.lanes, form.exact, *form.own.values(), last]
-    others = [*around.asked.values(), around.own["mode"], *attention.asked.values()]
+    others = [*_fields_around(around), *(attention.asked.values() if attention else ())]
     nothing, elsewhere = [gr.skip() for _ in filled], [gr.skip() for _ in others]
 
     def act(event: gr.EventData, request: gr.Request) -> Generator[list[Any], None, None]:
@@ -180,11 +181,11 @@ def _of_pack(form: StudyForm, services: BenchServices, visitor: str, name: str) 
 
 
 def _elsewhere(
-    asked: BenchSubmitted, services: BenchServices, visitor: str, around: StudyForm, attention: Any
+    asked: BenchSubmitted, services: BenchServices, visitor: str, around: StudyForm | None, attention: Any
 ) -> list[Any]:
     """Return updates of the forms of the Neighbourhood and the Attention page by the settings of a card."""
-    near = [gr.skip() for _ in (*around.asked, None)]
-    words = [gr.skip() for _ in attention.asked]
+    near = [gr.skip() for _ in _fields_around(around)]
+    words = [gr.skip() for _ in (attention.asked if attention else ())]
     try:
         _, bench = services.open(visitor, str(asked.id))
         cell = _cell(bench.study.cells, asked.explore or asked.attend)
@@ -197,11 +198,16 @@ def _elsewhere(
         said.warn(error.message, "Form")
         return [*near, *words]
     updates = links.emptied(updates, query)
-    if asked.explore:
+    if asked.explore and around:
         near = [*(updates[name] for name in around.asked), gr.update(value="perturb")]
-    else:
+    elif attention:
         words = [updates[name] for name in attention.asked]
     return [*near, *words]
+
+
+def _fields_around(around: StudyForm | None) -> list[Any]:
+    """Return the fields of the form of neighbourhoods that a card fills; none where that page is not there."""
+    return [*around.asked.values(), around.own["mode"]] if around else []
 
 
 def _cell(cells: tuple[Cell, ...], key: str | None) -> Cell:

@@ -77,6 +77,7 @@ from diffatlas.ui.wire.library import (
     Thumbs,
 )
 from diffatlas.ui.wire.runs import Export
+from diffatlas.ui.workshop.rules import check_run
 
 #: Thumbnails that are kept, about a kilobyte each.
 THUMBS = 20_000
@@ -317,6 +318,7 @@ class LibraryServices:
         if self._libraries.shared:
             # A run that was imported may name what it likes.
             refuse_server_files(stored.params)
+        check_run(stored.params)
 
         def work(job: Job, progress: Progress) -> Any:
             try:

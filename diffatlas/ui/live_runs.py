@@ -20,6 +20,7 @@ from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
 from diffatlas.library import Library
+from diffatlas.operations.cache import lookup
 from diffatlas.operations.expected import expected, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
@@ -32,10 +33,11 @@ from diffatlas.ui.components.run_view import RunView
 from diffatlas.ui.growing_runs import GrowingRuns
 from diffatlas.ui.places import LOCAL, called, place_name, sees_inside
 from diffatlas.ui.sessions import Sessions
-from diffatlas.ui.turned import seconds_of
+from diffatlas.ui.turned import TurnedBackend, seconds_of
 from diffatlas.ui.turns import Ticket, Turns
 from diffatlas.ui.visitor_keys import backend_for
 from diffatlas.ui.visitors import visitor_of
+from diffatlas.ui.workshop.rules import check_run, is_allowed
 
 log = logging.getLogger("diffatlas")
 
@@ -64,7 +66,8 @@ class Shelf:
     """What a page does with its visitor's runs: told when one has begun, when another follows it, and at the end.
 
     ``library`` is where they are recorded; ``listed`` returns what the page shows of them at the end of each; ``room``
-    raises `TooMuch` where the visitor keeps all that one may.
+    raises `TooMuch` where the visitor keeps all that one may. ``prepared`` may put a run that was made ahead into the
+    library, where it is asked for.
     """
 
     library: Callable[[str], Library]
@@ -72,6 +75,7 @@ class Shelf:
     keep: Callable[[str, str], None] = lambda visitor, run_id: None
     listed: Callable[[str], list[dict[str, Any]]] = lambda visitor: []
     room: Callable[[str], None] = lambda visitor: None
+    prepared: Callable[[Library, GenerationParams, Capture], None] = lambda library, params, capture: None
 
 
 class LiveRuns:
@@ -139,6 +143,7 @@ class LiveRuns:
             if is_shared():
                 elsewhere.learn_models(what.backend)
                 refuse_server_files(what.params, what.backend)
+            check_run(what.params, what.backend)
             self._shelf.room(visitor)
             params, count = what.params, what.count
             there = self._there_of(what, visitor, request.session_hash)
@@ -150,6 +155,8 @@ class LiveRuns:
                 ask = None if confirmed or number > 1 else bounds
                 if there is not None:
                     moments = self._there(view, params, what, stop, visitor, there)
+                elif self._is_kept(params, what, visitor):
+                    moments = self._kept(view, params, what, stop, visitor, who)
                 else:
                     ticket = self._ask(who, params, what, number)
                     moments = self._here(view, params, what, stop, visitor, ask, bounds.shared, ticket)
@@ -196,6 +203,34 @@ class LiveRuns:
         Raises `KeyRefused`, and `InvalidParams` for one that is not offered.
         """
         return None if what.backend == LOCAL else backend_for(visitor, session, what.backend)
+
+    def _is_kept(self, params: GenerationParams, what: Asked, visitor: str) -> bool:
+        """Whether the visitor's library has a run already, or is given one that was prepared."""
+        if not what.reuse:
+            return False
+        library = self._shelf.library(visitor)
+        self._shelf.prepared(library, params, what.capture)
+        return lookup(library, self._backend, params, what.capture) is not None
+
+    def _kept(
+        self,
+        view: RunView,
+        params: GenerationParams,
+        what: Asked,
+        stop: threading.Event,
+        visitor: str,
+        who: str,
+    ) -> Generator[bool, None, None]:
+        """Show a run that the library has, for which nobody has to wait; yields as `_here`."""
+        view.loading("Reading it from the library…")
+        yield True
+        bounds = bounds_here()
+        backend = BoundedBackend(self._backend, bounds) if bounds.shared else self._backend
+        # Were it to vanish in this moment, its run would take a turn as any does.
+        turned = TurnedBackend(backend, self._turns, who)
+        events = stream(params, what.capture, turned, self._shelf.library(visitor), stop)
+        with closing(events):
+            yield from self._shown(view, events, params, visitor)
 
     def _there(
         self,
@@ -289,6 +324,8 @@ class LiveRuns:
         self, bounds: Bounds, params: GenerationParams, what: Asked, library: Library, stop: threading.Event
     ) -> None:
         """Raise `OverBound` for runs that are expected to take more than they may."""
+        if what.count == 1 and is_allowed(params):
+            return
         runs = [params] * what.count
         estimate = expected(self._backend, runs, what.capture, library if what.reuse else None, stop)
         if estimate is not None:

@@ -28,10 +28,15 @@ def serve_runs(blocks: Any, turns: Turns) -> None:
 
 
 class RemoteRoutes:
-    """ASGI middleware of an app of `serve_runs`: answers other Atlases, and passes everything else on."""
+    """ASGI middleware of an app of `serve_runs`: answers other Atlases, and passes everything else on.
 
-    def __init__(self, app: Any) -> None:
+    It stands before the sign-in of the app, whose header its token has. signs_in: whether there is one, where nobody
+    may ask without a token.
+    """
+
+    def __init__(self, app: Any, signs_in: bool = False) -> None:
         self._app = app
+        self._signs_in = signs_in
         self._serving: Serving | None = None
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
@@ -46,7 +51,7 @@ class RemoteRoutes:
             blocks = scope["app"].get_blocks()
             turns, token = _served[blocks]
             work = Work(shared_local_backend, turns, is_shared())
-            self._serving = Serving(work, token, lambda: _for_this_machine(blocks))
+            self._serving = Serving(work, token, lambda: not self._signs_in and _for_this_machine(blocks))
         await self._serving({**scope, "path": inner, "root_path": ""}, receive, send)
 
 

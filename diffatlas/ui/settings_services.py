@@ -36,6 +36,9 @@ from diffatlas.ui.wire.settings import (
 
 #: What each setting of the environment decides, by its field of `Settings`.
 ABOUT = {
+    "workshop": "The file of a workshop.",
+    "mcp": "Whether agents are served too, at /mcp.",
+    "address": "The address under which others reach this server.",
     "library": "Where runs are kept.",
     "library_cap": "Bytes that runs may take before the least used are deleted; 0 for no limit.",
     "mode": "Whose runs a page shows: personal, shared, or auto.",

@@ -11,6 +11,7 @@ from typing import Any
 
 from diffatlas.library.shipped import EXAMPLES
 from diffatlas.ui.presets import PRESETS, Preset
+from diffatlas.ui.workshop.held import presets_of
 
 #: The ids of what was recorded, by the name of the page.
 IDS_FILE = EXAMPLES / "starts.json"
@@ -75,18 +76,21 @@ def page_of_form(prefix: str) -> str:
     return "trajectory" if prefix == "field" else prefix
 
 
-def start_of_form(prefix: str) -> Start:
-    """Return the start of the page whose form has this prefix of ids."""
-    return STARTS[page_of_form(prefix)]
+def first_of_form(prefix: str) -> Preset:
+    """Return the request that the form with this prefix of ids begins with: the first of its presets."""
+    page = page_of_form(prefix)
+    return next(iter(presets_of(page)), STARTS[page].preset)
 
 
 def start_of(page: str) -> dict[str, Any] | None:
-    """Return the example of a page as its view shows it: id, says and action; None where none was recorded.
+    """Return the example of a page as its view shows it: id, says and action; None where none was recorded, or
+    a workshop begins with another request.
 
     others: of the Attention page, further runs that can be looked at: id, name and says of each.
     """
-    found = _ids().get(page)
     start = STARTS[page]
+    # A workshop has requests of its own: what was recorded is no example of them.
+    found = _ids().get(page) if start.preset in presets_of(page)[:1] else None
     others = [
         {"id": _ids()[key], "name": name, "says": other.says}
         for key, (name, other) in OTHERS.items()

@@ -13,25 +13,41 @@ from diffatlas.errors import DiffAtlasError
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ELSEWHERE, ModelEntry
+from diffatlas.settings import is_shared
 from diffatlas.ui import elsewhere, places
 from diffatlas.ui.answers import answered
+from diffatlas.ui.invitation import Code, Invitation, code, is_for_others
 from diffatlas.ui.jobs import Jobs
 from diffatlas.ui.key_services import KeyServices
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
-from diffatlas.ui.wire.settings import Status, StatusAsked
+from diffatlas.ui.wire.settings import InvitationAsked, Invited, Status, StatusAsked
+
+#: What to beware of where a server is not shared.
+ONE_LIBRARY = (
+    "All who come here have one library together, because this server is a personal one: start it with --mode shared "
+    "to give each their own."
+)
 
 
 class StatusServices:
-    """The server's side of the status line. jobs: those of the pages."""
+    """The server's side of the status line. jobs: those of the pages. invited: how others come to this server."""
 
-    def __init__(self, turns: Turns, running: Running, keys: KeyServices, jobs: Sequence[Jobs]) -> None:
+    def __init__(
+        self,
+        turns: Turns,
+        running: Running,
+        keys: KeyServices,
+        jobs: Sequence[Jobs],
+        invited: Callable[[], Invitation],
+    ) -> None:
         self._turns, self._running, self._keys, self._jobs = turns, running, keys, jobs
+        self._invited = invited
 
     @property
     def functions(self) -> list[Callable[..., Any]]:
         """What the browser may call, as the functions of a component."""
-        return [answered("status", self.status)]
+        return [answered("status", self.status), answered("invitation", self.invitation)]
 
     def status(self, visitor: str, asked: StatusAsked) -> Status:
         """Return what the line says for the form in sight. A model that is not known has its id alone."""
@@ -60,6 +76,20 @@ class StatusServices:
             if backend in ELSEWHERE:
                 told["warnings"] = [error.message]
         return told
+
+    def invitation(self, visitor: str, asked: InvitationAsked) -> Invited:
+        """Return the address to give to others with its code; the one that has led here, where that is known to do."""
+        found = self._invited()
+        if not found.given and is_for_others(asked.page):
+            found = Invitation(asked.page, "You came here by this address yourself.")
+        drawn = code(found.address) if found.address else Code(0, "")
+        return {
+            "address": found.address,
+            "words": found.words,
+            "warning": "" if is_shared() else ONE_LIBRARY,
+            "size": drawn.size,
+            "path": drawn.path,
+        }
 
 
 def local_warnings(entry: ModelEntry) -> list[str]:

@@ -32,6 +32,7 @@ from diffatlas.ui.study_services import Running, images_of, prompts_of
 from diffatlas.ui.turned import Held, TurnedBackend, seconds_of
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitor_keys import backend_for
+from diffatlas.ui.workshop.rules import check_runs
 
 log = logging.getLogger("diffatlas")
 
@@ -66,8 +67,7 @@ class StudyRunner:
         try:
             study, capture = asked()
             self._libraries.check_study(visitor)
-            if self._libraries.shared:
-                refuse_files_of(study)
+            self._check_asked(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return None
@@ -87,8 +87,7 @@ class StudyRunner:
             view = StudyView(visitor, stored_value(study, images, prompts, visitor))
             self._libraries.check_room(visitor)
             capture = Capture.from_dict(study.spec.get("capture") or {})
-            if self._libraries.shared:
-                refuse_files_of(study)
+            self._check_asked(study)
         except DiffAtlasError as error:
             yield view.failed(error)
             return
@@ -107,6 +106,13 @@ class StudyRunner:
         except DiffAtlasError:
             return None  # the page has said why already
         return {**study.spec, "backend": study.lanes[0].backend, "lanes": chosen_lanes(study.lanes)}
+
+    def _check_asked(self, study: Study) -> None:
+        """Raise `InvalidParams` for a study that this server does not run."""
+        if self._libraries.shared:
+            refuse_files_of(study)
+        where = {lane.key: lane.backend for lane in study.lanes}
+        check_runs((cell.params, where[cell.lane]) for cell in study.cells)
 
     def _follow(
         self,

@@ -8,6 +8,7 @@ from gradio.themes.utils.fonts import LocalFont
 from diffatlas.formats.html.bundle import STATIC
 from diffatlas.look import BURGUNDIES, NIGHT, PAPER, SANS, variables
 from diffatlas.ui.own_files import base, script
+from diffatlas.ui.workshop.held import pages
 
 #: In this order; a later one may refine an earlier one.
 SHEETS = (
@@ -33,6 +34,7 @@ SHEETS = (
     "library/roll.css",
     "settings/settings.css",
     "core/companions.css",
+    "core/invite.css",
 )
 
 
@@ -147,13 +149,15 @@ EARLY = "".join(
 
 
 def head() -> str:
-    """Return the style sheets as one ``<style>`` element, and what keeps early clicks: there before the first paint.
+    """Return the style sheets as one ``<style>`` element, which pages there are, and what keeps early clicks: there
+    before the first paint.
 
     The script of the views is fetched while Gradio's own are.
     """
     sheets = [(STATIC / name).read_text(encoding="utf-8") for name in SHEETS]
     style = f"<style>\n{_serif()}{variables()}{''.join(sheets)}</style>"
-    return f'{style}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">'
+    there = f'<meta name="diffatlas-pages" content="{",".join(pages())}">'
+    return f'{style}\n{there}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">'
 
 
 def _serif() -> str:

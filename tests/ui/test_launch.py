@@ -239,7 +239,7 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(sd_pipe, monkeypatch):
 def test_an_app_that_nobody_uses_rests(tmp_path, monkeypatch):
     """Its queue is looked at no more often than is said, however busy the machine is."""
     # Else it goes on importing beside the next test.
-    monkeypatch.setattr("diffatlas.ui.app.warm_up", lambda: None)
+    monkeypatch.setattr("diffatlas.ui.app.warm_up", lambda prepared: None)
     app, looks = serve(Library(tmp_path), prevent_thread_lock=True), []
     queue = type(app._queue)
     plain = queue.__len__

@@ -144,7 +144,7 @@ def test_the_linter_has_nothing_to_say(folder):
 
 def test_the_pages_that_are_shown_early_are_those_of_the_app():
     early, pages = (
-        re.search(r"const PAGES = (\[.*?\]);", sources()[name], re.DOTALL)[1]
+        re.search(r"const (?:PAGES|ALL) = (\[.*?\]);", sources()[name], re.DOTALL)[1]
         for name in ("core/early.js", "core/pages.js")
     )
     assert json.loads(early) == json.loads(pages)

@@ -19,6 +19,7 @@ from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.params import GenerationParams
 from diffatlas.run import new_run_id
 from diffatlas.settings import Settings
+from diffatlas.ui.invitation import Invitation
 from diffatlas.ui.jobs import Jobs
 from diffatlas.ui.key_services import KeyServices
 from diffatlas.ui.libraries import Libraries
@@ -45,7 +46,7 @@ def open_room(folder: Path, monkeypatch: pytest.MonkeyPatch, shared: bool) -> An
     monkeypatch.setenv("DIFFATLAS_MODE", "shared" if shared else "personal")
     libraries, turns, running, jobs = Libraries(folder / "runs", shared), Turns(), Running(), Jobs()
     keys = KeyServices(VisitorKeys())
-    status = StatusServices(turns, running, keys, [jobs])
+    status = StatusServices(turns, running, keys, [jobs], lambda: Invitation("", ""))
     calls = {**SettingsServices(libraries, keys).calls, "status": status.status}
 
     def ask(name: str, visitor: str = "me", /, **asked: Any) -> Any:

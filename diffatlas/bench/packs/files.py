@@ -76,7 +76,7 @@ def pack_or_fault(text: str) -> Pack | Fault:
         found = error.errors(include_url=False)
         # A name that is spelled wrongly is missing under the right one: say the former.
         unknown = [one for one in found if one["type"] == "unexpected_keyword_argument"]
-        where, what = _said(value, [*unknown, *found][0])
+        where, what = said(value, [*unknown, *found][0], adapter().json_schema(by_alias=True))
         return Fault(line_of(tree, where), path_words(where), what)
     for place, what in faults(pack):
         return Fault(line_of(tree, place), path_words(place), what)
@@ -130,10 +130,12 @@ def path_words(where: Sequence[str | int]) -> str:
     return text.removeprefix(".") or "The whole"
 
 
-def _said(value: Any, error: Any) -> tuple[list[str | int], str]:
-    """Where a fault is, and what is wrong there and what to give, from what pydantic found."""
+def said(value: Any, error: Any, schema: dict[str, Any]) -> tuple[list[str | int], str]:
+    """Where a fault is, and what is wrong there and what to give, from what pydantic found.
+
+    value: what was read. error: the first of pydantic's. schema: the JSON schema of what it was to be.
+    """
     where = [step for step in error["loc"] if not (isinstance(step, str) and "[" in step)]
-    schema = adapter().json_schema(by_alias=True)
     named, at, holder = schema.get("$defs", {}), schema, schema
     for step in where:
         holder = at = _meant(at, named)

@@ -17,7 +17,8 @@ from diffatlas.ui.chosen_model import where
 from diffatlas.ui.guidance_values import guidance_html
 from diffatlas.ui.places import LOCAL, choices, models_of
 from diffatlas.ui.quiet import PRIVATE
-from diffatlas.ui.starts import start_of_form
+from diffatlas.ui.starts import first_of_form
+from diffatlas.ui.workshop.held import first_value, has_models, is_fixed, takes_size
 
 PREVIEWS = (
     ("Every step", "every"),
@@ -81,7 +82,7 @@ def worded(page: str, name: str) -> dict[str, Any]:
 def prompt_field(page: str) -> gr.Textbox:
     """Draw the prompt, and the place for the words that its model knows."""
     prompt = gr.Textbox(
-        start_of_form(page).preset.prompt,
+        first_of_form(page).prompt,
         lines=1,
         max_lines=5,
         max_length=2000,
@@ -99,6 +100,7 @@ def backend_field(page: str) -> gr.Dropdown:
         value=LOCAL,
         label="Backend",
         info="Where the model runs.",
+        visible=not has_models(),
         elem_id=f"{page}-backend",
     )
 
@@ -108,7 +110,7 @@ def model_field(page: str, models: list[ModelEntry]) -> tuple[gr.Dropdown, gr.Bu
     model = gr.Dropdown(
         model_choices(models),
         value=models[0].id,
-        allow_custom_value=True,
+        allow_custom_value=not has_models(),
         **worded(page, "model") | {"info": said.as_hint(models[0].notes or "From models/local.md.")},
     )
     keep = gr.Button(
@@ -131,7 +133,7 @@ def model_choices(models: Sequence[ModelEntry]) -> list[tuple[str, str]]:
 
 def seed_fields(page: str) -> tuple[gr.Number, gr.Button]:
     """Draw the seed, and the button that draws one; inside a row."""
-    first = start_of_form(page).preset.seed
+    first = first_of_form(page).seed
     seed = gr.Number(first, **worded(page, "seed"))
     dice = gr.Button("Draw", size="sm", scale=0, min_width=0, elem_id=f"{page}-dice", elem_classes="da-dice")
     return seed, dice
@@ -159,22 +161,29 @@ def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sam
         steps = gr.Number(
             entry.steps or 30,
             min_width=60,
+            interactive=not is_fixed("steps"),
             **worded(page, "num_inference_steps"),
         )
         guidance = gr.Number(
             5.0 if entry.guidance is None else entry.guidance,
             step=0.5,
             min_width=60,
+            interactive=not is_fixed("guidance"),
             **worded(page, "guidance_scale"),
         )
         size = gr.Dropdown(
             **size_choices(info, entry),
             allow_custom_value=True,
             min_width=60,
+            interactive=not is_fixed("size"),
             **worded(page, "size"),
         )
     guides = gr.HTML(
-        guidance_html(page, entry, None), elem_id=f"{page}-guides", js_on_load=None, apply_default_css=False
+        guidance_html(page, entry, None),
+        visible=not is_fixed("guidance"),
+        elem_id=f"{page}-guides",
+        js_on_load=None,
+        apply_default_css=False,
     )
     return Sampling(steps, guidance, size, guides)
 
@@ -182,13 +191,15 @@ def sampling_fields(page: str, entry: ModelEntry, info: ModelInfo | None) -> Sam
 def more_fields(page: str, entry: ModelEntry, info: ModelInfo | None, single: bool = True) -> More:
     """Draw what is folded away; inside an accordion. single: whether the form asks for single runs."""
     negative = gr.Textbox(
-        "",
+        first_value("negative_prompt") or "",
         max_length=2000,
+        interactive=not is_fixed("negative_prompt"),
         **worded(page, "negative_prompt"),
     )
     scheduler = gr.Dropdown(
         **scheduler_choices(info),
         allow_custom_value=True,
+        interactive=not is_fixed("scheduler"),
         **worded(page, "scheduler"),
     )
     method = gr.Dropdown(
@@ -282,14 +293,21 @@ def size_choices(info: ModelInfo | None, entry: ModelEntry) -> dict[str, Any]:
         choice = (f"{w} × {h}", f"{w}x{h}")
         if choice[1] not in {value for _, value in choices} and least <= min(w, h) and max(w, h) <= most:
             choices.append(choice)
-    return {"choices": choices, "value": choices[0][1]}
+    choices = [(label, size) for label, size in choices if takes_size(size)] or choices[:1]
+    first = first_value("size") or choices[0][1]
+    if first not in {value for _, value in choices}:
+        choices.insert(0, (first.replace("x", " × "), first))
+    return {"choices": choices, "value": first}
 
 
 def scheduler_choices(info: ModelInfo | None) -> dict[str, Any]:
     """Return choices and value of the scheduler field; the model's own is the empty string."""
     names = info.schedulers if info else ()
     own = f"{names[0]} (the model’s own)" if names else "The model’s own"
-    return {"choices": [(own, ""), *((name, name) for name in names[1:])], "value": ""}
+    return {
+        "choices": [(own, ""), *((name, name) for name in names[1:])],
+        "value": first_value("scheduler") or "",
+    }
 
 
 def method_choices() -> dict[str, Any]:

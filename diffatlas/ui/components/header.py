@@ -10,27 +10,23 @@ import diffatlas
 from diffatlas.formats.code import run_code
 from diffatlas.params import GenerationParams
 from diffatlas.registry import list_models
-from diffatlas.ui.starts import STARTS
+from diffatlas.ui.starts import first_of_form
+from diffatlas.ui.workshop.plan import PAGE_NAMES, PAGES, Workshop
 
 _HEADER = """
 <header class="da-header">
   <h1>Diffusion Atlas</h1>
   <p>See how a diffusion model makes an image, one step at a time.</p>
   <nav class="da-nav" aria-label="Pages">
-    <button type="button" data-page="trajectory" aria-current="page">Trajectory</button>
-    <button type="button" data-page="sweep">Sweep</button>
-    <button type="button" data-page="neighbourhood">Neighbourhood</button>
-    <button type="button" data-page="attention">Attention</button>
-    <button type="button" data-page="bench">Bench</button>
-    <button type="button" data-page="lab">2D Lab</button>
-    <button type="button" data-page="library">Library</button>
-    <button type="button" data-page="settings">Settings</button>
+    {buttons}
   </nav>
   <span class="da-header-acts">
+    <button type="button" class="da-plain da-invite-open" hidden>QR code</button>
     <button type="button" class="da-plain da-tour-begin">Tour</button>
     <button type="button" class="da-plain da-ink-switch"></button>
   </span>
 </header>
+{welcome}
 """
 
 _SWITCH = """
@@ -43,19 +39,34 @@ name();
 """
 
 
-def header() -> gr.HTML:
-    """Title, one line, and the switch between ivory and near-black."""
-    return gr.HTML(_HEADER, js_on_load=_SWITCH, apply_default_css=False, elem_id="header")
+def header(workshop: Workshop | None = None) -> gr.HTML:
+    """Title, one line, the pages, and the switch between ivory and near-black; what a workshop says beneath it."""
+    pages = PAGES if workshop is None else workshop.pages
+    current = 'aria-current="page"'
+    buttons = "\n    ".join(
+        f'<button type="button" data-page="{page}" {current if page == pages[0] else ""}>{PAGE_NAMES[page]}</button>'
+        for page in pages
+    )
+    text = _HEADER.format(buttons=buttons, welcome="" if workshop is None else _welcome(workshop))
+    return gr.HTML(text, js_on_load=_SWITCH, apply_default_css=False, elem_id="header")
+
+
+def _welcome(workshop: Workshop) -> str:
+    line = f'<p dir="auto">{html.escape(workshop.welcome)}</p>' if workshop.welcome else ""
+    return (
+        f'<section class="da-held" aria-label="Workshop"><h2 dir="auto">{html.escape(workshop.title)}</h2>{line}'
+        "</section>"
+    )
 
 
 def footer() -> gr.HTML:
     """Version, licence, and the lines of Python that make what is in view."""
     entry = list_models("local")[0]
-    start = STARTS["trajectory"]
+    begins = first_of_form("field")
     first = GenerationParams(
         model=entry.id,
-        prompt=start.preset.prompt,
-        seed=start.preset.seed,
+        prompt=begins.prompt,
+        seed=begins.seed,
         num_inference_steps=entry.steps or 30,
         guidance_scale=entry.guidance or 5.0,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import gradio as gr
 
 from diffatlas.registry import ModelEntry
-from diffatlas.ui.presets import PRESETS, Preset
-from diffatlas.ui.starts import page_of_form, start_of_form
+from diffatlas.ui.presets import Preset
+from diffatlas.ui.starts import first_of_form, page_of_form
+from diffatlas.ui.workshop.held import presets_of
 
 #: What is said of a request that is none of a page's presets.
 OWN = {
@@ -44,10 +45,10 @@ def preset_row(page: str, models: Sequence[ModelEntry]) -> PresetRow:
     """
     listed = {entry.id for entry in models}
     name = page_of_form(page)
-    presets = tuple(preset for preset in PRESETS[name] if preset.model in listed)
+    presets = tuple(preset for preset in presets_of(name) if preset.model in listed)
     with gr.Row(elem_classes="da-presets", visible=bool(presets)):
         buttons = tuple(gr.Button(preset.name, size="sm", min_width=0, scale=0) for preset in presets)
     # The line never goes: the fields beneath it would move at the first letter.
-    first = start_of_form(page).preset
-    says = first.look_for if first.model == models[0].id else OWN[name]
+    first = first_of_form(page)
+    says = first.look_for if first in presets and first.model == models[0].id else OWN[name]
     return PresetRow(presets, buttons, gr.Markdown(says, elem_classes="da-hint"), OWN[name])

@@ -25,6 +25,8 @@ from diffatlas.ui.components.run_view import IDLE
 from diffatlas.ui.components.study_view import IDLE as STUDY_IDLE
 from diffatlas.ui.own_files import script
 from diffatlas.ui.starts import start_of
+from diffatlas.ui.workshop.held import held
+from diffatlas.ui.workshop.plan import LESSONS
 
 # `watch` is called at once and not after the import, so that no change is missed in between.
 _LOAD = """
@@ -125,11 +127,20 @@ class AttentionIsland(Island):
 
 
 class LabIsland(Island):
-    """The 2D Lab; it has no value, and asks for everything."""
+    """The 2D Lab; it has no value, and asks for everything. Its lessons are told by their ids, in order."""
 
     def __init__(self, functions: list[Callable[..., Any]], **kwargs: Any) -> None:
         glossary = {term.key: asdict(term) for term in TERMS}
-        super().__init__("lab/lab.js", {}, functions, glossary=glossary, palette=list(LAYERS), **kwargs)
+        workshop = held()
+        super().__init__(
+            "lab/lab.js",
+            {},
+            functions,
+            glossary=glossary,
+            palette=list(LAYERS),
+            lessons=list(LESSONS if workshop is None else workshop.lessons),
+            **kwargs,
+        )
 
 
 class LibraryView(Island):

@@ -29,19 +29,23 @@ from diffatlas.ui.places import sees_inside
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
+from diffatlas.ui.workshop.prepared import Prepared
 
 
 def attention_page(
-    app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns
+    app: gr.Blocks, libraries: Libraries, services: AttentionServices, turns: Turns, prepared: Prepared
 ) -> AttentionForm:
     """Draw the page inside ``app``, and return its form.
 
-    Runs take ``turns`` with the other pages', and go to the visitor's library.
+    Runs take ``turns`` with the other pages', and go to the visitor's library. ``prepared`` has those of a workshop's
+    presets.
     """
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
     backend = shared_local_backend()
-    live = LiveRuns(backend, names, turns, Shelf(libraries.of, room=libraries.check_room))
+    live = LiveRuns(
+        backend, names, turns, Shelf(libraries.of, room=libraries.check_room, prepared=prepared.give)
+    )
     with gr.Row(elem_classes=["da-page", f"da-page-{PAGE}"]):
         with gr.Column(scale=0, min_width=300, elem_classes="da-side"):
             form = build_attention_form(models, forms.known(backend.info, models[0].id))

@@ -29,11 +29,11 @@ from diffatlas.ui.wiring import wire_form, wire_run
 
 
 def bench_page(
-    app: gr.Blocks, services: BenchServices, runner: BenchRunner, around: StudyForm, attention: Any
+    app: gr.Blocks, services: BenchServices, runner: BenchRunner, around: StudyForm | None, attention: Any
 ) -> StudyForm:
     """Draw the page inside ``app``, and return its form.
 
-    A card's settings fill the form of neighbourhoods, ``around``, or that of ``attention``.
+    A card's settings fill the form of neighbourhoods, ``around``, or that of ``attention``, where there are such pages.
     """
     models = list_models("local")
     with gr.Row(elem_classes=["da-page", f"da-page-{PAGE}"]):

@@ -21,10 +21,11 @@ from diffatlas.ui.wire.library import Explored
 from diffatlas.ui.wire.submitted import submitted
 
 
-def library_page(services: LibraryServices, form: Form, around: StudyForm) -> None:
+def library_page(services: LibraryServices, form: Form | None, around: StudyForm | None) -> None:
     """Draw the page in the Blocks that is being built.
 
-    A run that is opened from it fills ``form``; one that is to be explored fills that of neighbourhoods, ``around``.
+    A run that is opened from it fills ``form``; one that is to be explored fills that of neighbourhoods, ``around``:
+    where these pages are there.
     """
     with gr.Column(elem_classes="da-page-library"):
         view = LibraryView(services.functions, elem_id="library")
@@ -40,15 +41,21 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
                 opened = services.query_of(visitor, asked.ids)
         except DiffAtlasError:
             pass  # the page has said why already
-        own = [near["own"].get(name, gr.skip()) for name in around.own]
+        own = [near["own"].get(name, gr.skip()) for name in (around.own if around else ())]
         return [*_filled(form, opened), *_filled(around, near["query"]), *own]
 
-    outputs = [*form.asked.values(), *around.asked.values(), *around.own.values()]
+    filled = [component for each in (form, around) if each for component in each.asked.values()]
+    outputs = [*filled, *(around.own.values() if around else ())]
     view.submit(restore, outputs=outputs, **PRIVATE)
 
 
-def _filled(form: Form | StudyForm, query: dict[str, str]) -> list[Any]:
-    """Return updates of a form's request: all of it, where there is a query that can be filled in."""
+def _filled(form: Form | StudyForm | None, query: dict[str, str]) -> list[Any]:
+    """Return updates of a form's request: all of it, where there is a query that can be filled in.
+
+    None where there is no such page.
+    """
+    if form is None:
+        return []
     info = shared_local_backend().info
     updates, problem = links.fill(query, lambda model: forms.known(info, model), "")
     if query and not problem:

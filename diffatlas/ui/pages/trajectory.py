@@ -24,12 +24,16 @@ from diffatlas.ui.tab_memory import empty_when_quiet
 from diffatlas.ui.turns import Turns
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import asked_by, wire_form, wire_note, wire_picture, wire_run
+from diffatlas.ui.workshop.prepared import Prepared
 
 
-def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections) -> Form:
+def trajectory_page(
+    app: gr.Blocks, layers: Layers, turns: Turns, projections: Projections, prepared: Prepared
+) -> Form:
     """Draw the page inside ``app``, and return its form.
 
     Runs take ``turns`` with the other pages', and go to the visitor's library, of which ``layers`` shows some.
+    ``prepared`` has those of a workshop's presets.
     """
     models = list_models("local")
     names = {entry.id: entry.name for entry in models}
@@ -42,7 +46,7 @@ def trajectory_page(app: gr.Blocks, layers: Layers, turns: Turns, projections: P
         projections.prepare()
         return services.list_layers(visitor)["layers"]
 
-    shelf = Shelf(layers.library, layers.begin, layers.lock, listed, layers.check_room)
+    shelf = Shelf(layers.library, layers.begin, layers.lock, listed, layers.check_room, prepared.give)
     live = LiveRuns(backend, names, turns, shelf)
 
     with gr.Row(elem_classes=["da-page", "da-page-trajectory"]):

@@ -42,6 +42,7 @@ from diffatlas.ui.programs.kept import Kept
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.workshop.rules import check_page
 
 #: What comes to its end is known by these.
 DONE = ("complete", "stopped", "failed")
@@ -87,6 +88,7 @@ class Runs:
         """Run a prompt once."""
 
         def asked() -> Asked:
+            check_page("trajectory")
             capture = Capture(previews="every", attention=attention)
             return Asked(_params(request), capture, 1, "keep", not again)
 
@@ -118,6 +120,7 @@ class Runs:
         """Run a prompt over a list of values."""
 
         def plan() -> Study:
+            check_page("sweep")
             return plan_sweep(
                 _params(request), field, values or None, seeds=seeds, lanes=to_lanes(lanes or [])
             )
@@ -138,6 +141,7 @@ class Runs:
         """Run a prompt from noise around that of one seed."""
 
         def plan() -> Study:
+            check_page("neighbourhood")
             return plan_neighbourhood(
                 _params(request), mode, k=k, radius=radius, to_seed=to_seed, stops=stops
             )
@@ -158,6 +162,7 @@ class Runs:
         """Run the prompts of a pack, and have the images judged."""
 
         def plan(library: Library) -> tuple[Bench, Capture]:
+            check_page("bench")
             tasks = pack_of(library, pack, each, 0)
             params = _params({**request, "prompt": tasks.tasks[0].prompt})
             names = to_scorers(["shapes"] if scorers is None else scorers)

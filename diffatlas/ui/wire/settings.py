@@ -57,6 +57,27 @@ class StatusAsked(Asked):
     model: str = ""
 
 
+@dataclass(frozen=True, kw_only=True)
+class InvitationAsked(Asked):
+    """How others come here. page: the address under which whoever asks has come, without what it asks."""
+
+    page: str = ""
+
+
+class Invited(Answer):
+    """How others come here.
+
+    address: empty where nobody else can. words: a sentence on it. warning: what to beware of, or empty. size: modules
+    of a side of its QR code; path: its dark ones, as an SVG path has it.
+    """
+
+    address: str
+    words: str
+    warning: str
+    size: int
+    path: str
+
+
 class Choice(Answer):
     """One of several, by its id."""
 
@@ -234,4 +255,5 @@ CALLS = {
     "library_clear": Call(Nothing, Cleared),
     "settings_variables": Call(Nothing, Variables),
     "status": Call(StatusAsked, Status),
+    "invitation": Call(InvitationAsked, Invited),
 }

@@ -3,8 +3,12 @@
 // Only what is named here goes into an address: never a key, never the rest of the form.
 
 import { el, setInput, whenThere } from "./dom.js";
+import { toast } from "./toast.js";
 
-const PAGES = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library", "settings"];
+const ALL = ["trajectory", "sweep", "neighbourhood", "attention", "bench", "lab", "library", "settings"];
+// Those that there are, the first one first: a workshop says which.
+const there = document.querySelector('meta[name="diffatlas-pages"]')?.content.split(",");
+const PAGES = there ?? ALL;
 // A field of the forms of all pages.
 const onEveryForm = (name) => ["field", "sweep", "neighbourhood", "attention", "bench"].map((page) => `#${page}-${name}`).join(", ");
 /** What `hide=` in an address may name, and what that takes away. */
@@ -47,6 +51,7 @@ const TITLES = {
   library: "Library · Diffusion Atlas",
   settings: "Settings · Diffusion Atlas",
 };
+const NAMES = Object.fromEntries(ALL.map((name) => [name, name === "lab" ? "2D Lab" : name[0].toUpperCase() + name.slice(1)]));
 const MOST_PROMPTS = 40;
 const MOST_PROMPT = 300;
 const MOST_LESSON = 2000;
@@ -79,7 +84,9 @@ export function initPages() {
 export const currentPage = () => page;
 
 /** Whether `hide=` in the address, or a workshop, takes this away. */
-export const isHidden = (name) => hidden.includes(name);
+export const isHidden = (name) => hidden.includes(name) || isAbsent(name);
+
+const isAbsent = (name) => ALL.includes(name) && !PAGES.includes(name);
 
 /** What the address asks to be opened as a layer or in the Library: the id of a run, or null. */
 export function linkedRun() {
@@ -107,6 +114,10 @@ export function linkedAttention() {
 
 /** Go to a page; the Back button comes back. `run` is named in the address. */
 export function showPage(next, { run = null } = {}) {
+  if (isAbsent(next)) {
+    toast(`The page for this (${NAMES[next]}) is not part of this workshop.`);
+    return;
+  }
   const query = new URLSearchParams();
   const old = new URLSearchParams(location.search);
   query.set("page", next);
@@ -212,7 +223,7 @@ function hiddenBy(query) {
 }
 
 function hide() {
-  if (!hidden.length) return;
+  if (!hidden.length && PAGES.length > 1) return;
   // A way to one page alone is none.
   const alone = PAGES.slice(1).every(isHidden);
   const selectors = [...hidden.map((name) => HIDEABLE[name]), ...(alone ? [".da-nav"] : [])].join(", ");

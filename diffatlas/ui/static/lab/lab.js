@@ -75,7 +75,7 @@ export function mount(element, read, server, props) {
     density: createDensityView({ store }),
   };
   const tabs = createTabs({ views: VIEWS, panels: Object.fromEntries(VIEWS.map(([name]) => [name, `da-lab-panel-${name}`])), prefix: "da-lab", caption: () => CAPTIONS[view], onView: show });
-  const lessons = createLessons({ page: lessonPage(), onShow: () => {} });
+  const lessons = createLessons({ page: lessonPage(), ids: props.lessons, onShow: () => {} });
   const parts = layout();
   element.querySelector(".da-mount").replaceChildren(parts.root);
 

@@ -3,10 +3,11 @@
 import { el, reducedMotion } from "../core/dom.js";
 import { LESSONS } from "./lab_lesson_list.js";
 
-/** Create the lessons over `page`, whose functions lab.js lists. */
-export function createLessons({ page, onShow }) {
-  const list = el("ul", { class: "da-lab-lessons" }, ...LESSONS.map((lesson) => el("li", {}, el("button", { type: "button", class: "da-lab-lesson-pick", "data-lesson": lesson.id, onclick: () => begin(lesson) }, el("strong", {}, lesson.title), el("span", {}, lesson.about)))));
-  const menu = el("details", { class: "da-lab-fold da-lab-lesson-menu" }, el("summary", {}, `Lessons (${LESSONS.length})`), list);
+/** Create the lessons of these ids, in their order, over `page`, whose functions lab.js lists. */
+export function createLessons({ page, ids, onShow }) {
+  const lessons = ids.map((id) => LESSONS.find((lesson) => lesson.id === id));
+  const list = el("ul", { class: "da-lab-lessons" }, ...lessons.map((lesson) => el("li", {}, el("button", { type: "button", class: "da-lab-lesson-pick", "data-lesson": lesson.id, onclick: () => begin(lesson) }, el("strong", {}, lesson.title), el("span", {}, lesson.about)))));
+  const menu = el("details", { class: "da-lab-fold da-lab-lesson-menu", hidden: !lessons.length }, el("summary", {}, `Lessons (${lessons.length})`), list);
   const head = el("p", { class: "da-lab-lesson-head" });
   const text = el("p", { class: "da-lab-lesson-text", "aria-live": "polite" });
   const choices = el("div", { class: "da-lab-choices" });

@@ -6,6 +6,7 @@
 
 import { ask } from "../core/ask.js";
 import { el } from "../core/dom.js";
+import { initInvite } from "../core/invite.js";
 import { currentPage, initPages, isHidden, showPage } from "../core/pages.js";
 import { BUSY } from "../core/state.js";
 import { plural } from "../runs/library_text.js";
@@ -16,9 +17,10 @@ const OFTEN = 2500; // ms between two questions while something runs
 const UNDER_WAY = BUSY.map((status) => `.da-viewer[data-status=${status}]`).join();
 const QUIET = 20_000; // ms after which somebody who moves again is told anew
 
-/** Mount the line in `element`; `server` has status. */
+/** Mount the line in `element`; `server` has status and invitation. */
 export function mount(element, read, server) {
   initPages();
+  initInvite(server);
   const facts = el("p", { class: "da-standing-facts" }, el("span", {}, "This machine"));
   const warnings = el("p", { class: "da-standing-warnings", role: "status" });
   element.querySelector(".da-mount").replaceChildren(el("div", { class: "da-standing" }, facts, warnings));
