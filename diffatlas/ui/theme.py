@@ -153,7 +153,9 @@ def head() -> str:
     """
     sheets = [(STATIC / name).read_text(encoding="utf-8") for name in SHEETS]
     style = f"<style>\n{_serif()}{variables()}{''.join(sheets)}</style>"
-    return f'{style}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">'
+    # Asked for nothing else, a browser looks for the icon at the head of the host, which a proxy may not pass on.
+    icon = f'<link rel="icon" href="{base()}/favicon.svg">'
+    return f'{style}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">\n{icon}'
 
 
 def _serif() -> str:
