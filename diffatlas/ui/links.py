@@ -83,12 +83,18 @@ class PageParameter:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Pass the request on, without ``page`` where it is for the app's own page."""
-        if scope["type"] == "http" and scope["path"].rstrip("/") == scope.get("root_path", "").rstrip("/"):
+        if scope["type"] == "http" and _is_page(scope):
             kept = [
                 (k, v) for k, v in parse_qsl(scope["query_string"], keep_blank_values=True) if k != b"page"
             ]
             scope = {**scope, "query_string": urlencode(kept).encode()}
         await self._app(scope, receive, send)
+
+
+def _is_page(scope: Mapping[str, Any]) -> bool:
+    """Whether a request is for the app's own page. A proxy on a sub-path may have taken that off the path."""
+    below = scope.get("root_path", "").rstrip("/")
+    return not scope["path"].removeprefix(below).strip("/")
 
 
 def _filled(given: Mapping[str, str], known: Callable[[str], Any], first_model: str) -> dict[str, Any]:

@@ -157,7 +157,9 @@ def head() -> str:
     sheets = [(STATIC / name).read_text(encoding="utf-8") for name in SHEETS]
     style = f"<style>\n{_serif()}{variables()}{''.join(sheets)}</style>"
     there = f'<meta name="diffatlas-pages" content="{",".join(pages())}">'
-    return f'{style}\n{there}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">'
+    # Asked for nothing else, a browser looks for the icon at the head of the host, which a proxy may not pass on.
+    icon = f'<link rel="icon" href="{base()}/favicon.svg">'
+    return f'{style}\n{there}\n<script>{EARLY}</script>\n<link rel="modulepreload" href="{script()}">\n{icon}'
 
 
 def _serif() -> str:

@@ -371,9 +371,8 @@ def test_two_unlike_runs_are_compared_in_words(open_page, app_folder):
     assert not re.search(r"None|null|undefined|NaN|\[object|[{}]", told)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
-def test_no_sideways_scroll(open_page, theme, width):
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (390, "dark")])
+def test_no_sideways_scroll(open_page, width, theme):
     page = open_page(width, f"?__theme={theme}&page=library")
     page.wait_for_selector(".da-library")
     page.wait_for_timeout(800)

@@ -241,24 +241,30 @@ def test_a_neighbourhood_is_mapped_and_measured(open_page, width):
 
 
 @pytest.mark.parametrize(
-    ("operation", "field", "value", "words"),
+    ("operation", "wrong"),
     [
-        ("sweep", "values", "", "values"),
-        ("sweep", "values", "1, two", "not a number"),
-        ("sweep", "values", ",".join(str(n) for n in range(200)), "32"),
-        ("sweep", "seeds", "0", "seeds"),
-        ("neighbourhood", "k", "0", "1 to"),
-        ("neighbourhood", "radius", "1.5", "0 to 1"),
+        (
+            "sweep",
+            [
+                ("values", "", "values"),
+                ("values", "1, two", "not a number"),
+                ("values", ",".join(str(n) for n in range(200)), "32"),
+                ("seeds", "0", "seeds"),
+            ],
+        ),
+        ("neighbourhood", [("k", "0", "1 to"), ("radius", "1.5", "0 to 1")]),
     ],
 )
-def test_a_wrong_value_is_told_at_its_field(open_page, operation, field, value, words):
+def test_a_wrong_value_is_told_at_its_field(open_page, operation, wrong):
     page = open_page(query=f"?page={operation}")
-    begin(page, operation, **{field: value})
-    note = page.wait_for_selector(f"#error-{operation}-{field}")
-    assert words in note.inner_text()
-    # What was in view stays there: the example.
-    page.wait_for_selector(f".da-page-{operation} .da-start:not([hidden])")
-    assert "recorded" in page.inner_text(f".da-page-{operation} .da-start").lower()
+    for field, value, words in wrong:
+        good = page.input_value(f"#{operation}-{field} :is(input, textarea)")
+        begin(page, operation, **{field: value})
+        page.locator(f"#error-{operation}-{field}", has_text=words).wait_for()
+        # What was in view stays there: the example.
+        page.wait_for_selector(f".da-page-{operation} .da-start:not([hidden])")
+        assert "recorded" in page.inner_text(f".da-page-{operation} .da-start").lower()
+        page.fill(f"#{operation}-{field} :is(input, textarea)", good)
 
 
 @pytest.mark.parametrize("first", [0, 1])

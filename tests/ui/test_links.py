@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from diffatlas.params import GenerationParams, Lora, Noise
@@ -179,3 +181,21 @@ def test_every_page_takes_what_a_link_brings(tmp_path):
     for filler in single:
         noise = [c.elem_id.endswith("-noise") for c in filler.outputs[:-1]].index(True)
         assert value(filler.fn(SimpleNamespace(query_params=query))[noise]) == "perturb, seed=8, amount=0.3"
+
+
+@pytest.mark.parametrize(
+    ("path", "below"),
+    [("/", ""), ("/", "/atlas"), ("/atlas/", "/atlas"), ("/atlas", "/atlas"), ("/", "/atlas/")],
+)
+def test_the_name_of_a_page_is_kept_from_gradio_whatever_a_proxy_leaves_of_the_path(path, below):
+    passed = []
+
+    async def app(scope, receive, send):
+        passed.append(scope["query_string"])
+
+    scope = {"type": "http", "path": path, "root_path": below, "query_string": b"page=lab&seed=7"}
+    asyncio.run(links.PageParameter(app)(scope, None, None))
+    asyncio.run(
+        links.PageParameter(app)({**scope, "path": f"{path.rstrip('/')}/gradio_api/info"}, None, None)
+    )
+    assert passed == [b"seed=7", b"page=lab&seed=7"]
