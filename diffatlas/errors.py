@@ -192,6 +192,12 @@ class ProviderDown(HostedError):
     code = "provider_down"
 
 
+class GpuRefused(HostedError):
+    """A platform that lends GPUs lends none for this: the quota is used up, or the run is longer than it allows."""
+
+    code = "gpu_refused"
+
+
 class BadDownload(HostedError):
     """What a provider delivered is no whole image, is too large, or lies where nothing is fetched from."""
 

@@ -72,6 +72,8 @@ class Settings(BaseSettings):
     hosted_for_visitors: bool = False
     hosted_visitor_images: int = Field(default=10, ge=0)
     hosted_daily_images: int = Field(default=100, ge=0)
+    #: On a Hugging Face Space with ZeroGPU: the most seconds that a run may ask a GPU for.
+    zerogpu_seconds: int = Field(default=120, ge=1)
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

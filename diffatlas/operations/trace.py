@@ -24,9 +24,25 @@ if TYPE_CHECKING:
     from diffatlas.library import Library
 
 
-@lru_cache(maxsize=1)
+_chosen: Backend | None = None
+
+
+def use_as_local(backend: Backend | None) -> None:
+    """Let `shared_local_backend` return this one, which runs the models of this machine in a way of its own.
+
+    None: the usual one.
+    """
+    global _chosen
+    _chosen = backend
+
+
 def shared_local_backend() -> Backend:
     """Return the process's local backend, so that a model stays resident from call to call."""
+    return _usual_backend() if _chosen is None else _chosen
+
+
+@lru_cache(maxsize=1)
+def _usual_backend() -> Backend:
     return open_backend("local")
 
 

@@ -21,6 +21,7 @@ from diffatlas.errors import (
     BackendFailure,
     BlackImage,
     DiffAtlasError,
+    GpuRefused,
     KeyRefused,
     ModelLoadError,
     NonFiniteLatents,
@@ -64,6 +65,7 @@ OF_THE_LANE = frozenset(
         KeyRefused.code,
         PaymentRequired.code,
         OverBudget.code,
+        GpuRefused.code,
     }
 )
 

@@ -55,6 +55,7 @@ ABOUT = {
     "hosted_for_visitors": "On a shared server, whether the host’s keys serve its visitors.",
     "hosted_visitor_images": "On a shared server, images of a day with the host’s keys, of one visitor.",
     "hosted_daily_images": "On a shared server, images of a day with the host’s keys, of all visitors.",
+    "zerogpu_seconds": "On a Space with ZeroGPU, the most seconds that a run may ask a GPU for.",
     "check_answers": "Hold each answer to a page against its type.",
 }
 #: Those that a visitor of a shared server is told: what they may do there, and not where anything lies.
