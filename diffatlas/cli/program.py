@@ -16,7 +16,7 @@ from typing import Annotated
 
 import typer
 
-from diffatlas.cli import attention, backends, bench_runs, compare, export, lab, library, models, study
+from diffatlas.cli import attention, backends, bench_runs, compare, export, lab, library, models, space, study
 from diffatlas.cli import request as ask
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.cli.running import Backends, confirm_paid
@@ -36,6 +36,7 @@ app.add_typer(attention.commands)
 app.add_typer(study.commands)
 app.add_typer(models.commands, name="models")
 app.add_typer(backends.commands, name="backends")
+app.add_typer(space.commands, name="space")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
 app.add_typer(bench_runs.commands, name="bench")
