@@ -15,6 +15,7 @@ from diffatlas.ui.components.study_form import StudyForm
 from diffatlas.ui.components.viewer import LibraryView
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.signed_in import can_sign_in
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.kinds import Several
 from diffatlas.ui.wire.library import Explored
@@ -28,6 +29,9 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
     """
     with gr.Column(elem_classes="da-page-library"):
         view = LibraryView(services.functions, elem_id="library")
+        if can_sign_in():
+            # For pushing datasets without a token of one's own.
+            gr.LoginButton(size="sm", elem_id="sign-in")
 
     def restore(event: gr.EventData, request: gr.Request) -> list[Any]:
         asked, visitor = submitted(event._data), visitor_of(request) or ""
