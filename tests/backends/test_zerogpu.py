@@ -2,6 +2,9 @@
 
 import json
 import os
+import signal
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ import pytest
 from diffatlas.backends.estimate import Work
 from diffatlas.backends.paces import Noted
 from diffatlas.backends.zerogpu_errors import as_said
+from diffatlas.importing import importing
 from tests import copied
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +105,35 @@ def test_the_platform_is_told_whose_run_it_is_on_every_thread(seen):
 
 def test_pictures_are_decoded_on_the_cpu(seen):
     assert seen["decoded"] == [[1, 64, 64, 3], "cpu"]
+
+
+def test_a_fork_may_import_though_another_thread_was_importing():
+    began = threading.Event()
+
+    def hold():
+        with importing():
+            began.set()
+            time.sleep(0.2)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    began.wait()
+    child = os.fork()
+    if child == 0:
+        with importing():
+            os._exit(7)
+    ended = 0
+    for _ in range(200):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    thread.join()
+    assert ended, "the fork waits for a thread that is not in it"
+    assert os.waitstatus_to_exitcode(status) == 7
 
 
 def test_what_a_call_took_survives_the_way():
