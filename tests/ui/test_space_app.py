@@ -132,6 +132,19 @@ def test_a_visitor_runs_on_a_lent_gpu_and_pushes_with_their_sign_in(atlas):
     assert atlas.hub.tokens - {""} == {TOKEN}
 
 
+def test_a_page_may_ask_for_several_things_at_once(atlas):
+    visitor = Visitor(atlas.url)
+    events = [
+        each["id"]
+        for each in visitor.config["dependencies"]
+        if not each["inputs"] and any(target[1] == "load" for target in each["targets"])
+    ]
+    assert events
+    asked = [{"fn_index": event, "data": [], "session_hash": visitor.tab} for event in events * 6]
+    told = [visitor.http.post("gradio_api/queue/join", json=body).status_code for body in asked]
+    assert set(told) == {200}
+
+
 def test_nobody_outside_is_asked_and_no_token_is_kept(atlas):
     called = set((atlas.folder / "called").read_text().split())
     assert called <= {"127.0.0.1", "0.0.0.0", "localhost", "::1"}

@@ -31,7 +31,8 @@ def library_page(services: LibraryServices, form: Form, around: StudyForm) -> No
         view = LibraryView(services.functions, elem_id="library")
         if can_sign_in():
             # For pushing datasets without a token of one's own.
-            gr.LoginButton(size="sm", elem_id="sign-in")
+            with gr.Row():
+                gr.LoginButton(size="sm", scale=0, min_width=240, elem_id="sign-in")
 
     def restore(event: gr.EventData, request: gr.Request) -> list[Any]:
         asked, visitor = submitted(event._data), visitor_of(request) or ""
