@@ -74,6 +74,8 @@ class Settings(BaseSettings):
     hosted_daily_images: int = Field(default=100, ge=0)
     #: On a Hugging Face Space with ZeroGPU: the most seconds that a run may ask a GPU for.
     zerogpu_seconds: int = Field(default=120, ge=1)
+    #: Whether the app is an MCP server too, which agents call.
+    mcp: bool = False
     #: Hold each answer to a page against its type, and fail where it differs: for tests.
     check_answers: bool = False
 

@@ -112,7 +112,8 @@ print(json.dumps({
     "stored": [other.to_dict().get("clip_skip"), "clip_skip" in one.to_dict()],
     "form": [[c.label, c.info] for c in drawn],
     "asked of a form": [forms.to_params({"prompt": "a", "skip": value}).clip_skip for value in (4.0, None)],
-    "endpoints": {name: told["parameters"][-1]["parameter_name"] for name, told in endpoints.items()},
+    "endpoints": {name: told["parameters"][-1]["parameter_name"] for name, told in endpoints.items()
+                  if name[1:] in ("trace", "attention", "sweep", "neighbourhood", "bench")},
     "documented": "skip: how many" in next(f.fn.__doc__ for f in app.fns.values() if f.api_name == "trace"),
     "link": [query.get("skip"), "skip" in forms.query_of(one), filled["skip"], problem],
     "scripts": asked_fields()[-1],

@@ -151,12 +151,15 @@ def launch_app(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(help="Port. Default: the first free one from 7860.")] = None,
     browser: Annotated[bool, typer.Option(help="Open a browser.")] = True,
+    mcp: Annotated[
+        bool | None, typer.Option("--mcp", help="Be an MCP server too: agents call it at /mcp.")
+    ] = None,
 ) -> None:
     """Start the app."""
     from diffatlas.ui.app import launch
 
     try:
-        launch(server_name=host, server_port=port, inbrowser=browser)
+        launch(server_name=host, server_port=port, inbrowser=browser, mcp=mcp)
     except OSError as error:
         raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
 

@@ -49,6 +49,11 @@ from diffatlas.ui.pages.trajectory import trajectory_page
 from diffatlas.ui.places import names_of_models
 from diffatlas.ui.plain_requests import PlainRequests
 from diffatlas.ui.private_files import PrivateFiles
+from diffatlas.ui.programs.described import App
+from diffatlas.ui.programs.endpoints import add_endpoints
+from diffatlas.ui.programs.kept import Kept
+from diffatlas.ui.programs.mcp_server import PATH, McpServer, check_installed
+from diffatlas.ui.programs.running import Runs
 from diffatlas.ui.settings_services import SettingsServices
 from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
@@ -80,9 +85,7 @@ def build_app(libraries: Libraries) -> gr.Blocks:
 
     How it is to be served is given to ``launch`` (or to ``gr.mount_gradio_app``) as `served`.
     """
-    with gr.Blocks(
-        title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True
-    ) as app:
+    with App(title="Diffusion Atlas", analytics_enabled=False, delete_cache=CACHE, fill_width=True) as app:
         layers, projections, running = Layers(libraries), Projections(), Running()
         turns = Turns(most=MOST_WAITING if libraries.shared else None, in_all=MOST_IN_ALL)
         backend = shared_local_backend()
@@ -105,14 +108,29 @@ def build_app(libraries: Libraries) -> gr.Blocks:
         library_page(kept, form, around)
         settings_page(app, SettingsServices(libraries, keys))
         footer()
+        kept_runs = Kept(libraries, attention, names)
+        add_endpoints(kept_runs)
+        app.programs = Runs(libraries, turns, running, live, kept_runs, names)
     return app
 
 
-def served() -> dict[str, Any]:
-    """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``."""
+def served(mcp: bool = False) -> dict[str, Any]:
+    """Return look and privacy, as keyword arguments of ``launch`` and ``mount_gradio_app``.
+
+    mcp: whether agents are served too. Raises `CapabilityError` where the package for it is not installed.
+    """
     look = {"theme": Atlas(), "head": head(), "favicon_path": STATIC / "favicon.svg"}
-    inner = [Middleware(one) for one in (OwnFiles, PrivateFiles, Uploads, Gone, PlainRequests, PageParameter)]
-    return {**look, "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]}}
+    for_agents = [McpServer] if mcp else []
+    if mcp:
+        check_installed()
+    layers = (OwnFiles, PrivateFiles, Uploads, *for_agents, Gone, PlainRequests, PageParameter)
+    inner = [Middleware(one) for one in layers]
+    return {
+        **look,
+        "app_kwargs": {"middleware": [Middleware(OwnPageOnly, scripts=(EARLY,)), *inner]},
+        # Gradio's own server of tools calls the app as one and the same visitor for everybody.
+        "mcp_server": False,
+    }
 
 
 def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
@@ -120,7 +138,13 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
 
     Honours GRADIO_SERVER_NAME and GRADIO_SERVER_PORT. Blocks until interrupted, unless
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
+
+    ``mcp=True`` serves agents too, at ``/mcp``; as the settings say where it is not given. Raises `CapabilityError`
+    where the package for it is not installed.
     """
+    mcp = kwargs.pop("mcp", None)
+    mcp = settings().mcp if mcp is None else mcp
+    look = served(mcp)
     block = not kwargs.pop("prevent_thread_lock", False)
     root = settings().library if library is None else library.folder
     app = build_app(Libraries(root, is_shared()))
@@ -135,7 +159,7 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
         "max_threads": THREADS,
         # While it arrives; before that `Uploads` looks at what is announced.
         "max_file_size": settings().upload_bytes if is_shared() else None,
-        **served(),
+        **look,
         **kwargs,
     }
     app.queue(default_concurrency_limit=None, max_size=EVENTS)
@@ -143,6 +167,8 @@ def launch(library: Library | None = None, **kwargs: Any) -> gr.Blocks:
     app.launch(prevent_thread_lock=True, quiet=True, **options)
     keep_small(app)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
+    if mcp:
+        print(f"Agents (MCP) are answered at {app.local_url.rstrip('/')}{PATH}", flush=True)
     threading.Thread(target=warm_up, name="diffatlas-warm-up", daemon=True).start()
     if block:
         app.block_thread()

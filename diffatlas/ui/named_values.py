@@ -36,5 +36,7 @@ def by_name(run: Run, names: Iterable[str]) -> Callable[..., Generator[Any, None
     first, _, own = inspect.cleandoc(run.__doc__ or "").partition("\n\nArgs:\n")
     told = [field for field in FIELDS if field.link in names and f"    {field.link}: " not in own]
     lines = [f"    {field.link}: {field.about}" for field in told]
+    if "backend" in names:
+        lines.append("    backend: where it runs, one of the names that the endpoint backends returns.")
     called.__doc__ = "\n".join([first, "", "Args:", *lines, *([own] if own else [])])
     return called

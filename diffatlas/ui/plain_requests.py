@@ -80,7 +80,7 @@ class PlainRequests:
                 self._check_listener(scope, route)
             await self._pass_on(scope, route, receive, send)
         except Refused as refusal:
-            await _answer(send, refusal)
+            await answer(send, refusal)
 
     async def _pass_on(self, scope: dict[str, Any], route: str, receive: Any, send: Any) -> None:
         began = False
@@ -318,7 +318,8 @@ def again(body: bytes, receive: Any) -> Any:
     return receive_again
 
 
-async def _answer(send: Any, refusal: Refused) -> None:
+async def answer(send: Any, refusal: Refused) -> None:
+    """Answer with a refusal."""
     body = refusal.body
     headers = [(b"content-type", refusal.kind.encode()), (b"content-length", str(len(body)).encode())]
     if refusal.status == 413:

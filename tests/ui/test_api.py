@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+import jsonschema
 import numpy as np
 import pytest
 
@@ -233,12 +235,78 @@ def test_a_bench_by_a_script(client, library):
         assert (failed["status"], failed["error"]["field"]) == ("failed", field)
 
 
-def test_only_runs_are_public(client):
+def test_what_is_public_is_what_a_script_needs(client):
     public = client.view_api(return_format="dict")["named_endpoints"]
-    assert set(public) == {"/trace", "/sweep", "/neighbourhood", "/attention", "/bench"}
+    assert set(public) == {
+        "/trace", "/sweep", "/neighbourhood", "/attention", "/bench",
+        "/search", "/run", "/run_steps", "/run_link", "/run_attention", "/models", "/backends",
+    }  # fmt: skip
     assert [p["parameter_name"] for p in public["/trace"]["parameters"]] == [
         *INPUTS,
         "picture",
         "amount",
         "backend",
     ]
+
+
+def test_every_argument_is_typed_and_described(client):
+    public = client.view_api(return_format="dict")["named_endpoints"]
+    for endpoint, told in public.items():
+        assert told["description"]
+        assert told["returns"][0]["type"]["description"]
+        for parameter in told["parameters"]:
+            schema = parameter["type"]
+            where = f"{endpoint} {parameter['parameter_name']}"
+            jsonschema.Draft202012Validator.check_schema(schema)
+            assert schema["type"], where
+            assert schema["description"], where
+            if parameter["parameter_has_default"] and parameter["parameter_default"] is not None:
+                assert jsonschema.Draft202012Validator(schema).is_valid(parameter["parameter_default"]), where
+    arguments = {p["parameter_name"]: p["type"] for p in public["/trace"]["parameters"]}
+    assert (arguments["steps"]["type"], arguments["steps"]["maximum"]) == ("integer", 1000)
+    # What takes more than its form offers says so.
+    assert "enum" not in arguments["size"]
+    assert arguments["guidance_method"]["enum"][:2] == ["", "rescale"]
+
+
+def test_kept_runs_are_found_and_read_by_a_script(client, library):
+    run_id = client.predict(**{**INPUTS, "seed": 71, "steps": 3, "attention": "cross"}, api_name="/trace")[
+        "run"
+    ]["id"]
+    found = client.predict(text="red", limit=1, api_name="/search")
+    assert [one["id"] for one in found["runs"]] == [run_id]
+    assert found["total"] == len(library.search("red").runs)
+    told = client.predict(run_id, api_name="/run")
+    assert (told["status"], told["asked"]["seed"], told["ran_on"]["device"]) == ("complete", "71", "cpu")
+    assert httpx.get(told["image"]).status_code == httpx.get(told["app"]).status_code == 200
+    steps = client.predict(run_id, api_name="/run_steps")["steps"]
+    stored = library.load(run_id)
+    assert [step["norm"] for step in steps[1:]] == pytest.approx(
+        [float(np.linalg.norm(step.latents)) for step in stored.steps], rel=1e-6
+    )
+    words = client.predict(run_id, word="red", api_name="/run_attention")
+    assert [len(words["words"]), len(words["words"][0]["activation"])] == [1, 3]
+    for kind, begins in (("image", b"\x89PNG"), ("gif", b"GIF89a"), ("html", b"<!"), ("json", b"{")):
+        url = client.predict(run_id, kind=kind, api_name="/run_link")["url"]
+        assert httpx.get(url).content.startswith(begins)
+    assert client.predict(api_name="/models")["models"][0]["id"] == "shapes"
+    assert client.predict(api_name="/backends")["backends"][0]["name"] == "local"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "asked", "words"),
+    [
+        ("/run", {"run_id": "../../etc/passwd"}, "The library has no run"),
+        ("/run_link", {"run_id": "x", "kind": "exe"}, "There is no link of the kind 'exe'"),
+        ("/search", {"limit": 10**6}, "The limit is 1000000: give a whole number from 1 to 200."),
+        ("/search", {"sort": "random()"}, "Runs cannot be sorted by 'random()'"),
+        ("/models", {"backend": "nowhere"}, "nowhere"),
+    ],
+)
+def test_a_script_is_told_what_is_wrong_in_one_sentence(client, endpoint, asked, words):
+    from gradio_client.exceptions import AppError
+
+    with pytest.raises(AppError) as error:
+        client.predict(**asked, api_name=endpoint)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)

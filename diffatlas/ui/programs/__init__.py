@@ -1,0 +1,1 @@
+"""What programs ask of the app: the endpoints for scripts, and the tools for agents (MCP)."""
