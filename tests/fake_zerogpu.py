@@ -33,6 +33,7 @@ class FakeZeroGpu:
     strict: bool = False
     #: Whether a process may be used again; each has another number else.
     idle: bool = False
+    processes: list[int] = field(default_factory=list)
     lent: dict[str, float] = field(default_factory=dict)
 
     def asked(self, path: str) -> list[dict[str, str]]:
@@ -50,6 +51,8 @@ def serve() -> Iterator[FakeZeroGpu]:
             platform.calls.append((parts.path, given))
             if parts.path == "/schedule":
                 return self._schedule(given)
+            if parts.path == "/allow":
+                platform.processes.append(int(given["pid"]))
             if parts.path == "/allow" and platform.strict:
                 _end_after(int(given["pid"]), platform.lent[given["allowToken"]])
             if parts.path == "/release":
@@ -101,7 +104,13 @@ def serve() -> Iterator[FakeZeroGpu]:
             pass
 
     with serving(Handler) as platform.address:
-        yield platform
+        try:
+            yield platform
+        finally:
+            # They wait for more to do, also when the program that forked them is gone.
+            for pid in platform.processes:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
 
 
 def _end_after(pid: int, seconds: float) -> None:
