@@ -198,6 +198,12 @@ class NotDeployed(HostedError):
     code = "not_deployed"
 
 
+class GpuRefused(HostedError):
+    """A platform that lends GPUs lends none for this: the quota is used up, or the run is longer than it allows."""
+
+    code = "gpu_refused"
+
+
 class BadDownload(HostedError):
     """What a provider delivered is no whole image, is too large, or lies where nothing is fetched from."""
 

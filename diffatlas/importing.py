@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 _turn = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    # A process that is forked while another thread has the turn would never get it: that thread is not in it.
+    os.register_at_fork(before=_turn.acquire, after_in_parent=_turn.release, after_in_child=_turn.release)
 
 
 @contextmanager

@@ -101,6 +101,8 @@ class Settings(BaseSettings):
     workshop: Path | None = None
     #: The address under which others reach the app, where it is not that of this machine, such as behind a proxy.
     address: str = ""
+    #: On a Hugging Face Space with ZeroGPU: the most seconds that a run may ask a GPU for.
+    zerogpu_seconds: int = Field(default=120, ge=1)
     #: Whether the app is an MCP server too, which agents call.
     mcp: bool = False
     #: On a shared server, whether its visitors may run models on the host's other Atlas, Modal account or Ray cluster.

@@ -18,6 +18,7 @@ ALLOWED = {
     "stopping": set(),
     "importing": set(),
     "waiting_threads": set(),
+    "space": set(),
     "files": {"errors"},
     "address": {"errors"},
     "described": set(),
@@ -105,7 +106,7 @@ DOORS = {
 #: third-party module -> where it may be imported.
 ONLY_IN = {
     "gradio": ("diffatlas/ui/",),
-    "spaces": ("app.py", "diffatlas/backends/zerogpu.py"),
+    "spaces": ("app.py",),
     "modal": ("modal_deploy.py", "diffatlas/backends/modal.py"),
     "ray": ("diffatlas/backends/ray",),
     "plotly": ("diffatlas/figures/",),

@@ -205,7 +205,9 @@ class BoundedBackend(WrappedBackend):
     ) -> Deadline:
         expected = together([self._backend.estimate(cell, capture) for cell in cells])
         deadline = Deadline(stop, self._bounds.limit(expected.seconds if expected else None))
-        if expected is not None and self._backend.is_loaded(cells[0].model):
+        # Where a GPU is lent, the wait for one is no part of the run.
+        at_once = self._backend.is_loaded(cells[0].model) and not getattr(self._backend, "lent", False)
+        if expected is not None and at_once:
             deadline.begin()
         return deadline
 

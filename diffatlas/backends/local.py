@@ -457,7 +457,7 @@ class LocalBackend:
             return self._look_again(source.model)
         if self._resident and self._resident.source == source:
             return self._resident
-        device = loading.pick_device(self._device)
+        device = self.device
         self._free()
         if source.folder is None and source.entry and source.entry.mem and not self._ignore_memory:
             # Before gigabytes are fetched for nothing; exact once the files are here.

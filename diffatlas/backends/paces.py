@@ -6,13 +6,14 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from diffatlas.backends.between import Meter, between_layers
 from diffatlas.backends.call import call_arguments
-from diffatlas.backends.estimate import Estimate, Memory, Pace
+from diffatlas.backends.estimate import Estimate, Memory, Pace, Work
 from diffatlas.backends.live_bytes import Live
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelSource
@@ -33,10 +34,50 @@ TRIAL_SECONDS = 5.0
 SIDES = (2.0, 0.5)
 
 
-class Paces:
-    """The paces of the models of one backend. Safe to use from any thread."""
+@dataclass(frozen=True)
+class Noted:
+    """What one call of a pipeline took, as a process can tell it another one.
 
-    def __init__(self) -> None:
+    model: name, variant, revision and subfolder. own: the model's width and height. area: in units of these. seconds:
+    of a pass of ``rows``; decoding: of one picture, None where none was decoded. work, decoder_work: at area 1.
+    """
+
+    model: tuple[str | None, ...]
+    own: tuple[int, int]
+    area: float
+    rows: int
+    seconds: float
+    work: Work
+    decoding: float | None = None
+    decoder_work: Work | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Noted:
+        """Read what `to_dict` returned."""
+        decoder = told["decoder_work"]
+        return cls(
+            **{
+                **told,
+                "model": tuple(told["model"]),
+                "own": tuple(told["own"]),
+                "work": Work(**told["work"]),
+                "decoder_work": None if decoder is None else Work(**decoder),
+            }
+        )
+
+
+class Paces:
+    """The paces of the models of one backend. Safe to use from any thread.
+
+    tell: told what each call took, on the thread of the call.
+    """
+
+    def __init__(self, tell: Callable[[Noted], None] = lambda noted: None) -> None:
+        self._tell = tell
         self._lock = threading.Lock()
         self._paces: dict[tuple[Any, ...], Pace] = {}
         self._tried: set[tuple[Any, ...]] = set()
@@ -151,17 +192,31 @@ class Paces:
         if not seconds or meter.work is None:
             return
         own = (loaded.info.width, loaded.info.height)
+        area = Pace(own).area(params.width or own[0], params.height or own[1])
+        decoding = meter.seconds_of_decoding
+        decoder = meter.decoder_work if decoding else None
+        noted = Noted(
+            _key(loaded.source),
+            own,
+            area,
+            meter.rows,
+            seconds,
+            meter.work.per_area(area),
+            decoding / count if decoding else None,
+            None if decoder is None else decoder.per_area(area),
+        )
+        self.note(noted)
+        self._tell(noted)
+
+    def note(self, noted: Noted) -> None:
+        """Keep what a call took, here or in another process."""
         with self._lock:
-            pace = self._paces.setdefault(_key(loaded.source), Pace(own))
-            area = pace.area(params.width or own[0], params.height or own[1])
-            pace.note_pass(area, meter.rows, seconds)
-            if pace.work is None:
-                pace.work = meter.work.per_area(area)
-            decoding = meter.seconds_of_decoding
-            if decoding:
-                pace.note_decoding(area, decoding / count)
-                if meter.decoder_work is not None:
-                    pace.decoder_work = pace.decoder_work or meter.decoder_work.per_area(area)
+            pace = self._paces.setdefault(noted.model, Pace(noted.own))
+            pace.note_pass(noted.area, noted.rows, noted.seconds)
+            pace.work = pace.work or noted.work
+            if noted.decoding:
+                pace.note_decoding(noted.area, noted.decoding)
+                pace.decoder_work = pace.decoder_work or noted.decoder_work
 
 
 def _key(source: ModelSource) -> tuple[Any, ...]:

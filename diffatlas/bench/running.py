@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from contextlib import closing
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -183,7 +184,9 @@ class _Threads:
             finally:
                 self.put(end)
 
-        thread = threading.Thread(target=run, name="diffatlas-bench", daemon=True)
+        # A backend may go by who asks, which the caller's context says.
+        target = copy_context().run
+        thread = threading.Thread(target=target, args=(run,), name="diffatlas-bench", daemon=True)
         self._threads.append(thread)
         thread.start()
 

@@ -27,6 +27,7 @@ from diffatlas.cli import (
     models,
     pages,
     serve,
+    space,
     study,
     workshop,
 )
@@ -51,6 +52,7 @@ app.add_typer(serve.commands)
 app.add_typer(pages.commands)
 app.add_typer(models.commands, name="models")
 app.add_typer(backends.commands, name="backends")
+app.add_typer(space.commands, name="space")
 app.add_typer(library.datasets, name="dataset")
 app.add_typer(lab.commands, name="lab")
 app.add_typer(bench_runs.commands, name="bench")

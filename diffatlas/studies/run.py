@@ -6,6 +6,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Collection, Generator
+from contextvars import copy_context
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -134,7 +135,10 @@ def _run(
                     lanes.append(LaneRun(lane, cells, board, open_backend, own, stop, capture, reuse))
             for lane in lanes:
                 run = _with_end(lane, events, closed, number)
-                threads.append(threading.Thread(target=run, name=f"diffatlas-lane-{lane.key}", daemon=True))
+                name = f"diffatlas-lane-{lane.key}"
+                # A backend may go by who asks, which the caller's context says.
+                target = copy_context().run
+                threads.append(threading.Thread(target=target, args=(run,), name=name, daemon=True))
             for thread in threads:
                 thread.start()
             for _ in threads:

@@ -21,6 +21,7 @@ from diffatlas.errors import (
     BackendFailure,
     BlackImage,
     DiffAtlasError,
+    GpuRefused,
     KeyRefused,
     ModelLoadError,
     NonFiniteLatents,
@@ -66,6 +67,7 @@ OF_THE_LANE = frozenset(
         PaymentRequired.code,
         OverBudget.code,
         NotDeployed.code,
+        GpuRefused.code,
     }
 )
 

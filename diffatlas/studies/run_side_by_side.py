@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextvars import copy_context
 
 from diffatlas.backends.threads import computing_with, number_here
 from diffatlas.library.study import Cell
@@ -43,7 +44,10 @@ def side_by_side(work: Callable[[], None], times: int) -> None:
             work()
 
     name = threading.current_thread().name
-    others = [threading.Thread(target=run, name=f"{name}-{at}", daemon=True) for at in range(1, times)]
+    others = [
+        threading.Thread(target=copy_context().run, args=(run,), name=f"{name}-{at}", daemon=True)
+        for at in range(1, times)
+    ]
     for thread in others:
         thread.start()
     work()

@@ -12,6 +12,7 @@ from diffatlas.errors import DiffAtlasError, InvalidParams, OverBound
 from diffatlas.settings import is_shared, settings
 from diffatlas.stopping import Stopped
 from diffatlas.ui.desks import at_desk
+from diffatlas.ui.signed_in import asked_by
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.calls import CALLS
 
@@ -39,7 +40,7 @@ def answered(name: str, call: Callable[[str, Any], Any]) -> Callable[..., Any]:
             if visitor is None:
                 raise InvalidParams(NO_COOKIE)
             values = wire.read(asked)
-            with at_desk(name, visitor):
+            with asked_by(request), at_desk(name, visitor):
                 answer = call(visitor, values)
             if settings().check_answers:
                 wire.check(answer)

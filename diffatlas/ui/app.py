@@ -77,6 +77,8 @@ log = logging.getLogger("diffatlas")
 
 #: Of the server: those who wait for a turn hold one each (`MOST_IN_ALL`), and the others want answers meanwhile.
 THREADS = 120
+#: Events that may wait in Gradio's own queue: `Turns` says who runs. On ZeroGPU it would take one, of all visitors.
+EVENTS = 1000
 #: Seconds after which a queue in which nothing waits is looked at again. Gradio looks a thousand times a second, which
 #: takes a twentieth of a core while nobody does anything.
 LOOK = 0.01
@@ -203,7 +205,7 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
         **look,
         **kwargs,
     }
-    app.queue(default_concurrency_limit=None)
+    app.queue(default_concurrency_limit=None, max_size=EVENTS)
     app._queue.sleep_when_free = LOOK
     app.launch(prevent_thread_lock=True, quiet=True, **options)
     keep_small(app)

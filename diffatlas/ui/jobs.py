@@ -7,6 +7,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,7 +79,9 @@ class Jobs:
             if sum(not one.state["done"] for one in self._jobs.of(visitor)) >= AT_ONCE:
                 raise InvalidParams(_BUSY)
             self._jobs.add(visitor, name, job)
-        threading.Thread(target=_work, args=(job, work), name="diffatlas-job", daemon=True).start()
+        # What a GPU is lent for is counted to who asks, which the context says.
+        target, arguments = copy_context().run, (_work, job, work)
+        threading.Thread(target=target, args=arguments, name="diffatlas-job", daemon=True).start()
         return name
 
     def under_way(self, visitor: str) -> int:

@@ -63,6 +63,7 @@ ABOUT = {
     "remote_url": "The address of another Atlas that models can run on.",
     "ray": "The address of a Ray cluster that models can run on, or a number of workers here.",
     "elsewhere_for_visitors": "On a shared server, whether visitors may run on the host’s other Atlas, Modal or Ray.",
+    "zerogpu_seconds": "On a Space with ZeroGPU, the most seconds that a run may ask a GPU for.",
     "check_answers": "Hold each answer to a page against its type.",
 }
 #: Those that a visitor of a shared server is told: what they may do there, and not where anything lies.

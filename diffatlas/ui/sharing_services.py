@@ -20,6 +20,7 @@ from diffatlas.ui.jobs import Job, Jobs, Progress
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.private_files import private_url
 from diffatlas.ui.sent_files import sent_file
+from diffatlas.ui.signed_in import can_sign_in, signed_in
 from diffatlas.ui.wire.kinds import Several, Started
 from diffatlas.ui.wire.library import DatasetAbout, DatasetAsked, Import, Push
 
@@ -55,6 +56,8 @@ class SharingServices:
             "without_attention": size.sentence_with(False),
             "attended": size.attended,
             "studies": [study.title for study in whole_studies(library, ids)],
+            "sign_in": can_sign_in(),
+            "signed_in": who.name if (who := signed_in()) else None,
         }
 
     def dataset(self, visitor: str, asked: DatasetAsked) -> Started:
@@ -74,10 +77,11 @@ class SharingServices:
 
         library, ids, options = self._libraries.of(visitor), several(asked.ids), _dataset_options(asked)
         token, repository = asked.token.strip(), asked.repo.strip()
+        if not token and (who := signed_in()):
+            token = who.token
         if not token:
-            raise InvalidParams(
-                "A token of yours with the right to write is needed: paste one.", field="token"
-            )
+            how = "sign in at the foot of the page, or paste one" if can_sign_in() else "paste one"
+            raise InvalidParams(f"A token of yours with the right to write is needed: {how}.", field="token")
 
         def work(job: Job, progress: Progress) -> Any:
             with desk(visitor, job, progress), _dataset(library, ids, options, progress) as folder:

@@ -68,14 +68,14 @@ def push(
         raise InvalidParams(
             f"{repo_id[:200]!r} is no place on the Hub: write it as user/name.", field="repo_id"
         )
-    token = _own_token() if token is None else token.strip()
+    token = own_token() if token is None else token.strip()
     if not token:
         raise InvalidParams(
             "There is no token for the Hub: make one that may write at huggingface.co/settings/tokens.",
             field="token",
         )
     files = _files(folder)
-    return _call(lambda: _push(folder, files, name, token, private, say, endpoint), token, name)
+    return call_hub(lambda: _push(folder, files, name, token, private, say, endpoint), token, name)
 
 
 def _push(
@@ -89,7 +89,7 @@ def _push(
 ) -> str:
     from huggingface_hub import CommitOperationDelete
 
-    api = _api(endpoint, token)
+    api = hub_api(endpoint, token)
     say(0.0, "Making the place on the Hub")
     address = str(api.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True))
     there = _check_ours(api, repo_id)
@@ -133,7 +133,7 @@ def download(
     say = progress or (lambda share, message: None)
     if token is None:
         check_hub_token()
-    return _call(lambda: _download(repo_id, folder, token, limit_bytes, say, endpoint), token, repo_id)
+    return call_hub(lambda: _download(repo_id, folder, token, limit_bytes, say, endpoint), token, repo_id)
 
 
 def _download(
@@ -144,7 +144,7 @@ def _download(
     say: Progress,
     endpoint: str | None,
 ) -> str:
-    api = _api(endpoint, token)
+    api = hub_api(endpoint, token)
     say(0.0, "Looking at the dataset")
     info = api.dataset_info(repo_id, files_metadata=True)
     sizes = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or ()}
@@ -157,7 +157,8 @@ def _download(
     return str(info.sha)
 
 
-def _api(endpoint: str | None, token: str | bool | None) -> Any:
+def hub_api(endpoint: str | None, token: str | bool | None) -> Any:
+    """Return a client of the Hub that draws no bars. endpoint: None for the public one."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import disable_progress_bars
 
@@ -165,7 +166,8 @@ def _api(endpoint: str | None, token: str | bool | None) -> Any:
     return HfApi(endpoint=endpoint, token=token)
 
 
-def _own_token() -> str | None:
+def own_token() -> str | None:
+    """Return the token of the environment or of the Hub's login; None without. Raises `InvalidParams` for no token."""
     from huggingface_hub import get_token
 
     check_hub_token()
@@ -223,7 +225,7 @@ def _check_ours(api: Any, repo_id: str) -> list[str]:
     return names
 
 
-def _call(action: Callable[[], str], token: str | bool | None, repo_id: str) -> str:
+def call_hub(action: Callable[[], str], token: str | bool | None, repo_id: str) -> str:
     """Return what ``action`` does, its errors as `HubError` without anything of the request in them."""
     try:
         return action()
@@ -246,6 +248,7 @@ def _sentence(error: BaseException, repo_id: str) -> str:
         if isinstance(cause, HfHubHTTPError):
             code = cause.response.status_code
             said = {
+                402: "The Hub wants to be paid for this: see huggingface.co/settings/billing.",
                 401: f"The Hub does not know the token, or {repo_id} is not there for it: check both.",
                 403: f"The token may not do this with {repo_id}: make one with the right to write to it.",
                 404: f"{repo_id} is not on the Hub, or the token may not see it.",

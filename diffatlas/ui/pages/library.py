@@ -15,6 +15,7 @@ from diffatlas.ui.components.study_form import StudyForm
 from diffatlas.ui.components.viewer import LibraryView
 from diffatlas.ui.library_services import LibraryServices
 from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.signed_in import can_sign_in
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wire.kinds import Several
 from diffatlas.ui.wire.library import Explored
@@ -29,6 +30,10 @@ def library_page(services: LibraryServices, form: Form | None, around: StudyForm
     """
     with gr.Column(elem_classes="da-page-library"):
         view = LibraryView(services.functions, elem_id="library")
+        if can_sign_in():
+            # For pushing datasets without a token of one's own.
+            with gr.Row():
+                gr.LoginButton(size="sm", scale=0, min_width=240, elem_id="sign-in")
 
     def restore(event: gr.EventData, request: gr.Request) -> list[Any]:
         asked, visitor = submitted(event._data), visitor_of(request) or ""

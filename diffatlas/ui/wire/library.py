@@ -102,7 +102,7 @@ class Push(DatasetAsked):
     """A dataset that is pushed to the Hub."""
 
     repo: str
-    #: It is used, and kept nowhere.
+    #: It is used, and kept nowhere. Empty for that of the sign-in.
     token: str = field(repr=False)
     private: Flag = True
 
@@ -341,6 +341,9 @@ class DatasetAbout(Answer):
     attended: int
     #: The titles of the studies.
     studies: list[str]
+    #: Whether one can sign in to the Hub here, and who has.
+    sign_in: bool
+    signed_in: str | None
 
 
 CALLS = {

@@ -25,6 +25,9 @@ class FakeHub:
     private: dict[str, bool] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     tokens: set[str] = field(default_factory=set)
+    #: What was asked for when a place was made, and the hardware of each Space.
+    created: list[dict] = field(default_factory=list)
+    hardware: dict[str, str] = field(default_factory=dict)
     commits: list[dict[str, list[str]]] = field(default_factory=list)
     #: Path part -> (status, how often).
     fail: dict[str, list[int]] = field(default_factory=dict)
@@ -60,6 +63,11 @@ def serve() -> Iterator[FakeHub]:
                 return self._json({"error": "Repository not found"}, 404)
             if action == "preupload":
                 return self._json({"files": [self._mode(repo, f["path"]) for f in json.loads(body)["files"]]})
+            if action == "hardware":
+                hub.hardware[f"{owner}/{name}"] = json.loads(body)["flavor"]
+                return self._json(
+                    {"stage": "BUILDING", "hardware": {"requested": json.loads(body)["flavor"]}}
+                )
             if action == "commit":
                 return self._commit(f"{owner}/{name}", body)
             return self._json({}, 404)
@@ -69,9 +77,11 @@ def serve() -> Iterator[FakeHub]:
             if path is None:
                 return None
             parts = path.split("/")
-            if path.startswith("/api/datasets/"):
+            if path.startswith(("/api/datasets/", "/api/spaces/")):
                 repo = "/".join(parts[3:5])
-                return self._info(repo) if repo in hub.repos else self._json({"error": "Not found"}, 404)
+                if parts[5:6] == ["tree"] and repo in hub.repos:
+                    return self._tree(repo)
+                return self._info(repo) if repo in hub.repos else self._no_such()
             if path.startswith("/datasets/") and parts[4] == "resolve":
                 return self._file("/".join(parts[2:4]), "/".join(parts[6:]))
             return self._json({}, 404)
@@ -91,7 +101,8 @@ def serve() -> Iterator[FakeHub]:
 
         def _create(self, asked):
             repo = f"{asked['organization']}/{asked['name']}"
-            answer = {"url": f"{hub.address}/datasets/{repo}", "name": repo, "id": "1"}
+            hub.created.append(asked)
+            answer = {"url": f"{hub.address}/{asked['type']}s/{repo}", "name": repo, "id": "1"}
             if repo in hub.repos:
                 return self._json(answer | {"error": "You already created this dataset repo"}, 409)
             hub.repos[repo] = {".gitattributes": b"*.parquet filter=lfs\n"}
@@ -127,12 +138,24 @@ def serve() -> Iterator[FakeHub]:
                 {"id": repo, "sha": hub.sha(repo), "private": hub.private[repo], "siblings": files}
             )
 
+        def _tree(self, repo):
+            return self._json(
+                [
+                    {"type": "file", "path": name, "size": len(data), "oid": "0" * 40}
+                    for name, data in hub.repos[repo].items()
+                ]
+            )
+
         def _file(self, repo, path):
             data = hub.repos.get(repo, {}).get(path)
             if data is None:
                 return self._json({"error": "Entry not found"}, 404)
             headers = {"ETag": f'"{hashlib.sha1(data).hexdigest()}"', "X-Repo-Commit": hub.sha(repo)}
             return self._send(data, 200, headers)
+
+        def _no_such(self):
+            headers = {"Content-Type": "application/json", "X-Error-Code": "RepoNotFound"}
+            return self._send(b'{"error": "Not found"}', 404, headers)
 
         def _json(self, data, status=200):
             return self._send(json.dumps(data).encode(), status, {"Content-Type": "application/json"})

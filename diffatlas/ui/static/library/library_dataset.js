@@ -16,6 +16,7 @@ const LICENCES = [
   ["apache-2.0", "Apache 2.0"],
   ["other", "Another licence"],
 ];
+const TYPED = "The token is sent once, used for this upload, and kept nowhere. It needs the right to write.";
 // Studies that are called by their titles.
 const NAMED = 3;
 const REPO = /^[A-Za-z0-9][\w.-]*\/[A-Za-z0-9][\w.-]*$/;
@@ -35,6 +36,8 @@ export function createDataset({ server }) {
   const closed = el("input", { type: "checkbox", class: "da-check", checked: "" });
   // Not a password of this site: a browser is not to keep it.
   const token = input("password", { class: "da-input da-dataset-token", autocomplete: "new-password", placeholder: "hf_…" });
+  const typed = labelled("Token", token);
+  const how = el("p", { class: "da-caption da-dataset-how" });
   const push = createTask("Push to the Hub", "da-dataset-push", pushIt);
 
   const publish = el(
@@ -54,9 +57,10 @@ export function createDataset({ server }) {
     ),
     part(
       "To the Hub",
-      "The token is sent once, used for this upload, and kept nowhere. It needs the right to write.",
+      "",
+      how,
       labelled("Repository", repo),
-      labelled("Token", token),
+      typed,
       el("label", { class: "da-field da-private" }, closed, el("span", {}, "Private: only you see it")),
       push.root,
     ),
@@ -82,8 +86,14 @@ export function createDataset({ server }) {
     size.textContent = about.attended && !attention.box.checked ? about.without_attention : about.with_attention;
   }
 
+  function showToken(told) {
+    typed.hidden = Boolean(told?.signed_in);
+    how.textContent = told?.signed_in ? `Signed in as ${told.signed_in}: your sign-in is used for this upload.` : TYPED + (told?.sign_in ? " Or sign in with Hugging Face at the foot of this page." : "");
+  }
+
   async function lookAt(chosen) {
     about = null;
+    showToken(null);
     attention.show("");
     studies.show("");
     size.textContent = "";
@@ -92,6 +102,7 @@ export function createDataset({ server }) {
     about = told;
     attention.show(told.attended ? "With attention" : "");
     studies.show(withStudies(told.studies));
+    showToken(told);
     describe();
   }
 
@@ -150,4 +161,4 @@ function createChoice(className, onChange) {
 
 const input = (type, attributes) => el("input", { type, spellcheck: "false", autocomplete: "off", ...attributes });
 const labelled = (text, control) => el("label", { class: "da-field" }, el("span", {}, text), control);
-const part = (title, about, ...children) => el("section", { class: "da-details-part" }, el("h3", {}, title), el("p", { class: "da-caption" }, about), ...children);
+const part = (title, about, ...children) => el("section", { class: "da-details-part" }, el("h3", {}, title), ...(about ? [el("p", { class: "da-caption" }, about)] : []), ...children);
