@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 from diffatlas import space
+from diffatlas.errors import DiffAtlasError
 from diffatlas.waiting_threads import let_threads_sleep
 
 # Before Gradio and torch are imported, which read the environment then.
@@ -35,4 +37,8 @@ if __name__ == "__main__":
     if space.on_zerogpu():
         # Before the app is built, and before anything has touched CUDA.
         lend_gpus()
-    launch()
+    try:
+        launch()
+    except DiffAtlasError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

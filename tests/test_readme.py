@@ -40,11 +40,20 @@ def test_its_commands_exist():
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0
 
 
-def test_its_links_lead_somewhere():
-    targets = re.findall(r"\]\(([^)]+)\)", README)
-    assert targets
-    for target in targets:
-        assert (ROOT / target).exists(), target
+def test_links_between_the_pages_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    for page in pages:
+        targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+        assert targets or page.name != "README.md"
+        for target in targets:
+            path = target.partition("#")[0]
+            if path and not re.match(r"[a-z]+:", path):
+                assert (page.parent / path).exists(), (page.name, target)
+
+
+def test_it_leads_to_every_page():
+    linked = set(re.findall(r"\]\((docs/[^)]+\.md)\)", README))
+    assert linked == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
 
 
 def test_there_are_exactly_two_set_up_commands():

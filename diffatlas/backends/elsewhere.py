@@ -27,7 +27,7 @@ def lacking(backend: str) -> str:
     if find_spec(backend) is None:
         return f'The package {backend} is not installed: pip install "diffatlas[{backend}]".'
     if backend == "modal":
-        makes = "run `modal setup`, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
+        makes = "run `modal token new`, or set MODAL_TOKEN_ID and MODAL_TOKEN_SECRET"
         return "" if _has_modal_token() else f"There is no token: {makes}."
     if settings().ray is None:
         return "Set DIFFATLAS_RAY to the address of a cluster, or to a number of workers on this machine."

@@ -79,11 +79,8 @@ def app(
 
     quiet = contextlib.redirect_stdout(io.StringIO()) if share else contextlib.nullcontext()
     options = {"server_name": host, "server_port": port, "inbrowser": browser, "share": share, "mcp": mcp}
-    try:
-        with quiet:
-            served = launch(signed_in=signed_in, prevent_thread_lock=True, **options)
-    except OSError as error:
-        raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
+    with quiet:
+        served = launch(signed_in=signed_in, prevent_thread_lock=True, **options)
     invited = invitation_to(served)
     if share and not served.share_url:
         _no_link(invited, served)

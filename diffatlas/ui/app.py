@@ -16,6 +16,7 @@ os.environ["GRADIO_NUM_WORKERS"] = "0"
 import gradio as gr
 from starlette.middleware import Middleware
 
+from diffatlas.errors import InvalidParams
 from diffatlas.formats.html.bundle import STATIC
 from diffatlas.library import Library
 from diffatlas.operations.projections import Projections
@@ -183,7 +184,7 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
     ``prevent_thread_lock=True``. The model is made ready in the background once the page is served.
 
     ``mcp=True`` serves agents too, at ``/mcp``; as the settings say where it is not given. Raises `CapabilityError`
-    where the package for it is not installed.
+    where the package for it is not installed, `InvalidParams` where it cannot listen there.
     """
     mcp = kwargs.pop("mcp", None)
     mcp = settings().mcp if mcp is None else mcp
@@ -207,7 +208,11 @@ def launch(library: Library | None = None, signed_in: Accounts | None = None, **
     }
     app.queue(default_concurrency_limit=None, max_size=EVENTS)
     app._queue.sleep_when_free = LOOK
-    app.launch(prevent_thread_lock=True, quiet=True, **options)
+    try:
+        app.launch(prevent_thread_lock=True, quiet=True, **options)
+    except OSError as error:
+        host = options.get("server_name") or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+        raise InvalidParams(f"The app cannot listen on {host}: {error}".rstrip(".") + ".") from error
     keep_small(app)
     print(f"Diffusion Atlas is at {app.local_url}", flush=True)
     if mcp:

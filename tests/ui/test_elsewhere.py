@@ -26,6 +26,7 @@ from diffatlas.ui.components.study_form import chosen_lanes, lanes_beside, to_la
 from diffatlas.ui.expectations import told
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.programs import kept
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
@@ -90,6 +91,22 @@ def test_it_is_offered_once_it_has_an_address():
     assert beside["backend=remote model=shapes"] == f"Another Atlas: {NAME}"
     assert not ask("atlas_address", address="")["offered"]
     assert places.models_of("remote") == []
+
+
+def test_programs_are_told_of_it_and_of_its_models():
+    assert "remote" not in [one["name"] for one in kept.backends()["backends"]]
+    with pytest.raises(InvalidParams, match="has no address yet"):
+        kept.models("remote")
+    elsewhere.set_address(OPEN)
+    assert kept.backends()["backends"][1] == {
+        "name": "remote", "label": "Another Atlas", "sees_inside": True, "models": 0,
+    }  # fmt: skip
+    assert [one["name"] for one in kept.models("remote")["models"]] == [NAME]
+    inside = {one["name"]: one["sees_inside"] for one in kept.backends()["backends"]}
+    assert [inside[name] for name in ("local", "remote", "replicate")] == [True, True, False]
+    elsewhere.set_address(GUARDED)
+    with pytest.raises(KeyRefused):
+        kept.models("remote")
 
 
 def test_a_token_goes_to_the_address_it_was_typed_for(monkeypatch: pytest.MonkeyPatch):

@@ -13,6 +13,7 @@ from diffatlas.backends import open_backend
 from diffatlas.errors import InvalidParams, KeyRefused
 from diffatlas.ui import remote_routes
 from diffatlas.ui.app import launch
+from diffatlas.ui.sign_in import Accounts
 
 TOKEN = "a-token-of-the-tests-0123456789"
 
@@ -22,8 +23,8 @@ def app(tmp_path, monkeypatch):
     monkeypatch.setenv("DIFFATLAS_LIBRARY", str(tmp_path))
     opened = []
 
-    def serve():
-        opened.append(launch(Library(tmp_path), prevent_thread_lock=True, server_name="127.0.0.1"))
+    def serve(**options):
+        opened.append(launch(Library(tmp_path), prevent_thread_lock=True, server_name="127.0.0.1", **options))
         return opened[-1].local_url
 
     yield serve
@@ -49,6 +50,19 @@ def test_an_app_with_a_token_asks_for_it(app, monkeypatch):
     with pytest.raises(KeyRefused, match="asks for a token"):
         open_backend("remote", url=url)
     assert open_backend("remote", url=url, token=TOKEN).models()[0].id == "shapes"
+
+
+def test_an_app_that_asks_for_a_password_serves_runs_for_its_token_alone(app, monkeypatch):
+    url = app(signed_in=Accounts({"anna": "secret"}))
+    for auth in (None, ("anna", "secret")):
+        assert httpx.get(f"{url}atlas/v1/info", auth=auth).status_code == 401
+    with pytest.raises(KeyRefused, match="has no token"):
+        open_backend("remote", url=url)
+    monkeypatch.setenv("DIFFATLAS_TOKEN", TOKEN)
+    url = app(signed_in=Accounts({"anna": "secret"}))
+    assert open_backend("remote", url=url, token=TOKEN).models()[0].id == "shapes"
+    assert httpx.get(url, headers={"Authorization": f"Bearer {TOKEN}"}).status_code == 401
+    assert httpx.get(url, auth=("anna", "secret")).status_code == 200
 
 
 def test_an_app_does_not_start_with_a_token_that_keeps_nobody_out(app, monkeypatch):

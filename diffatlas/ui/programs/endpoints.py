@@ -145,7 +145,8 @@ def add_endpoints(runs: Kept) -> None:
         """Say where models can run.
 
         Returns:
-            backends: each with its name (which the other endpoints take), label, and whether steps can be seen there.
+            backends: each with its name (which the other endpoints take), label, whether steps can be seen there, and
+            how many models it lists; a place elsewhere lists what it has said so far, and `models` asks it.
         """
         return _answered(kept.backends)
 

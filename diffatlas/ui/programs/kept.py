@@ -20,12 +20,12 @@ from diffatlas.measured import finite
 from diffatlas.operations.attention import AttentionTrace, attention_of
 from diffatlas.operations.attention_view import need_words
 from diffatlas.registry import HostedModel
-from diffatlas.ui import run_names
+from diffatlas.ui import elsewhere, run_names
 from diffatlas.ui.components.form import query_of
 from diffatlas.ui.components.pictures import image_url
 from diffatlas.ui.desks import at_desk
 from diffatlas.ui.libraries import Libraries
-from diffatlas.ui.places import LOCAL, models_of, name_of, providers
+from diffatlas.ui.places import LOCAL, models_of, name_of, offered, sees_inside
 from diffatlas.ui.programs import arguments
 from diffatlas.ui.run_services import RunServices
 from diffatlas.ui.wire.runs import Export
@@ -157,8 +157,14 @@ class Kept:
 
 
 def models(backend: str = LOCAL) -> dict[str, Any]:
-    """Return the models that are listed of a backend, its first one first. Raises `InvalidParams`."""
+    """Return the models that are listed of a backend, its first one first.
+
+    A place elsewhere is asked, where it has not said lately what it offers. Raises `InvalidParams` for a backend that
+    is not offered, and what went wrong in asking.
+    """
     name_of(backend)
+    if error := elsewhere.learn_models(backend):
+        raise error
     return {
         "backend": backend,
         "models": [
@@ -178,12 +184,14 @@ def models(backend: str = LOCAL) -> dict[str, Any]:
 
 
 def backends() -> dict[str, Any]:
-    """Return where models can run: the name that an endpoint takes, and what it is called."""
-    named = [(LOCAL, name_of(LOCAL)), *((one.name, one.label) for one in providers())]
+    """Return where models can run: the name that an endpoint takes, what it is called, how many models are listed.
+
+    These are the places that the pages offer now. Nobody is asked: one elsewhere lists what it has said so far.
+    """
     return {
         "backends": [
-            {"name": name, "label": label, "sees_inside": name == LOCAL, "models": len(models_of(name))}
-            for name, label in named
+            {"name": name, "label": label, "sees_inside": sees_inside(name), "models": len(models_of(name))}
+            for name, label in offered()
         ]
     }
 
