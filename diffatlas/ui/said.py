@@ -38,6 +38,11 @@ def refusal(text: str, title: str) -> gr.Error:
     return gr.Error(as_html(text), title=as_html(title), print_exception=False)
 
 
+def refusal_to_script(text: str) -> gr.Error:
+    """Return the error that ends what a script asked for, which no page shows: the words as they are."""
+    return gr.Error(text, print_exception=False)
+
+
 def hint(text: str, **changes: Any) -> Any:
     """Return the update of a field whose hint is ``text``; ``changes`` are of it too, as `gr.update` takes them."""
     return gr.update(info=as_hint(text), **changes)

@@ -13,12 +13,13 @@ from typing import Any, Literal
 import gradio as gr
 from gradio.route_utils import get_root_url
 
-from diffatlas.errors import DiffAtlasError
+from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.library.find import SORTS
 from diffatlas.stopping import Stopped
 from diffatlas.ui.answers import STOPPED
 from diffatlas.ui.programs import kept
 from diffatlas.ui.programs.kept import LINKS, Kept
+from diffatlas.ui.said import refusal_to_script
 from diffatlas.ui.visitors import visitor_of
 from diffatlas.ui.wiring import MAX_WAITING
 
@@ -168,7 +169,7 @@ def _who(request: gr.Request) -> tuple[str, str]:
     """Return the visitor who asks, and the address of the app."""
     visitor = visitor_of(request, request.session_hash)
     if visitor is None:
-        raise gr.Error("Nobody is named who asks: call it through a session, or with a cookie.")
+        raise InvalidParams("Nobody is named who asks: call it through a session, or with a cookie.")
     inner = request.request
     at = inner.url.path.find(_MARK)
     return visitor, root_of(inner, inner.url.path[at:] if at >= 0 else "/")
@@ -179,11 +180,9 @@ def _answered(ask: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     try:
         return ask()
     except Stopped:
-        raise gr.Error(STOPPED, print_exception=False) from None
+        raise refusal_to_script(STOPPED) from None
     except DiffAtlasError as error:
-        raise gr.Error(error.message, print_exception=False) from None
-    except gr.Error:
-        raise
+        raise refusal_to_script(error.message) from None
     except Exception:
         log.exception("A script asked for something, which failed.")
-        raise gr.Error(FAILED, print_exception=False) from None
+        raise refusal_to_script(FAILED) from None
