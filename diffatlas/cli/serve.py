@@ -32,3 +32,5 @@ def serve(
     print(f"Diffusion Atlas serves runs at {server.url}: {asks}.", file=sys.stderr, flush=True)
     quieten()
     server.run()
+    # Ctrl-C alone ends it. A process that was started with that signal ignored hears of it here only.
+    raise KeyboardInterrupt
