@@ -32,6 +32,7 @@ from diffatlas.cli import (
     workshop,
 )
 from diffatlas.cli import request as ask
+from diffatlas.cli.opened import close_all
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.cli.running import Backends, confirm_paid
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -193,6 +194,8 @@ def run(arguments: list[str]) -> int:
         if message:
             print(f"error: {message}", file=sys.stderr)
         return 2
+    finally:
+        close_all()
 
 
 def _clear(folder: Path, overwrite: bool) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffatlas.cli import request as ask
+from diffatlas.cli.opened import opened
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
@@ -45,10 +46,11 @@ class Backends:
     def __call__(self, name: str) -> Backend:
         """Return the backend of a name. Raises `diffatlas.errors.CapabilityError` where it cannot be used here yet."""
         from diffatlas.backends import open_backend
-        from diffatlas.backends.elsewhere import check_usable
+        from diffatlas.registry import ELSEWHERE
 
+        if name in ELSEWHERE:
+            return opened(name)
         if name not in self._opened:
-            check_usable(name)
             self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
         return self._opened[name]
 
