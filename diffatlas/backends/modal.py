@@ -146,6 +146,10 @@ class ModalBackend:
             self._terms = replace(self._terms, gpu=gpu, timeout=self._about["timeout"])
         return self._about
 
+    def runs_on(self) -> str:
+        """Return what runs run on, in a few words: "A10", "H100:2", "CPU". Raises typed errors, as `resolve`."""
+        return self._chosen_gpu or self.about()["gpu"] or "CPU"
+
     def estimate(self, params: GenerationParams, capture: Capture | None = None) -> Estimate | None:
         """Return what a request should take on a container with a GPU, which is started for it, and paid for.
 

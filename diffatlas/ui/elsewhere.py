@@ -31,6 +31,8 @@ _typed = ""
 _running = 0
 #: Backend -> when it was asked last, and whether it answered.
 _asked: dict[str, tuple[float, bool]] = {}
+#: Backend -> what its runs run on, as it said with its models.
+_devices: dict[str, str] = {}
 #: (Backend, question, model) -> what it said.
 _said: dict[tuple[str, str, str], Any] = {}
 #: Answers of `said` that are kept.
@@ -73,6 +75,7 @@ def forget_models(backend: str) -> None:
     """Forget what a place said that it offers."""
     with _lock:
         _asked.pop(backend, None)
+        _devices.pop(backend, None)
         _said.clear()
     note_models(backend, ())
 
@@ -119,8 +122,12 @@ def ask_models(backend: str, token: SecretStr | None = None) -> list[ModelEntry]
     url = address()
     answered = False
     try:
-        found = opened(backend, token).models()
+        place = opened(backend, token)
+        found = place.models()
+        device = place.runs_on() if hasattr(place, "runs_on") else ""
         answered = True
+        with _lock:
+            _devices[backend] = device
     finally:
         with _lock:
             _asked[backend] = (time.monotonic(), answered)
@@ -143,6 +150,12 @@ def learn_models(backend: str, token: SecretStr | None = None, anew: bool = Fals
         except DiffAtlasError as error:
             return error
     return None
+
+
+def device_of(backend: str) -> str:
+    """Return what the runs of a place run on, in a few words; "" where it has not said that."""
+    with _lock:
+        return _devices.get(backend, "")
 
 
 def said(backend: str, question: str, model: str, token: SecretStr | None = None, unknown: Any = None) -> Any:

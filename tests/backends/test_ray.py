@@ -94,6 +94,7 @@ def test_what_is_known_without_running_is_what_is_known_here(workers, local):
     assert workers.info("shapes") == local.info("shapes")
     assert workers.models()[0].id == "shapes"
     assert workers.capabilities.concurrent == 2
+    assert workers.runs_on() == "2 workers on CPU"
     assert not workers.is_loaded("another")
 
 

@@ -12,11 +12,15 @@ from diffatlas.capture.spec import Capture
 from diffatlas.library import Library
 from diffatlas.studies.plan_sweep import plan_sweep
 from diffatlas.ui import elsewhere
+from diffatlas.ui.invitation import Invitation
+from diffatlas.ui.key_services import KeyServices
 from diffatlas.ui.libraries import Libraries
 from diffatlas.ui.live_runs import Asked, LiveRuns, Shelf
+from diffatlas.ui.status_services import StatusServices
 from diffatlas.ui.study_runner import StudyRunner
 from diffatlas.ui.study_services import Running
 from diffatlas.ui.turns import Turns
+from diffatlas.ui.wire.calls import CALLS
 
 RED = GenerationParams(model="shapes", prompt="a red circle", seed=3, num_inference_steps=2)
 
@@ -70,6 +74,19 @@ def test_runs_whose_time_is_known_are_asked_for_by_what_they_cost(modal, tmp_pat
     assert modal.spent.runs == 1
     live.sessions.confirm("tab")
     assert run(RED.replace(seed=4))["status"] == "complete"
+
+
+def test_the_status_line_has_its_device_once_it_is_chosen(modal):
+    nobody = KeyServices()
+    line = StatusServices(Turns(), Running(), nobody, (), lambda: Invitation("", ""))
+    asked = {"backend": "modal", "model": "shapes"}
+    elsewhere.forget_models("modal")
+    before = line.status("me", CALLS["status"].read(asked))
+    assert (before["backend"], before["device"]) == ("Modal", "")
+    elsewhere.learn_models("modal", anew=True)
+    assert line.status("me", CALLS["status"].read(asked))["device"] == "CPU"
+    assert ModalBackend(gpu="H100").runs_on() == "H100"
+    elsewhere.forget_models("modal")
 
 
 def test_the_shell_asks_for_yes(modal, capsys):
