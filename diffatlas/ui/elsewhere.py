@@ -27,6 +27,8 @@ from diffatlas.settings import is_shared, settings
 BELIEVED, LEFT_ALONE = 600.0, 60.0
 
 _lock = threading.Lock()
+#: Held while a backend is opened, which takes seconds where it starts workers.
+_opening = threading.Lock()
 _typed = ""
 _running = 0
 #: Backend -> when it was asked last, and whether it answered.
@@ -213,7 +215,12 @@ def _token_of_environment(url: str) -> SecretStr | None:
     return SecretStr(token) if token else None
 
 
-@lru_cache(maxsize=len(ELSEWHERE))
 def _shared(backend: str) -> Any:
-    """The backend of this process, so that what it has started serves all pages."""
+    """The backend of this process, opened once, whoever asks meanwhile: what it has started serves all pages."""
+    with _opening:
+        return _opened_once(backend)
+
+
+@lru_cache(maxsize=len(ELSEWHERE))
+def _opened_once(backend: str) -> Any:
     return open_backend(backend)
