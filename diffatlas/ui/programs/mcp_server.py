@@ -171,11 +171,12 @@ class McpServer:
 
         async def tell() -> None:
             if token is not None and latest != told:
-                told[:] = latest
                 now = latest[0]
                 await context.session.send_progress_notification(
                     token, now.done, now.total, now.message, related_request_id=str(context.request_id)
                 )
+                # Only now: where the run ends meanwhile, the word is broken off, and is said again.
+                told[:] = [now]
 
         async def keep_telling() -> None:
             while True:
