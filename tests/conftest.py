@@ -118,6 +118,14 @@ def no_models_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture(scope="session", autouse=True)
+def no_runs_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Record no run of a test, nor of a process that it starts, into the library of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DIFFATLAS_LIBRARY", str(tmp_path_factory.mktemp("library") / "runs"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_images_of_the_user(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Count no image of a test among those that whoever runs the tests pays for; those of the cap set their own."""
     with pytest.MonkeyPatch.context() as patch:

@@ -42,6 +42,12 @@ class Meter:
         whole = (last[-1] if last else self.ended) - self.passes[0]
         return max(0.0, whole - sum(previews)) / len(self.passes)
 
+    def drop_last(self) -> None:
+        """Leave the pass out that came last, and all after it: it was not finished."""
+        if self.passes:
+            self.ended = self.passes.pop()
+        self.decodings = [(begun, end) for begun, end in self.decodings if end <= self.ended]
+
     @property
     def seconds_of_decoding(self) -> float | None:
         """The time of the last decoding, to the end of the call."""

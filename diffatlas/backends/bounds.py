@@ -65,6 +65,10 @@ class Bounds:
                 field=field,
             )
 
+    def too_slow(self, estimate: Estimate) -> bool:
+        """Whether an estimate is above a bound of time."""
+        return estimate.work > self.seconds or estimate.layer > self.layer
+
     def check_amounts(self, seconds: float, memory: int | None, instead: str, field: str | None) -> None:
         """Raise `OverBound`, which says what to do ``instead``, where seconds or bytes are above a bound."""
         if seconds > self.seconds or (memory or 0) > self.memory:

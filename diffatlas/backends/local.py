@@ -271,23 +271,38 @@ class LocalBackend:
         """
         params = self.resolve(params)
         source = self._source(params)
+        if not self._paces.tried(source) and not self._try_out(source, stop):
+            return None
+        return self.estimate(params, capture)
+
+    def measure_again(self, params: GenerationParams, stop: threading.Event | None = None) -> bool:
+        """Try a model out once more, where that was done `diffatlas.backends.paces.AGAIN` seconds ago or more.
+
+        What was measured on a machine that was busy is too much, and what is refused for it would never correct it.
+        Returns whether it was; waits and raises as `measure`.
+        """
+        source = self._source(self.resolve(params))
+        return self._paces.is_due(source) and self._try_out(source, stop)
+
+    def _try_out(self, source: model_info.ModelSource, stop: threading.Event | None) -> bool:
+        """Load a model and try it out, after the run in progress; False where ``stop`` was set."""
 
         def stopping() -> bool:
             return stop is not None and stop.is_set()
 
-        while not self._paces.tried(source) and not stopping():
+        while not stopping():
             if not self._lock.acquire(timeout=0.05):
                 continue
             try:
                 loaded = self._load(source)
                 with given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext():
                     self._paces.try_out(loaded, stopping)
+                return True
             except Stopped:
-                return None
+                return False
             finally:
                 self._lock.release()
-            break
-        return self.estimate(params, capture)
+        return False
 
     def decode(self, params: GenerationParams, latents: np.ndarray, *, wait: float = 2.0) -> np.ndarray:
         """Return pictures (B, H, W, 3), uint8, of latents by the VAE of ``params.model``.

@@ -27,11 +27,17 @@ log = logging.getLogger("diffatlas")
 GRACE = 1.0
 #: Parameters of the largest model that is tried out: a trial of it takes a moment.
 SMALL = 200_000_000
-#: Steps of a trial, and how long one at the model's own size may take for another one at a second size.
+#: Steps of a trial, and seconds after which no more of it is run than a first pass at the model's own size.
 TRIAL_STEPS = 2
 TRIAL_SECONDS = 5.0
+#: Seconds from one trial of a model to the next one, where its requests seem to take too long.
+AGAIN = 30.0
 #: Sides of the second trial against the model's own; the first of them that the model can do.
 SIDES = (2.0, 0.5)
+
+
+class _TimeIsUp(Exception):
+    """Ends a trial from inside its call."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +87,8 @@ class Paces:
         self._lock = threading.Lock()
         self._paces: dict[tuple[Any, ...], Pace] = {}
         self._tried: set[tuple[Any, ...]] = set()
+        #: When a model was last tried out, by `time.monotonic`: of those of which a trial told something.
+        self._tried_at: dict[tuple[Any, ...], float] = {}
 
     def estimate(
         self, source: ModelSource, params: GenerationParams, capture: Capture | None
@@ -95,11 +103,18 @@ class Paces:
         with self._lock:
             self._paces = {key: pace for key, pace in self._paces.items() if key[0] != model}
             self._tried = {key for key in self._tried if key[0] != model}
+            self._tried_at = {key: at for key, at in self._tried_at.items() if key[0] != model}
 
     def tried(self, source: ModelSource) -> bool:
         """Whether a model was tried out, or was found to be none that is."""
         with self._lock:
             return _key(source) in self._tried
+
+    def is_due(self, source: ModelSource) -> bool:
+        """Whether a model was tried out with success, `AGAIN` seconds ago or more."""
+        with self._lock:
+            at = self._tried_at.get(_key(source))
+            return at is not None and time.monotonic() - at >= AGAIN
 
     @contextmanager
     def watching(
@@ -130,14 +145,15 @@ class Paces:
 
         with between_layers(loaded.pipe, look, meter):
             yield
-        # Reading attention is no part of a pass.
-        if not stopping() and capture.attention == "off":
-            self._note(loaded, params, count, meter)
+        if not stopping():
+            # Reading attention is no part of a pass; one that was faster with it tells something all the same.
+            self._note(loaded, params, count, meter, only_faster=capture.attention != "off")
 
     def try_out(self, loaded: Loaded, stopping: Callable[[], bool]) -> None:
         """Time a few steps of a small model, at its own size and at another, and see what memory they need.
 
-        Nothing is noted of a model that is large, or whose call takes more than a prompt. Raises `Stopped`.
+        Nothing is noted of a model that is large, or whose call takes more than a prompt. After `TRIAL_SECONDS` no
+        more is run than a first pass at the model's own size; then its own size alone is known. Raises `Stopped`.
         """
         with self._lock:
             self._tried.add(_key(loaded.source))
@@ -145,11 +161,11 @@ class Paces:
             return
         width, height = loaded.info.width, loaded.info.height
         multiple = loaded.info.size_multiple
-        began = time.perf_counter()
+        until = time.perf_counter() + TRIAL_SECONDS
         try:
             memory = self._alive(loaded, _trial(loaded, width, height, 1), stopping)
             # The first call of a pipeline takes longer; that was it.
-            self._timed(loaded, _trial(loaded, width, height), stopping)
+            self._timed(loaded, _trial(loaded, width, height), stopping, until, least=1)
         except Stopped:
             with self._lock:
                 self._tried.discard(_key(loaded.source))
@@ -159,21 +175,45 @@ class Paces:
             return
         with self._lock:
             self._paces[_key(loaded.source)].memory = memory
+            self._tried_at[_key(loaded.source)] = time.monotonic()
         for side in SIDES:
-            if time.perf_counter() - began > TRIAL_SECONDS:
+            if time.perf_counter() > until:
                 return
             sides = (max(1, round(side * length / multiple)) * multiple for length in (width, height))
             try:
-                self._timed(loaded, _trial(loaded, *sides), stopping)
+                self._timed(loaded, _trial(loaded, *sides), stopping, until, least=0)
                 return
             except Stopped:
                 raise
             except Exception:
                 log.debug("A model could not be tried out at %g times its size.", side, exc_info=True)
 
-    def _timed(self, loaded: Loaded, params: GenerationParams, stopping: Callable[[], bool]) -> None:
-        with _own_scheduler(loaded.pipe), self.watching(loaded, params, 1, Capture(), stopping):
-            loaded.pipe(**call_arguments(loaded, params))
+    def _timed(
+        self,
+        loaded: Loaded,
+        params: GenerationParams,
+        stopping: Callable[[], bool],
+        until: float,
+        least: int,
+    ) -> None:
+        """Note what the passes of a call take.
+
+        until: when it is ended, by `time.perf_counter`, once ``least`` passes are done; those that are done are noted.
+        """
+        meter = Meter()
+
+        def look() -> None:
+            if stopping():
+                raise Stopped
+            if time.perf_counter() > until and len(meter.passes) > least:
+                raise _TimeIsUp
+
+        try:
+            with _own_scheduler(loaded.pipe), between_layers(loaded.pipe, look, meter):
+                loaded.pipe(**call_arguments(loaded, params))
+        except _TimeIsUp:
+            meter.drop_last()
+        self._note(loaded, params, 1, meter)
 
     def _alive(self, loaded: Loaded, params: GenerationParams, stopping: Callable[[], bool]) -> Memory:
         """Return the bytes that are alive at once in a pass and in a decoding, at the model's own size."""
@@ -187,12 +227,17 @@ class Paces:
             loaded.pipe(**call_arguments(loaded, params))
         return Memory(live.passing / meter.rows, live.decoding / meter.pictures)
 
-    def _note(self, loaded: Loaded, params: GenerationParams, count: int, meter: Meter) -> None:
+    def _note(
+        self, loaded: Loaded, params: GenerationParams, count: int, meter: Meter, only_faster: bool = False
+    ) -> None:
+        """Note what a call took; only_faster: where such a pass never took as little."""
         seconds = meter.seconds_of_pass
         if not seconds or meter.work is None:
             return
         own = (loaded.info.width, loaded.info.height)
         area = Pace(own).area(params.width or own[0], params.height or own[1])
+        if only_faster and seconds >= self._fastest(loaded.source, area, meter.rows):
+            return
         decoding = meter.seconds_of_decoding
         decoder = meter.decoder_work if decoding else None
         noted = Noted(
@@ -207,6 +252,11 @@ class Paces:
         )
         self.note(noted)
         self._tell(noted)
+
+    def _fastest(self, source: ModelSource, area: float, rows: int) -> float:
+        with self._lock:
+            pace = self._paces.get(_key(source))
+            return 0.0 if pace is None else pace.fastest_passes.get((area, rows), 0.0)
 
     def note(self, noted: Noted) -> None:
         """Keep what a call took, here or in another process."""

@@ -160,7 +160,7 @@ def within_bounds(
     bounds = bounds_here(shared=False)
     # To know what a run takes, its model is tried out.
     if bounds.any:
-        bounds.check(expected(backend, [params], capture, library, stop), _OR_ANYWAY)
+        bounds.check(expected(backend, [params], capture, library, stop, bounds), _OR_ANYWAY)
 
 
 def study_within_bounds(
@@ -172,7 +172,8 @@ def study_within_bounds(
 
     bounds = bounds_here(shared=False).in_parts()
     if bounds.any:
-        bounds.check(expected_of_study(backend, study, capture, library, stop), _OR_ANYWAY)
+        found = expected_of_study(backend, study, capture, library, stop, bounds=bounds)
+        bounds.check(found, _OR_ANYWAY)
 
 
 def request(asked: Request, backend: str = "local") -> GenerationParams:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,6 +222,17 @@ class StoredRun:
         """Return the final images, each (H, W, 3) uint8; none of a run that has not come so far."""
         with reader.reading(self.folder):
             return reader.read_images(self.folder)
+
+    def content(self) -> str:
+        """Return a digest of the manifest, the steps and their arrays: two runs that have the same are copies."""
+        digest = hashlib.sha256(json.dumps(self.manifest, sort_keys=True).encode())
+        with reader.reading(self.folder):
+            for path in sorted((self.folder / layout.STEPS, *self.folder.rglob("*.safetensors"))):
+                look()
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "sha256").digest())
+                digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
+        return digest.hexdigest()
 
     def _line(self, index: int) -> dict[str, Any]:
         lines = reader.lines_of(self.folder)

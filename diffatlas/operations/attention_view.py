@@ -61,7 +61,13 @@ class Readings:
             found = self.trace(stored, look).measures
             return found, sum(array.nbytes for array in vars(found).values())
 
-        return self._get(("measures", *_of(stored), look), read)
+        def shared() -> tuple[Measures, int]:
+            # Each visitor of a workshop has a copy of the same run.
+            content = stored.content() if stored.status == "complete" else None
+            found = self._get(("measures", content, look), read) if content else read()[0]
+            return found, sum(array.nbytes for array in vars(found).values())
+
+        return self._get(("measures", *_of(stored), look), shared)
 
     def maps(self, stored: StoredRun, look: Look) -> np.ndarray:
         """Return the token maps by step, the mean over the layers: (S, tokens, H, W), float32.

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.backends.bounds import together
+from diffatlas.backends.bounds import Bounds, together
 from diffatlas.errors import DiffAtlasError
 from diffatlas.operations import cache
 
@@ -26,6 +26,7 @@ def expected_of_study(
     library: Library | None = None,
     stop: threading.Event | None = None,
     only: Collection[str] | None = None,
+    bounds: Bounds | None = None,
 ) -> Estimate | None:
     """Return what the local cells of a study should take that are to run: ``only`` those of these keys, if given.
 
@@ -37,7 +38,7 @@ def expected_of_study(
         for cell in study.cells
         if cell.lane in local and (cell.status != "complete" if only is None else cell.key in only)
     ]
-    return expected(backend, cells, capture, library, stop)
+    return expected(backend, cells, capture, library, stop, bounds)
 
 
 def expected(
@@ -46,19 +47,39 @@ def expected(
     capture: Capture,
     library: Library | None = None,
     stop: threading.Event | None = None,
+    bounds: Bounds | None = None,
 ) -> Estimate | None:
     """Return what ``cells`` should take on a local backend, those left out that ``library`` would serve.
 
     The first one's model is loaded, and tried out where it is small (`LocalBackend.measure`). None
     where nothing is known, such as of a backend that measures nothing. What is wrong is for the run to say.
+
+    bounds: what seems to take longer than these is measured once more (`LocalBackend.measure_again`), so that nothing
+    is refused because the machine was busy when its model was tried out.
     """
     if not hasattr(backend, "measure"):
         return None
     left = [
         cell for cell in cells if library is None or cache.lookup(library, backend, cell, capture) is None
     ]
+    if not left:
+        return None
+    first = None
+    with suppress(DiffAtlasError):
+        first = backend.measure(left[0], capture, stop)
+    found = together([first, *_known(backend, left[1:], capture)])
+    if found is None or bounds is None or not bounds.too_slow(found) or not hasattr(backend, "measure_again"):
+        return found
+    with suppress(DiffAtlasError):
+        if backend.measure_again(left[0], stop):
+            return together(_known(backend, left, capture))
+    return found
+
+
+def _known(backend: Any, cells: Sequence[GenerationParams], capture: Capture) -> list[Estimate | None]:
+    """Return what each of ``cells`` should take, without those that cannot run."""
     found = []
-    for number, cell in enumerate(left):
+    for cell in cells:
         with suppress(DiffAtlasError):
-            found.append(backend.estimate(cell, capture) if number else backend.measure(cell, capture, stop))
-    return together(found)
+            found.append(backend.estimate(cell, capture))
+    return found

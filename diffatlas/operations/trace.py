@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 _chosen: Backend | None = None
+_making = threading.Lock()
 
 
 def use_as_local(backend: Backend | None) -> None:
@@ -38,7 +39,11 @@ def use_as_local(backend: Backend | None) -> None:
 
 def shared_local_backend() -> Backend:
     """Return the process's local backend, so that a model stays resident from call to call."""
-    return _usual_backend() if _chosen is None else _chosen
+    if _chosen is not None:
+        return _chosen
+    # `lru_cache` alone makes one for each of several threads that ask first at the same time.
+    with _making:
+        return _usual_backend()
 
 
 @lru_cache(maxsize=1)

@@ -293,7 +293,7 @@ class Runs:
                     said = words
             if self.work.shared and not run.ending.is_set():
                 bounds = bounds_here(shared=True)
-                bounds.check(expected(backend, asked.cells, asked.capture, stop=run.ending))
+                bounds.check(expected(backend, asked.cells, asked.capture, None, run.ending, bounds))
                 backend = BoundedBackend(backend, bounds)
             with closing(wire.answers(backend, asked, run.ending)) as answers:
                 for position, event in answers:

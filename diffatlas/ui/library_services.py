@@ -328,7 +328,7 @@ class LibraryServices:
                 report, backend, bounds = None, self._backend, bounds_here()
                 if bounds.shared:
                     # A run that was imported may ask for what it likes.
-                    bounds.check(expected(backend, [stored.params], Capture(), stop=job.stop))
+                    bounds.check(expected(backend, [stored.params], Capture(), None, job.stop, bounds))
                     backend = BoundedBackend(backend, bounds)
                 for event in replay(library, stored.id, backend, job.stop):
                     if isinstance(event, ReplayReport):

@@ -326,7 +326,7 @@ class LiveRuns:
         if what.count == 1 and is_allowed(params):
             return
         runs = [params] * what.count
-        estimate = expected(self._backend, runs, what.capture, library if what.reuse else None, stop)
+        estimate = expected(self._backend, runs, what.capture, library if what.reuse else None, stop, bounds)
         if estimate is not None:
             bounds.check(
                 replace(estimate, seconds=estimate.seconds / what.count, alone=estimate.work / what.count)

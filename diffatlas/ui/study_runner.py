@@ -158,8 +158,8 @@ class StudyRunner:
                 yield view.loading(loading_words(here, shared_local_backend()))
             if bounds is not None and not stops.all.is_set():
                 local = shared_local_backend()
-                found = expected_of_study(local, study, capture, served_by, stops.all, only)
-                bounds.in_parts().check(found)
+                bounds = bounds.in_parts()
+                bounds.check(expected_of_study(local, study, capture, served_by, stops.all, only, bounds))
             if run is not None:
                 events = run(opened, library, stops)
             else:

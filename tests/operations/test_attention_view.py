@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,20 @@ def test_what_was_read_is_kept_until_there_is_too_much(library):
     first = tight.maps(run, Look())
     tight.measures(run, Look())
     assert tight.maps(run, Look()) is not first
+
+
+def test_measures_of_a_copy_are_those_of_its_original_and_of_nothing_else(library, tmp_path):
+    """Each visitor of a workshop has a copy; one who changes theirs changes what nobody else sees."""
+    readings, other = Readings(), Library(tmp_path / "other")
+    own = readings.measures(stored(library, 0), Look())
+    copy = other.take_in(stored(library, 0))
+    assert readings.measures(other.open(copy.name), Look()) is own
+    assert readings.measures(other.open(copy.name), Look(layers=("mid",))) is not own
+    theirs = Library(tmp_path / "theirs")
+    forged = theirs.take_in(stored(library, 0))
+    (changed, *_) = sorted((forged / "steps").glob("*attention*"))
+    shutil.copy(library.path(stored(library, 1).id) / "steps" / changed.name, changed)
+    assert not np.array_equal(readings.measures(theirs.open(forged.name), Look()).activation, own.activation)
 
 
 def test_two_runs_are_compared_under_one_look(library):

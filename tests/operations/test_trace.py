@@ -1,10 +1,17 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+
 import numpy as np
 import pytest
 
 import diffatlas
 from diffatlas import Capture, GenerationParams
+from diffatlas.backends import open_backend
 from diffatlas.errors import InvalidParams
 from diffatlas.library import Library
+from diffatlas.operations import trace as trace_room
 from diffatlas.operations.trace import shared_local_backend, stream
 from diffatlas.run import collect
 
@@ -36,3 +43,27 @@ def test_the_public_call_and_the_stream_are_one(asked, tmp_path):
 def test_a_wrong_request_raises(asked):
     with pytest.raises(InvalidParams, match="prompt is empty"):
         diffatlas.trace(asked.replace(prompt=""))
+
+
+def test_threads_that_ask_first_at_once_get_one_backend(monkeypatch):
+    made, threads = [], 6
+
+    def slowly(name):
+        made.append(name)
+        time.sleep(0.05)
+        return open_backend(name)
+
+    monkeypatch.setattr(
+        trace_room, "_usual_backend", lru_cache(maxsize=1)(trace_room._usual_backend.__wrapped__)
+    )
+    monkeypatch.setattr(trace_room, "open_backend", slowly)
+    together = threading.Barrier(threads)
+
+    def ask():
+        together.wait()
+        return shared_local_backend()
+
+    with ThreadPoolExecutor(threads) as pool:
+        found = [one.result() for one in [pool.submit(ask) for _ in range(threads)]]
+    assert made == ["local"]
+    assert len(set(map(id, found))) == 1
