@@ -66,13 +66,13 @@ class OverBound(DiffAtlasError):
 
 
 class PaidImages(OverBound):
-    """A request would pay for so many images of hosted models that it is to be confirmed, by whoever asks for it."""
+    """A request would cost so much that it is to be confirmed, by whoever asks for it."""
 
     code = "paid_images"
 
     def __init__(self, message: str, *, field: str | None = None, asked: str = "") -> None:
         super().__init__(message, field=field)
-        #: The images and about what they cost, in words.
+        #: What is asked for and about what it costs, in words.
         self.asked = asked
 
 

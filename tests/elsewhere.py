@@ -26,9 +26,12 @@ class ElsewhereBackend(WrappedBackend):
     """Another Atlas with one model, on this machine's pipeline. `asked` holds the requests that have reached it."""
 
     asked: list[wire.Asked] = []  # noqa: RUF012  of all of them: each run opens its own
+    #: Those that are open.
+    open: list[ElsewhereBackend] = []  # noqa: RUF012
 
     def __init__(self, url: str | None = None, token: str | None = None) -> None:
         super().__init__(shared_local_backend())
+        self.open.append(self)
         self._refused = url == GUARDED and token != TOKEN
 
     @property
@@ -42,6 +45,12 @@ class ElsewhereBackend(WrappedBackend):
     def info(self, model: str) -> Any:
         self._check()
         return LocalBackend.info(self._backend, model)
+
+    def close(self) -> None:
+        self.open.remove(self)
+
+    def is_loaded(self, model: str) -> bool:
+        return self._backend.is_loaded(model)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None

@@ -17,7 +17,7 @@ from diffatlas.backends.on_modal.follow import Following, Terms
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import error_for
-from diffatlas.events import Event
+from diffatlas.events import Event, Finished
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
 from diffatlas.settings import Settings, settings
@@ -83,6 +83,8 @@ class ModalBackend:
         self._lock = threading.Lock()
         self._about: dict[str, Any] | None = None
         self._chosen_gpu = gpu
+        #: Model -> seconds of a container that its last whole run took for each of its steps.
+        self._paces: dict[str, float] = {}
         #: What its runs have taken so far.
         self.spent = Spent()
         count = chosen.modal_containers if containers is None else containers
@@ -144,6 +146,10 @@ class ModalBackend:
             self._terms = replace(self._terms, gpu=gpu, timeout=self._about["timeout"])
         return self._about
 
+    def runs_on(self) -> str:
+        """Return what runs run on, in a few words: "A10", "H100:2", "CPU". Raises typed errors, as `resolve`."""
+        return self._chosen_gpu or self.about()["gpu"] or "CPU"
+
     def estimate(self, params: GenerationParams, capture: Capture | None = None) -> Estimate | None:
         """Return what a request should take on a container with a GPU, which is started for it, and paid for.
 
@@ -168,13 +174,35 @@ class ModalBackend:
         most = min(containers, self.capabilities.concurrent)
         return prices.Cost(self.rate(), seconds, most, self.about()["idle"])
 
+    def cost_of(self, cells: Sequence[GenerationParams]) -> prices.Cost:
+        """Return what runs of ``cells`` should cost, without starting a container with a GPU.
+
+        The time of a run is that of its model's last one of this backend, by the number of steps; it is not known
+        before there was one. Raises typed errors, as `resolve`.
+        """
+        with self._lock:
+            paces = [self._paces.get(cell.model) for cell in cells]
+        known = [pace * cell.num_inference_steps for pace, cell in zip(paces, cells, strict=True) if pace]
+        seconds = sum(known) if len(known) == len(cells) else None
+        return replace(self.cost(seconds, max(1, len(cells))), runs=len(cells))
+
     def _follow(self, asked: wire.Asked, put: Callable[[int, Event], None], stopping: Stopping) -> None:
-        following = Following(asked, self._gpu.run.spawn, self._queue, put, stopping, self._terms)
+        whole = 0
+
+        def counted(position: int, event: Event) -> None:
+            nonlocal whole
+            whole += isinstance(event, Finished) and event.status == "complete"
+            put(position, event)
+
+        following = Following(asked, self._gpu.run.spawn, self._queue, counted, stopping, self._terms)
         following.run()
         if following.result:
             with self._lock:
                 seconds = self.spent.seconds + float(following.result["seconds"])
                 self.spent = Spent(self.spent.runs + len(asked.cells), seconds)
+                if whole == len(asked.cells):
+                    steps = sum(cell.num_inference_steps for cell in asked.cells)
+                    self._paces[asked.cells[0].model] = float(following.result["seconds"]) / steps
 
     def _told(self, params: GenerationParams) -> dict[str, Any]:
         key = params.key()

@@ -78,6 +78,7 @@ class RayBackend:
             raise
         self._leave = leave
         self.capabilities = replace(LocalBackend.capabilities, concurrent=plan.workers)
+        self._gpus = float(plan.actor["num_gpus"])
         self._kept = _Kept()
 
     def trace(
@@ -125,6 +126,12 @@ class RayBackend:
         """Return the models of the workers' registry, its first one first."""
         told = self._kept.get(("models",), lambda: json.loads(self._pool.ask("models")))
         return [ModelEntry(**one) for one in told]
+
+    def runs_on(self) -> str:
+        """Return what runs run on, in a few words: "2 workers on CPU", "4 workers with 0.5 GPU"."""
+        count = self.capabilities.concurrent
+        each = f"with {self._gpus:g} GPU{'s' if self._gpus > 1 else ''}" if self._gpus else "on CPU"
+        return f"{count} worker{'' if count == 1 else 's'} {each}"
 
     def is_loaded(self, model: str) -> bool:
         """Return whether a worker has made runs of a model last, and so holds it, without asking."""

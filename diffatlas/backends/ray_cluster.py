@@ -14,7 +14,8 @@ import shutil
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import Any
 
@@ -122,13 +123,36 @@ def _connect(address: str | None, cpus: int) -> None:
         options["address"] = address
     try:
         with _only_what_is_needed():
-            ray.init(**options)
+            _in_a_thread_that_stays(lambda: ray.init(**options))
     except Exception as error:
         if _folder is not None:
             shutil.rmtree(_folder, ignore_errors=True)
             _folder = None
         raise typed(error, address) from error
     _ours = True
+
+
+def _in_a_thread_that_stays(start: Callable[[], object]) -> None:
+    """Call ``start`` in a thread that lasts as long as this process: Linux ends what Ray starts with its thread.
+
+    The main thread is one; those of a page end once they have nothing to do. Raises what ``start`` raises.
+    """
+    if threading.current_thread() is threading.main_thread():
+        start()
+        return
+    started: Future[None] = Future()
+
+    def work() -> None:
+        try:
+            start()
+        except BaseException as error:
+            started.set_exception(error)
+            return
+        started.set_result(None)
+        threading.Event().wait()
+
+    threading.Thread(target=work, name="diffatlas-ray", daemon=True).start()
+    started.result()
 
 
 @contextlib.contextmanager

@@ -32,6 +32,7 @@ from diffatlas.cli import (
     workshop,
 )
 from diffatlas.cli import request as ask
+from diffatlas.cli.opened import close_all
 from diffatlas.cli.output import follow, interrupt_sets, quieten, quieten_imports
 from diffatlas.cli.running import Backends, confirm_paid
 from diffatlas.errors import DiffAtlasError, InvalidParams
@@ -129,11 +130,9 @@ def trace(
         ask.capture(previews), preview_decoder=preview_decoder, preview_size=preview_size, **watched
     )
 
-    from diffatlas.backends.hosted.money import estimate
     from diffatlas.library.store import Library, record_into
-    from diffatlas.operations.expected import paid_of
+    from diffatlas.operations.paid import paid_of
     from diffatlas.operations.trace import stream
-    from diffatlas.registry import HOSTED
 
     with interrupt_sets() as stop:
         here = backend == "local"
@@ -145,8 +144,8 @@ def trace(
             quieten()
             if not anyway:
                 ask.within_bounds(runs_on, params, capture, served_by, stop)
-        elif backend in HOSTED:
-            confirm_paid(estimate(paid_of(runs_on, params, capture, served_by)), yes)
+        else:
+            confirm_paid(paid_of(runs_on, [params], capture, served_by), yes)
         if out is not None:
             _clear(out, overwrite)
         if here and sys.stderr.isatty():
@@ -193,6 +192,8 @@ def run(arguments: list[str]) -> int:
         if message:
             print(f"error: {message}", file=sys.stderr)
         return 2
+    finally:
+        close_all()
 
 
 def _clear(folder: Path, overwrite: bool) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diffatlas.cli.opened import opened
 from diffatlas.errors import InvalidParams, UnknownModel
 from diffatlas.params import GenerationParams, Lora
 from diffatlas.request import FIELDS, LORAS, NUMBER, OPTIONS, SIZE, WHOLE, Field, named
@@ -221,11 +222,7 @@ def models_of(backend: str) -> list[ModelEntry]:
     known = list_models(backend)
     if known or backend not in ELSEWHERE:
         return known
-    from diffatlas.backends import open_backend
-    from diffatlas.backends.elsewhere import check_usable
-
-    check_usable(backend)
-    return note_models(backend, open_backend(backend).models())
+    return note_models(backend, opened(backend).models())
 
 
 def pictures(

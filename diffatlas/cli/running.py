@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diffatlas.cli import request as ask
+from diffatlas.cli.opened import opened
 from diffatlas.errors import InvalidParams
 
 if TYPE_CHECKING:
     from diffatlas.backends.base import Backend
-    from diffatlas.backends.hosted.money import Estimate
     from diffatlas.events import Waiting
     from diffatlas.library.study import Study
+    from diffatlas.operations.paid import Paid
     from diffatlas.studies.run import CellWaits
 
 Lanes = Annotated[
@@ -45,10 +46,11 @@ class Backends:
     def __call__(self, name: str) -> Backend:
         """Return the backend of a name. Raises `diffatlas.errors.CapabilityError` where it cannot be used here yet."""
         from diffatlas.backends import open_backend
-        from diffatlas.backends.elsewhere import check_usable
+        from diffatlas.registry import ELSEWHERE
 
+        if name in ELSEWHERE:
+            return opened(name)
         if name not in self._opened:
-            check_usable(name)
             self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
         return self._opened[name]
 
@@ -58,13 +60,13 @@ class Backends:
         return self._opened.get("local")
 
 
-def confirm_paid(expected: Estimate, yes: bool) -> None:
-    """Ask on a terminal whether many images of hosted models are to be paid for; raises typer.Abort where they are not.
+def confirm_paid(expected: Paid, yes: bool) -> None:
+    """Ask on a terminal whether what costs much is to be paid for; raises typer.Abort where it is not.
 
     yes: whether that has been said. Raises `diffatlas.errors.PaidImages` where nobody can be asked.
     """
-    from diffatlas.backends.hosted.money import check_confirmed
     from diffatlas.errors import PaidImages
+    from diffatlas.operations.paid import check_confirmed
 
     if yes:
         return

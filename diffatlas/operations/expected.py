@@ -41,22 +41,6 @@ def expected_of_study(
     return expected(backend, cells, capture, library, stop, bounds)
 
 
-def paid_of(
-    backend: Any, params: GenerationParams, capture: Capture, library: Library | None = None
-) -> list[tuple[str, str, int | None, int | None]]:
-    """Return the image that a hosted backend is paid for, as `diffatlas.backends.hosted.money.estimate` takes it.
-
-    Nothing where ``library`` would serve it, or the model cannot make it.
-    """
-    try:
-        params = backend.resolve(params)
-    except DiffAtlasError:
-        return []
-    if library is not None and cache.lookup(library, backend, params, capture) is not None:
-        return []
-    return [(backend.name, params.model, params.width, params.height)]
-
-
 def expected(
     backend: Any,
     cells: Sequence[GenerationParams],

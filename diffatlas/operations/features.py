@@ -134,8 +134,8 @@ def clip_pixels(image: np.ndarray, side: int) -> np.ndarray:
 
 
 def _own_encoder(backend: Backend | None, model: str) -> Encoder | None:
-    is_loaded = getattr(backend, "is_loaded", None)
-    if is_loaded is None or not is_loaded(model):
+    # A backend that runs elsewhere may have the model loaded, and no pipeline here.
+    if not (hasattr(backend, "pipeline") and hasattr(backend, "is_loaded") and backend.is_loaded(model)):
         return None
     try:
         pipe = backend.pipeline(model)

@@ -1,4 +1,4 @@
-"""What a study pays providers of hosted models."""
+"""What a study pays for: providers of hosted models, and Modal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from diffatlas.backends.hosted import money
 from diffatlas.errors import DiffAtlasError
-from diffatlas.operations.expected import paid_of
+from diffatlas.operations.paid import Paid, images_of, on_modal
 from diffatlas.registry import HOSTED
 from diffatlas.studies.refused import refusal
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from diffatlas.capture.spec import Capture
     from diffatlas.library import Library
     from diffatlas.library.study import Study
+    from diffatlas.params import GenerationParams
 
 
 def paid_of_study(
@@ -24,21 +25,31 @@ def paid_of_study(
     capture: Capture,
     library: Library | None = None,
     only: Collection[str] | None = None,
-) -> money.Estimate:
-    """Return what the hosted cells of a study cost that are to run, ``only`` those of these keys, if given.
+) -> Paid:
+    """Return what the cells of a study cost that are to run, ``only`` those of these keys, if given.
 
     Those that ``library`` would serve cost nothing, nor do those that their provider cannot run or has no key for.
     """
-    paid = []
+    images = []
+    runs: list[GenerationParams] = []
     for lane in study.lanes:
-        if lane.backend not in HOSTED:
+        if lane.backend not in HOSTED and lane.backend != "modal":
             continue
         try:
             backend = open_backend(lane.backend)
         except DiffAtlasError:
             continue
-        for cell in study.in_lane(lane.key):
-            runs = cell.status != "complete" if only is None else cell.key in only
-            if runs and refusal(cell.params, backend, study) is None:
-                paid += paid_of(backend, cell.params, capture, library)
-    return money.estimate(paid)
+        cells = [
+            cell.params
+            for cell in study.in_lane(lane.key)
+            if (cell.status != "complete" if only is None else cell.key in only)
+            and refusal(cell.params, backend, study) is None
+        ]
+        if lane.backend == "modal":
+            runs += cells
+        else:
+            images += [one for cell in cells for one in images_of(backend, cell, capture, library)]
+    modal = (
+        on_modal(open_backend("modal"), runs, capture, library, not study.spec.get("exact")) if runs else None
+    )
+    return Paid(money.estimate(images) if images else None, modal)

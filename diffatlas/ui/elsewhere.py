@@ -27,10 +27,14 @@ from diffatlas.settings import is_shared, settings
 BELIEVED, LEFT_ALONE = 600.0, 60.0
 
 _lock = threading.Lock()
+#: Held while a backend is opened, which takes seconds where it starts workers.
+_opening = threading.Lock()
 _typed = ""
 _running = 0
 #: Backend -> when it was asked last, and whether it answered.
 _asked: dict[str, tuple[float, bool]] = {}
+#: Backend -> what its runs run on, as it said with its models.
+_devices: dict[str, str] = {}
 #: (Backend, question, model) -> what it said.
 _said: dict[tuple[str, str, str], Any] = {}
 #: Answers of `said` that are kept.
@@ -73,6 +77,7 @@ def forget_models(backend: str) -> None:
     """Forget what a place said that it offers."""
     with _lock:
         _asked.pop(backend, None)
+        _devices.pop(backend, None)
         _said.clear()
     note_models(backend, ())
 
@@ -119,8 +124,12 @@ def ask_models(backend: str, token: SecretStr | None = None) -> list[ModelEntry]
     url = address()
     answered = False
     try:
-        found = opened(backend, token).models()
+        place = opened(backend, token)
+        found = place.models()
+        device = place.runs_on() if hasattr(place, "runs_on") else ""
         answered = True
+        with _lock:
+            _devices[backend] = device
     finally:
         with _lock:
             _asked[backend] = (time.monotonic(), answered)
@@ -143,6 +152,12 @@ def learn_models(backend: str, token: SecretStr | None = None, anew: bool = Fals
         except DiffAtlasError as error:
             return error
     return None
+
+
+def device_of(backend: str) -> str:
+    """Return what the runs of a place run on, in a few words; "" where it has not said that."""
+    with _lock:
+        return _devices.get(backend, "")
 
 
 def said(backend: str, question: str, model: str, token: SecretStr | None = None, unknown: Any = None) -> Any:
@@ -200,7 +215,12 @@ def _token_of_environment(url: str) -> SecretStr | None:
     return SecretStr(token) if token else None
 
 
-@lru_cache(maxsize=len(ELSEWHERE))
 def _shared(backend: str) -> Any:
-    """The backend of this process, so that what it has started serves all pages."""
+    """The backend of this process, opened once, whoever asks meanwhile: what it has started serves all pages."""
+    with _opening:
+        return _opened_once(backend)
+
+
+@lru_cache(maxsize=len(ELSEWHERE))
+def _opened_once(backend: str) -> Any:
     return open_backend(backend)

@@ -14,17 +14,16 @@ from typing import Any
 import gradio as gr
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
-from diffatlas.backends.hosted import money
 from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.events import Started, Step
 from diffatlas.library import Library
 from diffatlas.operations.cache import lookup
-from diffatlas.operations.expected import expected, paid_of
+from diffatlas.operations.expected import expected
+from diffatlas.operations.paid import check_confirmed, paid_of
 from diffatlas.operations.trace import stream
 from diffatlas.params import GenerationParams
-from diffatlas.registry import HOSTED
 from diffatlas.settings import is_shared
 from diffatlas.ui import elsewhere
 from diffatlas.ui.chosen_model import loading_words
@@ -147,7 +146,7 @@ class LiveRuns:
             self._shelf.room(visitor)
             params, count = what.params, what.count
             there = self._there_of(what, visitor, request.session_hash)
-            if what.backend in HOSTED and not sure:
+            if there is not None and not sure:
                 self._check_paid(there, what, visitor)
             for number in range(1, count + 1):
                 batch = (number, count) if count > 1 else None
@@ -317,8 +316,8 @@ class LiveRuns:
     def _check_paid(self, backend: Any, what: Asked, visitor: str) -> None:
         """Raise `PaidImages` for runs that are to be confirmed before they are paid for."""
         library = self._shelf.library(visitor) if what.reuse else None
-        paid = paid_of(backend, what.params, what.capture, library) * what.count
-        money.check_confirmed(money.estimate(paid), PAY_OR_LESS)
+        runs = [what.params] * what.count
+        check_confirmed(paid_of(backend, runs, what.capture, library), PAY_OR_LESS)
 
     def _check(
         self, bounds: Bounds, params: GenerationParams, what: Asked, library: Library, stop: threading.Event

@@ -56,7 +56,7 @@ class StatusServices:
         told: Status = {
             "backend": backend,
             "model": model,
-            "device": _device() if backend == places.LOCAL else "",
+            "device": _device() if backend == places.LOCAL else elsewhere.device_of(backend),
             "running": running + sent + elsewhere.running(),
             "waiting": waiting + held,
             "studies": self._running.count(visitor),

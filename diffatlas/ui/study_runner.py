@@ -10,13 +10,13 @@ from dataclasses import replace
 from typing import Any
 
 from diffatlas.backends.bounds import BoundedBackend, Bounds, bounds_here
-from diffatlas.backends.hosted.money import check_confirmed
 from diffatlas.backends.listed import refuse_server_files
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import BackendFailure, DiffAtlasError, OverBound, PaidImages
 from diffatlas.library import Library
 from diffatlas.library.study import Study
 from diffatlas.operations.expected import expected_of_study
+from diffatlas.operations.paid import check_confirmed
 from diffatlas.operations.trace import shared_local_backend
 from diffatlas.params import GenerationParams
 from diffatlas.studies.paid import paid_of_study
@@ -129,7 +129,7 @@ class StudyRunner:
     ) -> Generator[dict[str, Any], None, None]:
         """Run a study and yield the values to show.
 
-        confirmed: whether the visitor has said that all its hosted images are to be paid for. run: what runs the study,
+        confirmed: whether the visitor has said that all of it is to be paid for. run: what runs the study,
         given backends, library and stops.
         """
         stops = Stops(self.sessions.begin(session))

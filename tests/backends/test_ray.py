@@ -41,7 +41,12 @@ def local():
 @pytest.fixture(scope="module")
 def workers():
     before = set(psutil.Process().children(recursive=True))
-    backend = open_backend("ray", workers=2, threads=1)
+    # As a page does, from a thread that ends: what a cluster starts lives no longer than the thread that started it.
+    opened = []
+    thread = threading.Thread(target=lambda: opened.append(open_backend("ray", workers=2, threads=1)))
+    thread.start()
+    thread.join()
+    (backend,) = opened
     backend.resolve(ASKED)
     until(lambda: len(backend.counts()) == 2)
     started = set(psutil.Process().children(recursive=True)) - before
@@ -94,6 +99,7 @@ def test_what_is_known_without_running_is_what_is_known_here(workers, local):
     assert workers.info("shapes") == local.info("shapes")
     assert workers.models()[0].id == "shapes"
     assert workers.capabilities.concurrent == 2
+    assert workers.runs_on() == "2 workers on CPU"
     assert not workers.is_loaded("another")
 
 

@@ -57,10 +57,11 @@ def test_a_run_and_a_study_are_made_there_by_its_own_first_values(
 ):
     monkeypatch.setenv("DIFFATLAS_REMOTE_URL", "http://127.0.0.1:1")
     ElsewhereBackend.asked.clear()
+    monkeypatch.setattr(ElsewhereBackend, "open", [])
     assert cli.run([*RUN, "--backend", "remote"]) == 0
     run = library.open(Path(capsys.readouterr().out.strip()).name)
     assert backend_of(run.provenance) == "remote"
-    assert run.params.guidance_scale == ElsewhereBackend().models()[0].guidance
+    assert run.params.guidance_scale == 4.0
     assert cli.run(["neighbourhood", "a red circle", "--steps", "3", "--k", "2", "--backend", "remote"]) == 0
     # Noise mixed in, which no provider takes.
     assert any(cell.noise is not None for asked in ElsewhereBackend.asked for cell in asked.cells)
@@ -69,6 +70,7 @@ def test_a_run_and_a_study_are_made_there_by_its_own_first_values(
     assert NAME in capsys.readouterr().out
     assert cli.run(["backends", "check", "remote"]) == 0
     assert capsys.readouterr().out.startswith("Another Atlas answers")
+    assert not ElsewhereBackend.open, "each command closes what it has opened"
 
 
 def test_a_token_that_it_wants_is_asked_for(

@@ -22,6 +22,8 @@ from diffatlas.operations.features import (
     shape_names,
     vae_encoder,
 )
+from diffatlas.params import GenerationParams
+from tests.elsewhere import ElsewhereBackend
 
 
 def pictures(count: int = 3, side: int = 64) -> list[np.ndarray]:
@@ -150,6 +152,14 @@ def test_the_own_encoder_is_asked_of_a_loaded_model_only(
     backend.loaded = True
     assert encoder_for(backend, "shapes").name == "the model's own encoder"
     assert encoder_for(backend, "another") is None
+
+
+def test_a_model_that_is_loaded_elsewhere_gives_no_encoder(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(features, "clip_encoder", lambda: None)
+    backend = ElsewhereBackend()
+    list(backend.trace(GenerationParams(prompt="a red circle", num_inference_steps=1)))
+    assert backend.is_loaded("shapes")
+    assert encoder_for(backend, "shapes") is None
 
 
 def test_clip_goes_before_the_own_encoder(monkeypatch: pytest.MonkeyPatch) -> None:

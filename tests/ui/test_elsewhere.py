@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -238,3 +240,20 @@ def test_a_model_is_of_the_place_that_lists_it():
     assert places.called("remote", "nobody/knows") == "nobody/knows"
     with pytest.raises(DiffAtlasError):
         places.entry_of("nowhere", "shapes")
+
+
+def test_a_place_that_several_pages_ask_for_at_once_is_opened_once(monkeypatch: pytest.MonkeyPatch):
+    opened: list[object] = []
+
+    def slowly(name: str) -> object:
+        time.sleep(0.05)
+        opened.append(object())
+        return opened[-1]
+
+    monkeypatch.setattr(elsewhere, "open_backend", slowly)
+    elsewhere._opened_once.cache_clear()
+    with ThreadPoolExecutor(4) as pages:
+        found = list(pages.map(elsewhere._shared, ["ray"] * 4))
+    elsewhere._opened_once.cache_clear()
+    assert len(opened) == 1
+    assert set(map(id, found)) == {id(opened[0])}

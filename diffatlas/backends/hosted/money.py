@@ -235,13 +235,17 @@ def estimate(cells: Sequence[tuple[str, str, int | None, int | None]]) -> Estima
 
 
 def check_confirmed(expected: Estimate, instead: str) -> None:
-    """Raise `PaidImages` where a request is to be confirmed before it is paid for (`Settings.hosted_confirm`).
+    """Raise `PaidImages` where a request is to be confirmed before it is paid for (`is_much`).
 
     instead: how to confirm it, to end the sentence.
     """
-    most = settings().hosted_confirm
-    if most and expected.images >= most:
+    if is_much(expected):
         raise PaidImages(f"This asks for {expected.words()}: {instead}.", asked=expected.words())
+
+
+def is_much(expected: Estimate) -> bool:
+    """Return whether these are as many images as are to be confirmed (`Settings.hosted_confirm`; 0 for never)."""
+    return 0 < settings().hosted_confirm <= expected.images
 
 
 def dollars_words(dollars: float) -> str:

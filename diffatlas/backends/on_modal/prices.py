@@ -42,6 +42,8 @@ class Cost:
     #: Containers that start for them, and seconds that each waits for more afterwards.
     containers: int = 1
     idle: float = 0.0
+    #: How many runs, where they are to be named; None where their time was measured by a container, for one.
+    runs: int | None = None
 
     @property
     def most_seconds(self) -> float | None:
@@ -59,13 +61,14 @@ class Cost:
 
     def words(self) -> str:
         """Return it in words, to go into a sentence."""
+        which = "" if self.runs is None else f"{self.runs:,} run{'' if self.runs == 1 else 's'} on Modal, "
         if self.seconds is None:
-            return f"an unknown time, which the first run will tell, on {self.rate.words()}"
-        words = f"about {seconds_words(self.seconds)} on {self.rate.words()}"
+            return f"{which}an unknown time, which the first run will tell, on {self.rate.words()}"
+        words = f"{which}about {seconds_words(self.seconds)} on {self.rate.words()}"
         if self.dollars is None:
             return words
         several = "" if self.containers == 1 else f" of {self.containers} containers"
-        return f"{words}, at most {dollars_words(self.dollars)} with start and idle time{several}"
+        return f"{words}, about {dollars_words(self.dollars)} with the longest start and idle time{several}"
 
 
 def rate_of(gpu: str, cores: float = 0.0, memory: float = 0.0) -> Rate:
@@ -87,13 +90,26 @@ def rate_of(gpu: str, cores: float = 0.0, memory: float = 0.0) -> Rate:
 
 
 def check_confirmed(expected: Cost, instead: str) -> None:
-    """Raise `PaidImages` where runs cost so much that it is to be confirmed (`Settings.modal_confirm`).
+    """Raise `PaidImages` where runs cost so much that it is to be confirmed (`is_much`).
 
-    What is not known is to be confirmed too. instead: how to confirm it, to end the sentence.
+    instead: how to confirm it, to end the sentence.
     """
-    most = settings().modal_confirm
-    if most and (expected.dollars is None or expected.dollars >= most):
+    if is_much(expected):
         raise PaidImages(f"This asks for {expected.words()}: {instead}.", asked=expected.words())
+
+
+def is_much(expected: Cost) -> bool:
+    """Return whether runs cost so much that it is to be confirmed (`Settings.modal_confirm`, US dollars; 0 for never).
+
+    Where their cost is not known: whether they are as many as images of hosted models that are to be confirmed
+    (`Settings.hosted_confirm`), or one whose time could not be measured.
+    """
+    chosen = settings()
+    if not chosen.modal_confirm:
+        return False
+    if expected.dollars is not None:
+        return expected.dollars >= chosen.modal_confirm
+    return expected.runs is None or 0 < chosen.hosted_confirm <= expected.runs
 
 
 def gpu_words(gpu: str) -> str:

@@ -88,6 +88,11 @@ def test_another_kind_of_gpu(far, fake, here):
     assert set(fake.gpus) == {"H100"}
     assert other.spent.runs == 1
     assert other.cost(other.spent.seconds).dollars > far.cost(other.spent.seconds).dollars > 0
+    # Of more steps as much longer; of a model that has not run nothing is known.
+    assert other.cost_of([RED.replace(num_inference_steps=12)] * 2).seconds == pytest.approx(
+        4 * other.spent.seconds
+    )
+    assert other.cost_of([RED, RED.replace(model="other")]).seconds is None
 
 
 def test_stop_stops_the_denoiser(far, fake):

@@ -1,6 +1,7 @@
 """What runs on Modal cost, before and after."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -37,8 +38,8 @@ def test_a_cost_counts_starts_and_idle_time():
     assert cost.most_seconds == 30 + 2 * (prices.START_SECONDS + 60)
     assert cost.dollars == pytest.approx(cost.most_seconds * 0.000306)
     assert cost.words() == (
-        "about 30 s on an A10 at $1.10 an hour (Modal's prices of 2026-09-24), at most $0.10 with start and idle time "
-        "of 2 containers"
+        "about 30 s on an A10 at $1.10 an hour (Modal's prices of 2026-09-24), about $0.10 with the longest start and "
+        "idle time of 2 containers"
     )
     assert "unknown time" in prices.Cost(prices.rate_of("A10"), None).words()
 
@@ -49,5 +50,11 @@ def test_much_is_asked_for_twice(monkeypatch):
     for cost in (much, prices.Cost(prices.rate_of("A10"), None), prices.Cost(prices.rate_of("Z9"), 1.0)):
         with pytest.raises(PaidImages, match="add --yes"):
             prices.check_confirmed(cost, "add --yes")
+    # Of runs whose time nobody knows yet as many as of hosted images.
+    monkeypatch.setenv("DIFFATLAS_HOSTED_CONFIRM", "3")
+    unknown = prices.Cost(prices.rate_of("A10"), None, runs=2)
+    prices.check_confirmed(unknown, "add --yes")
+    with pytest.raises(PaidImages, match="asks for 3 runs on Modal, an unknown time"):
+        prices.check_confirmed(replace(unknown, runs=3), "add --yes")
     monkeypatch.setenv("DIFFATLAS_MODAL_CONFIRM", "0")
     prices.check_confirmed(much, "add --yes")
