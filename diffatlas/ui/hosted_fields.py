@@ -14,7 +14,7 @@ from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, HostedModel, ModelEnt
 from diffatlas.ui import chosen_model, elsewhere, said
 from diffatlas.ui.asked_values import typed
 from diffatlas.ui.places import LOCAL, entry_of, info_of, name_of
-from diffatlas.ui.quiet import PRIVATE
+from diffatlas.ui.quiet import IN_ORDER
 from diffatlas.ui.visitor_keys import token_for
 
 NO_LATENTS = "None: a hosted service returns only the finished image."
@@ -123,10 +123,7 @@ def wire_hints(form: Any) -> None:
         tell,
         [form.backend, form.model],
         list(fields.values()),
-        # To make up for a missed change Gradio ("always_last") asks anew for all that hangs on the field: two such
-        # events keep each other going.
-        trigger_mode="multiple",
-        **PRIVATE,
+        **IN_ORDER,
     )
 
 

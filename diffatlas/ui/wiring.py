@@ -30,7 +30,7 @@ from diffatlas.ui.named_values import Run, by_name
 from diffatlas.ui.once import once_a_tab
 from diffatlas.ui.places import LOCAL, choices, entry_of, info_of, models_of, place_name
 from diffatlas.ui.preset_filling import wire_presets
-from diffatlas.ui.quiet import HIDDEN, PRIVATE
+from diffatlas.ui.quiet import HIDDEN, IN_ORDER, PRIVATE
 from diffatlas.ui.reset import wire_reset
 from diffatlas.ui.sessions import Sessions
 from diffatlas.ui.turns import MOST_IN_ALL
@@ -299,7 +299,7 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     linked.then(follow, named, guides, **PRIVATE)
     # A model of one id may be there at several places.
     changes = [form.backend.change, form.model.change]
-    gr.on(changes, follow, named, guides, trigger_mode="multiple", **PRIVATE)
+    gr.on(changes, follow, named, guides, **IN_ORDER)
     chosen.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
@@ -317,8 +317,7 @@ def wire_picture(form: Any) -> None:
         look,
         [form.backend, form.model],
         form.picture.following,
-        trigger_mode="multiple",
-        **PRIVATE,
+        **IN_ORDER,
     )
 
 
