@@ -10,6 +10,8 @@ import httpx
 from mcp import ClientSession
 from mcp.client.streamable_http import streamable_http_client
 
+from tests.own_thread import in_own_thread
+
 T = TypeVar("T")
 
 
@@ -25,7 +27,7 @@ def with_agent(address: str, use: Callable[[ClientSession], Awaitable[T]], **hea
             await session.initialize()
             return await use(session)
 
-    return anyio.run(main)
+    return in_own_thread(anyio.run, main)
 
 
 def call(address: str, tool: str, headers: dict[str, str] | None = None, **asked: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.agents import with_agent
+from tests.own_thread import in_own_thread
 
 PAGE = (Path(__file__).parents[3] / "docs" / "agents.md").read_text()
 
@@ -26,7 +27,7 @@ def test_the_python_examples_run(page, capsys):
     found = blocks(page, "python")
     assert len(found) == 3
     for block in found:
-        exec(compile(block, "docs/agents.md", "exec"), {"__name__": "example"})
+        in_own_thread(exec, compile(block, "docs/agents.md", "exec"), {"__name__": "example"})
     assert ".gif" in capsys.readouterr().out
 
 

@@ -9,11 +9,12 @@ import pytest
 from gradio.routes import App
 
 from diffatlas.ui.programs.signed_in import signed_in
+from tests.own_thread import in_own_thread
 
 
 def asked(app, **headers):
     scope = {"type": "http", "app": app, "headers": [(k.encode(), v.encode()) for k, v in headers.items()]}
-    return anyio.run(signed_in, scope)
+    return in_own_thread(anyio.run, signed_in, scope)
 
 
 def basic(text):
