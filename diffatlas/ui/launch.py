@@ -19,7 +19,7 @@ from diffatlas.capture.asked import guides_by_true_cfg
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import name_of
 from diffatlas.capture.trace import Trace
-from diffatlas.errors import BackendFailure, CapabilityError, InvalidParams, RunNotFound
+from diffatlas.errors import CapabilityError, DiffAtlasError, InvalidParams, RunNotFound
 from diffatlas.library import Library, RunInfo, StoredRun
 from diffatlas.library.studies import StudyInfo
 from diffatlas.library.study import Study
@@ -74,7 +74,7 @@ def launch(
     An app that an earlier call has started is closed, and its pipeline let go of.
 
     Raises `CapabilityError` for a pipeline that cannot be observed, `InvalidParams` for a name that a model of the
-    list has, `BackendFailure` where the address cannot be served.
+    list has, and where the address cannot be listened at.
     """
     if pipe is None and name is not None:
         raise InvalidParams("A name is for a pipeline: give pipe as well.", field="name")
@@ -155,9 +155,9 @@ def _serve(library: Library, **gradio: Any) -> Served:
     one_without_cookie(ipython_check() and not is_shared())
     try:
         app = apps.launch(library, **{"height": HEIGHT, **gradio, "prevent_thread_lock": True})
-    except OSError as error:
+    except DiffAtlasError:
         close()
-        raise BackendFailure(f"The app cannot be served: {error}".rstrip(".") + ".") from error
+        raise
     _served = Served(app, library)
     return _served
 

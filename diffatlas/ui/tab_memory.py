@@ -38,6 +38,9 @@ QUIET = 180.0
 MOST = 2000
 
 _kept: WeakSet[Any] = WeakSet()
+#: When that was let go of last, by `time.monotonic`.
+_emptied = [0.0]
+_lock = threading.Lock()
 
 
 class SlimTab(SessionState):
@@ -127,13 +130,11 @@ def keep_small(app: gr.Blocks) -> None:
     tabs, trim = slim(app), trimmer()
 
     def tidy() -> None:
-        emptied = 0.0
         while app.is_running:
             time.sleep(EVERY)
             try:
                 tabs.forget()
-                if last_asked[0] > emptied and time.monotonic() - last_asked[0] > QUIET:
-                    emptied = time.monotonic()
+                if _is_quiet():
                     for each in list(_kept):
                         each.empty()
                     # It stops all threads for a moment, which nobody is there to see.
@@ -143,6 +144,15 @@ def keep_small(app: gr.Blocks) -> None:
                 log.exception("The memory of closed tabs could not be freed.")
 
     threading.Thread(target=tidy, name="diffatlas-tidy", daemon=True).start()
+
+
+def _is_quiet() -> bool:
+    """Whether no page of any app has asked for `QUIET` seconds: said once, until somebody asks again."""
+    with _lock:
+        if last_asked[0] <= _emptied[0] or time.monotonic() - last_asked[0] <= QUIET:
+            return False
+        _emptied[0] = time.monotonic()
+        return True
 
 
 def trimmer() -> Callable[[], None]:

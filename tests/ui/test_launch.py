@@ -128,7 +128,7 @@ def test_an_address_that_is_taken_is_said_in_a_sentence(sd_pipe):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(diffatlas.errors.BackendFailure, match="cannot be served"):
+        with pytest.raises(diffatlas.errors.InvalidParams, match="cannot listen"):
             launch(sd_pipe, name="mine", server_port=taken.getsockname()[1], server_name="127.0.0.1")
     assert [entry.id for entry in list_models("local")] == LISTED
 
