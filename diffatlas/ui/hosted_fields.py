@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -14,7 +14,7 @@ from diffatlas.registry import ELSEWHERE, ELSEWHERE_NAMES, HostedModel, ModelEnt
 from diffatlas.ui import chosen_model, elsewhere, said
 from diffatlas.ui.asked_values import typed
 from diffatlas.ui.places import LOCAL, entry_of, info_of, name_of
-from diffatlas.ui.quiet import IN_ORDER
+from diffatlas.ui.quiet import IN_ORDER, PRIVATE
 from diffatlas.ui.visitor_keys import token_for
 
 NO_LATENTS = "None: a hosted service returns only the finished image."
@@ -96,8 +96,12 @@ def hints(entry: HostedModel) -> dict[str, tuple[str, bool]]:
 _TAKEN = {"scheduler": {"value": ""}, "guidance_method": {"value": ""}, "mode": {"value": "offset"}}
 
 
-def wire_hints(form: Any) -> None:
-    """Let the fields of a form say what its model does not take, whoever sets the model or its backend."""
+def wire_hints(form: Any, by_hand: Sequence[Any]) -> None:
+    """Let the fields of a form say what its model does not take, whoever sets the model or its backend.
+
+    by_hand: the events of a model and of a backend that were chosen by hand. A change of both is told as two changes,
+    of which the page may miss the second: so it is said once more when all of it is there.
+    """
     fields = _fields(form)
     own = {name: field.info or "" for name, field in fields.items()}
 
@@ -118,13 +122,10 @@ def wire_hints(form: Any) -> None:
             said.hint(told[name][0], interactive=told[name][1], **_TAKEN.get(name, {})) for name in fields
         ]
 
-    gr.on(
-        [form.backend.change, form.model.change],
-        tell,
-        [form.backend, form.model],
-        list(fields.values()),
-        **IN_ORDER,
-    )
+    named, told = [form.backend, form.model], list(fields.values())
+    gr.on([form.backend.change, form.model.change], tell, named, told, **IN_ORDER)
+    for event in by_hand:
+        event.then(tell, named, told, **PRIVATE)
 
 
 def _fields(form: Any) -> dict[str, gr.components.Component]:

@@ -94,12 +94,12 @@ def wire_form(
     tell_form(app, form, page)
     form.stop.click(stop, queue=False, **PRIVATE)
     form.dice.click(forms.draw_seed, outputs=form.seed, queue=False, **PRIVATE)
-    chosen = _wire_model(form, last, also, follow)
-    wire_hints(form)
+    by_hand = _wire_model(form, last, also, follow)
+    wire_hints(form, by_hand)
     wire_reset(form, also, follow)
     wire_presets(form, page, last, also, follow)
     linked = app.load(follow_link, outputs=[*form.asked.values(), *also, last], **PRIVATE)
-    _wire_guides(linked, form, chosen)
+    _wire_guides(linked, form, by_hand)
     app.unload(leave)
     return last
 
@@ -182,11 +182,11 @@ def _wire_model(
     last: gr.State,
     also: Sequence[gr.components.Component],
     follow: Callable[[ModelEntry, ModelInfo | None], list[Any]],
-) -> Any:
+) -> list[Any]:
     """Let the other fields follow the model, say what it is, and let the user's own list keep it.
 
-    last: the model that the fields follow. A field says that it changed whenever it is left. Returns the event of a
-    model that was chosen by hand, to which more can be hung.
+    last: the model that the fields follow. A field says that it changed whenever it is left. Returns the events of a
+    model and of a backend that were chosen by hand, to which more can be hung.
     """
     sampling, more = form.sampling, form.more
     plain = [sampling.steps, sampling.guidance, sampling.size, more.scheduler, more.preview_decoder]
@@ -261,7 +261,7 @@ def _wire_model(
     # By hand only: a link brings the other fields along. What is typed last counts, however long a look-up takes.
     asked = [form.model, last, form.backend]
     chosen = form.model.input(on_model, asked, following, trigger_mode="always_last", **PRIVATE)
-    form.backend.input(
+    placed = form.backend.input(
         on_backend,
         [form.backend, form.model, here],
         [form.backend, here, *following],
@@ -269,10 +269,10 @@ def _wire_model(
         **PRIVATE,
     )
     form.keep.click(on_keep, form.model, [form.model, form.keep, last], **PRIVATE)
-    return chosen
+    return [chosen, placed]
 
 
-def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
+def _wire_guides(linked: Any, form: Any, by_hand: Sequence[Any]) -> None:
     """Let the guidance values that are offered follow the model, whoever sets it, and let the one asked be marked.
 
     linked: the event of a page that was loaded and filled by its link. chosen: that of a model that was chosen by hand
@@ -300,7 +300,8 @@ def _wire_guides(linked: Any, form: Any, chosen: Any) -> None:
     # A model of one id may be there at several places.
     changes = [form.backend.change, form.model.change]
     gr.on(changes, follow, named, guides, **IN_ORDER)
-    chosen.then(follow, named, guides, **PRIVATE)
+    for event in by_hand:
+        event.then(follow, named, guides, **PRIVATE)
     form.sampling.guidance.change(None, None, None, js=marked, **PRIVATE)
 
 
