@@ -108,7 +108,10 @@ class ModalBackend:
         stop: threading.Event | None = None,
     ) -> Generator[tuple[int, Event], None, None]:
         """Run several cells in one pipeline call; see `diffatlas.backends.base.BatchBackend.trace_batch`."""
+        cells = tuple(cells)
         batching.check_cells(cells)
+        if len(cells) > wire.MOST_CELLS:
+            return wire.cannot_share(cells)
         asked = wire.asked_of(cells, capture)
 
         def work(put: Put, stopping: Stopping) -> None:

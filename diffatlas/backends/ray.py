@@ -99,7 +99,7 @@ class RayBackend:
         cells = tuple(cells)
         check_cells(cells)
         if len(cells) > wire.MOST_CELLS:
-            raise InvalidParams(f"A batch on a worker has at most {wire.MOST_CELLS} cells, not {len(cells)}.")
+            return wire.cannot_share(cells)
         return over_workers(self._pool, wire.asked_of(cells, capture), stop)
 
     def resolve(self, params: GenerationParams) -> GenerationParams:

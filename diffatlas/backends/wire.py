@@ -17,7 +17,7 @@ import numpy as np
 from diffatlas.backends.base import Backend, BatchBackend
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError
-from diffatlas.events import Event, from_bytes, join_params, split_params, to_bytes
+from diffatlas.events import Event, Failed, from_bytes, join_params, split_params, to_bytes
 from diffatlas.params import GenerationParams
 
 #: Of the two forms together. One who speaks another is told so, and that one of both is to be brought up to date.
@@ -89,6 +89,12 @@ def asked_from_bytes(blob: bytes) -> Asked:
         raise ValueError("Several cells make a batch.")
     cells = tuple(join_params(one, arrays, f"cells/{i}").validate() for i, one in enumerate(plain))
     return Asked(cells, Capture.from_dict(captured), batch)
+
+
+def cannot_share(cells: Sequence[GenerationParams]) -> Generator[tuple[int, Event], None, None]:
+    """Say of each cell that they cannot share a call, such as more than `MOST_CELLS`, but may run one by one."""
+    for position in range(len(cells)):
+        yield position, Failed(CapabilityError.code, "These cells cannot share a call there.", "batch")
 
 
 def answer_to_bytes(position: int, event: Event) -> bytes:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from safetensors.numpy import save
 
 from diffatlas import Capture, GenerationParams
 from diffatlas.backends import open_backend, wire
+from diffatlas.backends.base import Capabilities
 from diffatlas.errors import CapabilityError, InvalidParams
 from diffatlas.events import to_bytes
 from diffatlas.inputs import ImageInput
@@ -82,3 +84,15 @@ def test_events_come_back_as_the_backend_yields_them():
         at, back = wire.answer_from_bytes(wire.answer_to_bytes(position, event))
         assert at == position
         assert to_bytes(back) == to_bytes(event)
+
+
+@pytest.mark.parametrize("module", ["remote.backend.RemoteBackend", "ray.RayBackend", "modal.ModalBackend"])
+def test_a_batch_that_no_request_holds_is_run_one_by_one(module):
+    """Whoever is told so runs the cells by themselves (`diffatlas.operations.trace.stream_batch`)."""
+    path, _, name = f"diffatlas.backends.{module}".rpartition(".")
+    backend = object.__new__(getattr(import_module(path), name))
+    backend.capabilities = Capabilities(batch=True)
+    cells = [GenerationParams(prompt="x", seed=seed) for seed in range(wire.MOST_CELLS + 1)]
+    told = list(backend.trace_batch(cells))
+    assert [position for position, _ in told] == list(range(len(cells)))
+    assert {(event.kind, event.field) for _, event in told} == {("failed", "batch")}

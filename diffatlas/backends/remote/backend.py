@@ -23,7 +23,7 @@ from diffatlas.backends.remote.protocol import from_plain
 from diffatlas.backends.tasks import TakesPicture
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError, DiffAtlasError
-from diffatlas.events import Event, Failed
+from diffatlas.events import Event
 from diffatlas.params import GenerationParams
 from diffatlas.registry import ModelEntry
 
@@ -165,8 +165,7 @@ class RemoteBackend:
         cells = tuple(cells)
         batching.check_cells(cells)
         if not self.capabilities.batch or len(cells) > wire.MOST_CELLS:
-            why = Failed(CapabilityError.code, "These cells cannot share a call there.", "batch")
-            return ((i, why) for i in range(len(cells)))
+            return wire.cannot_share(cells)
         asked = wire.asked_of(cells, capture)
         return stream(lambda put, stopping: self._following(asked, put).run(stopping), stop)
 
