@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,11 +11,45 @@ if TYPE_CHECKING:
     import torch
 
 
-def to_numpy(tensor: torch.Tensor) -> np.ndarray:
-    """Return a contiguous CPU copy. float32 and float16 stay; bfloat16 becomes float32, without loss."""
+@dataclass(frozen=True)
+class Sent:
+    """A tensor on its way to the CPU."""
+
+    _host: torch.Tensor
+    #: Of CUDA: what tells that the copy is there. None where it is there already.
+    _arrival: Any = None
+
+    def array(self) -> np.ndarray:
+        """Return the copy as a contiguous array; wait for it where it is not there yet."""
+        if self._arrival is None:
+            return self._host.numpy()
+        self._arrival.synchronize()
+        # Pinned memory is scarce, and is handed out again.
+        return self._host.numpy().copy()
+
+
+def send(tensor: torch.Tensor) -> Sent:
+    """Begin to copy a tensor to the CPU, as it is now: what is written into it later does not show.
+
+    A GPU goes on computing, and so does the caller; other devices are waited for. float32 and float16 stay; bfloat16
+    becomes float32, without loss.
+    """
     import torch
 
     tensor = tensor.detach()
     if tensor.dtype == torch.bfloat16:
         tensor = tensor.float()
-    return tensor.to("cpu", copy=True, memory_format=torch.contiguous_format).numpy()
+    if not tensor.is_cuda:
+        return Sent(tensor.to("cpu", copy=True, memory_format=torch.contiguous_format))
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    # In the stream of what made it: copied after that, and before whatever may write into it.
+    with torch.cuda.device(tensor.device):
+        host.copy_(tensor, non_blocking=True)
+        arrival = torch.cuda.Event()
+        arrival.record()
+    return Sent(host, arrival)
+
+
+def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Return a contiguous CPU copy. float32 and float16 stay; bfloat16 becomes float32, without loss."""
+    return send(tensor).array()
