@@ -23,75 +23,9 @@ from typing import Any, Protocol, TypeVar
 
 from diffatlas import files
 from diffatlas.errors import DiffAtlasError, InvalidParams, UnknownModel, Unreadable
+from diffatlas.hints import HINTS, HOSTED_HINTS, Unlisted
 from diffatlas.request import name_problem
 
-#: Hint name -> how its value is read.
-HINTS = {
-    "size": int,
-    "steps": int,
-    "guidance": float,
-    "mem": float,
-    "download": float,
-    "dtype": str,
-    "variant": str,
-    "revision": str,
-    "subfolder": str,
-    "config": str,
-}
-
-#: What a hosted model may have an input for, besides the prompt.
-INPUTS = ("negative_prompt", "seed", "steps", "guidance", "size", "aspect")
-
-
-def _inputs(value: str) -> tuple[str, ...]:
-    found = tuple(filter(None, value.split(",")))
-    if unknown := [name for name in found if name not in INPUTS]:
-        raise ValueError(f"{unknown[0]!r} is none of {', '.join(INPUTS)}")
-    return found
-
-
-def _range(value: str) -> tuple[float, float]:
-    least, mark, most = value.partition("-")
-    if not mark or float(least) > float(most):
-        raise ValueError("a range is written 1-50")
-    return float(least), float(most)
-
-
-def _sides(value: str) -> tuple[int, int, int]:
-    ends, _, multiple = value.partition("/")
-    least, most = _range(ends)
-    return int(least), int(most), int(multiple or 1)
-
-
-def _names(value: str) -> tuple[tuple[str, str], ...]:
-    pairs = [tuple(pair.split(":")) for pair in value.split(",")]
-    if any(len(pair) != 2 for pair in pairs):
-        raise ValueError("names are written guidance:cfg,steps:num_inference_steps")
-    return tuple((ours, theirs) for ours, theirs in pairs)
-
-
-def _values(value: str) -> tuple[tuple[str, Any], ...]:
-    words = {"true": True, "false": False}
-    found = []
-    for name, text in _names(value):
-        number = text.removeprefix("-").replace(".", "", 1).isdigit()
-        found.append((name, words.get(text, (float(text) if "." in text else int(text)) if number else text)))
-    return tuple(found)
-
-
-#: The hints of a hosted model besides.
-HOSTED_HINTS: dict[str, Callable[[str], Any]] = {
-    "takes": _inputs,
-    "steps_range": _range,
-    "guidance_range": _range,
-    "sides": _sides,
-    "names": _names,
-    "send": _values,
-    "price": float,
-    "price_mp": float,
-    "price_begun_mp": float,
-}
-DTYPES = ("fp32", "fp16", "bf16")
 #: The `ModelEntry.provider` of the user's own models, and of pipelines in memory.
 USER = "user"
 MEMORY = "memory"
@@ -156,13 +90,19 @@ class ModelEntry:
     subfolder: str | None = None
     #: Of a checkpoint in one file: the folder or the model that its configs are taken from.
     config: str | None = None
+    #: What of it waits in main memory while it is not used: one of `hints.OFFLOADS`.
+    offload: str | None = None
+    #: How its VAE works: of `hints.VAE_WAYS`, in their order, with commas between.
+    vae: str | None = None
+    #: Whether its denoiser is compiled, and how: one of `hints.COMPILES`.
+    compile: str | None = None
 
 
 @dataclass(frozen=True)
 class HostedModel(ModelEntry):
     """One line of the registry of a provider of hosted models: a model, and which inputs it takes."""
 
-    #: Of `INPUTS`, those that it takes; None where that is not known, and all are sent.
+    #: Of `diffatlas.hints.INPUTS`, those that it takes; None where that is not known, and all are sent.
     takes: tuple[str, ...] | None = None
     #: Least and most, both included; None where no bound is known.
     steps_range: tuple[float, float] | None = None
@@ -179,7 +119,7 @@ class HostedModel(ModelEntry):
     price_begun_mp: float | None = None
 
     def has(self, name: str) -> bool:
-        """Whether the model has an input, one of `INPUTS`, as far as is known."""
+        """Whether the model has an input, one of `diffatlas.hints.INPUTS`, as far as is known."""
         return self.takes is None or name in self.takes
 
     def dollars(self, width: int | None = None, height: int | None = None) -> float | None:
@@ -270,13 +210,13 @@ def line_parts(line: str, hints: Mapping[str, Callable[[str], Any]]) -> dict[str
         value = value.strip('"')
         try:
             given[key] = hints[key](value)
+        except Unlisted as error:
+            raise ValueError(f"the hint {word!r} {error}") from None
         except ValueError:
             kind = "cannot be read" if key in HOSTED_HINTS else "is not a number"
             raise ValueError(f"the hint {word!r} {kind}") from None
         if key in ("variant", "revision", "subfolder") and (problem := name_problem(key, value)):
             raise ValueError(f"the hint {word!r} {problem}")
-        if key == "dtype" and value not in DTYPES:
-            raise ValueError(f"the hint {word!r} is not one of {', '.join(DTYPES)}")
     return {"id": cells[0], "name": cells[1], "notes": " ".join(words), **given}
 
 

@@ -9,15 +9,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from diffatlas.backends.estimate import Work
 from diffatlas.capture.calls import denoisers
+from diffatlas.capture.watching import method_watched
 
 #: The layers of diffusers that make an attention's queries and keys out of tokens, and further keys out of those of a
 #: text.
 _QUERIES, _KEYS, _TEXT_KEYS = "to_q", "to_k", "add_k_proj"
+
+#: The work of a pass that is compiled, whose layers cannot be counted: one unit, which grows with the picture's area,
+#: and all of it in one layer.
+UNCOUNTED = Work(1.0, 0.0, 1.0, 0.0)
 
 
 class Meter:
@@ -31,6 +36,13 @@ class Meter:
         self.ended = 0.0
         self.work: Work | None = None
         self.decoder_work: Work | None = None
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note that a pass begins, with these arguments of the denoiser."""
+        if not self.passes:
+            batch = [x.shape[0] for x in (*args, *kwargs.values()) if getattr(x, "ndim", 0) >= 3]
+            self.rows = int(batch[0]) if batch else 1
+        self.passes.append(time.perf_counter())
 
     @property
     def seconds_of_pass(self) -> float | None:
@@ -61,11 +73,15 @@ def between_layers(pipe: Any, look: Callable[[], None], meter: Meter | None = No
     look: what it raises ends the call of the pipeline.
     meter: is told when the passes and decodings were, and what the first of each had to compute.
 
-    A module that is compiled gets no hooks inside it, which would have it compiled anew.
+    A module that is compiled gets no hooks, which would be compiled with it: it is one layer.
     """
     handles: list[Any] = []
+    around = ExitStack()
     try:
         for denoiser in denoisers(pipe):
+            if _compiled_in_place(denoiser):
+                around.enter_context(_looking(denoiser, look, meter))
+                continue
             _hook(denoiser, look, handles)
             if meter is not None:
                 _meter_passes(denoiser, meter, handles)
@@ -79,6 +95,7 @@ def between_layers(pipe: Any, look: Callable[[], None], meter: Meter | None = No
             meter.ended = time.perf_counter()
         for handle in handles:
             handle.remove()
+        around.close()
 
 
 def decoder_of(pipe: Any) -> Any:
@@ -91,12 +108,38 @@ def _hookable(module: Any) -> bool:
     return hasattr(module, "register_forward_pre_hook")
 
 
+def _compiled_in_place(module: Any) -> bool:
+    return getattr(module, "_compiled_call_impl", None) is not None
+
+
 def _compiled(module: Any) -> bool:
-    return hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
+    """Whether a module is compiled, or is the wrapper of one that is."""
+    return hasattr(module, "_orig_mod") or _compiled_in_place(module)
+
+
+@contextmanager
+def _looking(denoiser: Any, look: Callable[[], None], meter: Meter | None) -> Iterator[None]:
+    """Look before each call of a denoiser that is compiled as a whole, from outside of what is compiled."""
+
+    def around(
+        module: Any, proceed: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        if module is not denoiser:
+            return proceed(*args, **kwargs)
+        look()
+        if meter is not None:
+            meter.begin(args, kwargs)
+        made = proceed(*args, **kwargs)
+        if meter is not None and meter.work is None:
+            meter.work = UNCOUNTED
+        return made
+
+    with method_watched(type(denoiser), "__call__", around):
+        yield
 
 
 def _hook(module: Any, look: Callable[[], None], handles: list[Any]) -> None:
-    if not _hookable(module):
+    if not _hookable(module) or _compiled_in_place(module):
         return
     handles.append(module.register_forward_pre_hook(lambda *_: look()))
     if not _compiled(module):
@@ -108,16 +151,15 @@ def _meter_passes(denoiser: Any, meter: Meter, handles: list[Any]) -> None:
     if not _hookable(denoiser):
         return
     tally = _Tally(denoiser)
+    whole = not any(_compiled(module) for module in denoiser.modules())
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if not meter.passes:
-            batch = [x.shape[0] for x in (*args, *kwargs.values()) if getattr(x, "ndim", 0) >= 3]
-            meter.rows = int(batch[0]) if batch else 1
-        meter.passes.append(time.perf_counter())
+        meter.begin(args, kwargs)
 
     def after(*_: Any) -> None:
         if meter.work is None:
-            meter.work = tally.end(meter.rows)
+            counted = tally.end(meter.rows)
+            meter.work = counted if whole else UNCOUNTED
 
     handles.append(denoiser.register_forward_pre_hook(before, with_kwargs=True))
     handles.append(denoiser.register_forward_hook(after))
@@ -143,6 +185,14 @@ def _meter_decodings(decoder: Any, meter: Meter, handles: list[Any]) -> None:
     handles.append(tally)
 
 
+def _outside(module: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the modules inside one, by name, without those that are compiled and what is in them."""
+    if not _compiled(module):
+        yield name, module
+        for child, inner in module.named_children():
+            yield from _outside(inner, child)
+
+
 class _Tally:
     """Counts the multiplications and additions of one call of a module, from what its layers give.
 
@@ -159,7 +209,7 @@ class _Tally:
         self._queries: tuple[int, ...] = ()
         self._handles: list[Any] = []
         if not _compiled(module):
-            for name, layer in module.named_modules():
+            for name, layer in _outside(module):
                 if isinstance(layer, (torch.nn.Linear, torch.nn.Conv1d, torch.nn.Conv2d, torch.nn.Conv3d)):
                     count = self._counting(name.rpartition(".")[2])
                     self._handles.append(layer.register_forward_hook(count))

@@ -20,6 +20,10 @@ def as_typed(error: BaseException, params: GenerationParams) -> DiffAtlasError:
         )
     frames = {frame.name for frame in traceback.extract_tb(error.__traceback__)}
     what = f"{type(error).__name__}: {_first_line(error)}"
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return BackendFailure(
+            f"The model could not be compiled ({what}): take compile= out of its line in the list of models."
+        )
     if params.scheduler and frames & {"retrieve_timesteps", "set_timesteps"}:
         return SchedulerMismatch(
             f"The scheduler {params.scheduler!r} does not run with these settings ({what}): "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from diffatlas.backends import model_info, schedulers
@@ -26,6 +27,7 @@ def identity_of(
     batched: bool = False,
     variant: str | Mapping[str, str] | None = None,
     loras: Sequence[Mapping[str, Any]] | None = (),
+    placement: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any] | None:
     """Return everything that decides the result of ``params`` (resolved) and that they do not say.
 
@@ -35,7 +37,8 @@ def identity_of(
     versions of torch, diffusers and transformers, and `CAPTURE_FORMAT`. Two runs of equal params and equal identity
     give the same latents as far as one kind of device promises it. A run that is steered has `STEERING_FORMAT` too,
     one with LoRAs (`loras.described`) the SHA-256 and weight of each, and one out of a batch
-    says so (``batched``): its latents are near to those of the same run by itself, not equal.
+    says so (``batched``): its latents are near to those of the same run by itself, not equal. What of ``placement``
+    (`Placement.deciding`) there is, is in it too.
 
     None where the scheduler is not one of diffusers', or a LoRA is not on this machine yet, so that it cannot be known
     without loading.
@@ -46,6 +49,8 @@ def identity_of(
     model = source.entry.id if source.entry else ""
     told = dict(variant) if isinstance(variant, Mapping) else variant
     identity = identity_from(model, revision, told, scheduler, device, dtype, params, batched, loras)
+    if placement:
+        identity["placement"] = dict(placement)
     inside = "commit" in revision and source.subfolder
     return identity | {"subfolder": source.subfolder} if inside else identity
 

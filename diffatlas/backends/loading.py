@@ -6,11 +6,11 @@ import gc
 import inspect
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from diffatlas.backends import model_info, single_file
+from diffatlas.backends import dtypes, memory, model_info, placement
 from diffatlas.backends.configs import LIBRARIES, is_part
 from diffatlas.backends.model_info import ModelInfo, ModelSource
 from diffatlas.backends.parts import (
@@ -25,21 +25,17 @@ from diffatlas.backends.parts import (
     read_index,
     whole_diffusers,
 )
-from diffatlas.backends.weights import LEFT_OUT, Weights, find_weights, variant_of
+from diffatlas.backends.placement import Placement
+from diffatlas.backends.weights import LEFT_OUT, Weights, variant_of
 from diffatlas.capture.calls import call_parameters
 from diffatlas.capture.ran_on import environment, in_memory
-from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory
+from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError
 from diffatlas.importing import importing
 from diffatlas.registry import did_you_mean
 from diffatlas.settings import check_hub_token
 
-#: A run needs about this much more than its weights (activations, text embeddings, the decoder).
-HEADROOM = 1.2
-
 #: Of a subfolder of the Hub, what is not fetched: other formats, and code.
 NEVER = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.msgpack", "*.h5", "*.onnx*", "*.gguf", "*.py")
-
-DTYPES = {"fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -61,6 +57,8 @@ class Loaded:
     own_scheduler: Any = None
     #: The LoRAs that are on it for a run: file name, SHA-256, weight, layers.
     loras: tuple[Mapping[str, Any], ...] = ()
+    #: How it was put on its device; of one that was handed in nothing is known.
+    placement: Placement = field(default_factory=Placement)
 
     @property
     def parts(self) -> Parts:
@@ -88,46 +86,6 @@ def pick_device(wanted: str = "auto") -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def pick_dtype(wanted: str, device: str, source: ModelSource, folder: Path) -> str:
-    """Return fp32, fp16 or bf16: what was asked, fp32 on a CPU, else the registry's hint or the files' own.
-
-    Weights stored as fp32 run on a GPU in bf16 (transformers) or fp16 (UNets).
-    """
-    if wanted != "auto":
-        return wanted
-    if device.startswith("cpu"):
-        return "fp32"
-    if source.entry and source.entry.dtype:
-        return source.entry.dtype
-    half = "bf16" if (folder / "transformer").is_dir() else "fp16"
-    stored = _stored_dtype(source, folder)
-    return {"F16": "fp16", "BF16": "bf16"}.get(stored, half)
-
-
-def free_memory(device: str) -> int:
-    """Return the bytes that can be allocated on ``device``."""
-    if device.startswith("cuda"):
-        import torch
-
-        # What the allocator has cached but not handed out is free to us.
-        cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return torch.cuda.mem_get_info(device)[0] + cached
-    import psutil
-
-    return psutil.virtual_memory().available
-
-
-def check_memory(name: str, needed: int, free: int) -> None:
-    """Raise `NotEnoughMemory` where ``needed`` bytes do not fit ``free``."""
-    if needed > free:
-        raise NotEnoughMemory(
-            f"{name} needs about {needed / 1e9:.1f} GB and {free / 1e9:.1f} GB are free: choose a smaller "
-            "model, free some memory, or set ignore_memory (--ignore-memory) to try all the same.",
-            needed=needed,
-            free=free,
-        )
 
 
 def cached(source: ModelSource) -> Path | None:
@@ -208,7 +166,7 @@ def load(
     Only safetensors are read, never pickles. Safety checkers are left out: they replace images by black ones.
 
     Raises:
-        NotEnoughMemory: the weights are not expected to fit.
+        NotEnoughMemory: it is not expected to fit.
         ModelLoadError: files are missing, damaged or of an unknown class.
         CapabilityError: it is a pipeline, but not from text to image.
     """
@@ -224,9 +182,9 @@ def load(
     for part in weights:
         for file in part.files:
             model_info.header_of(file)
+    put = plan(source, folder, device, dtype)
     if not ignore_memory:
-        size = model_info.weight_bytes([file for part in weights for file in part.files], dtype)
-        check_memory(info.name, int(size * HEADROOM), free_memory(device))
+        memory.check_fits(info.name, memory.needs_of(source, folder, info, device, dtype, put), device)
     cls = pipeline_class(info)
     accepted = inspect.signature(cls.__init__).parameters
     without = {
@@ -240,7 +198,7 @@ def load(
         )
     import_classes(read_index(folder))
     try:
-        options = {"dtype": getattr(torch, DTYPES[dtype]), "local_files_only": True, **without}
+        options = {"dtype": getattr(torch, dtypes.DTYPES[dtype]), "local_files_only": True, **without}
         if source.file:
             # Only a safetensors file gets here (`find_source`), and a folder of configs: nothing is fetched.
             pipe = cls.from_single_file(str(source.file), config=str(folder), **options)
@@ -249,8 +207,8 @@ def load(
             parts = {part.component: _load_part(part, folder, dtype) for part in weights if part.variant}
             pipe = cls.from_pretrained(folder, use_safetensors=True, **options, **parts)
         pipe.set_progress_bar_config(disable=True)
-        pipe.to(device)
-    except (torch.OutOfMemoryError, MemoryError):
+        placement.put(pipe, put, device)
+    except (torch.OutOfMemoryError, MemoryError, ModelLoadError):
         raise
     except BaseException as error:
         # A reader that is written in Rust has panics, which are no Exception.
@@ -262,7 +220,12 @@ def load(
             f"{info.name} could not be loaded{where}: {first_line(error)}.", field="model"
         ) from error
     pinned = model_info.revision(folder)
-    return Loaded(pipe, source, folder, info, device, dtype, pinned, variant_of(weights))
+    return Loaded(pipe, source, folder, info, device, dtype, pinned, variant_of(weights), placement=put)
+
+
+def plan(source: ModelSource, folder: Path | None, device: str, dtype: str) -> Placement:
+    """Return how a model is put on a device; see `diffatlas.backends.placement.plan`."""
+    return placement.plan(source.entry, folder, device, dtype, placement.total_memory(device))
 
 
 def _part_of(error: BaseException) -> str | None:
@@ -356,7 +319,7 @@ def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
         cls = getattr(importlib.import_module(library), part.cls)
     return cls.from_pretrained(
         folder / part.component,
-        dtype=getattr(torch, DTYPES[dtype]),
+        dtype=getattr(torch, dtypes.DTYPES[dtype]),
         variant=part.variant,
         use_safetensors=True,
         local_files_only=True,
@@ -400,6 +363,7 @@ def _named(loaded: Loaded) -> dict[str, Any]:
         "variant": loaded.variant,
         "subfolder": loaded.source.subfolder,
         "loras": [dict(lora) for lora in loaded.loras],
+        "placement": loaded.placement.told,
     }
     return {name: value for name, value in also.items() if value}
 
@@ -411,23 +375,6 @@ def _what_to_fetch(source: ModelSource) -> dict[str, Any]:
         "use_safetensors": True,
         "safety_checker": None,
     }
-
-
-def _stored_dtype(source: ModelSource, folder: Path) -> str | None:
-    """Return the safetensors dtype of the denoiser's first tensor, in the file that would be read."""
-    if source.file:
-        return single_file.stored_dtype(source.file)
-    if (folder / "model_index.json").is_file():
-        weights = model_info.weights_of(source, folder)
-    else:
-        denoisers = [name for name in ("transformer", "unet") if (folder / name).is_dir()]
-        index = {name: ["diffusers", "Model"] for name in denoisers}
-        weights = find_weights(folder, index, folder.name, source.variant, source.hint)
-    files = {part.component: part.files for part in weights}
-    for name in ("transformer", "unet"):
-        for path in files.get(name, ()):
-            return next((told["dtype"] for told in model_info.header_of(path).values()), None)
-    return None
 
 
 def first_line(error: BaseException) -> str:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +17,14 @@ from diffatlas import events
 from diffatlas.backends import (
     batching,
     decoding,
+    dtypes,
+    fitting,
     given,
     guidable,
     loading,
     loras,
     model_info,
+    placement,
     schedulers,
     tasks,
     told,
@@ -30,15 +33,13 @@ from diffatlas.backends.base import Capabilities
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.estimate import Estimate
 from diffatlas.backends.failures import as_event, as_typed
-from diffatlas.backends.identity import identity_of
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelInfo
 from diffatlas.backends.outcome import Stopped, check_finite, check_light
 from diffatlas.backends.paces import Paces
-from diffatlas.backends.parts import FolderParts
+from diffatlas.backends.parts import FolderParts, Parts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.tasks import TakesPicture
-from diffatlas.backends.weights import variant_of
 from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.ran_on import revision_of
 from diffatlas.capture.spec import Capture
@@ -150,30 +151,24 @@ class LocalBackend:
 
         Raises `UnknownModel` or `ModelLoadError`.
         """
-        if model in self._given:
-            return guidable.guidance_methods(self._given[model].parts)
-        folder = self._folder(model_info.find_source(model))
-        return guidable.guidance_methods(FolderParts(folder)) if folder else ()
+        parts = self._parts(model)
+        return guidable.guidance_methods(parts) if parts else ()
 
     def guidance_kind(self, model: str) -> guidable.GuidanceKind | None:
         """Return how a model's guidance scale acts, without loading it; None for one not yet fetched.
 
         Raises `UnknownModel` or `ModelLoadError`.
         """
-        if model in self._given:
-            return guidable.guidance_kind(self._given[model].parts)
-        folder = self._folder(model_info.find_source(model))
-        return guidable.guidance_kind(FolderParts(folder)) if folder else None
+        parts = self._parts(model)
+        return guidable.guidance_kind(parts) if parts else None
 
     def takes_picture(self, model: str) -> TakesPicture | None:
         """Return what a model does with a picture, without loading it: what most do, of one not yet fetched.
 
         None where it takes none, or needs several. Raises `UnknownModel` or `ModelLoadError`.
         """
-        if model in self._given:
-            return tasks.picture_of(self._given[model].parts)
-        folder = self._folder(model_info.find_source(model))
-        return tasks.picture_of(FolderParts(folder)) if folder else tasks.USUAL
+        parts = self._parts(model)
+        return tasks.picture_of(parts) if parts else tasks.USUAL
 
     def resolve(self, params: GenerationParams) -> GenerationParams:
         """Return ``params`` with size, scheduler and guidance options filled in, without loading anything.
@@ -224,12 +219,7 @@ class LocalBackend:
         folder = self._folder(source)
         if folder is None:
             return None
-        device = self.device
-        dtype = loading.pick_dtype(self._dtype, device, source, folder)
-        variant = variant_of(model_info.weights_of(source, folder))
-        revision = model_info.revision(folder)
-        added = loras.described(params.loras)
-        return identity_of(source, folder, device, dtype, revision, params, batched, variant, added)
+        return told.identity_of_files(source, folder, self.device, self._dtype, params, batched)
 
     def trace(
         self, params: GenerationParams, capture: Capture | None = None, stop: threading.Event | None = None
@@ -295,7 +285,8 @@ class LocalBackend:
                 continue
             try:
                 loaded = self._load(source)
-                with given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext():
+                whose = given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext()
+                with placement.given_back(loaded.pipe), whose:
                     self._paces.try_out(loaded, stopping)
                 return True
             except Stopped:
@@ -322,7 +313,9 @@ class LocalBackend:
         if not self._lock.acquire(timeout=wait):
             raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
         try:
-            return decoding.decode(self._load(source), params, latents)
+            loaded = self._load(source)
+            with placement.given_back(loaded.pipe):
+                return decoding.decode(loaded, params, latents)
         except Exception as error:
             typed = as_typed(error, params)
             if typed is error:
@@ -336,10 +329,9 @@ class LocalBackend:
         if model in self._given:
             return True
         resident = self._resident
-        try:
+        with suppress(UnknownModel, ModelLoadError):
             return resident is not None and resident.source == model_info.find_source(model)
-        except (UnknownModel, ModelLoadError):
-            return False
+        return False
 
     @property
     def resident(self) -> Loaded | None:
@@ -445,6 +437,7 @@ class LocalBackend:
             loaded = self._load(source)
             self._running = source.model
             with ExitStack() as stack:
+                stack.enter_context(placement.given_back(loaded.pipe))
                 give_up: Callable[[], None] = self._free
                 if loaded.folder is None:
                     stack.enter_context(given.left_as_it_was(loaded.pipe))
@@ -474,13 +467,20 @@ class LocalBackend:
             return self._resident
         device = self.device
         self._free()
-        if source.folder is None and source.entry and source.entry.mem and not self._ignore_memory:
+        if source.folder is None and not self._ignore_memory:
             # Before gigabytes are fetched for nothing; exact once the files are here.
-            loading.check_memory(source.entry.name, int(source.entry.mem * 1e9), loading.free_memory(device))
+            fitting.check_listed(source.entry, device, self._dtype)
         folder = loading.fetch(source)
-        dtype = loading.pick_dtype(self._dtype, device, source, folder)
+        dtype = dtypes.pick_dtype(self._dtype, device, source, folder)
         self._resident = loading.load(source, folder, device, dtype, ignore_memory=self._ignore_memory)
         return self._resident
+
+    def _parts(self, model: str) -> Parts | None:
+        """Return the configs of a model's components; None for one not yet fetched."""
+        if model in self._given:
+            return self._given[model].parts
+        folder = self._folder(model_info.find_source(model))
+        return FolderParts(folder) if folder else None
 
     def _folder(self, source: model_info.ModelSource) -> Path | None:
         """Return where a model's files are on this machine, if they are."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from diffatlas import files
-from diffatlas.backends import loading, model_info
+from diffatlas.backends import dtypes, loading, model_info
 from diffatlas.backends.model_info import ModelInfo, ModelSource
 from diffatlas.backends.parts import read_index
 from diffatlas.backends.weights import LEFT_OUT
@@ -186,7 +186,7 @@ def _card(source: ModelSource, folder: Path, device: str, dtype: str, **said: An
     name = model_info.name_of(source, folder)
     info = replace(model_info.describe(source.model, folder, source.entry), name=name)
     files = [file for part in model_info.weights_of(source, folder) for file in part.files]
-    runs_in = loading.pick_dtype(dtype, device, source, folder)
+    runs_in = dtypes.pick_dtype(dtype, device, source, folder)
     problem, known, first = None, True, {}
     try:
         first = _first_values(loading.pipeline_class(info))

@@ -105,7 +105,8 @@ def applied(loaded: Loaded, loras: Sequence[Lora], give_up: Callable[[], None]) 
     if not hasattr(pipe, "load_lora_weights"):
         raise CapabilityError(f"{name} takes no LoRAs.", field="loras")
     found = [find(lora, fetch=True) for lora in loras]
-    before = _state(pipe)
+    moves = loaded.placement.offload is not None
+    before = _state(pipe, moves)
     trained = [tensor for tensor in _parameters(pipe) if tensor.requires_grad]
     try:
         told = []
@@ -127,7 +128,7 @@ def applied(loaded: Loaded, loras: Sequence[Lora], give_up: Callable[[], None]) 
             _take_off(pipe)
             for tensor in trained:
                 tensor.requires_grad_(True)
-            same = _state(pipe) == before
+            same = _state(pipe, moves) == before
         except Exception:
             same = False
         if not same:
@@ -192,12 +193,18 @@ def _parameters(pipe: Any) -> list[Any]:
     return [tensor for part in _networks(pipe) for tensor in part.parameters()]
 
 
-def _state(pipe: Any) -> list[tuple[Any, ...]]:
-    """Return what is the same where no module or tensor was exchanged or written to."""
+def _state(pipe: Any, moves: bool = False) -> list[tuple[Any, ...]]:
+    """Return what is the same where no module or tensor was exchanged or written to.
+
+    moves: whether its weights come and go between devices, which writes into them: then it is their names and shapes.
+    """
     state: list[tuple[Any, ...]] = []
     for part in _networks(pipe):
         state += [(name, id(module), module.training) for name, module in part.named_modules()]
         for name, tensor in (*part.named_parameters(), *part.named_buffers()):
+            if moves:
+                state.append((name, tuple(tensor.shape), tensor.dtype, tensor.requires_grad))
+                continue
             version = None if tensor.is_inference() else tensor._version
             state.append((name, id(tensor), tensor.data_ptr(), version, tensor.requires_grad))
     return state

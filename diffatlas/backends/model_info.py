@@ -363,6 +363,14 @@ def weight_bytes(files: list[Path], dtype: str) -> int:
     return total
 
 
+def largest_tensor(path: Path, dtype: str) -> int:
+    """Return the bytes that the largest tensor of a file takes once it is converted to ``dtype``."""
+    told = header_of(path, bodiless=True).values()
+    sizes = (one["data_offsets"][1] - one["data_offsets"][0] for one in told)
+    stored = min((ITEM_SIZE[one["dtype"]] for one in told if one["dtype"] in ITEM_SIZE), default=1)
+    return max(sizes, default=0) * max(1, ITEM_SIZE[dtype] // stored)
+
+
 def header_of(path: Path, bodiless: bool = False) -> dict[str, dict[str, Any]]:
     """Return what a file of weights says of its tensors.
 

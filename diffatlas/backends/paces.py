@@ -13,7 +13,7 @@ from typing import Any
 
 from diffatlas.backends.between import Meter, between_layers
 from diffatlas.backends.call import call_arguments
-from diffatlas.backends.estimate import Estimate, Memory, Pace, Work
+from diffatlas.backends.estimate import Estimate, Memory, Pace, Work, rows_of
 from diffatlas.backends.live_bytes import Live
 from diffatlas.backends.loading import Loaded
 from diffatlas.backends.model_info import ModelSource
@@ -44,8 +44,9 @@ class _TimeIsUp(Exception):
 class Noted:
     """What one call of a pipeline took, as a process can tell it another one.
 
-    model: name, variant, revision and subfolder. own: the model's width and height. area: in units of these. seconds:
-    of a pass of ``rows``; decoding: of one picture, None where none was decoded. work, decoder_work: at area 1.
+    model: name, variant, revision, subfolder, and what is offloaded and compiled. own: the model's width and height.
+    area: in units of these. seconds: of a pass of ``rows``; decoding: of one picture, None where none was decoded.
+    work, decoder_work: at area 1.
     """
 
     model: tuple[str | None, ...]
@@ -87,6 +88,8 @@ class Paces:
         self._lock = threading.Lock()
         self._paces: dict[tuple[Any, ...], Pace] = {}
         self._tried: set[tuple[Any, ...]] = set()
+        #: Models and shapes that were compiled for.
+        self._compiled: set[tuple[Any, ...]] = set()
         #: When a model was last tried out, by `time.monotonic`: of those of which a trial told something.
         self._tried_at: dict[tuple[Any, ...], float] = {}
 
@@ -145,6 +148,8 @@ class Paces:
 
         with between_layers(loaded.pipe, look, meter):
             yield
+        if loaded.placement.compile and self._compiles(loaded.source, params, count):
+            return
         if not stopping():
             # Reading attention is no part of a pass; one that was faster with it tells something all the same.
             self._note(loaded, params, count, meter, only_faster=capture.attention != "off")
@@ -152,12 +157,13 @@ class Paces:
     def try_out(self, loaded: Loaded, stopping: Callable[[], bool]) -> None:
         """Time a few steps of a small model, at its own size and at another, and see what memory they need.
 
-        Nothing is noted of a model that is large, or whose call takes more than a prompt. After `TRIAL_SECONDS` no
-        more is run than a first pass at the model's own size; then its own size alone is known. Raises `Stopped`.
+        Nothing is noted of a model that is large or compiled, or whose call takes more than a prompt. After
+        `TRIAL_SECONDS` no more is run than a first pass at the model's own size; then its own size alone is known.
+        Raises `Stopped`.
         """
         with self._lock:
             self._tried.add(_key(loaded.source))
-        if _parameters(loaded.pipe) > SMALL:
+        if _parameters(loaded.pipe) > SMALL or loaded.placement.compile:
             return
         width, height = loaded.info.width, loaded.info.height
         multiple = loaded.info.size_multiple
@@ -253,6 +259,14 @@ class Paces:
         self.note(noted)
         self._tell(noted)
 
+    def _compiles(self, source: ModelSource, params: GenerationParams, count: int) -> bool:
+        """Whether this was the first call of a compiled model in this shape, most of which was compiling."""
+        shape = (_key(source), params.width, params.height, count, rows_of(params))
+        with self._lock:
+            first = shape not in self._compiled
+            self._compiled.add(shape)
+        return first
+
     def _fastest(self, source: ModelSource, area: float, rows: int) -> float:
         with self._lock:
             pace = self._paces.get(_key(source))
@@ -270,7 +284,9 @@ class Paces:
 
 
 def _key(source: ModelSource) -> tuple[Any, ...]:
-    return source.model, source.variant, source.revision, source.subfolder
+    """Return what a pace is of: a model that is offloaded or compiled takes another time."""
+    put = (source.entry.offload, source.entry.compile) if source.entry else (None, None)
+    return source.model, source.variant, source.revision, source.subfolder, *put
 
 
 def _parameters(pipe: Any) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
-from diffatlas.backends import guidable, loras, model_info, schedulers, tasks
+from diffatlas.backends import dtypes, guidable, loading, loras, model_info, schedulers, tasks
 from diffatlas.backends.identity import identity_from, identity_of, scheduler_told
 from diffatlas.backends.loading import Loaded
-from diffatlas.backends.model_info import ModelInfo
+from diffatlas.backends.model_info import ModelInfo, ModelSource
 from diffatlas.backends.parts import Parts
+from diffatlas.backends.weights import variant_of
 from diffatlas.params import GenerationParams
 
 
@@ -28,4 +30,15 @@ def identity(loaded: Loaded, params: GenerationParams, batched: bool = False) ->
         where = (loaded.device, loaded.dtype, params, batched, told)
         return identity_from("", loaded.revision, None, scheduler, *where)
     where = (loaded.source, loaded.folder, loaded.device, loaded.dtype, loaded.revision)
-    return identity_of(*where, params, batched, loaded.variant, told)
+    return identity_of(*where, params, batched, loaded.variant, told, loaded.placement.deciding)
+
+
+def identity_of_files(
+    source: ModelSource, folder: Path, device: str, dtype: str, params: GenerationParams, batched: bool
+) -> dict[str, Any] | None:
+    """Return the identity of a run on a model that is on this machine and not loaded. dtype: as it was asked."""
+    runs_in = dtypes.pick_dtype(dtype, device, source, folder)
+    variant = variant_of(model_info.weights_of(source, folder))
+    revision, added = model_info.revision(folder), loras.described(params.loras)
+    put = loading.plan(source, folder, device, runs_in).deciding
+    return identity_of(source, folder, device, runs_in, revision, params, batched, variant, added, put)

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from diffatlas import events
-from diffatlas.backends import batching, loading, wire
+from diffatlas.backends import batching, dtypes, loading, wire
 from diffatlas.backends.bounds import duration
 from diffatlas.backends.estimate import Estimate, passes_of, rows_of
 from diffatlas.backends.failures import as_event, as_typed
@@ -180,7 +180,7 @@ class ZeroGpuBackend(LocalBackend):
             return self._resident
         self._free()
         folder = loading.fetch(source)
-        dtype = loading.pick_dtype(self._dtype, self.device, source, folder)
+        dtype = dtypes.pick_dtype(self._dtype, self.device, source, folder)
         loaded = loading.load(source, folder, "cpu", dtype, ignore_memory=self._ignore_memory)
         self._resident = replace(loaded, device=self.device)
         return self._resident

@@ -194,6 +194,26 @@ def _has_frames(vae: Any) -> bool:
 
 
 @contextmanager
+def _brought(vae: Any, device: torch.device) -> Iterator[None]:
+    """Have a VAE on the device that waits in main memory until it is used (diffusers' model offload).
+
+    Its own hook would send the denoiser away, which the next step needs again, and leave the VAE beside it.
+    """
+    hook = vars(vae).get("_hf_hook")
+    if type(hook).__name__ != "CpuOffload":
+        yield
+        return
+    rests_on = vae.device
+    del vae._hf_hook
+    try:
+        vae.to(device)
+        yield
+    finally:
+        vae.to(rests_on)
+        vae._hf_hook = hook
+
+
+@contextmanager
 def _undisturbed(vae: Any, device: torch.device) -> Iterator[torch.dtype]:
     """Use the VAE without gradients or a trace in the random state; yields the dtype to compute in."""
     import torch
@@ -201,7 +221,7 @@ def _undisturbed(vae: Any, device: torch.device) -> Iterator[torch.dtype]:
     devices = [device] if device.type == "cuda" else []
     upcast = vae.dtype == torch.float16 and vae.config.get("force_upcast")
     dtypes = {name: p.dtype for name, p in vae.named_parameters()} if upcast else {}
-    with torch.no_grad(), torch.random.fork_rng(devices):
+    with torch.no_grad(), torch.random.fork_rng(devices), _brought(vae, device):
         try:
             if upcast:
                 vae.to(torch.float32)

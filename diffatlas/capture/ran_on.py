@@ -89,8 +89,16 @@ def place_of(pipe: Any) -> tuple[str, str]:
         if isinstance(part, torch.nn.Module):
             floats = (p for p in part.parameters() if p.is_floating_point())
             if (first := next(floats, None)) is not None:
-                return str(first.device), names.get(first.dtype, str(first.dtype).removeprefix("torch."))
+                return _where(pipe, part, first), names.get(
+                    first.dtype, str(first.dtype).removeprefix("torch.")
+                )
     return str(getattr(pipe, "device", "cpu")), "fp32"
+
+
+def _where(pipe: Any, denoiser: Any, weights: Any) -> str:
+    """Return the device that a denoiser computes on: of one that is offloaded its weights rest on another."""
+    offloaded = hasattr(denoiser, "_hf_hook") or hasattr(denoiser, "_diffusers_hook")
+    return str((getattr(pipe, "_execution_device", None) if offloaded else None) or weights.device)
 
 
 def components_of(pipe: Any) -> dict[str, str]:

@@ -324,9 +324,9 @@ def test_collect_raises_what_fails_before_the_start(backend, asked):
 
 
 def test_too_little_memory(asked, monkeypatch):
-    from diffatlas.backends import loading
+    from diffatlas.backends import memory
 
-    monkeypatch.setattr(loading, "free_memory", lambda device: 10)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 10)
     with pytest.raises(NotEnoughMemory):
         collect(open_backend("local", device="cpu").trace(asked))
     run = collect(open_backend("local", device="cpu", ignore_memory=True).trace(asked))

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import diffatlas
-from diffatlas.backends import loading
+from diffatlas.backends import dtypes, loading
 from diffatlas.backends.look_up import look_up, size_words
 from diffatlas.backends.model_info import find_source
 from diffatlas.errors import ModelLoadError, UnknownModel
@@ -68,7 +68,7 @@ def test_a_folder_is_what_is_loaded_from_it(folders, name, dtype):
     assert card.dtype == dtype
     # A head that transformers leaves out of its own state may be in the file, and the other way round.
     assert card.weight_bytes == pytest.approx(
-        memory(loaded.pipe, getattr(torch, loading.DTYPES[dtype])), rel=0.05
+        memory(loaded.pipe, getattr(torch, dtypes.DTYPES[dtype])), rel=0.05
     )
     assert (card.on_disk, card.download_bytes, card.known_class, card.problem) == (True, 0, True, None)
     assert card.id == str(folder.resolve())
@@ -120,7 +120,7 @@ SHOW = """
 import json, sys
 import huggingface_hub
 from pathlib import Path
-from diffatlas.backends import loading
+from diffatlas.backends import dtypes, loading
 from diffatlas.backends.look_up import look_up
 from diffatlas.backends.model_info import find_source
 for name, asked in json.loads(sys.argv[1]).items():

@@ -9,7 +9,7 @@ from PIL import Image
 
 import diffatlas
 from diffatlas import GenerationParams, ImageInput
-from diffatlas.backends import loading, model_info, open_backend
+from diffatlas.backends import dtypes, loading, memory, model_info, open_backend
 from diffatlas.backends.local import LocalBackend
 from diffatlas.backends.model_info import describe, find_source, weight_bytes, weight_files
 from diffatlas.errors import CapabilityError, InvalidParams, ModelLoadError, NotEnoughMemory, UnknownModel
@@ -215,7 +215,7 @@ def test_a_pipeline_that_starts_from_an_image_is_given_one(sd_folder, tmp_path):
 
 
 def test_too_little_memory_is_noticed_before_loading(sd_folder, monkeypatch):
-    monkeypatch.setattr(loading, "free_memory", lambda device: 1000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 1000)
     source = find_source(str(sd_folder))
     with pytest.raises(NotEnoughMemory, match="ignore-memory") as caught:
         loading.load(source, sd_folder, "cpu", "fp32")
@@ -243,7 +243,7 @@ def test_dtype(sd_folder, tmp_path, stored, wanted, device, hint, expected):
     save_file({"w": torch.zeros(2, dtype=dtype)}, tmp_path / "unet" / "model.safetensors")
     entry = ModelEntry("x", "X", dtype=hint) if hint else None
     source = model_info.ModelSource("x", tmp_path, entry)
-    assert loading.pick_dtype(wanted, device, source, tmp_path) == expected
+    assert dtypes.pick_dtype(wanted, device, source, tmp_path) == expected
 
 
 def test_half_precision_files_are_computed_in_single_on_a_cpu(sd_folder, tmp_path, sd_pipe):
@@ -252,7 +252,7 @@ def test_half_precision_files_are_computed_in_single_on_a_cpu(sd_folder, tmp_pat
     folder = tmp_path / "half"
     copy.deepcopy(sd_pipe).to(torch.float16).save_pretrained(folder)
     source = find_source(str(folder))
-    dtype = loading.pick_dtype("auto", "cpu", source, folder)
+    dtype = dtypes.pick_dtype("auto", "cpu", source, folder)
     loaded = loading.load(source, folder, "cpu", dtype)
     parts = (loaded.pipe.unet, loaded.pipe.vae, loaded.pipe.text_encoder)
     assert {p.dtype for part in parts for p in part.parameters()} == {torch.float32}

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffatlas import cli
-from diffatlas.backends import loading, model_info, open_backend, single_file
+from diffatlas.backends import dtypes, loading, model_info, open_backend, single_file
 from diffatlas.backends.look_up import look_up
 from diffatlas.backends.model_info import find_source
 from diffatlas.errors import ModelLoadError, UnknownModel
@@ -139,11 +139,11 @@ def test_it_is_looked_up_like_any_other(checkpoint, sd_folder, sd_pipe):
 
 @pytest.mark.parametrize("dtype", ["fp16", "bf16"])
 def test_half_precision_runs_in_what_it_is_stored_in(tmp_path, sd_pipe, sd_folder, dtype):
-    stored = getattr(torch, loading.DTYPES[dtype])
+    stored = getattr(torch, dtypes.DTYPES[dtype])
     file = write_single_file(sd_pipe, tmp_path / "half.safetensors", stored)
     source = find_source(str(file), config=str(sd_folder))
-    assert loading.pick_dtype("auto", "cuda", source, source.folder) == dtype
-    assert loading.pick_dtype("auto", "cpu", source, source.folder) == "fp32"
+    assert dtypes.pick_dtype("auto", "cuda", source, source.folder) == dtype
+    assert dtypes.pick_dtype("auto", "cpu", source, source.folder) == "fp32"
 
 
 @pytest.mark.parametrize("ending", [".ckpt", ".pt", ".bin"])

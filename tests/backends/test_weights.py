@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffatlas.backends import loading, model_info, open_backend
+from diffatlas.backends import dtypes, loading, model_info, open_backend
 from diffatlas.backends.model_info import ModelSource, find_source, weights_of
 from diffatlas.backends.weights import variant_of
 from diffatlas.capture.spec import Capture
@@ -73,7 +73,7 @@ def test_a_folder_of_one_variant_loads(half, asked):
     ):  # fmt: skip
         assert same(getattr(found.pipe, name).state_dict(), half / name / f"{file}.fp16.safetensors")
     # A GPU would run them as they are stored.
-    assert loading.pick_dtype("auto", "cuda", find_source(str(half)), half) == "fp16"
+    assert dtypes.pick_dtype("auto", "cuda", find_source(str(half)), half) == "fp16"
     run = collect(open_backend("local", device="cpu").trace(asked.replace(model=str(half)))).raise_for_error()
     assert run.provenance["variant"] == run.provenance["identity"]["variant"] == "fp16"
 

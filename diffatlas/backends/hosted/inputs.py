@@ -88,7 +88,7 @@ def arguments(
 ) -> dict[str, object]:
     """Return the inputs of a request that a model takes, in the provider's own names.
 
-    params: as `fit` leaves them. usual: the provider's name of each of `diffatlas.registry.INPUTS`, where it has one;
+    params: as `fit` leaves them. usual: the provider's name of each of `diffatlas.hints.INPUTS`, where it has one;
     "width" and "height" for those of a size. What the registry says of one model comes before it.
     aspects: the provider's shapes (`Provider.aspects`).
     """

@@ -14,17 +14,10 @@ from typing import Any
 
 from diffatlas.backends import model_info
 from diffatlas.backends.configs import check_config
+from diffatlas.backends.dtypes import DTYPES
 from diffatlas.backends.failures import is_out_of_memory
-from diffatlas.backends.loading import (
-    DTYPES,
-    HEADROOM,
-    check_memory,
-    first_line,
-    free_memory,
-    has_words,
-    not_fetched,
-    pick_device,
-)
+from diffatlas.backends.loading import first_line, has_words, not_fetched, pick_device
+from diffatlas.backends.memory import HEADROOM, check_memory, free_memory
 from diffatlas.backends.parts import check_plain, names_in, read_json
 from diffatlas.bench.scorers.registry import ScorerModel, scorer_models
 from diffatlas.described import Wrong
