@@ -106,7 +106,7 @@ def placed(
     """
     whole = sum(weights.values())
     if working is None:
-        working = int((HEADROOM - 1) * whole)
+        working = int(HEADROOM * whole) - whole
     else:
         on_gpu = not device.startswith("cpu")
         working = int(working * HELD.get(device.partition(":")[0], HELD_ON_A_GPU)) + on_gpu * WORKSPACE

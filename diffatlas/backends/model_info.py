@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -355,20 +356,20 @@ def weight_bytes(files: list[Path], dtype: str) -> int:
     """Return the bytes that the weights take once they are converted to ``dtype`` (fp32, fp16 or bf16)."""
     total = 0
     for path in files:
-        for tensor in header_of(path, bodiless=True).values():
-            start, end = tensor["data_offsets"]
-            item = ITEM_SIZE.get(tensor["dtype"])
-            # A quantised or integer tensor keeps its own size.
-            total += (end - start) // item * ITEM_SIZE[dtype] if item else end - start
+        total += sum(_converted(one, dtype) for one in header_of(path, bodiless=True).values())
     return total
+
+
+def _converted(tensor: Mapping[str, Any], dtype: str) -> int:
+    start, end = tensor["data_offsets"]
+    item = ITEM_SIZE.get(tensor["dtype"])
+    # A quantised or integer tensor keeps its own size.
+    return (end - start) // item * ITEM_SIZE[dtype] if item else end - start
 
 
 def largest_tensor(path: Path, dtype: str) -> int:
     """Return the bytes that the largest tensor of a file takes once it is converted to ``dtype``."""
-    told = header_of(path, bodiless=True).values()
-    sizes = (one["data_offsets"][1] - one["data_offsets"][0] for one in told)
-    stored = min((ITEM_SIZE[one["dtype"]] for one in told if one["dtype"] in ITEM_SIZE), default=1)
-    return max(sizes, default=0) * max(1, ITEM_SIZE[dtype] // stored)
+    return max((_converted(one, dtype) for one in header_of(path, bodiless=True).values()), default=0)
 
 
 def header_of(path: Path, bodiless: bool = False) -> dict[str, dict[str, Any]]:
