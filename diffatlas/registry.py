@@ -17,6 +17,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -306,6 +307,10 @@ def add_model(entry: ModelEntry) -> ModelEntry:
     Raises `RegistryError` where its id is listed already, it cannot be written as one line, or the server is shared.
     """
     tidy = {"name": " ".join(entry.name.split()), "notes": " ".join(entry.notes.split())}
+    if entry.vae:
+        with suppress(Unlisted):
+            # In the order that a line is read in; `line_of` says what is wrong with it.
+            tidy["vae"] = HINTS["vae"](entry.vae)
     entry = replace(entry, provider=USER, **tidy)
     line = line_of(entry)
     with _lock:

@@ -108,6 +108,12 @@ def test_what_a_user_adds_comes_after_what_ships_and_goes_again(own):
     assert own.is_file()
 
 
+def test_ways_of_a_vae_are_kept_in_one_order(own):
+    """Else two lines that say the same would have two identities."""
+    assert add_model(ModelEntry("a/b", "A B", vae="fp32,tiling")).vae == "tiling,fp32"
+    assert find_model("a/b").vae == "tiling,fp32"
+
+
 def test_prose_and_other_lines_of_the_users_file_stay(own):
     own.parent.mkdir()
     own.write_text("# Mine\n\nWhy I keep them.\n\nx/y | X\n")
@@ -124,6 +130,7 @@ def test_prose_and_other_lines_of_the_users_file_stay(own):
         ModelEntry("C:\\models\\x", "X", subfolder="a/b", variant="fp16", revision="refs/pr/3"),
         ModelEntry("/my files/x.safetensors", "X", config="/my configs/sd"),
         ModelEntry("a/b", 'The "best"', notes="a=b and more", steps=4, guidance=0.0, mem=12.345678901),
+        ModelEntry("a/b", "A", offload="group", vae="tiling,slicing,fp32", compile="max-autotune"),
     ],
 )
 def test_a_line_says_all_of_an_entry(entry):
@@ -135,7 +142,8 @@ def test_a_line_says_all_of_an_entry(entry):
     [
         ModelEntry("/a|b", "A"), ModelEntry("a/b", "A|B"), ModelEntry("a/b", "A\nc/d | C"), ModelEntry("#a", "A"),
         ModelEntry("a`b", "A"), ModelEntry("a/b", "A", notes="steps=4"), ModelEntry("", "A"), ModelEntry("a/b", ""),
-        ModelEntry('/a "b" c', "A"),
+        ModelEntry('/a "b" c', "A"), ModelEntry("a/b", "A", offload="disk"), ModelEntry("a/b", "A", vae="tiles"),
+        ModelEntry("a/b", "A", compile="fast"),
     ],
 )  # fmt: skip
 def test_what_no_line_can_say_is_refused(own, entry):

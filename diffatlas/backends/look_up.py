@@ -58,6 +58,8 @@ class ModelCard:
     subfolder: str | None = None
     #: Of a checkpoint in one file: what its configs are taken from, where that was said.
     config: str | None = None
+    #: How it would be put on the device, a sentence each.
+    placed: tuple[str, ...] = ()
 
     @property
     def pipeline(self) -> str:
@@ -84,6 +86,7 @@ class ModelCard:
             said.append(f"Its licence{licence} has to be accepted at https://huggingface.co/{self.id}.")
         elif self.licence:
             said.append(f"Its licence is {self.licence}.")
+        said += self.placed
         return (*said, self.problem) if self.problem else tuple(said)
 
     @property
@@ -102,6 +105,7 @@ class ModelCard:
             said += " Licence to accept on the Hub."
         elif self.licence and not self.on_disk:
             said += f" Licence: {self.licence}."
+        said = " ".join((said, *self.placed))
         return f"{said} {self.problem}" if self.problem else said
 
     def entry(self, **given: Any) -> ModelEntry:
@@ -206,6 +210,7 @@ def _card(source: ModelSource, folder: Path, device: str, dtype: str, **said: An
         variant=source.variant or source.hint,
         revision=source.revision,
         subfolder=source.subfolder,
+        placed=loading.plan(source, folder, device, runs_in).sentences(),
         **{"download_bytes": 0, "gated": False} | said,
     )
 

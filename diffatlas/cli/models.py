@@ -120,6 +120,22 @@ def add(
     dtype: Annotated[
         str | None, typer.Option(help="What it runs in on a GPU: fp32, fp16 or bf16. Default: its files'.")
     ] = None,
+    offload: Annotated[
+        str | None,
+        typer.Option(
+            help="What waits in main memory while it is not used: model (its parts) or group (its layers)."
+        ),
+    ] = None,
+    vae: Annotated[
+        str | None,
+        typer.Option(help="How its VAE works, with commas between: tiling, slicing, fp32."),
+    ] = None,
+    compile: Annotated[
+        str | None,
+        typer.Option(
+            help="Compile its denoiser: blocks, or a mode of torch.compile (default, reduce-overhead, max-autotune)."
+        ),
+    ] = None,
     variant: ask.Variant = None,
     revision: ask.Revision = None,
     subfolder: ask.Subfolder = None,
@@ -139,6 +155,7 @@ def add(
 
     check_new(model)
     own = {"name": name, "size": size, "steps": steps, "guidance": guidance, "dtype": dtype}
+    own |= {"offload": offload, "vae": vae, "compile": compile}
     if offline and is_hub_id(model) and not Path(model).is_dir():
         said = {"name": model.rpartition("/")[2]} | {
             key: value for key, value in own.items() if value is not None
@@ -152,7 +169,8 @@ def add(
     if card.problem:
         raise ModelLoadError(card.problem, field="model")
     kept = add_model(card.entry(**own))
-    for sentence in card.sentences():
+    # As it is told from now on: with what its line says of how it is put on the device.
+    for sentence in look_up(kept.id).sentences() if card.on_disk else card.sentences():
         print(sentence)
     print(f"Added: {kept.id}")
 

@@ -165,6 +165,7 @@ def made_with(params: GenerationParams, provenance: Mapping[str, Any]) -> list[t
             ("pipeline", in_memory(provenance)),
             ("digest", _digest(provenance)),
             ("adapters", _adapters(provenance)),
+            ("loaded", _placement(provenance)),
         )
         if words
     ]
@@ -202,6 +203,26 @@ def _adapters(provenance: Mapping[str, Any]) -> str:
         for component, named in adapters.items()
         if isinstance(named, Mapping)
     )
+
+
+def _placement(provenance: Mapping[str, Any]) -> str:
+    """Return how a pipeline was put on its device: "offload group, VAE tiling and slicing, compiled (blocks)"."""
+    put = provenance.get("placement")
+    if not isinstance(put, Mapping):
+        return ""
+    vae = put.get("vae")
+    words = [
+        f"offload {put['offload']}" if put.get("offload") else "",
+        f"VAE {' and '.join(map(str, vae))}"
+        if isinstance(vae, Sequence) and not isinstance(vae, str) and vae
+        else "",
+        f"compiled ({put['compile']})" if put.get("compile") else "",
+        "attention in slices" if put.get("sliced_attention") else "",
+    ]
+    without = put.get("without")
+    if isinstance(without, Mapping) and without:
+        words.append(f"without effect: {', '.join(map(str, without))}")
+    return ", ".join(word for word in words if word)
 
 
 def _at(name: str, scale: Any) -> str:

@@ -56,7 +56,8 @@ def choose(model: str | None) -> Chosen:
         return Chosen(card.entry(), card.info, card.line, "Keep")
     if entry.provider != USER:
         notes = entry.notes or "From models/local.md."
-        return Chosen(entry, _known(model), f"{notes} {_to_download(entry)}".strip(), "")
+        said = (notes, *_placed(entry), _to_download(entry))
+        return Chosen(entry, _known(model), " ".join(filter(None, said)), "")
     try:
         line = looked_up(model).line
     except DiffAtlasError as error:
@@ -164,6 +165,17 @@ def is_here(source: ModelSource) -> bool:
     index = f"{source.subfolder}/model_index.json" if source.subfolder else "model_index.json"
     begun = isinstance(try_to_load_from_cache(source.model, index, revision=source.revision), str)
     return begun and loading.cached(source) is not None
+
+
+def _placed(entry: ModelEntry) -> tuple[str, ...]:
+    """Return how a model of the list that ships is put on the device, where its line says something of it."""
+    if not (entry.offload or entry.vae or entry.compile):
+        return ()
+    try:
+        return looked_up(entry.id).placed
+    except DiffAtlasError:
+        # The run says what is wrong with it.
+        return ()
 
 
 def _to_download(entry: ModelEntry) -> str:

@@ -38,6 +38,21 @@ def test_showing_a_model_says_what_it_is(capsys):
     assert any("22 MB of memory in fp32" in line for line in out)
 
 
+def test_how_it_is_put_on_the_device_is_kept_and_said(capsys, own):
+    told = ["--offload", "group", "--vae", "slicing,tiling", "--compile", "blocks"]
+    code, out, err = said(capsys, "add", SHAPES.parent / "shapes-dit", *told)
+    assert (code, err) == (0, [])
+    assert own_models()[0].vae == "tiling,slicing"
+    for lines in (out, said(capsys, "show", SHAPES.parent / "shapes-dit")[1]):
+        words = " ".join(lines)
+        assert "Its VAE works on large pictures in tiles and works on one picture at a time." in words
+        assert "the first run takes a minute or more longer" in words
+        assert "offload=group has no effect" in words
+    code, _, err = said(capsys, "add", SHAPES, "--compile", "fast")
+    assert (code, len(err)) == (2, 1)
+    assert "'compile=fast' is not one of blocks, default" in err[0]
+
+
 def test_a_folder_is_added_listed_run_and_removed(capsys, own, tmp_path, monkeypatch):
     (tmp_path / "my models").mkdir()
     folder = tmp_path / "my models" / "round"

@@ -11,7 +11,7 @@ import pytest
 
 from diffatlas.errors import DiffAtlasError, InvalidParams
 from diffatlas.params import GenerationParams
-from diffatlas.registry import find_model, models_folder, own_models
+from diffatlas.registry import ModelEntry, add_model, find_model, models_folder, own_models
 from diffatlas.ui import chosen_model
 from diffatlas.ui.chosen_model import choose, keep_or_remove, loading_words
 from tests.model_hub import serve
@@ -50,6 +50,19 @@ def test_a_listed_model_is_as_the_list_says():
     assert chosen.entry == find_model("shapes")
     assert (chosen.line, chosen.action) == (chosen.entry.notes, "")
     assert chosen.info.width == 64
+
+
+def test_a_model_says_how_it_is_put_on_the_device(folder, monkeypatch, tmp_path):
+    add_model(ModelEntry(folder, "Mine", vae="tiling", compile="blocks"))
+    words = "Its VAE works on large pictures in tiles. Its denoiser is compiled: the first run takes a minute or more"
+    assert words in choose(folder).line
+    # Of the list that ships, which an installation may have in a folder of its own.
+    (tmp_path / "list").mkdir()
+    (tmp_path / "list" / "local.md").write_text(f"{folder} | Ours | Fast. compile=blocks\n")
+    monkeypatch.setenv("DIFFATLAS_MODELS", str(tmp_path / "list"))
+    monkeypatch.setenv("DIFFATLAS_USER_MODELS", str(tmp_path / "none.md"))
+    line = choose(folder).line
+    assert line == "Fast. Its denoiser is compiled: the first run takes a minute or more longer."
 
 
 def test_a_listed_model_that_is_not_here_says_what_its_first_run_downloads(hub):

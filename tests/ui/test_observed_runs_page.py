@@ -204,6 +204,12 @@ def test_what_is_not_the_usual_is_told_in_words():
     assert rows["digest"] == "none. Its part x has no weights that can be read."
     assert rows["adapters"] == "unet: style at 0.8, odd; text_encoder: style at 1"
     assert rows["pipeline"] == "MyPipeline, in memory"
+    put = {"offload": "group", "vae": ["tiling", "slicing"], "compile": "blocks", "without": {"x": "Why."}}
+    assert dict(told.made_with(params, {"placement": put}))["loaded"] == (
+        "offload group, VAE tiling and slicing, compiled (blocks), without effect: x"
+    )
+    # Of a run that comes from elsewhere.
+    assert "loaded" not in dict(told.made_with(params, {"placement": {"vae": "tiling", "without": 3}}))
     assert told.left_out({"call": {"left_out": {"latents": "They were given."}}}) == [
         "Not among the settings: latents. They were given."
     ]
