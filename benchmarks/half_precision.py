@@ -19,6 +19,7 @@ import typer
 from benchmarks.capture_cost import PROMPT
 from benchmarks.rounds import Short
 from diffatlas import GenerationParams
+from diffatlas.cli.output import quieten
 from diffatlas.operations.precision import HALVES, Apart, compare_dtypes
 
 PROMPTS = (PROMPT, "a green star above a yellow triangle", "two blue circles")
@@ -50,6 +51,8 @@ def main(
     short: Short = False,
 ) -> None:
     """Print a table: medians over prompts and seeds, and the largest in brackets."""
+    # diffusers says at each loading that float16 is not for a CPU.
+    quieten()
     prompts = PROMPTS
     if short:
         model, steps, seeds, prompts = model[:1], 2, 1, PROMPTS[:1]

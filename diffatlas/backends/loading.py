@@ -329,10 +329,10 @@ def _load_part(part: Weights, folder: Path, dtype: str) -> Any:
 def release(device: str | None) -> None:
     """Return the memory of a pipeline that nothing refers to any more."""
     gc.collect()
-    if device and device.startswith("cuda"):
+    if device and device.startswith(("cuda", "mps")):
         import torch
 
-        torch.cuda.empty_cache()
+        (torch.cuda if device.startswith("cuda") else torch.mps).empty_cache()
 
 
 def provenance(loaded: Loaded, scheduler: Any) -> dict[str, Any]:

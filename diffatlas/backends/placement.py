@@ -66,7 +66,9 @@ class Placement:
         if self.vae:
             said.append(f"Its VAE {' and '.join(ways[way] for way in self.vae)}.")
         if self.compile:
-            said.append("Its denoiser is compiled: the first run takes a minute or more longer.")
+            said.append(
+                "Its denoiser is compiled: the first run takes a minute or more longer, and attention cannot be read."
+            )
         if self.sliced_attention:
             said.append("Attention is computed in slices, which take less memory.")
         return (*said, *self.without.values())

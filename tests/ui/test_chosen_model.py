@@ -62,7 +62,9 @@ def test_a_model_says_how_it_is_put_on_the_device(folder, monkeypatch, tmp_path)
     monkeypatch.setenv("DIFFATLAS_MODELS", str(tmp_path / "list"))
     monkeypatch.setenv("DIFFATLAS_USER_MODELS", str(tmp_path / "none.md"))
     line = choose(folder).line
-    assert line == "Fast. Its denoiser is compiled: the first run takes a minute or more longer."
+    assert line == (
+        "Fast. Its denoiser is compiled: the first run takes a minute or more longer, and attention cannot be read."
+    )
 
 
 def test_a_listed_model_that_is_not_here_says_what_its_first_run_downloads(hub):
