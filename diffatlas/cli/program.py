@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from diffatlas.backends.threads import compute_small_models_with_one
 from diffatlas.cli import (
     attention,
     backends,
@@ -167,6 +168,7 @@ def main() -> None:
     """Run the shell and exit with its code."""
     quieten_imports()
     let_threads_sleep()
+    compute_small_models_with_one()
     sys.exit(run(sys.argv[1:]))
 
 
