@@ -27,6 +27,7 @@ from diffatlas.backends import (
     placement,
     schedulers,
     tasks,
+    threads,
     told,
 )
 from diffatlas.backends.base import Capabilities
@@ -40,6 +41,7 @@ from diffatlas.backends.paces import Paces
 from diffatlas.backends.parts import FolderParts, Parts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.tasks import TakesPicture
+from diffatlas.capture.calls import denoisers
 from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.ran_on import revision_of
 from diffatlas.capture.spec import Capture
@@ -285,8 +287,8 @@ class LocalBackend:
                 continue
             try:
                 loaded = self._load(source)
-                whose = given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext()
-                with placement.given_back(loaded.pipe), whose:
+                left = given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext()
+                with placement.given_back(loaded.pipe), left, threads.fitting(denoisers(loaded.pipe)):
                     self._paces.try_out(loaded, stopping)
                 return True
             except Stopped:
@@ -314,7 +316,7 @@ class LocalBackend:
             raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
         try:
             loaded = self._load(source)
-            with placement.given_back(loaded.pipe):
+            with placement.given_back(loaded.pipe), threads.fitting(denoisers(loaded.pipe)):
                 return decoding.decode(loaded, params, latents)
         except Exception as error:
             typed = as_typed(error, params)
@@ -436,7 +438,7 @@ class LocalBackend:
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
             self._running = source.model
-            with ExitStack() as stack:
+            with threads.fitting(denoisers(loaded.pipe)), ExitStack() as stack:
                 stack.enter_context(placement.given_back(loaded.pipe))
                 give_up: Callable[[], None] = self._free
                 if loaded.folder is None:
