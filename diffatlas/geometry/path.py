@@ -117,6 +117,12 @@ def cosines_to_end(path: np.ndarray) -> np.ndarray:
     return np.stack([cosine(x, path[-1]) for x in path])
 
 
+def cosines_of_first(states: Sequence[np.ndarray]) -> list[float]:
+    """Return `cosines_to_end` of the first image of states (B, ...), a path in a list."""
+    end = State.of(states[-1])
+    return [_cosine(State.of(x), end) for x in states]
+
+
 def distances_to_end(path: np.ndarray) -> np.ndarray:
     """Euclidean distance of each state to the last one: (T + 1, B)."""
     return np.stack([distance(x, path[-1]) for x in path])
