@@ -45,6 +45,8 @@ class _Call:
     #: Of the steps that are recorded: their scheduler and the shape of their states.
     scheduler: Any = None
     shape: tuple[int, ...] = ()
+    #: How many steps it will make, as far as its schedule tells.
+    planned: int | None = None
     #: The state that the last step returned, with its count of writes.
     returned: torch.Tensor | None = None
     writes: int | None = None
@@ -159,8 +161,8 @@ class Recorder:
         self._thread = threading.get_ident()
         seen = self._reasons.attempt("steps", lambda: self._after(given, prev_sample(result)))
         self._call.seen = seen
-        if seen is not None and not (seen.latents.on_its_way and self._count() < self.trace.total_steps):
-            # Here at once; and the last step does not wait for the decoder.
+        if seen is not None and (not seen.latents.on_its_way or self._count() == self._call.planned):
+            # It is here at once; or it is the last one, which is not to wait for the decoder.
             self._settle()
         return result
 
@@ -269,6 +271,7 @@ class Recorder:
         trace.total_steps = self._reasons.attempt(
             "total_steps", lambda: planned_steps(running, scheduler, timestep)
         )
+        self._call.planned = trace.total_steps
         self._reasons.attempt("previews", lambda: self._describe_latents(given.sample))
         if self._texts is not None and (prompt := self._texts.unread()):
             trace.latent_provenance["prompt"] = prompt

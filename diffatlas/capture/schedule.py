@@ -106,7 +106,7 @@ def level_at_call(scheduler: Any, timestep: Any) -> NoiseLevel:
         stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
         below = min(_whole(scheduler, t) - stride, scheduler.config.num_train_timesteps - 1)
         return _level_of_abar(
-            _abar_at(scheduler, below) if below >= 0 else number(scheduler.initial_alpha_cumprod)
+            _abar_at(scheduler, below) if below >= 0 else float(numbers(scheduler.initial_alpha_cumprod))
         )
     return _level_of_abar(_abar_at(scheduler, _whole(scheduler, t)))
 
@@ -134,7 +134,7 @@ def level_after(scheduler: Any, timestep: Any) -> NoiseLevel:
         return _level_of_abar(1.0)
     if previous >= 0:
         return _level_of_abar(_abar_at(scheduler, previous))
-    return _level_of_abar(number(getattr(scheduler, "final_alpha_cumprod", 1.0)))
+    return _level_of_abar(float(numbers(getattr(scheduler, "final_alpha_cumprod", 1.0))))
 
 
 @only_capability_errors("its noise levels")
