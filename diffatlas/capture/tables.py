@@ -1,4 +1,4 @@
-"""The numbers that a scheduler holds in tensors, read without waiting for a GPU at each step.
+"""The numbers that a scheduler (or a VAE) holds in tensors, read without waiting for a GPU at each step.
 
 Some schedulers keep their timesteps and sigmas on the GPU, where reading one number waits for all that was launched
 before. Their lists hardly ever change, so each is copied once, and once more after somebody wrote into it.
