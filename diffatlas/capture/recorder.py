@@ -23,7 +23,7 @@ from diffatlas.capture.reasons import Reasons
 from diffatlas.capture.spec import Capture
 from diffatlas.capture.step_made import Given, Seen, StepMaker
 from diffatlas.capture.tables import number, writes_of
-from diffatlas.capture.trace import Trace
+from diffatlas.capture.trace import Trace, all_made
 from diffatlas.capture.x0 import coefficients, without_variance
 from diffatlas.errors import CapabilityError
 from diffatlas.events import Step
@@ -170,6 +170,7 @@ class Recorder:
         """End what the context's end ends: a loop of somebody's own."""
         self._settle()
         self.end()
+        self.trace.settle = all_made
         if self._keeper is not None:
             self._keeper.left(self.trace)
 

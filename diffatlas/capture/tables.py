@@ -58,7 +58,7 @@ def number(value: Any, table: Any = None) -> float:
     if not hasattr(value, "detach"):
         return float(value)
     place = _place(value, table)
-    return float(_copied(value) if place is None else numbers(table).flat[place])
+    return float(_copied(value).item() if place is None else numbers(table).flat[place])
 
 
 def _place(value: torch.Tensor, table: Any) -> int | None:

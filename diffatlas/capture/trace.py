@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from diffatlas.run import Run
 
 
+def all_made() -> None:
+    """Make nothing: of a call that is over every step is made."""
+
+
 @dataclass
 class Trace:
     """What `observe` recorded of the last pipeline call. All arrays are CPU NumPy with a leading batch axis B."""
@@ -49,7 +53,7 @@ class Trace:
     #: What is known of the call besides; None where a backend keeps that itself.
     keeper: Keeper | None = None
     #: Makes the step that has been seen and is still on its way from a GPU.
-    settle: Callable[[], None] = field(default=lambda: None, repr=False)
+    settle: Callable[[], None] = field(default=all_made, repr=False)
 
     @property
     def steps(self) -> list[Step]:
