@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,6 +84,7 @@ class StepMaker:
         found = before if given.start is None else given.start.array()
         changed = given.start is not None and not _is_same(found, before)
         start = found if changed else before
+        self._last = latents
         noise_pred = None if given.noise_pred is None else given.noise_pred.array()
         predictions = self._predictions(given.mixed, found.shape)
         x0 = None
@@ -91,13 +93,10 @@ class StepMaker:
         metrics: dict[str, float] = {}
         if capture.metrics:
             metrics = self._metrics(latents, start, before if changed else None, predictions)
-        self._last = latents
         pictures = self._pictures(given.scheduler, x0, seen.shown)
         if not all(bool(same.array()) for same in given.mixed.same_texts):
             say_other_text(self._reasons.missing, given.index)
-        attention = given.mixed.attention
-        if attention is not None:
-            attention = {name: m.array() if hasattr(m, "array") else m for name, m in attention.items()}
+        attention = self._reasons.attempt("attention", lambda: _arrived(given.mixed.attention))
         kept = predictions if capture.predictions else {}
         return Step(
             index=given.index,
@@ -189,6 +188,13 @@ class StepMaker:
             pictures = preview.decode(self._pipe, unpack(self._pipe, x0, self._grid))
         size = self._capture.preview_size
         return pictures if size is None else preview.resize(pictures, size)
+
+
+def _arrived(maps: Mapping[str, Any] | None) -> dict[str, np.ndarray] | None:
+    """Return maps as arrays, of which each may still be on its way."""
+    if maps is None:
+        return None
+    return {name: found.array() if hasattr(found, "array") else found for name, found in maps.items()}
 
 
 def _is_same(state: np.ndarray, before: np.ndarray) -> bool:
