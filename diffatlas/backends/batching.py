@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
@@ -26,6 +26,17 @@ from diffatlas.run import new_run_id
 
 #: What the cells of a batch may differ in.
 PER_SAMPLE = ("seed", "guidance_scale", "guidance_method", "guidance_options", "noise")
+
+#: The arrays of a step that have a row for each sample.
+_BY_SAMPLE = (
+    "latents",
+    "noise_pred",
+    "cond_pred",
+    "uncond_pred",
+    "x0_pred",
+    "preview",
+    "start_latents",
+)
 
 
 def check_cells(cells: Sequence[GenerationParams]) -> None:
@@ -136,8 +147,11 @@ class _Batch:
         self._identities = identities
         #: Cells whose runs have not ended.
         self.open = set(range(len(cells)))
-        #: The states of each cell, x_T first, (1, ...), for the metrics.
+        #: The states of each cell, x_T first, (1, ...), for the metrics; of x_T and the last one also what the
+        #: measures need.
         self._paths: list[list[np.ndarray]] = []
+        self._first: list[path.State] = []
+        self._last: list[path.State] = []
 
     def start(self, trace: Any) -> None:
         """Put `Started` for every cell."""
@@ -148,6 +162,8 @@ class _Batch:
                 field="batch",
             )
         self._paths = [[trace.initial_latents[i : i + 1]] for i in range(size)]
+        self._first = [path.State.of(states[0]) for states in self._paths]
+        self._last = list(self._first)
         for i, cell in enumerate(self._cells):
             ran_on = self._ran_on | trace.latent_provenance | {"batch": {"size": size, "index": i}}
             if (identity := self._identities[i]) is not None:
@@ -165,26 +181,33 @@ class _Batch:
 
     def step(self, step: events.Step) -> None:
         """Put each open cell's part of a step."""
+        finite = np.isfinite(step.latents).reshape(len(step.latents), -1).all(axis=1)
         for i in sorted(self.open):
             own = self._own(step, i)
-            try:
-                check_finite(own)
-            except DiffAtlasError as error:
-                self._fail(i, error)
+            if not finite[i]:
+                try:
+                    check_finite(replace(step, **own))
+                except DiffAtlasError as error:
+                    self._fail(i, error)
                 continue
             if self._capture.metrics:
-                states, moved = self._paths[i], own.start_latents is not None
-                metrics = path.step_metrics(
-                    own.latents,
-                    own.start_latents if moved else states[-1],
-                    states[0],
-                    own.cond_pred,
-                    own.uncond_pred,
-                    states[-1] if moved else None,
-                )
-                states.append(own.latents)
-                own = replace(own, metrics=metrics)
-            self._put((i, self._thinned(own)))
+                own["metrics"] = self._metrics(own, i)
+            self._put((i, replace(step, **self._thinned(own))))
+
+    def _metrics(self, own: Mapping[str, Any], i: int) -> dict[str, float]:
+        """Return the metrics of a cell's part of a step, and take its state in."""
+        left, moved = self._last[i], own["start_latents"]
+        after = path.State.of(own["latents"])
+        self._paths[i].append(own["latents"])
+        self._last[i] = after
+        return path.step_metrics(
+            after,
+            left if moved is None else path.State.of(moved),
+            self._first[i],
+            own["cond_pred"],
+            own["uncond_pred"],
+            None if moved is None else left,
+        )
 
     def stop(self, seconds: float, missing: dict[str, str]) -> None:
         """End the open cells as stopped."""
@@ -211,27 +234,18 @@ class _Batch:
         self._put((i, failures.as_event(error)))
 
     def _cosines(self, i: int) -> list[float]:
-        states = self._paths[i] if i < len(self._paths) else []
-        return [float(path.cosine(x, states[-1])[0]) for x in states[1:]]
+        return path.cosines_of_first(self._paths[i])[1:] if i < len(self._paths) else []
 
-    def _own(self, step: events.Step, i: int) -> events.Step:
-        """Return sample ``i`` of a step, with a batch axis of 1."""
+    def _own(self, step: events.Step, i: int) -> dict[str, Any]:
+        """Return the fields of a step that are of sample ``i``, with a batch axis of 1."""
 
         def part(array: np.ndarray | None) -> np.ndarray | None:
             return None if array is None else np.ascontiguousarray(array[i : i + 1])
 
-        return replace(
-            step,
-            latents=part(step.latents),
-            noise_pred=part(step.noise_pred),
-            cond_pred=part(step.cond_pred),
-            uncond_pred=part(step.uncond_pred),
-            x0_pred=part(step.x0_pred),
-            preview=part(step.preview),
-            start_latents=part(step.start_latents),
-            other_preds={name: part(array) for name, array in step.other_preds.items()},
-            attention=self._own_attention(step, i),
-        )
+        own = {name: part(getattr(step, name)) for name in _BY_SAMPLE}
+        own["other_preds"] = {name: part(array) for name, array in step.other_preds.items()}
+        own["attention"] = self._own_attention(step, i)
+        return own
 
     def _own_attention(self, step: events.Step, i: int) -> dict[str, np.ndarray] | None:
         if step.attention is None:
@@ -240,9 +254,9 @@ class _Batch:
         row = (slice(None), slice(i, i + 1)) if both else (slice(i, i + 1),)
         return {name: np.ascontiguousarray(maps[row]) for name, maps in step.attention.items()}
 
-    def _thinned(self, step: events.Step) -> events.Step:
+    def _thinned(self, own: dict[str, Any]) -> dict[str, Any]:
         """Leave out what is only there for the metrics."""
         capture = self._capture
         if not capture.predictions:
-            step = replace(step, noise_pred=None, cond_pred=None, uncond_pred=None, other_preds={})
-        return step if capture.latents else replace(step, latents=None, start_latents=None)
+            own |= {"noise_pred": None, "cond_pred": None, "uncond_pred": None, "other_preds": {}}
+        return own if capture.latents else own | {"latents": None, "start_latents": None}

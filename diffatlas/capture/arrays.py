@@ -19,11 +19,26 @@ class Sent:
     #: Of CUDA: what tells that the copy is there. None where it is there already.
     _arrival: Any = None
 
+    @property
+    def on_its_way(self) -> bool:
+        """Whether reading the numbers may have to wait for a GPU."""
+        return self._arrival is not None
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """The copy as a tensor on the CPU; its numbers are there once `wait` has returned."""
+        return self._host
+
+    def wait(self) -> None:
+        """Return once the copy is there."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+
     def array(self) -> np.ndarray:
         """Return the copy as a contiguous array; wait for it where it is not there yet."""
+        self.wait()
         if self._arrival is None:
             return self._host.numpy()
-        self._arrival.synchronize()
         # Pinned memory is scarce, and is handed out again.
         return self._host.numpy().copy()
 

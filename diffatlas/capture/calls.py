@@ -89,6 +89,9 @@ class Watch:
         #: Ends the looking on.
         self.classes = ExitStack()
         self._looked_at: set[tuple[type, str]] = set()
+        #: What the pipeline held when its parts were last looked at, by name, and its denoisers then.
+        self._held: dict[str, Any] = {}
+        self._denoisers: list[Any] = []
         #: The thread of the call that is running, and what runs there.
         self._owner: int | None = None
         self._local = threading.local()
@@ -112,12 +115,29 @@ class Watch:
         self._look_at_parts()
 
     def _look_at_parts(self) -> None:
-        for scheduler in schedulers(self.pipe):
+        found, self._denoisers = schedulers(self.pipe), denoisers(self.pipe)
+        for scheduler in found:
             for cls in type(scheduler).__mro__:
                 self._look_at(cls, "step", self._around_step)
-        for module in denoisers(self.pipe):
+        # Where it holds them in another way, nothing tells whether they are still the same.
+        held = vars(self.pipe)
+        plain = all(any(part is value for value in held.values()) for part in (*found, *self._denoisers))
+        self._held = dict(held) if plain else {}
+        for module in self._denoisers:
             # Their ``__call__`` is that of every module: it is watched in their own class alone.
             self._look_at(type(module), "__call__", self._around_denoiser, inherited=True)
+
+    def _has_changed(self) -> bool:
+        """Whether the pipeline may hold other parts than when they were last looked at."""
+        held = vars(self.pipe)
+        if len(held) != len(self._held):
+            return True
+        for name, value in held.items():
+            if self._held.get(name, self) is not value:
+                if callable(value) or hasattr(value, "timesteps"):
+                    return True
+                self._held[name] = value  # A number or a setting of the call.
+        return False
 
     def _look_at(self, cls: type, name: str, around: Any, inherited: bool = False) -> None:
         known = (cls, name) in self._looked_at or cls is object
@@ -171,11 +191,14 @@ class Watch:
     def _around_denoiser(
         self, cls: type, instance: Any, proceed: Any, args: tuple, kwargs: dict[str, Any]
     ) -> Any:
-        held = any(instance is module for module in denoisers(self.pipe))
-        if not held or getattr(self._local, "denoising", False) or not self._is_ours(alone=True):
+        if getattr(self._local, "denoising", False) or not self._is_ours(alone=True):
             return proceed(*args, **kwargs)
-        # A callback may have given the pipeline another scheduler.
-        self._look_at_parts()
+        changed = self._has_changed()
+        if not any(instance is module for module in (denoisers(self.pipe) if changed else self._denoisers)):
+            return proceed(*args, **kwargs)
+        if changed:
+            # A callback may have given the pipeline another scheduler.
+            self._look_at_parts()
         self._local.denoising = True
         try:
             return self._denoiser(instance, proceed, args, kwargs)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from diffatlas.capture.tables import numbers
 from diffatlas.errors import CapabilityError
 
 if TYPE_CHECKING:
@@ -177,8 +178,12 @@ def _undo_batch_norm(vae: Any, patches: torch.Tensor) -> torch.Tensor:
 
 
 def _batch_norm(vae: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (mean, std) of a VAE's batch norm, by channel."""
-    return vae.bn.running_mean, (vae.bn.running_var + vae.config.batch_norm_eps).sqrt()
+    """Return (mean, std) of a VAE's batch norm, by channel, on the CPU: copied once, not at each preview."""
+    import torch
+
+    statistics = (vae.bn.running_mean, vae.bn.running_var)
+    mean, variance = (torch.from_numpy(numbers(one)).to(one.dtype) for one in statistics)
+    return mean, (variance + vae.config.batch_norm_eps).sqrt()
 
 
 def vae_factor(vae: Mapping[str, Any]) -> int:

@@ -41,8 +41,8 @@ def observe(
     capture: what to keep; `Capture()` where None.
     on_start: called with the trace when x_T and the number of steps are known, at the first
         ``scheduler.step``.
-    on_step: called with each `Step`, right after it. Both run on the pipeline's thread, and what they raise
-        ends the pipeline call.
+    on_step: called with each `Step`, right after it; on a GPU once the next call of the denoiser has been launched, so
+        that the GPU goes on meanwhile. Both run on the pipeline's thread, and what they raise ends the pipeline call.
     on_event: called with each event of the run that a call is (`Started`, `Step`, `Image`, `Finished` or `Failed`).
     name: what the pipeline is called in its runs; its folder, its id on the Hub or its class where None.
     keep: whether to note what was asked, what came out and what it ran on, which `Trace.run` needs.

@@ -122,7 +122,10 @@ def resize(pictures: np.ndarray, longest_side: int) -> np.ndarray:
 
 def to_uint8(rgb: np.ndarray) -> np.ndarray:
     """Round colours in [0, 1] to uint8; those outside are clipped, and NaN becomes black."""
-    return (np.nan_to_num(rgb).clip(0, 1) * 255).round().astype(np.uint8)
+    levels = np.fmax(rgb, 0)  # Of NaN and 0 it gives 0.
+    np.minimum(levels, 1, out=levels)
+    levels *= 255
+    return np.rint(levels, out=levels).astype(np.uint8)
 
 
 def _constants(vae: Any, like: torch.Tensor) -> tuple[Any, Any, float, float]:

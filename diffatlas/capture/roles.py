@@ -16,14 +16,14 @@ w, and what each pass was given.
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from diffatlas.capture.calls import split_batch
+from diffatlas.capture.signatures import argument_names
 
 if TYPE_CHECKING:
     import torch
@@ -105,17 +105,31 @@ class RoleFinder:
     def __init__(self) -> None:
         self._known: list[tuple[tuple, Roles | None]] = []
 
-    def find(self, guided: torch.Tensor, parts: Sequence[Part]) -> Roles | None:
-        """Return `find_roles` of a step."""
+    def knows(self, parts: Sequence[Part]) -> bool:
+        """Whether `find` can tell the roles of a step without looking at its predictions."""
+        key = _given(parts)
+        return any(_is_same_key(known, key) for known, _ in self._known)
+
+    def find(
+        self, guided: torch.Tensor, parts: Sequence[Part], arrive: Callable[[], None] = lambda: None
+    ) -> Roles | None:
+        """Return `find_roles` of a step. arrive: called before the numbers of the predictions are looked at."""
         key = _given(parts)
         for known, roles in self._known:
             if _is_same_key(known, key):
                 return roles
+        arrive()
         roles, certain = find_roles(guided, parts)
         if certain:
             # The tensors in the key are held, so that no other takes their place. Most pipelines make one key.
             self._known = [(key, roles), *self._known[:3]]
         return roles
+
+
+def role_of_one(parts: Sequence[Part]) -> Roles | None:
+    """Return the roles of parts of which one has a prediction, with a sign that is not looked for; else None."""
+    names = tuple(None if part.prediction is None else "cond" for part in parts)
+    return Roles(names) if names.count("cond") == 1 else None
 
 
 def find_roles(guided: torch.Tensor, parts: Sequence[Part]) -> tuple[Roles | None, bool]:
@@ -308,11 +322,11 @@ def _inputs(part: Part) -> tuple[torch.Tensor | None, list[torch.Tensor], dict[s
 def _by_name(source: Pass) -> dict[str, Any]:
     """Return the arguments of a denoiser's call by name."""
     try:
-        names = [*inspect.signature(source.module.forward).parameters]
+        names = argument_names(source.module.forward)
     except (TypeError, ValueError, AttributeError):
-        names = []
+        names = ()
     if len(names) < len(source.args) or (names and names[0] in ("args", "kwargs")):
-        names = ["sample", "timestep", *(f"argument_{i}" for i in range(2, len(source.args)))]
+        names = ("sample", "timestep", *(f"argument_{i}" for i in range(2, len(source.args))))
     return dict(zip(names, source.args, strict=False)) | dict(source.kwargs)
 
 
@@ -361,9 +375,22 @@ def _is_same_key(a: tuple, b: tuple) -> bool:
     for (module, total, tensors), (other, size, others) in zip(a, b, strict=True):
         if module is not other or total != size or len(tensors) != len(others) or not tensors:
             return False
-        if any(t is not o or v != w for (t, v), (o, w) in zip(tensors, others, strict=True)):
+        if any(v != w or not is_same_memory(t, o) for (t, v), (o, w) in zip(tensors, others, strict=True)):
             return False
     return True
+
+
+def is_same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two tensors are one, or views of the same numbers: pipelines cut the same text anew at each step."""
+    if a is b:
+        return True
+    plain = a.layout == b.layout and str(a.layout) == "torch.strided" and a.device.type != "meta"
+    return (
+        plain
+        and a.device == b.device
+        and a.data_ptr() == b.data_ptr()
+        and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
+    )
 
 
 def _version(tensor: torch.Tensor) -> int:

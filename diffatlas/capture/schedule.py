@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
+
 from diffatlas.capture.scheduler_kinds import (
     TOKENS,
     WITH_END_IN_LIST,
@@ -31,6 +33,7 @@ from diffatlas.capture.scheduler_kinds import (
     is_trigflow,
     option,
 )
+from diffatlas.capture.tables import number, numbers
 from diffatlas.errors import CapabilityError
 
 # A schedule rescaled to zero terminal SNR has abar = 0 and thus an infinite sigma at its start. diffusers
@@ -103,7 +106,7 @@ def level_at_call(scheduler: Any, timestep: Any) -> NoiseLevel:
         stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
         below = min(_whole(scheduler, t) - stride, scheduler.config.num_train_timesteps - 1)
         return _level_of_abar(
-            _abar_at(scheduler, below) if below >= 0 else float(scheduler.initial_alpha_cumprod)
+            _abar_at(scheduler, below) if below >= 0 else float(numbers(scheduler.initial_alpha_cumprod))
         )
     return _level_of_abar(_abar_at(scheduler, _whole(scheduler, t)))
 
@@ -122,7 +125,7 @@ def level_after(scheduler: Any, timestep: Any) -> NoiseLevel:
             return _level_of_index(scheduler, _nearest(scheduler, t) + 1)
         return _level_of_index(scheduler, scheduler.step_index)
     if is_a(scheduler, "DDPMWuerstchenScheduler"):
-        following = float(scheduler.timesteps[_nearest(scheduler, t) + 1])
+        following = float(numbers(scheduler.timesteps)[_nearest(scheduler, t) + 1])
         return _level_of_abar(_continuous_abar(scheduler, following))
     if hasattr(scheduler, "initial_alpha_cumprod"):
         return _level_of_abar(_abar_at(scheduler, _whole(scheduler, t)))
@@ -131,7 +134,7 @@ def level_after(scheduler: Any, timestep: Any) -> NoiseLevel:
         return _level_of_abar(1.0)
     if previous >= 0:
         return _level_of_abar(_abar_at(scheduler, previous))
-    return _level_of_abar(float(getattr(scheduler, "final_alpha_cumprod", 1.0)))
+    return _level_of_abar(float(numbers(getattr(scheduler, "final_alpha_cumprod", 1.0))))
 
 
 @only_capability_errors("its noise levels")
@@ -195,13 +198,13 @@ def _by_index(scheduler: Any) -> bool:
 
 def _number(scheduler: Any, timestep: Any) -> float:
     """Return the timestep as a number, as exact as it is given."""
-    if hasattr(timestep, "numel"):
-        if timestep.numel() != 1 and not bool((timestep == timestep.flatten()[0]).all()):
+    if hasattr(timestep, "numel") and timestep.numel() != 1:
+        if not bool((timestep == timestep.flatten()[0]).all()):
             raise unknown(
                 scheduler, "is given several timesteps at once, so that its states have no one noise level"
             )
         timestep = timestep.flatten()[0]
-    t = float(timestep)
+    t = number(timestep, getattr(scheduler, "timesteps", None))
     if not math.isfinite(t):
         raise unknown(scheduler, f"is given {t} for a timestep, which has no noise level")
     return t
@@ -224,7 +227,7 @@ def _index_at_call(scheduler: Any, t: float) -> int:
             return index
     if is_a(scheduler, "HeliosScheduler"):
         return 0
-    found = (scheduler.timesteps == t).nonzero().flatten()
+    found = np.flatnonzero(numbers(scheduler.timesteps) == t)
     if len(found) == 0:
         if hasattr(scheduler, "_sigma_to_alpha_sigma_t"):  # DPM-Solver and its kin take the last then
             return len(scheduler.timesteps) - 1
@@ -234,18 +237,18 @@ def _index_at_call(scheduler: Any, t: float) -> int:
 
 
 def _nearest(scheduler: Any, t: float) -> int:
-    return int((scheduler.timesteps - t).abs().argmin())
+    return int(np.abs(numbers(scheduler.timesteps) - t).argmin())
 
 
 def _level_of_index(scheduler: Any, index: int) -> NoiseLevel:
     """Level of the state that the scheduler holds when its step index is ``index``."""
     if is_trigflow(scheduler):
-        return _level_of_angle(float(scheduler.timesteps[index]))
+        return _level_of_angle(float(numbers(scheduler.timesteps)[index]))
     if is_a(scheduler, "IPNDMScheduler"):
-        alpha, std = float(scheduler.alphas[index]), float(scheduler.betas[index])
+        alpha, std = (float(numbers(table)[index]) for table in (scheduler.alphas, scheduler.betas))
         return NoiseLevel(alpha=alpha, std=std, sigma=std / max(alpha, math.sqrt(SMALLEST_ABAR)))
     if is_a(scheduler, "RFD4ProteinaScheduler"):  # its times run from noise to data
-        return _level_of_sigma(scheduler, 1 - float(scheduler._times[index]))
+        return _level_of_sigma(scheduler, 1 - float(numbers(scheduler._times)[index]))
     return _level_of_sigma(scheduler, _sigma_at(scheduler, index))
 
 
@@ -254,11 +257,11 @@ def _sigma_at(scheduler: Any, index: int) -> float:
     if not getattr(scheduler, "state_in_first_order", True):
         # Between its two stages a second-order scheduler may stand between two sigmas.
         if getattr(scheduler, "mid_point_sigma", None) is not None:  # DPMSolverSDE
-            return float(scheduler.mid_point_sigma)
+            return number(scheduler.mid_point_sigma)
         if hasattr(scheduler, "sigmas_interpol"):  # KDPM2, and its ancestral kin, which counts from one less
             sigmas = scheduler.sigmas_interpol
             index -= hasattr(scheduler, "sigmas_up")
-    sigma = float(sigmas[min(index, len(sigmas) - 1)])
+    sigma = float(numbers(sigmas)[min(index, len(sigmas) - 1)])
     return 1 - sigma if is_mirrored(scheduler) else sigma
 
 
@@ -288,8 +291,8 @@ def _abar_at(scheduler: Any, timestep: int) -> float:
     if timestep < 0:  # which a list would take for one from its end
         raise unknown(scheduler, f"has no noise level at timestep {timestep}")
     if is_a(scheduler, "ConsistencyDecoderScheduler"):
-        return float(scheduler.sqrt_alphas_cumprod[timestep]) ** 2
-    return float(scheduler.alphas_cumprod[timestep])
+        return float(numbers(scheduler.sqrt_alphas_cumprod)[timestep]) ** 2
+    return float(numbers(scheduler.alphas_cumprod)[timestep])
 
 
 def _level_of_abar(abar: float) -> NoiseLevel:
@@ -299,7 +302,7 @@ def _level_of_abar(abar: float) -> NoiseLevel:
 
 def _previous_timestep(scheduler: Any, timestep: int) -> int | None:
     """Timestep of the state just returned, by the scheduler's own rule; negative at the end, None if clean."""
-    timesteps = scheduler.timesteps
+    timesteps = numbers(scheduler.timesteps)
     if is_a(scheduler, "LCMScheduler", "TCDScheduler"):
         index = scheduler.step_index
         if index < len(timesteps) and index != scheduler.num_inference_steps:
@@ -310,13 +313,13 @@ def _previous_timestep(scheduler: Any, timestep: int) -> int | None:
         return None if index == scheduler.num_inference_steps else timestep
     # The pipelines of UnCLIP tell it the next one in the list.
     if is_a(scheduler, "UnCLIPScheduler", "ConsistencyDecoderScheduler"):
-        found = (timesteps == timestep).nonzero().flatten()
+        found = np.flatnonzero(timesteps == timestep)
         index = int(found[0]) + 1 if len(found) else len(timesteps)
         return int(timesteps[index]) if index < len(timesteps) else -1
     if hasattr(
         scheduler, "previous_timestep"
     ):  # DDPM: the next one in the list, also in one of the user's own
-        return int(scheduler.previous_timestep(timestep))
+        return _previous_in_list(scheduler, timestep, timesteps)
     stride = scheduler.config.num_train_timesteps // scheduler.num_inference_steps
     if hasattr(scheduler, "plms_timesteps"):  # PNDM; its counter has already moved on.
         counter = scheduler.counter - 1
@@ -326,9 +329,19 @@ def _previous_timestep(scheduler: Any, timestep: int) -> int | None:
     return timestep - stride  # DDIM, RePaint
 
 
+def _previous_in_list(scheduler: Any, timestep: int, timesteps: np.ndarray) -> int:
+    """What the scheduler's own ``previous_timestep`` returns, which looks for it on the device."""
+    known = type(scheduler).previous_timestep.__module__.startswith("diffusers.")
+    in_list = getattr(scheduler, "custom_timesteps", False) or scheduler.num_inference_steps
+    found = np.flatnonzero(timesteps == timestep)
+    if known and in_list and len(found):
+        return int(timesteps[found[0] + 1]) if found[0] + 1 < len(timesteps) else -1
+    return int(scheduler.previous_timestep(timestep))
+
+
 def _has_ended(scheduler: Any, t: float) -> bool:
     """Whether the step just taken with timestep ``t`` was the last of the schedule."""
-    timesteps = scheduler.timesteps
+    timesteps = numbers(scheduler.timesteps)
     steps = len(timesteps) - is_a(scheduler, *WITH_END_IN_LIST)
     if is_a(scheduler, "LCMScheduler"):  # it says itself where it ends, by its level
         return False
@@ -348,6 +361,7 @@ def _rises(scheduler: Any) -> bool:
     sigmas = getattr(scheduler, "sigmas", None)
     if sigmas is None or is_mirrored(scheduler) or not _by_index(scheduler):
         return False
+    sigmas = numbers(sigmas)
     return bool(sigmas[-1] > sigmas[0])
 
 

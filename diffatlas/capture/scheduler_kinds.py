@@ -10,6 +10,8 @@ import inspect
 from functools import cache
 from typing import Any
 
+from diffatlas.capture.tables import numbers
+
 #: Schedulers that unmask, choose or denoise tokens.
 TOKENS = (
     "AmusedScheduler",
@@ -35,7 +37,7 @@ FLOW = (
 
 def is_a(scheduler: Any, *names: str) -> bool:
     """Whether the scheduler's class, or one that it derives from, has one of these names."""
-    return any(c.__name__ in names for c in type(scheduler).__mro__)
+    return not _names(type(scheduler)).isdisjoint(names)
 
 
 def option(scheduler: Any, name: str, default: Any = None) -> Any:
@@ -44,6 +46,11 @@ def option(scheduler: Any, name: str, default: Any = None) -> Any:
         return default
     value = getattr(scheduler, "config", {}).get(name)
     return default if value is None else value
+
+
+@cache
+def _names(kind: type) -> frozenset[str]:
+    return frozenset(c.__name__ for c in kind.__mro__)
 
 
 @cache
@@ -71,7 +78,7 @@ def is_flow(scheduler: Any) -> bool:
         return prediction == "flow_prediction"
     # Flow-match schedulers know one prediction only, so they have no option for it; their sigmas are fractions.
     sigmas = getattr(scheduler, "sigmas", None)
-    return sigmas is not None and len(sigmas) > 0 and float(max(sigmas)) <= 1.0 + 1e-6
+    return sigmas is not None and len(sigmas) > 0 and float(numbers(sigmas).max()) <= 1.0 + 1e-6
 
 
 def is_mirrored(scheduler: Any) -> bool:

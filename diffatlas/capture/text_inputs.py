@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from diffatlas.attention.tokens import Token, unknown_token
+from diffatlas.capture.signatures import argument_names
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +152,7 @@ def _sounds_like_text(name: str) -> bool:
 
 def _arguments(module: Any, args: tuple, kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Return the name of the denoiser's first argument, which is its latents, and all that it was given by name."""
-    parameters = inspect.signature(module.forward).parameters
+    parameters = argument_names(module.forward)
     first = next(iter(parameters), "")
     given = dict(zip(parameters, args, strict=False)) | dict(kwargs)
     order = {name: i for i, name in enumerate(parameters)}

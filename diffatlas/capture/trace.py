@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from diffatlas.run import Run
 
 
+def all_made() -> None:
+    """Make nothing: of a call that is over every step is made."""
+
+
 @dataclass
 class Trace:
     """What `observe` recorded of the last pipeline call. All arrays are CPU NumPy with a leading batch axis B."""
@@ -29,7 +34,8 @@ class Trace:
     #: Number of ``scheduler.step`` calls that the call makes (some schedulers make more than were asked for), known
     #: from the first of them.
     total_steps: int | None = None
-    steps: list[Step] = field(default_factory=list)
+    #: The steps that are made; `steps` makes first what is still to be made.
+    made: list[Step] = field(default_factory=list, repr=False)
     #: Cosine of each step's latents to the last ones (first image); filled in when the call ends.
     cosine_to_end: list[float] = field(default_factory=list)
     #: What was asked for and could not be had, and why: a sentence by the name of a field of `Step`, or "steps",
@@ -46,6 +52,14 @@ class Trace:
 
     #: What is known of the call besides; None where a backend keeps that itself.
     keeper: Keeper | None = None
+    #: Makes the step that has been seen and is still on its way from a GPU.
+    settle: Callable[[], None] = field(default=all_made, repr=False)
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps so far; on the thread of the pipeline's call with the one that a GPU has just made."""
+        self.settle()
+        return self.made
 
     def _repr_html_(self) -> str:
         return show_html(self, "trace_html")
@@ -77,5 +91,5 @@ class Trace:
     def clear(self) -> None:
         """Forget the call before."""
         self.initial_latents = self.initial_sigma = self.total_steps = self.roles = None
-        for held in (self.steps, self.cosine_to_end, self.missing, self.latent_provenance):
+        for held in (self.made, self.cosine_to_end, self.missing, self.latent_provenance):
             held.clear()

@@ -70,7 +70,6 @@ def gain(scheduler: Any, level: NoiseLevel) -> float:
     return coefficients(scheduler, level)[1]
 
 
-@only_capability_errors("x0")
 def predict_x0(
     scheduler: Any, sample: torch.Tensor, model_output: torch.Tensor, level: NoiseLevel
 ) -> torch.Tensor:
@@ -83,12 +82,32 @@ def predict_x0(
     Where the scheduler clips or thresholds its own estimate, so is this one. Raises as `coefficients` does, and
     for a model's output that has not the shape of the state.
     """
-    c_x, c_out = coefficients(scheduler, level)
+    factors = coefficients(scheduler, level)
+    return x0_from(scheduler, sample, without_variance(scheduler, sample, model_output), factors)
+
+
+def without_variance(scheduler: Any, sample: torch.Tensor, model_output: torch.Tensor) -> torch.Tensor:
+    """Return a prediction of the shape of the state ``sample``: without the variance that some models learn.
+
+    Raises `CapabilityError` for one of another shape.
+    """
     if model_output.shape[1] == 2 * sample.shape[1]:
         model_output = model_output[:, : sample.shape[1]]
     if model_output.shape != sample.shape:
         shapes = f"{tuple(model_output.shape)} for a state of shape {tuple(sample.shape)}"
         raise unknown(scheduler, f"is given a prediction of shape {shapes}, from which x0 does not follow")
+    return model_output
+
+
+@only_capability_errors("x0")
+def x0_from(
+    scheduler: Any, sample: torch.Tensor, model_output: torch.Tensor, factors: tuple[float, float]
+) -> torch.Tensor:
+    """Return `predict_x0` by the `coefficients` that held at the step; the scheduler may have gone on since.
+
+    model_output: of the shape of ``sample`` (`without_variance`).
+    """
+    c_x, c_out = factors
     # Half precision overflows here: sigma reaches 4096 where the schedule starts at zero terminal SNR.
     x0 = c_x * sample.float() + c_out * model_output.float()
     if is_a(scheduler, *_NEVER_CLIP):

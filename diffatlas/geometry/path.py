@@ -12,6 +12,7 @@ finite latents is NaN.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -116,6 +117,12 @@ def cosines_to_end(path: np.ndarray) -> np.ndarray:
     return np.stack([cosine(x, path[-1]) for x in path])
 
 
+def cosines_of_first(states: Sequence[np.ndarray]) -> list[float]:
+    """Return `cosines_to_end` of the first image of states (B, ...), a path in a list."""
+    end = State.of(states[-1])
+    return [_cosine(State.of(x), end) for x in states]
+
+
 def distances_to_end(path: np.ndarray) -> np.ndarray:
     """Euclidean distance of each state to the last one: (T + 1, B)."""
     return np.stack([distance(x, path[-1]) for x in path])
@@ -175,17 +182,38 @@ def mean_curvature(path: np.ndarray, starts: Starts | None = None) -> np.ndarray
     return turns.mean(0) if len(turns) else np.zeros(turns.shape[1])
 
 
+@dataclass(frozen=True)
+class State:
+    """The first image of a state as `step_metrics` takes it: measured once, for all steps that it is part of.
+
+    shape: (1, ...) of the state. numbers: (1, D), float64. length: their L2 norm.
+    """
+
+    shape: tuple[int, ...]
+    numbers: np.ndarray
+    length: float
+
+    @classmethod
+    def of(cls, state: np.ndarray | State) -> State:
+        """Return it of a state (B, ...); one that is made already is returned as it is."""
+        if isinstance(state, State):
+            return state
+        numbers = _flat(state[:1])
+        return cls(state[:1].shape, numbers, float(_length(numbers)[0]))
+
+
 def step_metrics(
-    latents: np.ndarray,
-    start: np.ndarray,
-    first: np.ndarray,
+    latents: np.ndarray | State,
+    start: np.ndarray | State,
+    first: np.ndarray | State,
     cond_pred: np.ndarray | None = None,
     uncond_pred: np.ndarray | None = None,
-    before: np.ndarray | None = None,
+    before: np.ndarray | State | None = None,
 ) -> dict[str, float]:
     """Return the metrics of one step for the first image of the batch: what `Step.metrics` holds.
 
-    latents, start, first: the state after this step, the state that it started from, and x_T, (B, ...).
+    latents, start, first: the state after this step, the state that it started from, and x_T, (B, ...), or what
+        `State.of` returns of one.
     cond_pred, uncond_pred: the two predictions where guidance ran; without them the two guidance metrics
         are absent.
     before: the state that the step before left, where that is not ``start``: "between_length" then says how far the
@@ -194,19 +222,38 @@ def step_metrics(
     What compares states of two shapes, of a pipeline that changes its size on the way, is absent. `cosine_to_end` joins
     the metrics when the run ends (`cosines_to_end`).
     """
-    # One float64 copy of each array serves every measure: this runs at each step of a live run.
-    x, x_start, x_first = (np.asarray(a[:1], dtype=np.float64) for a in (latents, start, first))
-    metrics = {"norm": norm(x), "mean": mean(x), "std": std(x), "min": minimum(x), "max": maximum(x)}
-    if x.shape == x_start.shape:
-        metrics |= {"step_length": distance(x, x_start), "cosine_to_previous": cosine(x, x_start)}
-    if x.shape == x_first.shape:
-        metrics["cosine_to_start"] = cosine(x, x_first)
-    if before is not None and before[:1].shape == x_start.shape:
-        metrics["between_length"] = distance(x_start, np.asarray(before[:1], dtype=np.float64))
+    # The sums and their order are those of the functions above, so that the values are theirs to the last bit; what
+    # several of them need is computed once, since this runs at each step of a live run.
+    after, start, first = State.of(latents), State.of(start), State.of(first)
+    x = after.numbers
+    average = x.mean(axis=1, keepdims=True)
+    metrics = {
+        "norm": after.length,
+        "mean": float(average[0, 0]),
+        "std": float(x.std(axis=1, mean=average)[0]),
+        "min": float(x.min()),
+        "max": float(x.max()),
+    }
+    if after.shape == start.shape:
+        metrics["step_length"] = float(_length(x - start.numbers)[0])
+        metrics["cosine_to_previous"] = _cosine(after, start)
+    if after.shape == first.shape:
+        metrics["cosine_to_start"] = _cosine(after, first)
+    if before is not None and (left := State.of(before)).shape == start.shape:
+        metrics["between_length"] = float(_length(start.numbers - left.numbers)[0])
     if cond_pred is not None and uncond_pred is not None:
-        metrics["guidance_norm"] = guidance_norm(cond_pred[:1], uncond_pred[:1])
-        metrics["guidance_angle"] = guidance_angle(cond_pred[:1], uncond_pred[:1])
-    return {name: float(value[0]) for name, value in metrics.items()}
+        cond = State.of(cond_pred)
+        numbers = cond.numbers - _flat(uncond_pred[:1])
+        guidance = State(cond.shape, numbers, float(_length(numbers)[0]))
+        metrics["guidance_norm"] = guidance.length
+        metrics["guidance_angle"] = float(np.degrees(np.arccos(_cosine(guidance, cond))))
+    return metrics
+
+
+def _cosine(a: State, b: State) -> float:
+    """Return `cosine` of two states, whose norms are known."""
+    dot = float(np.einsum("bd,bd->b", a.numbers, b.numbers)[0])
+    return min(max(dot / (a.length * b.length or 1.0), -1.0), 1.0)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:

@@ -73,6 +73,8 @@ class _Steering:
         self._passes: list[Pass] = []
         self._roles = RoleFinder()
         self._form: Form | None = None
+        #: Of guidance that is an input of the model: copied to its device once.
+        self._ratios: torch.Tensor | None = None
         #: Steps that are made, and that will be made in all.
         self._steps, self._total = 0, 1
 
@@ -87,8 +89,7 @@ class _Steering:
         """Give each sample its own guidance where that is an input of the model, and keep the call."""
         embedded = kwargs.get("guidance")
         if getattr(embedded, "ndim", 0) and len(embedded) == len(self._plans):
-            ratios = [plan.scale / self._scale if self._scale else 1.0 for plan in self._plans]
-            kwargs = {**kwargs, "guidance": embedded * embedded.new_tensor(ratios)}
+            kwargs = {**kwargs, "guidance": embedded * self._ratios_beside(embedded)}
         output = proceed(*args, **kwargs)
         prediction = first_tensor(output)
         if prediction is not None:
@@ -121,6 +122,14 @@ class _Steering:
         args, kwargs = with_model_output(args, kwargs, guided.to(given.model_output.dtype))
         return proceed(*args, **kwargs)
 
+    def _ratios_beside(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Return each plan's scale over the pipeline's own, of the dtype and on the device of ``embedded``."""
+        held = self._ratios
+        if held is None or (held.dtype, held.device) != (embedded.dtype, embedded.device):
+            ratios = [plan.scale / self._scale if self._scale else 1.0 for plan in self._plans]
+            self._ratios = embedded.new_tensor(ratios)
+        return self._ratios
+
     def _guided(self, passes: Sequence[Pass], own: torch.Tensor, index: int, total: int) -> torch.Tensor:
         """Return the prediction for the scheduler."""
         import torch
@@ -132,7 +141,7 @@ class _Steering:
                 "be changed.",
                 field="batch" if len(self._plans) > 1 else "guidance_method",
             )
-        if not bool(own.isfinite().any()):
+        if not self._roles.knows(parts) and not bool(own.isfinite().any()):
             return own
         roles = self._find_roles(own, parts)
         form = uncond = None

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: k / N is compared with this much room, so that 0.7 of 10 steps are seven.
 ROOM = 1e-9
+#: Methods that raise for predictions with NaN.
+_NEED_NUMBERS = ("tangential",)
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,15 @@ class Guide:
             return plain
         if method == "interval":
             return plain if self._is_on(index, total) else cond
-        if not bool(cond.isfinite().all() and uncond.isfinite().all()):
+        finite = cond.isfinite().all() & uncond.isfinite().all()
+        if method in _NEED_NUMBERS and not bool(finite):
             return plain
         if self._guider is None:
             self._guider = _guider(method, scale, self._options)
         self._guider.set_state(step=index, num_inference_steps=total, timestep=None)
-        return self._guider.forward(pred_cond=cond, pred_uncond=uncond).pred
+        guided = self._guider.forward(pred_cond=cond, pred_uncond=uncond).pred
+        # Chosen where it is computed: looking at it would wait for a GPU.
+        return guided.where(finite, plain)
 
     def _is_on(self, index: int, total: int) -> bool:
         share = index / total

@@ -172,6 +172,27 @@ def test_roles_are_found_anew_where_other_texts_are_given() -> None:
     )
 
 
+def test_texts_that_are_cut_anew_at_each_step_are_known_again() -> None:
+    """Then nothing of the predictions is looked at, which a GPU would be waited for."""
+    finder, texts = RoleFinder(), torch.cat([NEGATIVE, PROMPT])
+    looked: list[None] = []
+
+    def passes(first: torch.Tensor, second: torch.Tensor) -> list[Any]:
+        given = apart((first, texts[:BATCH], STATE), (second, texts[BATCH:], STATE))
+        return parts_of(given, BATCH, SHAPE)
+
+    def find(guided: torch.Tensor, parts: list[Any]) -> tuple[str | None, ...]:
+        return finder.find(guided, parts, lambda: looked.append(None)).names
+
+    assert not finder.knows(passes(U, C))
+    assert find(U + 3 * (C - U), passes(U, C)) == ("uncond", "cond")
+    assert finder.knows(passes(P, V))
+    assert find(torch.full_like(U, torch.nan), passes(P, V)) == ("uncond", "cond")
+    assert len(looked) == 1
+    texts[BATCH:] = EDIT
+    assert not finder.knows(passes(U, C))
+
+
 @pytest.mark.parametrize("distance", [1.0, 1e-2, 1e-4])
 @pytest.mark.parametrize("scale", [1.1, 5.0, 30.0])
 def test_weights_are_those_of_the_formula(distance: float, scale: float) -> None:

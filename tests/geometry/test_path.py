@@ -113,6 +113,13 @@ def test_step_metrics_of_a_step_that_started_elsewhere() -> None:
     assert "between_length" not in path.step_metrics(after, start, first)
 
 
+def test_step_metrics_of_states_that_were_measured_before_are_the_same() -> None:
+    states = [path.State.of(PATH[k]) for k in range(4)]
+    shared = path.step_metrics(states[2], states[1], states[0], A, B, states[3])
+    assert shared == path.step_metrics(PATH[2], PATH[1], PATH[0], A, B, PATH[3])
+    assert path.cosines_of_first(list(PATH)) == path.cosines_to_end(PATH[:, :1])[:, 0].tolist()
+
+
 def test_step_metrics_leave_out_what_compares_two_shapes() -> None:
     small, large = A[..., :3], A
     grown = path.step_metrics(large, small, small, before=large)
