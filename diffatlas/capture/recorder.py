@@ -344,7 +344,7 @@ class Recorder:
                 "At some steps it cannot be told which of the denoiser's passes is the conditional one, so their"
                 " attention is left out."
             )
-        return taken
+        return None if taken is None else {key: maps.array() for key, maps in taken.items()}
 
     def _see_new_text(self, texts: list[torch.Tensor]) -> None:
         """Say where a callback has given the model another text than that whose words are told."""
