@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 
 from diffatlas import space
+from diffatlas.backends.threads import compute_small_models_with_one
 from diffatlas.errors import DiffAtlasError
 from diffatlas.waiting_threads import let_threads_sleep
 
 # Before Gradio and torch are imported, which read the environment then.
 space.prepare()
 let_threads_sleep()
+compute_small_models_with_one()
 
 
 def lend_gpus(device: str = "cuda") -> None:

@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -51,8 +52,31 @@ def timed(call: Callable[[], list[Run]]) -> tuple[float, float, list[Run]]:
     return time.perf_counter() - wall, time.process_time() - cpu, runs
 
 
-def compare(backend: LocalBackend, cells: Sequence[GenerationParams], rounds: int) -> str:
-    """Return the table's columns for one sweep."""
+@dataclass(frozen=True)
+class Compared:
+    """What a sweep in one batch took against one run after another, by round, and how far apart their results are.
+
+    seconds: of the runs one after another. walls, cpus: ratios of wall-clock and of process CPU time. latents: largest
+    difference, relative to the largest value. levels: of the images, of 255.
+    """
+
+    seconds: list[float]
+    walls: list[float]
+    cpus: list[float]
+    latents: float
+    levels: int
+
+    def columns(self) -> str:
+        """Return the columns of the table."""
+        return (
+            f"{statistics.median(self.seconds):.2f} s | {statistics.median(self.walls):.3f} | "
+            f"{statistics.median(self.cpus):.3f} | {min(self.cpus):.3f} to {max(self.cpus):.3f} | "
+            f"{self.latents:.1e} | {self.levels}"
+        )
+
+
+def compare(backend: LocalBackend, cells: Sequence[GenerationParams], rounds: int) -> Compared:
+    """Make a sweep both ways, in turn, and say what each took."""
     calls = {"batched": lambda: batched(backend, cells), "sequential": lambda: sequential(backend, cells)}
     for call in calls.values():
         call()
@@ -70,10 +94,7 @@ def compare(backend: LocalBackend, cells: Sequence[GenerationParams], rounds: in
             latents, float(np.abs(a.latents[-1] - b.latents[-1]).max() / np.abs(b.latents[-1]).max())
         )
         levels = max(levels, int(np.abs(a.images[0].astype(int) - b.images[0]).max()))
-    return (
-        f"{statistics.median(seconds):.2f} s | {statistics.median(walls):.3f} | {statistics.median(cpus):.3f} | "
-        f"{min(cpus):.3f} to {max(cpus):.3f} | {latents:.1e} | {levels}"
-    )
+    return Compared(seconds, walls, cpus, latents, levels)
 
 
 def main(
@@ -108,7 +129,10 @@ def main(
             base = GenerationParams(model=model, prompt=PROMPT, seed=7, num_inference_steps=count)
             for n, values in VALUES.items():
                 cells = [base.replace(guidance_scale=g) for g in values]
-                print(f"| {name}, {count} steps | {n} | {compare(backend, cells, rounds)} |", flush=True)
+                print(
+                    f"| {name}, {count} steps | {n} | {compare(backend, cells, rounds).columns()} |",
+                    flush=True,
+                )
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ PLAIN = (
     "capture_cost",
     "estimates",
     "geneval_marks",
+    "gpu_cost",
     "hosted_overhead",
     "image_bytes",
     "lab2d",

@@ -24,6 +24,7 @@ from diffatlas.backends import (
     model_info,
     schedulers,
     tasks,
+    threads,
     told,
 )
 from diffatlas.backends.base import Capabilities
@@ -39,6 +40,7 @@ from diffatlas.backends.parts import FolderParts
 from diffatlas.backends.producer import Put, Stopping, stream
 from diffatlas.backends.tasks import TakesPicture
 from diffatlas.backends.weights import variant_of
+from diffatlas.capture.calls import denoisers
 from diffatlas.capture.keeper import pictures_of
 from diffatlas.capture.ran_on import revision_of
 from diffatlas.capture.spec import Capture
@@ -295,7 +297,8 @@ class LocalBackend:
                 continue
             try:
                 loaded = self._load(source)
-                with given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext():
+                left = given.left_as_it_was(loaded.pipe) if loaded.folder is None else nullcontext()
+                with left, threads.fitting(denoisers(loaded.pipe)):
                     self._paces.try_out(loaded, stopping)
                 return True
             except Stopped:
@@ -322,7 +325,9 @@ class LocalBackend:
         if not self._lock.acquire(timeout=wait):
             raise BackendFailure("The model is busy with a run: wait until it has ended, then try again.")
         try:
-            return decoding.decode(self._load(source), params, latents)
+            loaded = self._load(source)
+            with threads.fitting(denoisers(loaded.pipe)):
+                return decoding.decode(loaded, params, latents)
         except Exception as error:
             typed = as_typed(error, params)
             if typed is error:
@@ -444,7 +449,7 @@ class LocalBackend:
                 held = self._lock.acquire(timeout=0.05)
             loaded = self._load(source)
             self._running = source.model
-            with ExitStack() as stack:
+            with threads.fitting(denoisers(loaded.pipe)), ExitStack() as stack:
                 give_up: Callable[[], None] = self._free
                 if loaded.folder is None:
                     stack.enter_context(given.left_as_it_was(loaded.pipe))

@@ -33,7 +33,7 @@ def stream(
     events: queue.Queue[Any] = queue.Queue(QUEUE_SIZE)
     closed = threading.Event()
     raised: list[BaseException] = []
-    number = threads.number_here()
+    number, asked = threads.number_here(), threads.asked_here()
 
     def stopping() -> bool:
         return closed.is_set() or (stop is not None and stop.is_set())
@@ -48,7 +48,7 @@ def stream(
 
     def run() -> None:
         try:
-            with threads.computing_with(number):
+            with threads.computing_with(number), threads.asking_for(asked):
                 work(put, stopping)
         except BaseException as error:
             raised.append(error)

@@ -354,6 +354,7 @@ def _run(
     from diffatlas.studies.paid import paid_of_study
     from diffatlas.studies.run import Stops
 
+    backends.check_used_by([lane.backend for lane in bench.study.lanes])
     capture = Capture.from_dict(bench.study.spec.get("capture") or {})
     served_by = library if reuse else None
     confirm_paid(paid_of_study(backends, bench.study, capture, served_by), yes)

@@ -16,6 +16,7 @@ from typing import Annotated
 
 import typer
 
+from diffatlas.backends.threads import compute_small_models_with_one
 from diffatlas.cli import (
     attention,
     backends,
@@ -134,9 +135,11 @@ def trace(
     from diffatlas.operations.paid import paid_of
     from diffatlas.operations.trace import stream
 
+    backends = Backends(device, dtype, ignore_memory)
+    backends.check_used_by([backend])
     with interrupt_sets() as stop:
         here = backend == "local"
-        runs_on = Backends(device, dtype, ignore_memory)(backend)
+        runs_on = backends(backend)
         params = runs_on.resolve(params) if hasattr(runs_on, "resolve") else params
         library = Library()
         served_by = library if out is None and not again else None
@@ -167,6 +170,7 @@ def main() -> None:
     """Run the shell and exit with its code."""
     quieten_imports()
     let_threads_sleep()
+    compute_small_models_with_one()
     sys.exit(run(sys.argv[1:]))
 
 

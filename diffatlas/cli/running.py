@@ -6,7 +6,7 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,6 +53,16 @@ class Backends:
         if name not in self._opened:
             self._opened[name] = open_backend(name, **(self._options if name == "local" else {}))
         return self._opened[name]
+
+    def check_used_by(self, names: Iterable[str]) -> None:
+        """Raise `InvalidParams` where it was told how models are loaded here, and none of these backends loads one."""
+        told = next((name for name, value in self._options.items() if value is not None), None)
+        if told is not None and "local" not in names:
+            flag = "--" + told.replace("_", "-")
+            raise InvalidParams(
+                f"{flag} is for models that run on this machine, and none does here: leave it out.",
+                field=told,
+            )
 
     @property
     def local(self) -> Backend | None:

@@ -269,6 +269,7 @@ def _run(
     from diffatlas.studies.run import CellEnded, CellWaits, LaneChanged, Stops, StudyChanged, run_study
 
     files.check(study)
+    backends.check_used_by([lane.backend for lane in study.lanes])
     library = Library()
     served_by = library if reuse else None
     confirm_paid(paid_of_study(backends, study, capture, served_by), yes)

@@ -71,6 +71,11 @@ def test_a_run_says_what_it_waited_for_and_what_was_not_heeded(replicate, tmp_pa
         ),
         (("--image", "circle.png"), "hosted models are given a prompt alone."),
         (("--scheduler", "euler"), "takes no scheduler"),
+        (
+            ("--device", "cuda"),
+            "--device is for models that run on this machine, and none does here: leave it out.",
+        ),
+        (("--ignore-memory",), "--ignore-memory is for models that run on this machine"),
     ],
 )
 def test_what_cannot_run_is_one_line_and_paid_for_by_nobody(replicate, capsys, more, told):
