@@ -8,6 +8,7 @@ from the very call that the model makes, so that the model's output is what it w
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
+log = logging.getLogger("diffatlas")
 #: Operators that always return it as their second result, and those that do where they are asked to.
 ALWAYS = ("aten::_scaled_dot_product_flash_attention_for_cpu", "aten::_scaled_dot_product_flash_attention")
 ASKED = ("aten::_scaled_dot_product_efficient_attention", "aten::_scaled_dot_product_cudnn_attention")
+WHOLE = "aten::scaled_dot_product_attention"
 #: Whether such an operator, asked for it, has given the same output to the bit: by operator and layout of its inputs.
 _same_output: dict[tuple, bool] = {}
 
@@ -63,11 +66,19 @@ def _mode() -> Any:
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
             name = func.name()
+            if name == WHOLE:
+                # In inference mode the kernels that it is made of are not seen unless it is taken apart.
+                with self:
+                    return func.decompose(*args, **kwargs)
             if self.found is not None or (name not in ALWAYS and name not in ASKED):
                 return func(*args, **kwargs)
             given = dict(zip((a.name for a in func._schema.arguments), args, strict=False)) | kwargs
             results = func(*args, **kwargs) if name in ALWAYS else _asked(func, given)
-            self.found = _fused(given, results[1])
+            try:
+                self.found = _fused(given, results[1])
+            except Exception as error:
+                # The model's call goes on; the maps are computed without it.
+                log.warning("The log-sum-exp of %s was not read.", name, exc_info=error)
             return results
 
     return Mode
@@ -111,10 +122,11 @@ def _are_same(one: torch.Tensor, two: torch.Tensor) -> bool:
 def _fused(given: dict[str, Any], log_sum_exp: torch.Tensor) -> Fused | None:
     query = given["query"]
     rows, heads, places = query.shape[:3]
-    if given.get("dropout_p") or log_sum_exp.numel() < rows * heads * places:
-        return None
     # cuDNN adds an axis of 1, the memory-efficient kernel rounds the number of queries up.
-    log_sum_exp = log_sum_exp.reshape(rows, heads, -1)[:, :, :places]
+    log_sum_exp = log_sum_exp[..., 0] if log_sum_exp.ndim == 4 else log_sum_exp
+    is_whole = log_sum_exp.shape[:2] == (rows, heads) and log_sum_exp.shape[2:] >= (places,)
+    if given.get("dropout_p") or not is_whole:
+        return None
     mask = given.get("attn_bias") if "attn_bias" in given else given.get("attn_mask")
     causal = bool(given.get("is_causal"))
-    return Fused(query, given["key"], given.get("scale"), mask, causal, log_sum_exp.float())
+    return Fused(query, given["key"], given.get("scale"), mask, causal, log_sum_exp[:, :, :places].float())

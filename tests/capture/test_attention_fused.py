@@ -121,6 +121,38 @@ def test_a_kernel_whose_output_would_be_another_is_not_asked(how: dict[str, bool
         assert asked.count(True) == 1
 
 
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 8, 3), (0,), (2, 3)], ids=str)
+def test_a_log_sum_exp_of_another_shape_is_left_out(shape: tuple[int, ...]) -> None:
+    """The output goes on as it is, whatever an operator of another version gives."""
+    query = noise(2, 3, 8, 16)
+    library = torch.library.Library("aten", "IMPL")
+    library.impl(CUDNN, lambda q, *_, **__: result(q), "CPU")
+    none = torch.empty(0, dtype=torch.long)
+
+    def result(q: torch.Tensor) -> Any:
+        return q + 1, noise(*shape), none, none, 8, 8, none, none, none
+
+    try:
+        operator = getattr(torch.ops.aten, CUDNN)
+        output, fused = call_fused(lambda: operator(query, query, query, None, True)[0])
+    finally:
+        library._destroy()
+    assert torch.equal(output, query + 1)
+    assert fused is None
+
+
+@pytest.mark.parametrize("guard", [torch.inference_mode, torch.enable_grad])
+def test_it_is_read_whether_or_not_gradients_are_kept(guard: Any) -> None:
+    query = noise(1, 2, 8, 16).requires_grad_()
+    with guard():
+        plain = scaled_dot_product_attention(query, query, query)
+        output, fused = call_fused(lambda: scaled_dot_product_attention(query, query, query))
+    assert torch.equal(output, plain)
+    assert (output.grad_fn is None) == (plain.grad_fn is None)
+    expected = log_sum_exp(query.detach(), query.detach())
+    np.testing.assert_allclose(fused.log_sum_exp.detach().numpy(), expected, atol=2e-5)
+
+
 def test_with_dropout_nothing_is_run_twice() -> None:
     query = noise(1, 2, 8, 16)
     with kernel(EFFICIENT) as asked:
