@@ -1,8 +1,9 @@
 """What does reading attention cost, against the plain pipeline call?
 
 A random Stable Diffusion of SD 1.5's layout with one transformer a level: 20 attention layers, 8 heads each, cross and
-self in turn. Plain and observed calls alternate; each round gives one ratio of process CPU time, and the median of the
-rounds is reported with their quartiles. Only attention is captured, in one thread, in float32, guided.
+self in turn, guided; and a random FLUX of 6 blocks, 8 heads, 1,024 places and 128 tokens in one sequence. Plain and
+observed calls alternate; each round gives one ratio of process CPU time, and the median of the rounds is reported with
+their quartiles. Only attention is captured, in one thread, in float32.
 
 Memory: each setting runs in a process of its own, whose peak (VmHWM) after an observed call is compared with that after
 the plain call before it; "kept" is what the maps of the run take. Run from the project's root::
@@ -23,8 +24,8 @@ import typer
 
 from benchmarks.rounds import Short, quartiles
 
-#: (side of the latents, steps)
-SIZES = ((32, 20), (64, 6))
+#: (model, side of the latents, steps)
+MODELS = (("SD", 32, 20), ("SD", 64, 6), ("FLUX", 64, 4))
 PROMPT = "a red circle to the left of a blue square"
 SETTINGS = {
     "cross-attention of all layers": {"attention": "cross"},
@@ -57,29 +58,63 @@ def random_sd(width: int) -> Any:
     return pipe
 
 
+def random_flux(width: int) -> Any:
+    """A random FLUX.1; ``width``: channels of two heads."""
+    import torch
+    from diffusers import FluxTransformer2DModel
+
+    from tests.pipelines import build_flux
+
+    pipe = build_flux()
+    torch.manual_seed(0)
+    pipe.transformer = FluxTransformer2DModel(
+        patch_size=1,
+        in_channels=16,
+        num_layers=2,
+        num_single_layers=4,
+        attention_head_dim=width // 2,
+        num_attention_heads=8,
+        joint_attention_dim=pipe.transformer.config.joint_attention_dim,
+        pooled_projection_dim=pipe.transformer.config.pooled_projection_dim,
+        axes_dims_rope=(width // 8, width // 8, width // 4),
+        guidance_embeds=True,
+    )
+    pipe.register_modules(transformer=pipe.transformer)
+    return pipe
+
+
+def random_model(name: str, width: int) -> Any:
+    """A random model of `MODELS`."""
+    return random_flux(width) if name == "FLUX" else random_sd(width)
+
+
 def call_of(pipe: Any, side: int, steps: int) -> Callable[[], Any]:
     """Return one pipeline call that ends at the latents."""
     import torch
+
+    more = {"max_sequence_length": 128} if hasattr(pipe, "transformer") else {"guidance_scale": 7.5}
 
     def call() -> None:
         pipe(
             PROMPT,
             num_inference_steps=steps,
-            guidance_scale=7.5,
             width=side * pipe.vae_scale_factor,
             height=side * pipe.vae_scale_factor,
             generator=torch.Generator().manual_seed(7),
             output_type="latent",
+            **more,
         )
 
     return call
 
 
-def ratios(side: int, steps: int, setting: dict[str, Any], width: int, rounds: int) -> list[float]:
+def ratios(
+    model: str, side: int, steps: int, setting: dict[str, Any], width: int, rounds: int
+) -> list[float]:
     """CPU time of an observed call over that of a plain one, one ratio a round, order alternating."""
     from diffatlas import Capture, observe
 
-    pipe = random_sd(width)
+    pipe = random_model(model, width)
     plain = call_of(pipe, side, steps)
 
     def observed() -> None:
@@ -98,11 +133,11 @@ def ratios(side: int, steps: int, setting: dict[str, Any], width: int, rounds: i
     return out
 
 
-def memory(side: int, steps: int, setting: dict[str, Any], width: int) -> dict[str, float]:
+def memory(model: str, side: int, steps: int, setting: dict[str, Any], width: int) -> dict[str, float]:
     """Peak memory of an observed call beyond that of a plain one, and what its maps take, in MB."""
     from diffatlas import Capture, observe
 
-    pipe = random_sd(width)
+    pipe = random_model(model, width)
     call = call_of(pipe, side, steps)
     call(), call()
     before = _peak()
@@ -131,18 +166,21 @@ def main(
 
     torch.set_num_threads(1)
     if one:
-        side, steps, setting = json.loads(one)
-        print(json.dumps(memory(side, steps, setting, width)))
+        model, side, steps, setting = json.loads(one)
+        print(json.dumps(memory(model, side, steps, setting, width)))
         return
-    print("| latents, steps | captured | ratio (median) | quartiles | limit | extra peak MB | kept MB |")
+    print(
+        "| model, latents, steps | captured | ratio (median) | quartiles | limit | extra peak MB | kept MB |"
+    )
     print("|---|---|---|---|---|---|---|")
-    sizes, settings = SIZES, SETTINGS
+    models, settings = MODELS, SETTINGS
     if short:
-        rounds, width, sizes, settings = 1, 8, ((16, 2),), dict(list(SETTINGS.items())[-1:])
-    for side, steps in sizes:
+        rounds, width, settings = 1, 16, dict(list(SETTINGS.items())[-1:])
+        models = (("SD", 16, 2), ("FLUX", 16, 2))
+    for model, side, steps in models:
         for label, setting in settings.items():
-            low, median, high = quartiles(ratios(side, steps, setting, width, rounds))
-            asked = json.dumps([side, steps, setting])
+            low, median, high = quartiles(ratios(model, side, steps, setting, width, rounds))
+            asked = json.dumps([model, side, steps, setting])
             command = [
                 sys.executable,
                 "-m",
@@ -154,8 +192,8 @@ def main(
             ]
             used = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
             print(
-                f"| {side} x {side}, {steps} | {label} | {median:.3f} | {low:.3f} to {high:.3f} | {MOST[label]:.2f} |"
-                f" {used['extra']:.0f} | {used['kept']:.0f} |",
+                f"| {model}, {side} x {side}, {steps} | {label} | {median:.3f} | {low:.3f} to {high:.3f} |"
+                f" {MOST[label]:.2f} | {used['extra']:.0f} | {used['kept']:.0f} |",
                 flush=True,
             )
 

@@ -7,14 +7,16 @@ of the observed denoiser, and of those the samples that the step before says wil
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from diffatlas.capture.arrays import Sent, send
 from diffatlas.capture.attention_layers import (
     Layer,
     attention_layers,
@@ -22,19 +24,30 @@ from diffatlas.capture.attention_layers import (
     compiled_layers,
     has_compiled,
 )
-from diffatlas.capture.attention_layout import Frame, Sequences, TextOrder, part_of
-from diffatlas.capture.attention_maps import Part, maps_of
+from diffatlas.capture.attention_layout import Frame, Known, Sequences, TextOrder, part_of
+from diffatlas.capture.attention_maps import Part
 from diffatlas.capture.attention_reasons import not_read
-from diffatlas.capture.attention_seen import Attended, Watch
+from diffatlas.capture.attention_seen import Watch
+from diffatlas.capture.attention_together import Together
+from diffatlas.capture.attention_ways import Attended, maps_of_samples, one_by_one
 from diffatlas.capture.spec import Capture
 from diffatlas.errors import CapabilityError
-
-if TYPE_CHECKING:
-    import torch
 
 log = logging.getLogger("diffatlas")
 #: Bytes of queries and keys that are held until it is known whose they are; beyond, all samples are read at once.
 MOST_HELD = 2**30
+
+
+@dataclass(frozen=True)
+class _Arriving:
+    """Maps of several samples, of one layer or more, on their way to the CPU."""
+
+    sent: Sent
+
+    @functools.cached_property
+    def array(self) -> np.ndarray:
+        """All of them; waited for once."""
+        return self.sent.array()
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,7 @@ class _Call:
 
     rows: samples in the call; None where that cannot be told.
     wanted: the samples to read; None where it is not known, so that what is needed for any of them is held.
-    maps: "<kind>:<layer>" -> sample -> map.
+    maps: "<kind>:<layer>" -> sample -> where its map is: what was sent, and which of it.
     spare: whether ``held`` is dropped once the step goes on as the step before did.
     """
 
@@ -61,7 +74,7 @@ class _Call:
     sequences: Sequences | None = None
     wanted: frozenset[int] | None = None
     spare: bool = False
-    maps: dict[str, dict[int, torch.Tensor]] = field(default_factory=dict)
+    maps: dict[str, dict[int, tuple[_Arriving, int]]] = field(default_factory=dict)
     held: list[_Held] = field(default_factory=list)
 
     @property
@@ -99,7 +112,8 @@ class AttentionRecorder:
         self._order = TextOrder()
         self._denoisers = denoisers
         self._has_compiled = any(has_compiled(denoiser) for denoiser in denoisers)
-        self._watch = Watch(plain, self._order, self._on_attention, self._has_compiled)
+        self._watch = Watch(plain, self._order, self._learn, self._on_attention, self._has_compiled)
+        self._together = Together(self._read_several)
         #: Denoiser calls since the last step; the one that runs and is read.
         self._calls: list[_Call] = []
         self._call: _Call | None = None
@@ -132,8 +146,10 @@ class AttentionRecorder:
             self._fail(error)
         try:
             yield
+            self._end()
         finally:
             self._watch.end()
+            self._together.forget()
             self._call = None
 
     def describe(self) -> dict[str, Any]:
@@ -160,16 +176,16 @@ class AttentionRecorder:
         place = {layer.name: i for i, layer in enumerate(self._layers)}
         return {"layers": sorted(self._described.values(), key=lambda d: (place[d["name"]], d["kind"]))}
 
-    def take(self, batch: int, cond: int | None, uncond: int | None) -> dict[str, np.ndarray] | None:
-        """Return the maps since the last call of this, by "<kind>:<layer>"; None where there are none.
+    def take(self, batch: int, cond: int | None, uncond: int | None) -> dict[str, Maps] | None:
+        """Return the maps since the last call of this, by "<kind>:<layer>"; None where there are none. Waits for none.
 
         batch: images. All denoiser calls since the last take, in order, are cut into parts of so many samples.
         cond, uncond: the parts' numbers of the conditional and the unconditional pass; None where there is none, or
             where it cannot be told. Without a conditional one nothing is returned.
 
-        cross: (B, tokens, rows, columns); self: (B, cell rows, cell columns, cell rows, cell columns); with an axis of
-        heads after B, and one of the halves before it, where `Capture` asks for these. Maps of samples that were not
-        read, because the step went another way than the one before, are absent.
+        Their arrays: of cross (B, tokens, rows, columns), of self (B, cell rows, cell columns, cell rows, cell
+        columns); with an axis of heads after B, and one of the halves before it, where `Capture` asks for these. Maps
+        of samples that were not read, because the step went another way than the one before, are absent.
         """
         calls, self._calls = self._calls, []
         self._held_bytes = 0
@@ -191,12 +207,13 @@ class AttentionRecorder:
             return None
         for call, rows in halves:
             for held in call.held:
-                self._read(call, held, rows)
+                self._read(call, held, self._rows(held.attended, rows))
         keys = [key for key in self._described if all(_has(*half, key) for half in halves)]
-        taken = {}
-        for key in keys:
-            stacked = [_stacked(call.maps[key], rows) for call, rows in halves]
-            taken[key] = stacked[0] if self._capture.attention_halves == "cond" else _as_long(stacked)
+        both = self._capture.attention_halves == "both"
+        taken = {
+            key: Maps(tuple(tuple(call.maps[key][row] for row in rows) for call, rows in halves), both)
+            for key in keys
+        }
         return taken or None
 
     def _begin(
@@ -220,6 +237,14 @@ class AttentionRecorder:
         learning = begins and not hasattr(module, "mid_block") and not self._has_compiled
         self._watch.begin(sequences, learning)
 
+    def _end(self) -> None:
+        """Read what waits for more of its shape, once the denoiser's call is over."""
+        if self._call is not None:
+            try:
+                self._together.end()
+            except Exception as error:
+                self._fail(error)
+
     def _expected(self) -> tuple[frozenset[int] | None, bool]:
         """Return the samples that will be wanted of the last call, and whether the others may still turn out to be.
 
@@ -233,72 +258,74 @@ class AttentionRecorder:
                 call.held.clear()
         wanted = self._last[number][1]
         # The pass of one half may turn out to be the only one of its step, where guidance has ended.
-        return wanted, not wanted and self._calls[-1].rows == self._batch
+        may_be_only = not any(rows for _, rows in self._last[:number]) and self._calls[-1].rows == self._batch
+        return wanted, not wanted and may_be_only
 
-    def _on_attention(self, frame: Frame, attended: Attended) -> bool:
-        """Read an attention call, where it is one that can be; return whether it was."""
+    def _learn(self, frame: Frame, query: Sequence[int], key: Sequence[int]) -> Known | None:
+        """Return what is to be read of an attention call of these shapes; None where it is not one that can be."""
+        call = self._call
+        if call is None or not _is_of(frame, query[0], call.rows):
+            return None
+        shape = (query[2], key[2])
+        if frame.known is not None and frame.known.shape == shape:
+            return frame.known
+        resolution = self._capture.attention_resolution
+        asked, every = self._capture.attention_kinds, ("cross", "self")
+        part = part_of(frame, call.sequences, self._order, shape, asked, resolution)
+        if part is None and part_of(frame, call.sequences, self._order, shape, every, resolution) is None:
+            return None
+        return Known((frame.image, frame.text), part, shape)
+
+    def _on_attention(self, frame: Frame, attended: Attended, part: Part) -> None:
+        """Read an attention call, or keep what is needed to read it once it is known whose it is."""
         call = self._call
         query, key = attended.query, attended.key
-        if call is None or not _is_of(frame, len(query), call.rows):
-            return False
-        part = part_of(
-            frame,
-            call.sequences,
-            self._order,
-            (query.shape[2], key.shape[2]),
-            self._capture.attention_kinds,
-            self._capture.attention_resolution,
-        )
-        if part is None:
-            return False
         held, rows = _Held(frame.layer, attended, part), call.wanted
-        if rows is None or call.spare:
+        unknown = rows is None
+        # Where a GPU computes while the CPU goes on, it is sooner done than held.
+        if call.spare or (unknown and one_by_one(query)):
             size = sum(t.numel() * t.element_size() for t in (query, key))
             if self._held_bytes + size <= MOST_HELD:
                 self._held_bytes += size
                 call.held.append(held)
-                rows = ()
-            else:
-                rows = range(len(query)) if rows is None else rows
-        self._read(call, held, [row for row in rows if row < len(query)])
+                unknown, rows = False, ()
+        rows = self._rows(attended, range(len(query)) if unknown else rows)
+        if not self._together.add(frame.layer.name, attended, part, rows):
+            self._read(call, held, rows)
         self._describe(frame, part, query.shape[1], key.shape[2])
-        return True
 
-    def _read(self, call: _Call, held: _Held, rows: Iterable[int]) -> None:
-        """Keep the maps of these samples of a call."""
+    @staticmethod
+    def _rows(attended: Attended, rows: Iterable[int]) -> list[int]:
+        """Return these samples, of those that are there."""
+        return [row for row in sorted(rows) if row < len(attended.query)]
+
+    def _read(self, call: _Call, held: _Held, rows: Sequence[int]) -> None:
+        """Begin to send the maps of these samples of a call."""
+        for kind, some, arriving in self._sent(held.attended, held.part, rows):
+            of_layer = call.maps.setdefault(f"{kind}:{held.layer.name}", {})
+            of_layer.update((row, (arriving, i)) for i, row in enumerate(some))
+
+    def _read_several(self, names: list[str], rows: range, attended: Attended, part: Part) -> None:
+        """Begin to send the maps of several layers, whose samples follow on each other."""
+        for kind, some, arriving in self._sent(attended, part, range(len(attended.query))):
+            for number in some:
+                name, row = names[number // len(rows)], rows[number % len(rows)]
+                self._call.maps.setdefault(f"{kind}:{name}", {})[row] = (arriving, number - some[0])
+
+    def _sent(
+        self, attended: Attended, part: Part, rows: Sequence[int]
+    ) -> list[tuple[str, Sequence[int], _Arriving]]:
+        """Return (kind, samples, their maps) of an attention call."""
         import torch
 
-        attended, whole = held.attended, held.attended.mask
+        each, begun = self._capture.attention_heads == "each", []
         with torch.no_grad(), torch.autocast(attended.query.device.type, enabled=False):
-            for row in rows:
-                if row >= len(attended.query):
-                    continue
-                mask = None if whole is None else whole[row if len(whole) > 1 else 0]
-                both = self._maps(held, attended.query[row], attended.key[row], mask)
-                for kind, maps in zip(("cross", "self"), both, strict=True):
+            for found in maps_of_samples(attended, part, rows, each):
+                for kind, maps in (("cross", found.cross), ("self", found.own)):
                     if maps is not None:
-                        call.maps.setdefault(f"{kind}:{held.layer.name}", {})[row] = maps
-
-    def _maps(
-        self, held: _Held, query: torch.Tensor, key: torch.Tensor, mask: torch.Tensor | None
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Return (cross, self) of one sample."""
-        import torch
-
-        scale = held.attended.scale
-        if self._capture.attention_heads == "mean":
-            return maps_of(query, key, held.part, scale, mask)
-        per_key = len(query) // len(key)
-        heads = []
-        for h in range(len(query)):
-            own = mask if mask is None or len(mask) == 1 else mask[h : h + 1]
-            shared = key[h // per_key : h // per_key + 1]
-            heads.append(maps_of(query[h : h + 1], shared, held.part, scale, own))
-        cross, own = zip(*heads, strict=True)
-        return (
-            None if cross[0] is None else torch.stack(cross),
-            None if own[0] is None else torch.stack(own),
-        )
+                        sent = Sent(maps) if maps.device.type == "cpu" else send(maps)
+                        begun.append((kind, found.rows, _Arriving(sent)))
+        return begun
 
     def _describe(self, frame: Frame, part: Part, heads: int, keys: int) -> None:
         layer = frame.layer
@@ -321,6 +348,23 @@ class AttentionRecorder:
         self._failed = self._failed or f"Reading attention failed ({type(error).__name__}: {error})."
 
 
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one layer at one step, on their way to the CPU.
+
+    halves: for each half, where the map of each image is: what was sent, and which of it.
+    both: whether the array has an axis of the halves.
+    """
+
+    halves: tuple[tuple[tuple[_Arriving, int], ...], ...]
+    both: bool
+
+    def array(self) -> np.ndarray:
+        """Return them as `AttentionRecorder.take` tells; wait for what is not there yet."""
+        stacked = [np.stack([arriving.array[i] for arriving, i in half]) for half in self.halves]
+        return _as_long(stacked) if self.both else stacked[0]
+
+
 def _is_of(frame: Frame, rows: int, total: int | None) -> bool:
     """Whether an attention call with so many samples is that of a denoiser call with ``total``."""
     # Where a layer is perturbed for the last samples, the others come first and alone.
@@ -330,11 +374,6 @@ def _is_of(frame: Frame, rows: int, total: int | None) -> bool:
 
 def _has(call: _Call, rows: range, key: str) -> bool:
     return all(row in call.maps.get(key, ()) for row in rows)
-
-
-def _stacked(maps: Mapping[int, torch.Tensor], rows: range) -> np.ndarray:
-    """Return the maps of these samples, (B, ...)."""
-    return np.stack([maps[row].cpu().numpy() for row in rows])
 
 
 def _as_long(halves: Sequence[np.ndarray]) -> np.ndarray:

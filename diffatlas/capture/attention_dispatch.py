@@ -1,4 +1,5 @@
-"""Looking on where diffusers hands attention to a backend, and where its older processors compute the scores.
+"""Looking on where torch's attention is called, where diffusers hands attention to a backend, and where its older
+processors compute the scores.
 
 Transformers of diffusers pass queries, keys and values, each (B, S, heads, D), to a function of
 ``_AttentionBackendRegistry``: PyTorch's own attention, flash, sage, flex, xformers and others. Processors that need the
@@ -16,9 +17,9 @@ from typing import Any
 
 from diffatlas.capture.watching import method_watched
 
-#: Called as ``around(backend, proceed, args, kwargs)``; ``proceed(*args, **kwargs)`` makes the call.
+#: Called as ``around(name, proceed, args, kwargs)``; ``proceed(*args, **kwargs)`` makes the call.
 AroundBackend = Callable[[str, Callable[..., Any], tuple, dict[str, Any]], Any]
-SCORES = "get_attention_scores"
+ATTEND, SCORES = "scaled_dot_product_attention", "get_attention_scores"
 _lock = threading.Lock()
 
 
@@ -54,8 +55,45 @@ class Backends:
                     function.arounds = (*function.arounds, self._around)
 
 
+class TorchAttention:
+    """Looks on at torch's ``scaled_dot_product_attention``, as it is called by that name.
+
+    A mode that sees each function of torch would do so too, and costs as much as a layer's own calls.
+    """
+
+    def __init__(self, around: AroundBackend) -> None:
+        self._around = around
+        self._stand_in: _Watched | None = None
+
+    def begin(self) -> None:
+        """Look on, until `end`."""
+        import torch
+
+        functional = torch.nn.functional
+        with _lock:
+            found = getattr(functional, ATTEND)
+            if not isinstance(found, _Watched):
+                found = _Watched(ATTEND, found)
+                setattr(functional, ATTEND, found)
+            found.arounds = (*found.arounds, self._around)
+            self._stand_in = found
+
+    def end(self) -> None:
+        """Look away; once nobody looks on, the function is there as it was."""
+        import torch
+
+        functional, stand_in = torch.nn.functional, self._stand_in
+        if stand_in is None:
+            return
+        with _lock:
+            stand_in.arounds = tuple(a for a in stand_in.arounds if a != self._around)
+            if not stand_in.arounds and getattr(functional, ATTEND) is stand_in:
+                setattr(functional, ATTEND, stand_in.plain)
+        self._stand_in = None
+
+
 class _Watched:
-    """Stands in the table of backends for one of them."""
+    """Stands where a function is looked up: in the table of backends, or in torch."""
 
     def __init__(self, key: Any, plain: Callable[..., Any]) -> None:
         self.name = str(getattr(key, "value", key))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _BESIDE = {"text_image_proj": "before", "image_proj": "only"}
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sequences:
     """The sequences of one denoiser call.
 
@@ -115,11 +115,27 @@ class Sequences:
         return None if last and self.rows > 1 else (lengths[last], last)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the first call of a layer has shown, for later ones on inputs of the same lengths.
+
+    part: None where nothing of the kinds that are asked for is in it, so that it need not be looked at.
+    shape: its queries and keys. by_name: whether it was seen without a mode that sees every function.
+    """
+
+    lengths: tuple[int | None, int | None]
+    part: Part | None
+    shape: tuple[int, int] = (0, 0)
+    by_name: bool = True
+
+
 @dataclass
 class Frame:
     """One call of an attention layer: how long its inputs are, and which comes first where it joins them.
 
-    done: whether its attention was read. in_backend: whether a backend of diffusers computes it now.
+    done: whether its attention was read. backend: (queries' shape, keys) that a backend of diffusers computes with now.
+    known: what an earlier call of the layer, on such inputs, has shown. found: what this one shows.
+    in_torch: whether torch's attention is being looked at already. in_mode: whether the mode is on for it.
     slices: queries, keys and masks of the scores that were computed so far.
     """
 
@@ -130,7 +146,11 @@ class Frame:
     #: Whether the text comes first in the joint sequence, once that is seen.
     text_first: bool | None = None
     done: bool = False
-    in_backend: bool = False
+    backend: tuple[tuple[int, ...], int] | None = None
+    in_torch: bool = False
+    in_mode: bool = False
+    known: Known | None = None
+    found: Known | None = None
     slices: list[list[Any]] = field(default_factory=list)
     #: What was made of the text, where only this tells it from the image. Held, so that no other takes its place.
     from_text: list[torch.Tensor] = field(default_factory=list)

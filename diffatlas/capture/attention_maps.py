@@ -1,4 +1,4 @@
-"""Attention probabilities of one image, as maps, a chunk of queries at a time.
+"""Attention probabilities of one image, as maps, a chunk of queries at a time, on the CPU.
 
 softmax(Q K^T scale + mask), Vaswani et al. 2017 (arXiv 1706.03762), eq. 1, in float32 whatever the model computes in.
 The N x N matrix of a layer is never whole in memory, not even of one head.
@@ -9,18 +9,22 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
-#: Numbers of one chunk of logits: what stays in a core's cache, and what keeps a GPU busy.
-CPU_CHUNK, GPU_CHUNK = 2**19, 2**24
+#: Numbers of one chunk of logits: what stays in a core's cache.
+CHUNK = 2**19
 #: Queries of a chunk: with fewer, a product of matrices is slow.
 FEWEST_ROWS = 32
 #: Sums of exponentials below this have lost digits to underflow, whose limit in float32 is about 1e-38.
 TINY = 1e-28
+#: What stands for the log-sum-exp of a query that may look nowhere: every exponential is 0.
+NOWHERE = 1e4
+#: Logits are taken to base 2 here: torch computes exp2 of float32 on a CPU in half of the time of exp.
+LOG2_E = math.log2(math.e)
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,19 @@ class Part:
         """(rows, columns) of the cells; those at the lower and right edge may hold fewer places."""
         return -(-self.grid[0] // self.cell), -(-self.grid[1] // self.cell)
 
+    @property
+    def span(self) -> slice:
+        """The keys from the first to the last that is kept."""
+        kept = [keys for keys in (self.text, self.image) if keys is not None]
+        return slice(min(keys.start for keys in kept), max(keys.stop for keys in kept))
+
+    def within(self, keys: slice) -> Part:
+        """Return the same part where only these keys are there."""
+        text, image = (
+            s and slice(s.start - keys.start, s.stop - keys.start) for s in (self.text, self.image)
+        )
+        return replace(self, text=text, image=image)
+
 
 def maps_of(
     query: torch.Tensor,
@@ -52,12 +69,14 @@ def maps_of(
     part: Part,
     scale: float | None = None,
     mask: torch.Tensor | None = None,
+    log_sum_exp: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
     """Return (cross, self) of one image, the mean over its heads.
 
     query: (heads, S, D); key: (heads or fewer that are shared, M, D): as scaled_dot_product_attention receives them.
     scale: of the logits; 1 / sqrt(D) where None.
     mask: broadcastable to (heads, S, M): added to the logits, or False where a query may not look.
+    log_sum_exp: (heads, S), of the masked logits over all keys; then only the keys of ``part`` are looked at.
 
     cross: (tokens, rows, columns) float16. self: (cell rows, cell columns, cell rows, cell columns) float16, queries
     first: the mean over the queries in a cell of the sum over the keys in a cell. Both are shares of a query's
@@ -67,6 +86,11 @@ def maps_of(
     import torch
 
     heads, _, width = query.shape
+    if log_sum_exp is not None:
+        span = part.span
+        key, part = key[:, span], part.within(span)
+        mask = mask[..., span] if mask is not None and mask.shape[-1] > 1 else mask
+        log_sum_exp = log_sum_exp[:, part.queries].nan_to_num(NOWHERE, NOWHERE, NOWHERE) * LOG2_E
     keys = key.shape[1]
     cell = 1 if part.image is None else part.cell
     sizes, order = _sizes(part.grid, cell), _order(part.grid, cell, query.device)
@@ -79,23 +103,30 @@ def maps_of(
     regrouped = mask is None and cell > 1 and _is_even(part)
     if regrouped:
         key = key[:, _by_place(part, keys, key.device)]
-    query = query.float() * (1 / math.sqrt(width) if scale is None else scale)
-    query = query if order is None else query[:, order]
+    query = query.float() * ((1 / math.sqrt(width) if scale is None else scale) * LOG2_E)
+    if order is not None:
+        query = query[:, order]
+        log_sum_exp = None if log_sum_exp is None else log_sum_exp[:, order]
     room = _Room(query)
-    exponentials = _Exponentials.of(
-        query, key.float().repeat_interleave(heads // len(key), 0), mask, order, room
-    )
+    key = key.float() if len(key) == heads else key.float().repeat_interleave(heads // len(key), 0)
+    exponentials = _Exponentials.of(query, key, mask, order, room, log_sum_exp)
     cross = own = None
     if part.text is not None:
         tokens = len(range(keys)[part.text])
         cross = query.new_empty((tokens, places), dtype=torch.float16)
     if part.image is not None:
         own = query.new_empty((len(sizes), len(sizes)), dtype=torch.float16)
-    most = max(FEWEST_ROWS, (GPU_CHUNK if query.is_cuda else CPU_CHUNK) // (heads * keys))
+    most = max(FEWEST_ROWS, CHUNK // (heads * keys))
     for first, last, start, stop in _chunks(part.grid, cell, most):
         total = None
-        for some in _head_groups(heads, (stop - start) * keys, query.is_cuda):
+        for some in _head_groups(heads, (stop - start) * keys):
             weights, sums = exponentials(some, slice(start, stop))
+            if sums is None:
+                summed = torch.sum(
+                    weights, 0, out=room("summed" if total is None else "more", weights.shape[1:])
+                )
+                total = summed if total is None else total.add_(summed)
+                continue
             if regrouped:
                 weights = _add_places(weights, part, room)
             # Shares of each query's whole attention, weights / sum, summed over the heads: a small product a query.
@@ -104,7 +135,10 @@ def maps_of(
                 total = torch.bmm(factors, weights, out=room("total", (stop - start, 1, weights.shape[2])))
             else:
                 total.baddbmm_(factors, weights)
-        total = total[:, 0]
+        if log_sum_exp is None:
+            total = total[:, 0]
+        elif regrouped:
+            total = _add_places(total, part, room)
         total.div_(heads)
         if regrouped:
             by_cell, of_text = total.split([len(sizes), total.shape[1] - len(sizes)], dim=1)
@@ -143,12 +177,15 @@ class _Room:
 
 @dataclass(frozen=True)
 class _Exponentials:
-    """exp(Q K^T - shift) of some heads and queries, and its sums over the keys.
+    """2^(Q K^T - shift) of some heads and queries, and its sums over the keys.
 
     A softmax does not change where all logits of a query are shifted alike. Mostly the shift is the largest logit; on
     a CPU, where each pass over the numbers costs, it is a bound of it that needs no pass: |q| times the largest |k|
     (Cauchy-Schwarz), keys taken from their mean. It is one more column of Q and one more row of K^T, so that the
     product is shifted already. Where the bound is so far off that everything vanishes the largest logit is taken.
+    With the log-sum-exp as the shift they are probabilities, and need no sums.
+
+    exact: whether the shift in the product is the log-sum-exp; bounded: whether it is the bound.
     """
 
     query: torch.Tensor
@@ -157,6 +194,7 @@ class _Exponentials:
     order: torch.Tensor | None
     bounded: bool
     room: _Room
+    exact: bool = False
 
     @classmethod
     def of(
@@ -166,26 +204,41 @@ class _Exponentials:
         mask: torch.Tensor | None,
         order: torch.Tensor | None,
         room: _Room,
+        log_sum_exp: torch.Tensor | None,
     ) -> _Exponentials:
-        """query: (heads, S, D), scaled; key: (heads, M, D); mask: (heads, S or 1, M), in the order before ``order``."""
+        """query: (heads, S, D), scaled; key: (heads, M, D); mask: (heads, S or 1, M), in the order before ``order``.
+
+        log_sum_exp: (heads, S), to base 2 like the logits.
+        """
         import torch
 
-        if query.is_cuda or mask is not None:
+        exact = log_sum_exp is not None
+        if mask is not None and not exact:
             return cls(query, key.transpose(1, 2), mask, order, False, room)
-        key = key - key.mean(1, keepdim=True)
-        bound = query.norm(dim=-1) * key.norm(dim=-1).amax(-1, keepdim=True)
-        query = torch.cat([query, -bound[..., None]], -1)
+        if exact:
+            shift = log_sum_exp
+        else:
+            key = key - key.mean(1, keepdim=True)
+            shift = query.norm(dim=-1) * key.norm(dim=-1).amax(-1, keepdim=True)
+        query = torch.cat([query, -shift[..., None]], -1)
         ones = key.new_ones((len(key), 1, key.shape[1]))
-        return cls(query, torch.cat([key.transpose(1, 2), ones], 1), None, order, True, room)
+        keys_t = torch.cat([key.transpose(1, 2), ones], 1)
+        return cls(query, keys_t, mask, order, not exact, room, exact)
 
-    def __call__(self, heads: slice, rows: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return (heads, queries, keys) and (heads, queries, 1). The first is overwritten by the next call."""
+    def __call__(self, heads: slice, rows: slice) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return (heads, queries, keys) and their sums (heads, queries, 1), None where each is 1 over all keys.
+
+        The first is overwritten by the next call.
+        """
         import torch
 
         query, keys_t = self.query[heads, rows], self.keys_t[heads]
         logits = torch.bmm(query, keys_t, out=self.room("logits", (*query.shape[:2], keys_t.shape[2])))
+        if self.exact:
+            logits = logits if self.mask is None else self._masked(logits, heads, rows)
+            return logits.exp2_(), None
         if self.bounded:
-            sums = logits.exp_().sum(-1, keepdim=True)
+            sums = logits.exp2_().sum(-1, keepdim=True)
             # Not true of NaN either.
             if float(sums.min()) > TINY:
                 return logits, sums
@@ -195,7 +248,7 @@ class _Exponentials:
         largest = logits.amax(-1, keepdim=True)
         # A query that may look nowhere has no largest logit; its weights are 0, and so are its shares.
         largest.nan_to_num_(neginf=0.0)
-        sums = logits.sub_(largest).exp_().sum(-1, keepdim=True)
+        sums = logits.sub_(largest).exp2_().sum(-1, keepdim=True)
         return logits, sums.masked_fill_(sums == 0, 1.0)
 
     def _masked(self, logits: torch.Tensor, heads: slice, rows: slice) -> torch.Tensor:
@@ -206,7 +259,7 @@ class _Exponentials:
             few = few[:, rows] if self.order is None else few[:, self.order[rows]]
         if few.dtype == torch.bool:
             return logits.masked_fill_(~few, -torch.inf)
-        return logits.add_(few.float())
+        return logits.add_(few.float(), alpha=LOG2_E)
 
 
 @functools.lru_cache(maxsize=64)
@@ -255,14 +308,14 @@ def _by_place(part: Part, keys: int, device: torch.device) -> torch.Tensor:
     return torch.cat([image, index[: part.image.start], index[part.image.stop :]])
 
 
-def _head_groups(heads: int, numbers: int, gpu: bool) -> list[slice]:
+def _head_groups(heads: int, numbers: int) -> list[slice]:
     """Return slices of heads that together fit one chunk; ``numbers``: what one head takes."""
-    several = max(1, (GPU_CHUNK if gpu else CPU_CHUNK) // numbers)
+    several = max(1, CHUNK // numbers)
     return [slice(h, min(h + several, heads)) for h in range(0, heads, several)]
 
 
 def _add_places(weights: torch.Tensor, part: Part, room: _Room) -> torch.Tensor:
-    """Return (heads, queries, cells + rest): the sum over the places of each cell, of keys in the order of `_by_place`;
+    """Return (..., queries, cells + rest): the sum over the places of each cell, of keys in the order of `_by_place`;
     the keys that are not of the image follow as they are."""
     import torch
 

@@ -1,9 +1,11 @@
 """Looking on while the chosen attention layers of a denoiser compute, wherever they do it.
 
 Seen are torch's ``scaled_dot_product_attention``, the backends that diffusers hands attention to, and
-``get_attention_scores`` of the layers. The call goes through as it is, and its own output is used. All of it does
-something only between `Watch.begin` and `Watch.end` and on the thread of `Watch.begin`, and nothing that fails in here
-reaches the denoiser: reading stops for that layer, and the reason is kept.
+``get_attention_scores`` of the layers. The call goes through as it is, and its own output is used. A layer's first call
+is looked at with a mode that sees every function of torch, which tells where its text and image are; where the
+attention was found by its name then, later calls need no mode. All of it does something only between `Watch.begin` and
+`Watch.end` and on the thread of `Watch.begin`, and nothing that fails in here reaches the denoiser: reading stops for
+that layer, and the reason is kept.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from diffatlas.capture.attention_dispatch import Backends, scores_watched
+from diffatlas.capture.attention_dispatch import Backends, TorchAttention, scores_watched
+from diffatlas.capture.attention_fused import call_fused
 from diffatlas.capture.attention_layers import Layer
-from diffatlas.capture.attention_layout import Frame, Sequences, TextOrder
+from diffatlas.capture.attention_layout import Frame, Known, Sequences, TextOrder
+from diffatlas.capture.attention_maps import Part
+from diffatlas.capture.attention_ways import Attended, wants_log_sum_exp
 from diffatlas.errors import CapabilityError, DiffAtlasError
 
 if TYPE_CHECKING:
@@ -26,25 +31,12 @@ _ATTEND = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")
 _SCORES = ("query", "key", "attention_mask")
 
 
-@dataclass(frozen=True)
-class Attended:
-    """What one attention call was given, for all its samples.
-
-    query: (rows, heads, S, D). key: (rows, heads or fewer that are shared, M, D). mask: broadcastable to
-    (rows, heads, S, M), added to the logits or False where a query may not look; None where there is none.
-    scale: of the logits; None for 1 / sqrt(D).
-    """
-
-    query: torch.Tensor
-    key: torch.Tensor
-    scale: float | None
-    mask: torch.Tensor | None
-
-
 class Watch:
-    """Shows the attention that the layers compute to ``read(frame, attended)``, until that returns True for a frame.
+    """Shows the attention that the layers compute to ``read(frame, attended, part)``, once a call of a layer.
 
     order: learns whether text or image comes first in joint sequences.
+    learn: called with a frame and the shapes of queries and keys; what is to be read of such a call, None where it is
+        not one that can be read.
     compiled: whether something of the denoiser is compiled. Then only torch's own attention is looked at: compiled
         code is made for the very backends and methods that there were, and would be compiled anew for others.
     """
@@ -53,17 +45,21 @@ class Watch:
         self,
         layers: Sequence[Layer],
         order: TextOrder,
-        read: Callable[[Frame, Attended], bool],
+        learn: Callable[[Frame, Sequence[int], Sequence[int]], Known | None],
+        read: Callable[[Frame, Attended, Part], None],
         compiled: bool = False,
     ) -> None:
-        self._layers, self._order, self._read = layers, order, read
+        self._layers, self._order, self._learn, self._read = layers, order, learn, read
         self._compiled = compiled
         self._mode = _mode(self)
-        self._backends = Backends(self._around_backend)
+        self._backends, self._torch = Backends(self._around_backend), TorchAttention(self._around_torch)
         #: The thread and the sequences of the denoiser call that is read, and the attention layers on the stack.
         self._thread: int | None = None
         self._sequences: Sequences | None = None
         self._frames: list[Frame] = []
+        #: What each layer's first call has shown, by the sequences of the denoiser's calls; that of the one that runs.
+        self._by_sequences: dict[Sequences, dict[str, Known]] = {}
+        self._known: dict[str, Known] = {}
         #: Whether the mode is on for the whole denoiser call, or in the attention layers alone.
         self._learning = False
         self._entered = 0
@@ -74,6 +70,7 @@ class Watch:
 
     def forget(self) -> None:
         """Forget what was seen of a pipeline's call that is over."""
+        self._by_sequences.clear()
         self.ran.clear()
         self.seen.clear()
         self.failed.clear()
@@ -100,6 +97,8 @@ class Watch:
         """
         if not self._compiled:
             self._backends.look_again()
+            self._torch.begin()
+        self._known = self._by_sequences.setdefault(sequences, {})
         self._thread, self._sequences, self._learning = threading.get_ident(), sequences, learning
         if learning:
             self._enter()
@@ -108,6 +107,7 @@ class Watch:
         """The denoiser call is over."""
         while self._entered:
             self._exit()
+        self._torch.end()
         self._frames.clear()
         self._thread = self._sequences = None
         self._learning = False
@@ -129,16 +129,25 @@ class Watch:
         if not self._is_reading or layer.name in self.failed:
             return
         with self._catching(layer):
-            self._frames.append(Frame.of(layer, args, kwargs))
+            frame = Frame.of(layer, args, kwargs)
+            known = self._known.get(layer.name)
+            if known is not None and known.lengths == (frame.image, frame.text):
+                frame.known, frame.done = known, known.part is None
+                if frame.done and not self._frames:
+                    return
+            self._frames.append(frame)
             self.ran.add(layer.name)
-            if not self._learning:
+            if not (self._learning or (frame.known is not None and frame.known.by_name)):
                 self._enter()
+                frame.in_mode = True
 
     def after_layer(self, layer: Layer) -> None:
         """Forward hook of an attention layer, also where it raised."""
         if self._is_reading and self._frames and self._frames[-1].layer is layer:
-            self._frames.pop()
-            if not self._learning and self._entered:
+            frame = self._frames.pop()
+            if frame.found is not None:
+                self._known[layer.name] = frame.found
+            if frame.in_mode and self._entered:
                 self._exit()
 
     @property
@@ -163,16 +172,13 @@ class Watch:
                 self._order.on_cat(self._sequences, frame, args, kwargs)
 
     def on_attend(self, args: tuple, kwargs: Mapping[str, Any]) -> None:
-        """Attention was computed by torch."""
+        """Attention was computed by torch, and the mode has seen it."""
         frame = self._frame
-        if frame is None or frame.done or frame.in_backend:
+        if frame is None or frame.done or frame.in_torch or frame.backend is not None:
             return
         with self._catching(frame.layer):
             given = dict(zip(_ATTEND, args, strict=False)) | dict(kwargs)
-            query, key = given["query"], given["key"]
-            if query.ndim == 4:
-                mask = _mask(given.get("attn_mask"), given.get("is_causal"), query, key)
-                self._show(frame, Attended(query, key, given.get("scale"), mask))
+            self._look(frame, _attended(given), by_name=False)
 
     def on_other(self, args: tuple, output: Any) -> None:
         """Another function was called: what it makes of the text is of the text."""
@@ -181,32 +187,83 @@ class Watch:
             with self._catching(frame.layer):
                 frame.trace_origin(args, output)
 
-    def _show(self, frame: Frame, attended: Attended) -> None:
+    def _look(self, frame: Frame, attended: Attended, by_name: bool = True) -> None:
+        """Read an attention call, where it is one that can be."""
+        known = self._known_of(frame, attended.query, attended.key, by_name)
+        if known is not None and known.part is not None:
+            self._show(frame, attended, known.part)
+
+    def _known_of(self, frame: Frame, query: torch.Tensor, key: torch.Tensor, by_name: bool) -> Known | None:
+        """Return what is to be read of an attention call; None where it is not one that can be read."""
+        if query.ndim != 4:
+            return None
         self.seen.add(frame.layer.name)
-        detached = Attended(attended.query.detach(), attended.key.detach(), attended.scale, attended.mask)
-        frame.done = self._read(frame, detached)
+        known = self._learn(frame, query.shape, key.shape)
+        if known is not None and known is not frame.known and frame.found is None:
+            frame.found = replace(known, by_name=by_name)
+        return known
+
+    def _show(self, frame: Frame, attended: Attended, part: Part) -> None:
+        query, key = attended.query.detach(), attended.key.detach()
+        self._read(frame, replace(attended, query=query, key=key), part)
+        frame.done = True
+
+    def _around_torch(self, _: str, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]) -> Any:
+        frame = self._frame
+        if frame is None or frame.done or frame.in_torch:
+            return proceed(*args, **kwargs)
+        given: dict[str, Any] = {}
+        known, fused = None, None
+        with self._catching(frame.layer):
+            given = dict(zip(_ATTEND, args, strict=False)) | kwargs
+            query, key = given["query"], given["key"]
+            if frame.backend in (None, (tuple(query.shape), key.shape[-2])):
+                known = self._known_of(frame, query, key, by_name=True)
+        if known is None or known.part is None:
+            return proceed(*args, **kwargs)
+        frame.in_torch = True
+        try:
+            if wants_log_sum_exp(known.part, query, key):
+                output, fused = call_fused(lambda: proceed(*args, **kwargs))
+            else:
+                output = proceed(*args, **kwargs)
+        finally:
+            frame.in_torch = False
+        with self._catching(frame.layer):
+            attended = _attended(given)
+            if fused is not None:
+                mask = _mask(fused.mask, fused.causal, fused.query, fused.key)
+                attended = Attended(fused.query, fused.key, fused.scale, mask, fused.log_sum_exp)
+            self._show(frame, attended, known.part)
+        return output
 
     def _around_backend(
         self, backend: str, proceed: Callable[..., Any], args: tuple, kwargs: dict[str, Any]
     ) -> Any:
         frame = self._frame
-        if frame is None or frame.in_backend:
+        if frame is None or frame.backend is not None:
             return proceed(*args, **kwargs)
-        if not frame.done:
-            with self._catching(frame.layer):
-                self._on_backend(frame, backend, args, kwargs)
-        # What the backend computes in itself is not another attention. It may compile itself, without our mode.
-        frame.in_backend = True
+        given: dict[str, Any] = {}
+        # What the backend computes in itself is not another attention, unless it hands this very one to torch's.
+        frame.backend = ((), 0)
+        with self._catching(frame.layer):
+            given = dict(zip(_ATTEND, args, strict=False)) | kwargs
+            rows, places, heads, width = given["query"].shape
+            frame.backend = ((rows, heads, places, width), given["key"].shape[1])
+        # It may compile itself, without our mode.
         out = self._step_aside()
         try:
-            return proceed(*args, **kwargs)
+            output = proceed(*args, **kwargs)
         finally:
-            frame.in_backend = False
+            frame.backend = None
             for _ in range(out):
                 self._enter()
+        if not frame.done:
+            with self._catching(frame.layer):
+                self._on_backend(frame, backend, given)
+        return output
 
-    def _on_backend(self, frame: Frame, backend: str, args: tuple, kwargs: dict[str, Any]) -> None:
-        given = dict(zip(_ATTEND, args, strict=False)) | kwargs
+    def _on_backend(self, frame: Frame, backend: str, given: Mapping[str, Any]) -> None:
         query, key = (given[name].transpose(1, 2) for name in ("query", "key"))
         mask = given.get("attn_mask")
         if mask is not None and not hasattr(mask, "ndim"):
@@ -217,7 +274,7 @@ class Watch:
         if mask is not None and mask.ndim == 2 and mask.shape == (query.shape[0], key.shape[2]):
             mask = mask[:, None, None]
         mask = _mask(mask, given.get("is_causal"), query, key)
-        self._show(frame, Attended(query, key, given.get("scale"), mask))
+        self._look(frame, Attended(query, key, given.get("scale"), mask))
 
     def _step_aside(self) -> int:
         """Take the mode off as often as it is on, and return how often; not where another lies on top of it."""
@@ -256,7 +313,7 @@ class Watch:
         query, key = (t.reshape(rows, -1, *t.shape[1:]) for t in (query, key))
         if mask is not None:
             mask = mask.reshape(rows, -1, *mask.shape[1:]) if len(mask) > 1 else mask[None]
-        self._show(frame, Attended(query, key, float(module.scale), mask))
+        self._look(frame, Attended(query, key, float(module.scale), mask))
 
 
 @dataclass(frozen=True)
@@ -271,6 +328,13 @@ class _Hooks:
 
     def after(self, *_: Any) -> None:
         self.watch.after_layer(self.layer)
+
+
+def _attended(given: Mapping[str, Any]) -> Attended:
+    """Return what torch's attention was given."""
+    query, key = given["query"], given["key"]
+    mask = _mask(given.get("attn_mask"), given.get("is_causal"), query, key)
+    return Attended(query, key, given.get("scale"), mask)
 
 
 def _mask(given: Any, causal: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor | None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import diffatlas.capture.attention as attention
+import diffatlas.capture.attention_maps as attention_maps
 from diffatlas.capture.attention import AttentionRecorder
 from diffatlas.capture.spec import Capture
 from tests.capture import other_pipelines as other
@@ -51,7 +52,7 @@ class Loop:
             self.call(rows)
         self.index += 1
         taken = self.recorder.take(batch, cond, uncond)
-        return None if taken is None else taken[f"cross:{LAYER}"], self.samples
+        return None if taken is None else taken[f"cross:{LAYER}"].array(), self.samples
 
 
 @pytest.fixture
@@ -130,13 +131,13 @@ def test_nothing_rather_than_the_wrong_half(loop: Loop) -> None:
 
 def test_only_what_will_be_wanted_is_computed(loop: Loop, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    maps_of = attention.maps_of
+    maps_of = attention_maps.maps_of
 
     def counting(*args: Any) -> Any:
         read.append(1)
         return maps_of(*args)
 
-    monkeypatch.setattr(attention, "maps_of", counting)
+    monkeypatch.setattr(attention_maps, "maps_of", counting)
     for calls, cond in [([2], 1), ([2], 1), ([3], 1), ([1, 1], 1), ([1, 1], 1)]:
         loop.step(calls, cond)
     assert len(read) == 5

@@ -173,7 +173,7 @@ def test_words_beside_the_tokens_of_an_image() -> None:
     with torch.no_grad(), first_matrices(unet) as calls, recorder.watching():
         with recorder.reading(unet, args, kwargs, 0, 1, True):
             unet(*args, **kwargs)
-        taken = recorder.take(1, 0, None)
+        taken = {key: maps.array() for key, maps in recorder.take(1, 0, None).items()}
     for name, shares in calls[0].items():
         assert shares.shape[2:] == (96, 17 + 96)
         expected = laid_out(shares[0], slice(None), slice(10, 17), (8, 12))
@@ -196,7 +196,7 @@ def test_the_reference_of_qwen_is_neither_text_nor_image(qwen_pipe: Any) -> None
     with torch.no_grad(), first_matrices(transformer) as calls, recorder.watching():
         with recorder.reading(transformer, (), kwargs, 0, 1, True):
             transformer(**kwargs)
-        taken = recorder.take(1, 0, None)
+        taken = {key: maps.array() for key, maps in recorder.take(1, 0, None).items()}
     where = joined(6, (8, 12), 36 + 16)
     for name, shares in calls[0].items():
         queries, text, image, grid = where(name, shares[0])
