@@ -1,17 +1,19 @@
 """What does observing cost on a GPU, at the sizes that people run there?
 
 Pipelines of the sizes of SD 1.5, SDXL and FLUX.1 with random weights (`benchmarks.gpu_pipelines`), the embedded model,
-and sweeps of five in one batch. Plain and observed calls alternate; wall time with the device drained before and after;
-a ratio a round, and their median with the lowest and the highest. Each observed call must have made every step, kept
-what was asked, and given the plain call's latents bit for bit. Of CUDA also the peak of the memory that is allocated,
-of a plain and of an observed call, what the run keeps, and how often a step makes the host wait.
+pipelines that are offloaded, tiled or compiled, sweeps of five in one batch; at last how far half precision is from
+float32, and whether memory stays flat when models take turns. Plain and observed calls alternate; wall time with the
+device drained before and after; a ratio a round, and their median with the lowest and the highest. Each observed call
+must have made every step, kept what was asked, and given the plain call's latents bit for bit. Of CUDA also the peak of
+the memory that is allocated, of a plain and of an observed call, what the run keeps, and how often a step makes the
+host wait.
 
 It ends within ``--seconds``: parts that would not fit are named and left out. A table is printed as it grows, and
 written with its rows as JSON into ``--out``. Run from the project's root, on a GPU::
 
     python -m benchmarks.gpu_cost --out FOLDER
 
-``TINY=1`` goes through all of it in a minute, small, on whatever device there is.
+``TINY=1`` goes through it in a minute, small, on whatever device there is, without the benchmarks at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from __future__ import annotations
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -31,6 +35,9 @@ import typer
 from benchmarks import gpu_pipelines
 from benchmarks.gpu_pipelines import Sized
 from diffatlas import Capture, GenerationParams, observe
+from diffatlas.backends import placement
+from diffatlas.backends.placement import Placement
+from diffatlas.capture import attention_maps_gpu
 from diffatlas.capture.trace import Trace
 
 NOTHING = {"latents": False, "predictions": False, "x0": False, "metrics": False}
@@ -44,8 +51,14 @@ SETTINGS: dict[str, tuple[Capture, float]] = {
 }
 PROMPT = "a red circle and a blue square"
 SWEEP = (1.0, 4.0, 7.5, 12.0, 18.0)
+#: How SD 1.5 is put on the device besides; what only a GPU can, and what any device can.
+ON_A_GPU = (Placement(offload="model"), Placement(offload="group"))
+ANYWHERE = (Placement(vae=("tiling", "slicing")), Placement(compile="blocks"))
+#: Benchmarks of their own that belong to this, with the seconds that they take on a GPU.
+BESIDE = {"half_precision": 60, "models_in_turn": 60}
 #: Steps of a call, and pairs of calls, by the size of the pipeline.
 EFFORT = {"embedded": (30, 9), "sd15": (15, 7), "sdxl": (10, 5), "flux": (6, 3)}
+PARTS = (*EFFORT, "sweep", "placed", "beside")
 
 
 @dataclass
@@ -253,21 +266,62 @@ def measure(sized: Sized, what: str, capture: Capture, aim: float, steps: int, r
     return row
 
 
-def capture_costs(table: Table, sized: Sized, steps: int, rounds: int, wanted: list[str]) -> None:
-    """Add a row for each setting."""
-    took = 0.0
-    for what, (capture, aim) in SETTINGS.items():
-        if wanted and not any(word in what for word in wanted):
+def try_out(table: Table, sized: Sized, what: str, setting: str, steps: int, rounds: int) -> None:
+    """Add a row for one of `SETTINGS`; what goes wrong is a row too."""
+    capture, aim = SETTINGS[setting]
+    try:
+        table.add(measure(sized, what, capture, aim, steps, rounds))
+    except Exception as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        table.add(Row(sized.name, what, 0, 0, 0, 0, aim, error=reason))
+
+
+def capture_costs(
+    table: Table, sized: Sized, steps: int, rounds: int, wanted: list[str], chunks: list[int]
+) -> None:
+    """Add a row for each setting; of attention one for each size of chunk, 2^n numbers."""
+    took, usual = 0.0, attention_maps_gpu.CHUNK
+    for setting, (capture, _) in SETTINGS.items():
+        if wanted and not any(word in setting for word in wanted):
             continue
-        if not table.has_time(f"{sized.name}, {what}", took):
+        for n in chunks if chunks and capture.attention != "off" else [0]:
+            if not table.has_time(f"{sized.name}, {setting}", took):
+                continue
+            began = time.perf_counter()
+            attention_maps_gpu.CHUNK = 2**n if n else usual
+            try_out(table, sized, f"{setting}, chunks of 2^{n}" if n else setting, setting, steps, rounds)
+            took = time.perf_counter() - began
+    attention_maps_gpu.CHUNK = usual
+
+
+def placed_costs(table: Table, device: str, dtype: Any, steps: int, rounds: int, tiny: bool) -> None:
+    """Add a row for each way of putting SD 1.5 on the device."""
+    if device == "cpu":
+        # The usual compiler needs one for C.
+        placement.COMPILER = "eager"
+    for way in (*(ON_A_GPU if device == "cuda" else ()), *ANYWHERE):
+        what = f"linear previews, {', '.join(f'{k}={v}' for k, v in way.told.items())}"
+        if not table.has_time(f"SD 1.5, {what}", 0 if tiny else 40):
             continue
-        began = time.perf_counter()
-        try:
-            table.add(measure(sized, what, capture, aim, steps, rounds))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-            table.add(Row(sized.name, what, 0, 0, 0, 0, aim, error=reason))
-        took = time.perf_counter() - began
+        sized = gpu_pipelines.sd15(device, dtype, tiny)
+        if way.offload:
+            sized.pipe.to("cpu")
+        placement.put(sized.pipe, way, device)
+        try_out(table, sized, what, "and linear previews", steps, rounds)
+        del sized
+
+
+def beside(table: Table, device: str) -> None:
+    """Run the benchmarks that belong to this, each in a process of its own, and keep what they print."""
+    for name, seconds in BESIDE.items():
+        if not table.has_time(name, seconds):
+            continue
+        command = [sys.executable, "-m", f"benchmarks.{name}", "--device", device]
+        done = subprocess.run(command, capture_output=True, text=True)
+        told = done.stdout if done.returncode == 0 else done.stdout + done.stderr[-2000:]
+        print(f"\n{name}, {device}\n\n{told}", flush=True)
+        if table.folder is not None:
+            (table.folder / f"{name}.md").write_text(told, "utf-8")
 
 
 def embedded(device: str, dtype: Any) -> Sized:
@@ -315,8 +369,9 @@ def sweep_costs(table: Table, device: str, dtype: Any, tiny: bool) -> None:
 
 
 def main(
-    parts: Annotated[str, typer.Option(help="Of embedded, sd15, sdxl, flux, sweep; with commas.")] = "",
+    parts: Annotated[str, typer.Option(help=f"Of {', '.join(PARTS)}; with commas.")] = ",".join(PARTS),
     only: Annotated[str, typer.Option(help="Settings that have one of these words; with commas.")] = "",
+    chunks: Annotated[str, typer.Option(help="Sizes of attention's chunks, as 21,22: 2^21 numbers...")] = "",
     steps: Annotated[int, typer.Option(help="Steps of a call; 0 for what suits the size.")] = 0,
     rounds: Annotated[int, typer.Option(help="Pairs of calls; 0 for what suits the size.")] = 0,
     seconds: Annotated[float, typer.Option(help="When to stop beginning another part.")] = 540,
@@ -331,7 +386,9 @@ def main(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     dtype = torch.float16 if device == "cuda" else torch.float32
     table = Table(out, began + seconds)
-    chosen = [name for name in parts.split(",") if name] or [*EFFORT, "sweep"]
+    chosen = [name for name in parts.split(",") if name]
+    if unknown := [name for name in chosen if name not in PARTS]:
+        raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(PARTS)}.")
     wanted = [word for word in only.split(",") if word]
     builders: dict[str, Callable[[], Sized]] = {
         "embedded": lambda: embedded(device, dtype),
@@ -341,12 +398,17 @@ def main(
     }
     print(f"On {device_name()}, torch {torch.__version__}.\n\n{HEADING}", flush=True)
     for name in chosen:
+        of_size = (2, 1) if short else EFFORT.get(name, EFFORT["sd15"])
+        of_size = (steps or of_size[0], rounds or of_size[1])
         if name == "sweep":
             sweep_costs(table, device, dtype, short)
-        elif table.has_time(name, 0):
-            of_size = (2, 1) if short else EFFORT[name]
+        elif name == "placed":
+            placed_costs(table, device, dtype, *of_size, short)
+        elif name == "beside" and not short:
+            beside(table, device)
+        elif name in builders and table.has_time(name, 0):
             sized = builders[name]()
-            capture_costs(table, sized, steps or of_size[0], rounds or of_size[1], wanted)
+            capture_costs(table, sized, *of_size, wanted, [int(n) for n in chunks.split(",") if n])
             del sized
         if device == "cuda":
             torch.cuda.empty_cache()
