@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -98,6 +98,15 @@ def between_layers(pipe: Any, look: Callable[[], None], meter: Meter | None = No
         around.close()
 
 
+def is_compiled(pipe: Any) -> bool:
+    """Whether anything of a pipeline's denoisers is compiled when it is first called."""
+    return any(_compiled(module) for part in denoisers(pipe) for module in _modules(part))
+
+
+def _modules(part: Any) -> Iterable[Any]:
+    return part.modules() if hasattr(part, "modules") else (part,)
+
+
 def decoder_of(pipe: Any) -> Any:
     """Return the module that makes a picture of clean latents; None where there is none that takes hooks."""
     vaes = (getattr(pipe, name, None) for name in ("vae", "movq", "vqvae"))
@@ -151,7 +160,7 @@ def _meter_passes(denoiser: Any, meter: Meter, handles: list[Any]) -> None:
     if not _hookable(denoiser):
         return
     tally = _Tally(denoiser)
-    whole = not any(_compiled(module) for module in denoiser.modules())
+    whole = not any(_compiled(module) for module in _modules(denoiser))
 
     def before(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         meter.begin(args, kwargs)

@@ -26,5 +26,6 @@ def check_light(index: int, pixels: np.ndarray, dtype: str) -> None:
     if not pixels.any():
         raise BlackImage(
             f"Image {index} is black everywhere: the decoder may have overflowed in "
-            f"{dtype}; try dtype fp32, another seed or a lower guidance scale."
+            f"{dtype}; try vae=fp32 in the model's line (docs/loading.md), dtype fp32, another seed or a lower "
+            "guidance scale."
         )

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from diffatlas.backends.between import Meter, between_layers
+from diffatlas.backends.between import Meter, between_layers, is_compiled
 from diffatlas.backends.call import call_arguments
 from diffatlas.backends.estimate import Estimate, Memory, Pace, Work, rows_of
 from diffatlas.backends.live_bytes import Live
@@ -148,7 +148,7 @@ class Paces:
 
         with between_layers(loaded.pipe, look, meter):
             yield
-        if loaded.placement.compile and self._compiles(loaded.source, params, count):
+        if is_compiled(loaded.pipe) and self._compiles(loaded.source, params, count):
             return
         if not stopping():
             # Reading attention is no part of a pass; one that was faster with it tells something all the same.
@@ -163,7 +163,7 @@ class Paces:
         """
         with self._lock:
             self._tried.add(_key(loaded.source))
-        if _parameters(loaded.pipe) > SMALL or loaded.placement.compile:
+        if _parameters(loaded.pipe) > SMALL or is_compiled(loaded.pipe):
             return
         width, height = loaded.info.width, loaded.info.height
         multiple = loaded.info.size_multiple

@@ -176,14 +176,22 @@ def vae_encoder(pipe: Any) -> Encoder | None:
     return Encoder("the model's own encoder", about, embed)
 
 
+#: What accelerate sets on a module that it moves.
+_OFFLOADING = ("_hf_hook", "_old_forward", "forward")
+
+
 def _encoder_of(vae: Any) -> Any:
     """Return a copy of the VAE in float32: a run may change the dtype of the VAE itself at any time."""
     import torch
 
     if vae not in _ENCODERS:
         # The decoder is never called; copying it would cost twice the memory.
-        memo = {id(vae.decoder): torch.nn.Identity()} if hasattr(vae, "decoder") else {}
+        memo: dict[int, Any] = {id(vae.decoder): torch.nn.Identity()} if hasattr(vae, "decoder") else {}
+        # What moves an offloaded VAE holds the denoiser, to send it away, and would be copied with it.
+        memo |= {id(vars(vae)[name]): False for name in _OFFLOADING if name in vars(vae)}
         twin = copy.deepcopy(vae, memo).eval()
+        for name in _OFFLOADING:
+            vars(twin).pop(name, None)
         # Not diffusers' own `to`, which warns of a list of modules that is empty.
         _ENCODERS[vae] = torch.nn.Module.to(twin, torch.float32)
     return _ENCODERS[vae]

@@ -2,12 +2,13 @@ import threading
 import time
 
 import numpy as np
+import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffatlas.backends import paces
-from diffatlas.backends.between import Meter, between_layers
+from diffatlas.backends.between import Meter, between_layers, is_compiled
 from diffatlas.backends.live_bytes import Live
 from diffatlas.capture.spec import Capture
 from diffatlas.events import Finished
@@ -45,6 +46,35 @@ def test_work_is_what_torch_counts():
         assert len(meter.passes) == 1
         total = sum(counted.get_flop_counts()[type(denoiser).__name__].values())
         assert 0.95 < meter.rows * meter.work.at(1.0) / total < 1.05
+
+
+@pytest.mark.parametrize("way", ["blocks", "in place", "wrapped"])
+def test_what_is_compiled_gets_no_hook(way):
+    """A hook would be compiled with it, and called for ever after in the place of those of later runs."""
+    pipe = pipelines.build_sd()
+    plain = call(pipe)
+    if way == "blocks":
+        pipe.unet.compile_repeated_blocks(backend="eager")
+    elif way == "in place":
+        pipe.unet.compile(backend="eager")
+    else:
+        pipe.unet = torch.compile(pipe.unet, backend="eager")
+    assert is_compiled(pipe)
+    looks, passes = [], []
+    for _ in range(2):
+        meter, looked = Meter(), []
+        with between_layers(pipe, lambda looked=looked: looked.append(1), meter):
+            assert np.array_equal(call(pipe), plain)
+            blocks = [m for m in pipe.unet.modules() if getattr(m, "_compiled_call_impl", None) is not None]
+            assert not any(
+                m._forward_pre_hooks or m._forward_hooks for block in blocks for m in block.modules()
+            )
+        looks.append(len(looked))
+        passes.append(len(meter.passes))
+    assert passes == [2, 2]
+    assert looks[0] == looks[1] > 2
+    # Its layers cannot be counted: all of it is one.
+    assert meter.work.largest_at(1.0) == meter.work.at(1.0) > 0
 
 
 def test_a_stop_inside_a_step_takes_effect_at_the_next_layer(backend, asked, monkeypatch):

@@ -61,11 +61,9 @@ def _has_a_lora_and_a_picture(backend: LocalBackend, asked: GenerationParams, tm
     [
         (_runs, {}),
         (_is_measured_and_decodes, {}),
-        (_is_stopped, {}),
         (_fails, {}),
         (_has_a_lora_and_a_picture, {}),
-        (_is_stopped, {"compile": "blocks"}),
-        (_is_stopped, {"compile": "default", "vae": "tiling"}),
+        (_is_stopped, {"compile": "blocks", "vae": "tiling"}),
     ],
 )
 def test_nothing_is_left_when_another_model_is_loaded(

@@ -65,11 +65,10 @@ def listed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., Non
 @pytest.mark.parametrize(
     ("name", "how"),
     [
-        ("sd", Placement("model")),
+        ("sd", Placement("model", compile="blocks")),
         ("sdxl", Placement("group")),
         ("flux", Placement("group", vae=("tiling", "slicing"))),
-        ("sd3", Placement("model", compile="blocks")),
-        ("sd", Placement(compile="default")),
+        ("sd3", Placement("model")),
     ],
 )
 def test_observed_it_makes_the_image_of_the_plain_call(name: str, how: Placement) -> None:
@@ -224,8 +223,9 @@ def _info() -> Any:
     return describe_parts("x", "X", PipeParts(pipelines.build_sd()))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("name", ["sd", "sd3", "flux", "pixart"])
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("sd", "float16"), ("sd3", "bfloat16"), ("flux", "float16"), ("pixart", "bfloat16")]
+)
 def test_a_float32_vae_beside_a_half_precision_denoiser(name: str, dtype: str) -> None:
     """Most pipelines hand a VAE their latents as they are, which it refuses in another dtype than its own."""
     size = {"use_resolution_binning": False} if name == "pixart" else {}

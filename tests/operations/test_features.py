@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from diffatlas.backends import placement
 from diffatlas.errors import OutOfMemory
 from diffatlas.operations import features
 from diffatlas.operations.features import (
@@ -23,6 +24,7 @@ from diffatlas.operations.features import (
     vae_encoder,
 )
 from diffatlas.params import GenerationParams
+from tests import pipelines
 from tests.elsewhere import ElsewhereBackend
 
 
@@ -218,3 +220,17 @@ def test_random_scenes_are_named_alike_wherever_their_objects_lie() -> None:
     scene = sample_scene(random.Random(4), "two")
     image = drawn(scene)
     assert name(image) == name(image[:, ::-1].copy())
+
+
+def test_the_encoder_of_an_offloaded_model_is_its_vae_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What moves a VAE between devices holds the denoiser, which is gigabytes."""
+    pipe = pipelines.build_sd()
+    expected = vae_encoder(pipelines.build_sd())(pictures(1))
+    placement.put(pipe, placement.Placement("model"), "cpu")
+
+    def refuse(self: Any, memo: Any) -> Any:
+        raise AssertionError("The denoiser was copied.")
+
+    monkeypatch.setattr(type(pipe.unet), "__deepcopy__", refuse, raising=False)
+    assert np.array_equal(vae_encoder(pipe)(pictures(1)), expected)
+    assert hasattr(pipe.vae, "_hf_hook")
