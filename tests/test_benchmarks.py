@@ -17,6 +17,7 @@ PLAIN = (
     "estimates",
     "geneval_marks",
     "gpu_cost",
+    "host_cost",
     "hosted_overhead",
     "image_bytes",
     "lab2d",
