@@ -18,6 +18,7 @@ PLAIN = (
     "geneval_marks",
     "gpu_cost",
     "half_precision",
+    "host_cost",
     "hosted_overhead",
     "image_bytes",
     "lab2d",

@@ -56,7 +56,8 @@ def send(tensor: torch.Tensor) -> Sent:
         tensor = tensor.float()
     if not tensor.is_cuda:
         return Sent(tensor.to("cpu", copy=True, memory_format=torch.contiguous_format))
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    # On the CPU also where somebody has made another device the default.
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
     # In the stream of what made it: copied after that, and before whatever may write into it.
     with torch.cuda.device(tensor.device):
         host.copy_(tensor, non_blocking=True)

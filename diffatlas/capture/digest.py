@@ -110,8 +110,10 @@ def stamp_of(pipe: Any) -> int:
     import torch
 
     modules = [part for _, part in _parts(pipe) if isinstance(part, torch.nn.Module)]
-    tensors = (x for module in modules for x in (*module.parameters(), *module.buffers()))
-    return hash(tuple((id(x), 0 if x.is_inference() else x._version) for x in tensors))
+    layers = (layer for module in modules for layer in module.modules())
+    # What `parameters` and `buffers` give, without looking for those that are shared: this runs at each call.
+    held = (x for layer in layers for x in (*layer._parameters.values(), *layer._buffers.values()))
+    return hash(tuple((id(x), 0 if x.is_inference() else x._version) for x in held if x is not None))
 
 
 def code_of(cls: type) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 
 from diffatlas.capture.calls import split_batch
 from diffatlas.capture.signatures import argument_names
+from diffatlas.capture.tables import is_in_memory
 
 if TYPE_CHECKING:
     import torch
@@ -384,13 +385,9 @@ def is_same_memory(a: torch.Tensor, b: torch.Tensor) -> bool:
     """Whether two tensors are one, or views of the same numbers: pipelines cut the same text anew at each step."""
     if a is b:
         return True
-    plain = a.layout == b.layout and str(a.layout) == "torch.strided" and a.device.type != "meta"
-    return (
-        plain
-        and a.device == b.device
-        and a.data_ptr() == b.data_ptr()
-        and (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
-    )
+    if not is_in_memory(a) or not is_in_memory(b) or a.device != b.device or a.data_ptr() != b.data_ptr():
+        return False
+    return (a.shape, a.stride(), a.dtype) == (b.shape, b.stride(), b.dtype)
 
 
 def _version(tensor: torch.Tensor) -> int:

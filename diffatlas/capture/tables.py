@@ -34,6 +34,14 @@ def writes_of(tensor: torch.Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
+def is_in_memory(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's numbers lie one by one where its ``data_ptr`` says: no sparse one, nor one of another kind."""
+    import torch
+
+    plain = type(tensor) is torch.Tensor and tensor.layout == torch.strided
+    return plain and tensor.device.type != "meta"
+
+
 def numbers(values: Any) -> np.ndarray:
     """Return a tensor (or a list, or a number) as an array that is not to be written to."""
     if not hasattr(values, "detach"):
@@ -65,7 +73,7 @@ def _place(value: torch.Tensor, table: Any) -> int | None:
     """Return the place in ``table`` of the one number of ``value``; None where it does not lie there in memory."""
     if not hasattr(table, "detach") or value.device != table.device or value.dtype != table.dtype:
         return None
-    if value.numel() != 1 or not table.is_contiguous():
+    if not is_in_memory(value) or not is_in_memory(table) or value.numel() != 1 or not table.is_contiguous():
         return None
     place, rest = divmod(value.data_ptr() - table.data_ptr(), table.element_size())
     return place if not rest and 0 <= place < table.numel() else None
