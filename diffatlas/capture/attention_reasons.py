@@ -25,7 +25,8 @@ def not_read(
     if all(layer.name in compiled for layer in layers):
         return (
             "The denoiser is compiled, so that its attention layers do not run as such and cannot be read: undo it"
-            f" with {_how_to_undo(denoisers[0])}, or set attention='off'."
+            f" with {_how_to_undo(denoisers[0])}, or by taking compile= out of the model's line, or set"
+            " attention='off'."
         )
     if watch.failed:
         return next(iter(watch.failed.values()))
