@@ -73,20 +73,22 @@ def between_layers(pipe: Any, look: Callable[[], None], meter: Meter | None = No
     look: what it raises ends the call of the pipeline.
     meter: is told when the passes and decodings were, and what the first of each had to compute.
 
-    A module that is compiled gets no hooks, which would be compiled with it: it is one layer.
+    A module that is compiled gets no hooks, which would be compiled with it: it is one layer. On a GPU, where a call
+    only launches kernels, modules that are made of no others are passed over: looking would take longer than they do.
     """
     handles: list[Any] = []
     around = ExitStack()
+    leaves = getattr(getattr(pipe, "_execution_device", None), "type", "cpu") != "cuda"
     try:
         for denoiser in denoisers(pipe):
             if _compiled_in_place(denoiser):
                 around.enter_context(_looking(denoiser, look, meter))
                 continue
-            _hook(denoiser, look, handles)
+            _hook(denoiser, look, handles, leaves)
             if meter is not None:
                 _meter_passes(denoiser, meter, handles)
         if (decoder := decoder_of(pipe)) is not None:
-            _hook(decoder, look, handles)
+            _hook(decoder, look, handles, leaves)
             if meter is not None:
                 _meter_decodings(decoder, meter, handles)
         yield
@@ -147,13 +149,15 @@ def _looking(denoiser: Any, look: Callable[[], None], meter: Meter | None) -> It
         yield
 
 
-def _hook(module: Any, look: Callable[[], None], handles: list[Any]) -> None:
+def _hook(module: Any, look: Callable[[], None], handles: list[Any], leaves: bool) -> None:
     if not _hookable(module) or _compiled_in_place(module):
         return
-    handles.append(module.register_forward_pre_hook(lambda *_: look()))
+    children = list(module.children())
+    if leaves or children:
+        handles.append(module.register_forward_pre_hook(lambda *_: look()))
     if not _compiled(module):
-        for child in module.children():
-            _hook(child, look, handles)
+        for child in children:
+            _hook(child, look, handles, leaves)
 
 
 def _meter_passes(denoiser: Any, meter: Meter, handles: list[Any]) -> None:

@@ -34,6 +34,17 @@ def test_looking_on_changes_no_bit_and_leaves_nothing_behind():
                 assert not module._forward_hooks
 
 
+def test_on_a_gpu_what_is_made_of_no_other_module_is_passed_over(monkeypatch):
+    pipe = pipelines.build_sd()
+    monkeypatch.setattr(type(pipe), "_execution_device", torch.device("cuda"))
+    with between_layers(pipe, lambda: None):
+        hooked = {name for name, module in pipe.unet.named_modules() if module._forward_pre_hooks}
+    inner = {name for name, module in pipe.unet.named_modules() if any(module.children())}
+    assert hooked == inner
+    # Within each block a stop still takes effect.
+    assert any("resnets" in name for name in hooked)
+
+
 def test_work_is_what_torch_counts():
     for build in (pipelines.build_sd, pipelines.build_sd3):
         pipe = build()
