@@ -37,7 +37,10 @@ def number_here() -> int | None:
 
 @contextmanager
 def computing_with(number: int | None) -> Iterator[None]:
-    """Let torch compute with ``number`` threads on this thread, and on no other; None leaves it as it is."""
+    """Let torch compute with ``number`` threads on this thread, and on no other; None leaves it as it is.
+
+    Of a torch that is built without OpenMP the number is that of others too, which begin to compute meanwhile.
+    """
     if number is None:
         yield
         return
@@ -47,9 +50,16 @@ def computing_with(number: int | None) -> Iterator[None]:
     if torch.get_num_threads() == number:
         yield
         return
-    # ``torch.set_num_threads`` is not for one thread: those that begin to compute meanwhile, or later, take it over.
     with _openmp().limit(limits=number):
-        yield
+        if (before := torch.get_num_threads()) == number:
+            yield
+            return
+        # A torch without OpenMP. What is set so is not for one thread: others that begin to compute take it over.
+        torch.set_num_threads(number)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
 
 @lru_cache(maxsize=1)

@@ -23,6 +23,8 @@ FEWEST_ROWS = 32
 TINY = 1e-28
 #: What stands for the log-sum-exp of a query that may look nowhere: every exponential is 0.
 NOWHERE = 1e4
+#: A log-sum-exp beyond this has fewer digits behind the point in float32 than the maps' float16 has in all.
+FAR = 1024.0
 #: Logits are taken to base 2 here: torch computes exp2 of float32 on a CPU in half of the time of exp.
 LOG2_E = math.log2(math.e)
 
@@ -76,7 +78,8 @@ def maps_of(
     query: (heads, S, D); key: (heads or fewer that are shared, M, D): as scaled_dot_product_attention receives them.
     scale: of the logits; 1 / sqrt(D) where None.
     mask: broadcastable to (heads, S, M): added to the logits, or False where a query may not look.
-    log_sum_exp: (heads, S), of the masked logits over all keys; then only the keys of ``part`` are looked at.
+    log_sum_exp: (heads, S), of the masked logits over all keys; then only the keys of ``part`` are looked at. It is not
+        used where it is too large to be exact (`FAR`).
 
     cross: (tokens, rows, columns) float16. self: (cell rows, cell columns, cell rows, cell columns) float16, queries
     first: the mean over the queries in a cell of the sum over the keys in a cell. Both are shares of a query's
@@ -86,6 +89,9 @@ def maps_of(
     import torch
 
     heads, _, width = query.shape
+    if log_sum_exp is not None and float(log_sum_exp.nan_to_num(0.0, 0.0, 0.0).abs().max()) > FAR:
+        # Logits that are alike in a large part: without it, the part that they have in common can be taken away first.
+        log_sum_exp = None
     if log_sum_exp is not None:
         span = part.span
         key, part = key[:, span], part.within(span)

@@ -57,6 +57,18 @@ def test_the_number_is_that_of_one_thread_alone():
     assert (torch.get_num_threads(), elsewhere()) == (before, before)
 
 
+def test_where_openmp_is_not_found_the_number_holds_all_the_same(monkeypatch):
+    from threadpoolctl import ThreadpoolController
+
+    nothing = ThreadpoolController().select(user_api="there is none")
+    assert not nothing.info()
+    monkeypatch.setattr(threads, "_openmp", lambda: nothing)
+    before = torch.get_num_threads()
+    with computing_with(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
 @pytest.mark.parametrize(("place", "expected"), [("shell", [1, 2, 2]), ("notebook", [2, 2, 2])])
 def test_a_small_model_has_one_thread_where_idle_ones_sleep(place, expected):
     """Not in a notebook, where a plain call beside ours must give the same bits; a replay has what its run had."""
